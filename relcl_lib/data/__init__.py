@@ -1,0 +1,1 @@
+"""Data sets: images, and (as the papers arrive) sentences, triples and documents."""
