@@ -1,0 +1,141 @@
+"""The random view A of online contrastive replay: crop, flip, colour jitter and grey, batched.
+
+Every image of a batch gets its own parameters, drawn from a generator that is passed in (so a run is
+reproducible, and the same on any device); the pixels are kornia's work. The crop and the flip are
+one resampling: each output pixel's place in the source is computed and read bilinearly, clamped to
+the crop, which is what cropping and then resizing does.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import kornia.color
+import kornia.enhance
+import kornia.geometry.transform
+import torch
+from torch import Tensor
+
+CROP_ATTEMPTS = 10
+COLOUR_OPERATIONS = (
+    kornia.enhance.adjust_brightness_accumulative,
+    kornia.enhance.adjust_contrast_with_mean_subtraction,
+    kornia.enhance.adjust_saturation_with_gray_subtraction,
+    kornia.enhance.adjust_hue,
+)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """HPCR's augmentation (section 3.4 of its protocol): the numbers, and how to draw and apply them.
+
+    Attributes:
+        scale: range of the crop's share of the image area.
+        ratio: range of its width over its height.
+        flip: probability of a horizontal flip (0 where left and right carry meaning, as in digits).
+        jitter: probability of the colour jitter.
+        strength: brightness, contrast and saturation factors lie in [1 - strength, 1 + strength].
+        hue: largest hue shift, in turns.
+        grey: probability of going grey.
+    """
+
+    scale: tuple[float, float] = (0.2, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    flip: float = 0.5
+    jitter: float = 0.8
+    strength: float = 0.4
+    hue: float = 0.1
+    grey: float = 0.2
+
+    def draw(self, n: int, size: tuple[int, int], generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw the parameters of ``n`` images of (H, W) = ``size``, as CPU tensors.
+
+        Returns:
+            box (n, 4): left, top, width, height in pixels; flip, jitter, grey (n,) bool;
+            factors (n, 4): brightness, contrast, saturation, hue in radians;
+            order (n, 4): the order of those four operations, a permutation of 0..3.
+        """
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(*shape, generator=generator)
+
+        # Three multiplicative factors around 1, then the hue shift around 0.
+        centre = torch.tensor([1.0, 1.0, 1.0, 0.0])
+        reach = torch.tensor([self.strength] * 3 + [2 * math.pi * self.hue])
+        return {
+            "box": self._draw_boxes(n, size, generator),
+            "flip": uniform(n) < self.flip,
+            "jitter": uniform(n) < self.jitter,
+            "grey": uniform(n) < self.grey,
+            "factors": centre + (2 * uniform(n, 4) - 1) * reach,
+            "order": uniform(n, 4).argsort(dim=1),
+        }
+
+    def _draw_boxes(self, n: int, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+        height, width = size
+        draws = torch.rand(n, CROP_ATTEMPTS, 4, generator=generator)
+        low, high = self.scale
+        area = height * width * (low + draws[..., 0] * (high - low))
+        log_low, log_high = (math.log(r) for r in self.ratio)
+        ratio = (log_low + draws[..., 1] * (log_high - log_low)).exp()
+        w, h = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
+        fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
+        # The first attempt that fits; the whole image after ten failures.
+        first = fits.long().argmax(dim=1, keepdim=True)
+        w, h = w.gather(1, first), h.gather(1, first)
+        place = draws[..., 2:].gather(1, first.unsqueeze(2).expand(-1, -1, 2)).squeeze(1)
+        left = (place[:, :1] * (width - w + 1)).floor()
+        top = (place[:, 1:] * (height - h + 1)).floor()
+        box = torch.cat([left, top, w, h], dim=1)
+        whole = torch.tensor([0.0, 0.0, width, height])
+        return torch.where(fits.any(dim=1, keepdim=True), box, whole)
+
+    def apply(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
+        """Return the augmented copies of images (n, 3, H, W) in [0, 1], under the drawn parameters."""
+        views = crop_and_flip(images, drawn["box"], drawn["flip"])
+        for position in range(4):
+            for kind, operation in enumerate(COLOUR_OPERATIONS):
+                # Chosen on the CPU, where the parameters are: a GPU need not be waited for.
+                rows = ((drawn["order"][:, position] == kind) & drawn["jitter"]).nonzero()[:, 0]
+                if len(rows):
+                    factor = drawn["factors"][rows, kind].to(images.device, non_blocking=True)
+                    rows = rows.to(images.device, non_blocking=True)
+                    views[rows] = operation(views[rows], factor).clamp(0, 1)
+        rows = drawn["grey"].nonzero()[:, 0].to(images.device, non_blocking=True)
+        views[rows] = kornia.color.rgb_to_grayscale(views[rows]).expand(-1, 3, -1, -1)
+        return views
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw and apply: images (n, 3, H, W) in [0, 1] to one random view of each."""
+        return self.apply(images, self.draw(len(images), images.shape[-2:], generator))
+
+
+def crop_and_flip(images: Tensor, box: Tensor, flip: Tensor) -> Tensor:
+    """Cut ``box`` (left, top, width, height) out of each image, resize it to full size, flip if told.
+
+    Args:
+        images: (n, C, H, W).
+        box: (n, 4) in pixels; flip: (n,) bool.
+    """
+    height, width = images.shape[-2:]
+    left, top, w, h = box.to(images.device, images.dtype, non_blocking=True).unbind(1)
+
+    def places(start: Tensor, length: Tensor, size: int) -> Tensor:
+        centres = (torch.arange(size, device=images.device, dtype=images.dtype) + 0.5) / size
+        inside = centres * length.unsqueeze(1) - 0.5  # (n, size), in pixels of the crop
+        return start.unsqueeze(1) + inside.clamp(min=0).minimum(length.unsqueeze(1) - 1)
+
+    x, y = places(left, w, width), places(top, h, height)
+    flip = flip.to(images.device, non_blocking=True).unsqueeze(1)
+    x = torch.where(flip, x.flip(1), x)
+    map_x = x.unsqueeze(1).expand(-1, height, -1)
+    map_y = y.unsqueeze(2).expand(-1, -1, width)
+    return kornia.geometry.transform.remap(
+        images, map_x, map_y, mode="bilinear", padding_mode="border", align_corners=True
+    )
+
+
+def stack_draws(draws: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Join parameters drawn separately (one seed or group each), so that they are applied at once."""
+    return {name: torch.cat([d[name] for d in draws]) for name in draws[0]}

@@ -1,0 +1,184 @@
+"""Where a data set lies: folders looked in, hub downloads, and the two errors every loader raises.
+
+Nothing here knows images or sentences. A loader gives `locate` a function that recognises its
+files in a folder, the accepted layouts in words, and (where there is one) the hub's files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+DATA_VARIABLE = "RELCL_DATA"
+REPOSITORY_DATA = Path(__file__).resolve().parents[2] / "data"
+
+
+class DataNotFoundError(FileNotFoundError):
+    """A data set is in none of the places looked in; the message says what to put where."""
+
+
+class DataFormatError(ValueError):
+    """A data file is not what it should be; the message names file, record, field and fix."""
+
+    def __init__(self, file: str | Path, problem: str, fix: str) -> None:
+        """Compose `<file>: <problem>. <fix>.`."""
+        super().__init__(f"{file}: {problem}. {fix}.")
+
+
+@dataclass(frozen=True)
+class HubFiles:
+    """Files of one Hugging Face repository at one commit.
+
+    `files` maps a path in the repository to the SHA-256 of its content, or to None where it is
+    not known. To move to a newer commit: take the hash of the commit from the repository's
+    "Files" page, the SHA-256 of each file from the file's own page, and change both together.
+    """
+
+    repo: str
+    revision: str
+    files: Mapping[str, str | None]
+    repo_type: str = "dataset"
+
+    @property
+    def command(self) -> str:
+        """The shell command that downloads the same files into the current folder."""
+        names = " ".join(self.files)
+        kind = "" if self.repo_type == "model" else f"--repo-type {self.repo_type} "
+        return f"hf download {self.repo} {names} {kind}--revision {self.revision} --local-dir ."
+
+
+class Located(NamedTuple):
+    """A folder that holds a data set, and whether it came from the hub."""
+
+    folder: Path
+    from_hub: bool
+
+
+def search_folders(name: str, root: str | os.PathLike[str] | None = None) -> list[Path]:
+    """List the folders in which data set `name` is looked for, first to last.
+
+    `root` itself may be the data set's folder or a parent of it; the parent reading goes first,
+    as it is the more specific one. Then `$RELCL_DATA/<name>`, then `data/<name>` of the
+    repository and of the current folder.
+    """
+    folders: list[Path] = []
+    if root is not None:
+        given = Path(root).expanduser()
+        if not given.is_dir():
+            raise DataNotFoundError(
+                f"root={str(root)!r} is no folder. Give the folder of {name}, a folder that holds "
+                f"a folder {name}/, or no root at all."
+            )
+        folders += [given / name, given]
+    if os.environ.get(DATA_VARIABLE):
+        folders.append(Path(os.environ[DATA_VARIABLE]).expanduser() / name)
+    folders += [REPOSITORY_DATA / name, Path.cwd() / "data" / name]
+    return list(dict.fromkeys(folder.resolve() for folder in folders))
+
+
+def locate(
+    name: str,
+    holds: Callable[[Path], object],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    hub: HubFiles | None = None,
+    download: bool = True,
+    layouts: Sequence[str] = (),
+) -> Located:
+    """Find the folder of data set `name`, downloading it where no folder holds it.
+
+    Args:
+        name: the data set's name, also the name of its folder.
+        holds: tells (by truth value) whether a folder holds the data set in any layout.
+        root: a folder of the caller's own, looked in first (see `search_folders`).
+        hub: the files to download where no folder holds the set; None where there are none.
+        download: False never touches the network.
+        layouts: every accepted layout in words, for the error message.
+
+    Raises:
+        DataNotFoundError: the set is nowhere and cannot be downloaded.
+        DataFormatError: a downloaded file has another hash than the pinned one.
+    """
+    folders = search_folders(name, root)
+    for folder in folders:
+        if folder.is_dir() and holds(folder):
+            return Located(folder, from_hub=False)
+    if hub is None:
+        reason = "It has no automatic download."
+    elif not download:
+        reason = "Downloading was switched off (download=False)."
+    else:
+        try:
+            return Located(fetch(hub), from_hub=True)
+        except DataFormatError:
+            raise
+        # A boundary: the hub client, its HTTP library and the disk each have their own errors,
+        # which differ from version to version, and all of them mean the same to the caller.
+        except Exception as error:
+            text = str(error).strip().splitlines()
+            reason = f"Downloading {hub.repo} from the hub failed: {type(error).__name__}"
+            reason += f": {text[0]}" if text else ""
+            raise _not_found(name, folders, layouts, hub, reason) from error
+    raise _not_found(name, folders, layouts, hub, reason)
+
+
+def _not_found(
+    name: str, folders: Sequence[Path], layouts: Sequence[str], hub: HubFiles | None, reason: str
+) -> DataNotFoundError:
+    """Say where was looked, what may lie there and how to get it."""
+    lines = [f"{name} was found in none of these folders:"]
+    lines += [f"  {folder}" for folder in folders]
+    if layouts:
+        lines += ["Put one of these into any of them:"]
+        lines += [f"  - {layout}" for layout in layouts]
+    lines.append(reason)
+    if hub is not None:
+        lines.append(f"On a machine with a network, in that folder: {hub.command}")
+    lines.append(f"A folder elsewhere is given by root=... or by ${DATA_VARIABLE} (its parent).")
+    return DataNotFoundError("\n".join(lines))
+
+
+def fetch(hub: HubFiles) -> Path:
+    """Download the files of `hub` into the hub's own cache and return their common folder.
+
+    Files already in that cache at this revision cost no request. A file whose SHA-256 is not
+    the pinned one is removed from the cache, so that the next call fetches it anew.
+    """
+    from huggingface_hub import hf_hub_download
+
+    folder = Path()
+    for name, digest in hub.files.items():
+        local = Path(
+            hf_hub_download(hub.repo, name, repo_type=hub.repo_type, revision=hub.revision)
+        )
+        if digest is not None and (found := file_digest(local, "sha256")) != digest:
+            local.resolve().unlink()
+            local.unlink(missing_ok=True)
+            raise DataFormatError(
+                f"{hub.repo}@{hub.revision[:7]}/{name}",
+                f"the download has SHA-256 {found}, not {digest}",
+                "It was removed; load again, and if it happens again fetch the file by hand: "
+                + hub.command,
+            )
+        folder = local.parents[len(PurePosixPath(name).parts) - 1]
+    return folder
+
+
+def file_digest(path: str | Path, algorithm: str) -> str:
+    """Hash a file piece by piece, whatever its size."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+def check_md5(path: Path, md5: str | None) -> None:
+    """Compare an original archive with the MD5 its authors' mirrors agree on (None: no check)."""
+    if md5 is not None and (found := file_digest(path, "md5")) != md5:
+        raise DataFormatError(
+            path,
+            f"its MD5 is {found}, not {md5}: the download is incomplete or another file",
+            "Download it again; an archive you packed yourself is read once it is extracted",
+        )

@@ -1,0 +1,205 @@
+"""Image data sets: `load_images` returns the whole set as uint8 tensors, whatever its layout."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from relcl_lib.data.decode import RawSplits, first_image_format, read_parquet
+from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate
+from relcl_lib.data.image_sets import SPECS, ImageSet
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A whole image data set in memory.
+
+    `load_images` hands the same tensors to every caller of a process: do not edit them in place.
+    """
+
+    name: str
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    class_names: tuple[str, ...]
+    source: str
+    note: str = ""
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes; labels are 0..n_classes-1."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        return tuple(self.train_images.shape[1:])
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of images a split."""
+        return {"train": len(self.train_labels), "test": len(self.test_labels)}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over shapes, labels and pixels: names the content in result records."""
+        digest = hashlib.sha256()
+        for part in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            array = np.ascontiguousarray(part.numpy())
+            # The byte order is part of the hash's definition, not of the machine.
+            array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(memoryview(array).cast("B"))
+        return digest.hexdigest()
+
+
+def as_rgb(images: Tensor) -> Tensor:
+    """Give grey images (..., 1, H, W) three equal channels without a copy; leave RGB as it is."""
+    if images.ndim < 3 or images.shape[-3] not in (1, 3):
+        raise ValueError(f"images must be (..., 1 or 3, H, W), not {tuple(images.shape)}")
+    return images.expand(*images.shape[:-3], 3, *images.shape[-2:])
+
+
+def load_images(
+    name: str,
+    root: str | os.PathLike[str] | None = None,
+    *,
+    download: bool = True,
+    check_counts: bool = True,
+) -> ImageData:
+    """Load a whole image data set.
+
+    The set is looked for in `root` (its own folder, or a parent that holds a folder of its
+    name), in `$RELCL_DATA/<name>`, in `data/<name>`, and is then downloaded from the hub at a
+    pinned commit, its files checked by SHA-256 where that is known. The last two sets loaded
+    stay in memory; nothing else is cached.
+
+    `digits` is scikit-learn's, needs no file and ignores `root`. Its split depends on no seed: of
+    each class the first 140 images in file order train and the next 34 test (a class has 174 to
+    183 images; those beyond 174 are not used). Its values 0..16 are scaled to 0..255.
+
+    Args:
+        name: a key of `SPECS`: digits, cifar10, cifar100, mnist, tiny_imagenet,
+            tiny_imagenet_100 (any 100 of its classes, from a folder) or mini_imagenet.
+        root: a folder of your own, or None.
+        download: False never touches the network.
+        check_counts: False admits a part of a set: the official counts are not required, and
+            classes that do not occur are dropped, the others moving up in their order.
+
+    Raises:
+        ValueError: no such data set.
+        DataNotFoundError: the files are nowhere; the message says which go where.
+        DataFormatError: a file is damaged or is not what it should be.
+    """
+    if name not in SPECS:
+        raise ValueError(f"unknown image data set {name!r}; the names are {', '.join(SPECS)}")
+    spec = SPECS[name]
+    if name == "digits":
+        return _load(name, None, "", True)
+    folder, from_hub = locate(
+        name,
+        lambda folder: _parquet_files(spec, folder) or spec.original(folder),
+        root=root,
+        hub=spec.hub,
+        download=download,
+        layouts=spec.layouts,
+    )
+    origin = f"{spec.hub.repo}@{spec.hub.revision[:7]}" if from_hub else ""
+    return _load(name, folder, origin, check_counts)
+
+
+def _parquet_files(spec: ImageSet, folder: Path) -> tuple[list[Path], list[Path]] | None:
+    for inner in (folder / sub for sub in spec.subfolders):
+        if train := sorted(inner.glob("train*.parquet")):
+            return train, sorted(inner.glob(spec.test_files))
+    return None
+
+
+@lru_cache(maxsize=2)
+def _load(name: str, folder: Path | None, origin: str, check_counts: bool) -> ImageData:
+    spec = SPECS[name]
+    if folder is None:
+        raw, source = _digits(), "embedded"
+    elif files := _parquet_files(spec, folder):
+        raw, source = _from_parquet(name, spec, folder, *files), "parquet"
+    else:
+        raw, source = spec.read(spec.original(folder), spec.md5), "original archive"
+    where = folder or name
+    counts = (len(raw.train_labels), len(raw.test_labels))
+    if check_counts and counts != spec.counts:
+        raise DataFormatError(
+            where,
+            f"{counts[0]} training and {counts[1]} test images, where {name} has "
+            f"{spec.counts[0]} and {spec.counts[1]}",
+            "Complete the files, or pass check_counts=False to use a part of the set",
+        )
+    present = np.unique(raw.train_labels)
+    if absent := sorted(set(raw.test_labels.tolist()) - set(present.tolist())):
+        raise DataFormatError(
+            where, f"test labels {absent[:5]} have no training image", "Complete the files"
+        )
+    if check_counts and len(present) != spec.n_classes:
+        raise DataFormatError(
+            where,
+            f"{len(present)} classes have training images, where {name} has {spec.n_classes}",
+            "Complete the files, or pass check_counts=False to use a part of the set",
+        )
+    names = raw.class_names or spec.names or ()
+    notes = [origin, spec.note, raw.note, "" if counts == spec.counts else "a part of the set"]
+    return ImageData(
+        name=name,
+        train_images=_tensor(raw.train_images),
+        train_labels=torch.from_numpy(np.searchsorted(present, raw.train_labels)),
+        test_images=_tensor(raw.test_images),
+        test_labels=torch.from_numpy(np.searchsorted(present, raw.test_labels)),
+        class_names=tuple(names[i] if i < len(names) else str(i) for i in present.tolist()),
+        source=source,
+        note="; ".join(filter(None, notes)),
+    )
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    # An array that lies in the bytes of its file cannot be written to, a tensor must be.
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+
+
+def _from_parquet(
+    name: str, spec: ImageSet, folder: Path, train: list[Path], test: list[Path]
+) -> RawSplits:
+    if not test:
+        raise DataNotFoundError(
+            f"{train[0].parent} holds {train[0].name} but no {spec.test_files}. Put it beside it "
+            f"({name}: {spec.layouts[0]})."
+        )
+    parts, names = [], None
+    for title, files in (("train", train), ("test", test)):
+        images, labels, found = read_parquet(
+            files, spec.shape, spec.label_columns, spec.label_range, f"{name} {title}"
+        )
+        parts += [images, labels]
+        names = names or found
+    # A mirror may have re-encoded a lossless set: results on it must say so.
+    encoding = first_image_format(train[0])
+    note = f"images encoded as {encoding} in this copy" if encoding != "PNG" else ""
+    return RawSplits(*parts, class_names=names, note=note)
+
+
+def _digits() -> RawSplits:
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    images = np.rint(pixels.reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
+    members = [np.flatnonzero(labels == digit) for digit in range(10)]
+    # File order, not class by class: a stream that takes the first images meets every class.
+    train = np.sort(np.concatenate([of_class[:140] for of_class in members]))
+    test = np.sort(np.concatenate([of_class[140:174] for of_class in members]))
+    labels = labels.astype(np.int64)
+    return RawSplits(images[train], labels[train], images[test], labels[test], None)

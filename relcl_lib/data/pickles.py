@@ -1,0 +1,98 @@
+"""Read pickles of arrays and plain containers, and nothing else.
+
+A pickle is a program: the plain unpickler imports and calls whatever it names. `load_pickle`
+admits numpy arrays and containers and refuses everything else before it is looked up.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy import dtype, frombuffer, ndarray
+
+from relcl_lib.data.download import DataFormatError
+
+# A pickle can set attributes on whatever it is handed. Instances of these have none to set.
+
+
+class _Encode:
+    """`_codecs.encode` for the one use pickle has for it: bytes written by protocol 2."""
+
+    __slots__ = ()
+
+    def __call__(self, text: str, encoding: str) -> bytes:
+        if encoding not in ("latin1", "latin-1"):
+            raise pickle.UnpicklingError(f"encoding {encoding!r} is not admitted")
+        return text.encode("latin1")
+
+
+class _Dtype:
+    """`numpy.dtype` without object, void and time types."""
+
+    __slots__ = ()
+
+    def __call__(self, code: str | bytes, *flags: bool) -> np.dtype:
+        found = dtype(code.decode("ascii") if isinstance(code, bytes) else code, *flags)
+        if found.kind not in "biufSU":
+            raise pickle.UnpicklingError(f"arrays of {found} are not admitted")
+        return found
+
+
+class _FromBuffer:
+    """`numpy._core.numeric._frombuffer`, by which protocol 5 writes arrays."""
+
+    __slots__ = ()
+
+    def __call__(self, buffer: bytes, kind: np.dtype, shape: tuple, order: str) -> np.ndarray:
+        return frombuffer(buffer, dtype=kind).reshape(shape, order=order)
+
+
+def _admitted() -> dict[tuple[str, str], object]:
+    array = np.zeros(0, np.uint8)
+    table: dict[tuple[str, str], object] = {
+        ("numpy", "ndarray"): ndarray,
+        ("numpy", "dtype"): _Dtype(),
+        ("_codecs", "encode"): _Encode(),
+        ("collections", "OrderedDict"): OrderedDict,
+    }
+    for core in ("numpy.core", "numpy._core"):  # the name before and since numpy 2
+        table[f"{core}.multiarray", "_reconstruct"] = array.__reduce__()[0]
+        table[f"{core}.multiarray", "scalar"] = np.uint8(0).__reduce__()[0]
+        table[f"{core}.numeric", "_frombuffer"] = _FromBuffer()
+    for builtins in ("builtins", "__builtin__"):
+        table |= {(builtins, kind.__name__): kind for kind in (set, frozenset)}
+    return table
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """An unpickler that knows numpy arrays and containers, and no other name."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _ADMITTED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, refused") from None
+
+
+_ADMITTED = _admitted()
+
+
+def load_pickle(stream: BinaryIO, file: str | Path) -> Any:
+    """Read a pickle of arrays and plain containers; `file` names it in errors.
+
+    Text that Python 2 wrote comes back as bytes. Nothing the pickle names is imported or run.
+    """
+    try:
+        return _ArraysOnly(stream, encoding="bytes").load()
+    # Damaged pickles raise nearly anything (EOFError, KeyError, TypeError, UnicodeDecodeError).
+    except Exception as error:
+        raise DataFormatError(
+            file,
+            f"not a complete pickle of plain arrays ({type(error).__name__}: {error})",
+            "Download it again from its official source, and do not open it by other means: "
+            "a pickle can run any code",
+        ) from error

@@ -1,0 +1,32 @@
+"""Every loss of the five papers: pure functions of tensors that broadcast over leading dimensions.
+
+A batch of S seeds is one call: ``(S, B, D)`` in, ``(S,)`` out. No function edits its inputs, keeps
+state or names a device.
+"""
+
+from relcl_lib.losses.contrastive import coupled_loss, supervised_contrastive_loss
+from relcl_lib.losses.distillation import (
+    proxy_contrastive_distillation_loss,
+    sample_contrastive_distillation_loss,
+)
+from relcl_lib.losses.proxy import (
+    class_counts,
+    cosine_similarity,
+    cross_entropy_loss,
+    dynamic_temperature_weight,
+    normalise,
+    proxy_contrastive_loss,
+)
+
+__all__ = [
+    "class_counts",
+    "cosine_similarity",
+    "coupled_loss",
+    "cross_entropy_loss",
+    "dynamic_temperature_weight",
+    "normalise",
+    "proxy_contrastive_distillation_loss",
+    "proxy_contrastive_loss",
+    "sample_contrastive_distillation_loss",
+    "supervised_contrastive_loss",
+]

@@ -1,0 +1,112 @@
+"""PCR and the contrastive and temperature components of HPCR (proxies are classifier rows)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+NORM_EPSILON = 1e-6  # added to the norm, as in the released code
+
+
+def normalise(vectors: Tensor) -> Tensor:
+    """Return v / (|v| + 1e-6) along the last dimension: (..., D) to (..., D)."""
+    return vectors / (torch.linalg.vector_norm(vectors, dim=-1, keepdim=True) + NORM_EPSILON)
+
+
+def cosine_similarity(left: Tensor, right: Tensor) -> Tensor:
+    """Return all cosines <l, r>: (..., A, D) and (..., B, D) to (..., A, B)."""
+    return normalise(left) @ normalise(right).transpose(-1, -2)
+
+
+def class_counts(labels: Tensor, n_classes: int) -> Tensor:
+    """Return k_c, the rows of each class: (..., N) int64 to (..., C) int64."""
+    counts = labels.new_zeros(*labels.shape[:-1], n_classes)
+    return counts.scatter_add(-1, labels, torch.ones_like(labels))
+
+
+def cross_entropy_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy of each batch: (..., B, C), (..., B) to (...)."""
+    chosen = logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    return (logits.logsumexp(-1) - chosen).mean(-1)
+
+
+def _positives(labels: Tensor) -> Tensor:
+    """Return the mask of pairs (i, p), p another row with the label of i: (..., N) to (..., N, N)."""
+    same = labels.unsqueeze(-1) == labels.unsqueeze(-2)
+    return same & ~torch.eye(labels.shape[-1], dtype=torch.bool, device=labels.device)
+
+
+def proxy_contrastive_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    features: Tensor | None = None,
+    temperature: float = 0.09,
+) -> Tensor:
+    """Proxy-based contrastive loss: Eq. 9 of HPCR (PCR), or Eq. 18 when ``features`` are given (HC).
+
+    Eq. 9: mean_i -log[ exp(o_iy) / sum_c k_c exp(o_ic) ], k_c the rows of class c in the batch, the
+    anchor's own row among them. Computed as logsumexp(o + log k) - o_y; a class absent from the
+    batch has log k = -inf, so it enters neither the sum nor the gradient.
+
+    Eq. 18 adds anchor-to-sample pairs: for every other row p of the anchor's class the numerator is
+    exp(o_iy) + exp(<z_i, z_p>/t), and the denominator gains the sum of exp(<z_i, z_j>/t) over all
+    other rows j; the log-ratio is averaged over p. An anchor without another row of its class (which
+    two views an image rule out) keeps the proxy alone in its numerator.
+
+    Args:
+        logits: (..., N, C) cosines to the proxies, already divided by the temperature.
+        labels: (..., N) int64 in [0, C).
+        features: (..., N, D), normalised here; None leaves pairs out.
+        temperature: divides the cosines between features.
+
+    Returns:
+        (...), the mean over the N rows. Its floor is not 0: a batch of one class gives log N.
+    """
+    counts = class_counts(labels, logits.shape[-1])
+    weighted = logits + counts.to(logits.dtype).log().unsqueeze(-2)  # (..., N, C)
+    own = logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1)  # (..., N)
+    if features is None:
+        return (weighted.logsumexp(-1) - own).mean(-1)
+    pairs = cosine_similarity(features, features) / temperature  # (..., N, N)
+    diagonal = torch.eye(labels.shape[-1], dtype=torch.bool, device=labels.device)
+    others = pairs.masked_fill(diagonal, -math.inf)
+    denominator = torch.cat([weighted, others], dim=-1).logsumexp(-1)
+    positive = _positives(labels)
+    with_pair = torch.logaddexp(own.unsqueeze(-1), pairs) * positive
+    n_positive = positive.sum(-1)
+    numerator = torch.where(n_positive > 0, with_pair.sum(-1) / n_positive.clamp(min=1), own)
+    return (denominator - numerator).mean(-1)
+
+
+def dynamic_temperature_weight(
+    step: int,
+    *,
+    temperature: float = 0.09,
+    t_min: float = 0.05,
+    t_max: float = 0.16,
+    period: int = 500,
+    variant: str = "released",
+) -> float:
+    """Weight of the contrastive loss at a step, from HPCR's dynamic temperature (HT, Eq. 21 and 22).
+
+    ``paper``: t / t(s) with t(s) = (t_max - t_min)(1 + cos(2 pi s / S))/2 + t_min.
+    ``released``: the same two ends, t / t_max and t / t_min, joined by a cosine of the weight itself,
+    which lies above the paper's between them (cycle means 1.181 and 1.006 at the default values).
+
+    Args:
+        step: s, counted from 0.
+        temperature: t, the temperature inside the softmax.
+        t_min, t_max: range of t(s).
+        period: S, steps a cycle.
+        variant: ``"released"`` or ``"paper"``.
+    """
+    wave = (1 + math.cos(2 * math.pi * step / period)) / 2  # 1 at s = 0, 0 at s = S/2
+    if variant == "paper":
+        return temperature / ((t_max - t_min) * wave + t_min)
+    if variant == "released":
+        low, high = temperature / t_max, temperature / t_min
+        return (high - low) * (1 - wave) + low
+    raise ValueError(f"variant={variant!r} must be 'released' or 'paper'")

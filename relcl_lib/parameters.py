@@ -1,0 +1,109 @@
+"""Parameters of a run: validated, with profiles, and strict about names that papermill lets pass."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class ParameterError(ValueError):
+    """A parameter has an unknown name or a value that does not fit; says what would fit."""
+
+    # Jupyter shows this in place of a long traceback: the message is the whole story.
+    def _render_traceback_(self) -> list[str]:
+        return [f"ParameterError: {self}"]
+
+
+class Parameters(BaseModel):
+    """Base of every paper's parameters: frozen, no unknown names, no silent conversion of types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+    #: profile name -> the values it sets; what a profile leaves out keeps the field's default.
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {"quick": {}, "reduced": {}, "full": {}}
+
+    profile: str = "quick"
+
+    @classmethod
+    def create(cls, values: Mapping[str, Any] | None = None, **named: Any) -> Self:
+        """Build parameters from a profile and the values given on top of it (None: the profile's).
+
+        Raises:
+            ParameterError: an unknown name (with the nearest valid ones) or a value of a wrong type.
+        """
+        given = {**(values or {}), **named}
+        cls.refuse_unknown(given)
+        given = {name: value for name, value in given.items() if value is not None}
+        profile = given.get("profile", cls.model_fields["profile"].default)
+        if profile not in cls.profiles:
+            raise ParameterError(
+                f"profile={profile!r} is not a profile; choose one of {', '.join(cls.profiles)}"
+            )
+        try:
+            return cls.model_validate({**cls.profiles[profile], **given})
+        except ValidationError as error:
+            raise ParameterError(explain(error)) from None
+
+    @classmethod
+    def refuse_unknown(cls, names: Iterable[str]) -> None:
+        """Raise ParameterError if a name is not a parameter, with the nearest and all valid names."""
+        for name in names:
+            if name not in cls.model_fields:
+                near = difflib.get_close_matches(name, cls.model_fields, n=2)
+                hint = f"; did you mean {' or '.join(near)}?" if near else ""
+                raise ParameterError(
+                    f"unknown parameter {name!r}{hint} Valid names: "
+                    f"{', '.join(sorted(cls.model_fields))}."
+                )
+
+
+def explain(error: ValidationError) -> str:
+    """Turn pydantic's findings into lines a notebook reader can act on."""
+    lines = []
+    for found in error.errors():
+        name = ".".join(map(str, found["loc"])) or "parameters"
+        message = found["msg"].removeprefix("Value error, ")
+        shown = "" if found["type"] == "value_error" else f" (got {found['input']!r})"
+        lines.append(f"parameter {name}: {message}{shown}")
+    return "\n".join(lines)
+
+
+def notebook_parameters(cls: type[Parameters], namespace: Mapping[str, Any]) -> Parameters:
+    """Read a notebook's parameters: the names set by its cells of plain ``name = literal`` lines.
+
+    Papermill puts its values in such a cell of its own and merely warns when a name is unknown, so
+    the names are compared here, where a typo can still stop the run. Cells that compute anything are
+    left alone, so the setup cell may be run again at any time. Call with ``globals()``.
+
+    Raises:
+        ParameterError: an unknown name or a value that does not fit.
+    """
+    cells = namespace.get("In", [])
+    names = [name for cell in cells for name in _literal_assignments(cell)]
+    return cls.create({name: namespace[name] for name in names if name in namespace})
+
+
+def _literal_assignments(cell: str) -> list[str]:
+    try:
+        statements = ast.parse(cell).body
+    except SyntaxError:  # a magic or a shell line: not a parameters cell
+        return []
+    names = []
+    for statement in statements:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                pass
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                pass
+            case _:
+                return []
+        try:
+            ast.literal_eval(value)
+        except ValueError:
+            return []
+        names.append(name)
+    return names

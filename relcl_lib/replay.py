@@ -1,0 +1,347 @@
+"""Online continual learning by replay: the training loop that HPCR and its baselines share.
+
+run = ReplayRun(ReplayParameters.create(profile="quick"), load_images("digits"))
+run.train()
+run.accuracy  # (S, T, T): after training task i, on the test set of task j
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from relcl_lib import checkpoints
+from relcl_lib.augment import Augmentation, stack_draws
+from relcl_lib.data.images import ImageData, as_rgb
+from relcl_lib.memory import ReservoirMemory
+from relcl_lib.models.resnet import ReplayNetwork, build_network, fold_batch_norm
+from relcl_lib.replay_methods import METHODS, Rows, Step
+from relcl_lib.replay_parameters import ReplayParameters
+from relcl_lib.runtime import make_generator, resolve_device, resolve_precision
+from relcl_lib.streams import class_incremental_stream, hold_out
+
+TEST_BATCH = {
+    "cpu": 50,
+    "cuda": 500,
+}  # no effect on the numbers; small batches stay in the CPU cache
+PROGRESS = ("tasks_done", "total_step", "seconds")
+
+
+class ReplayRun:
+    """S runs of one method, side by side: data, streams, network, memory, and the loop over tasks.
+
+    Args:
+        parameters: what to run; None fields take the method's, variant's and data set's values.
+        data: the data set that ``parameters.dataset`` names.
+        work_dir: where checkpoints go (a folder for this configuration is made below it); None keeps
+            none, so a killed run starts over.
+    """
+
+    def __init__(
+        self,
+        parameters: ReplayParameters,
+        data: ImageData,
+        work_dir: str | Path | None = None,
+    ) -> None:
+        self.given, self.data = parameters, data
+        self.device = resolve_device(parameters.device)
+        self.precision = resolve_precision(parameters.precision, self.device)
+        number_format = str(self.precision).removeprefix("torch.")
+        self.settings = parameters.resolved().model_copy(update={"precision": number_format})
+        self.seeds = list(parameters.seeds)
+        self.method = METHODS[parameters.method]
+        self.folder = None
+        if work_dir is not None:
+            name = checkpoints.run_name(self._identity())
+            self.folder = Path(work_dir) / f"{self.settings.dataset}-{name}"
+        self._place_data()
+        self.network = self._build_network()
+        self.optimizer = self._build_optimizer()
+        self.memory = ReservoirMemory(self.settings.buffer_size, len(self.seeds))
+        self.augmentation = Augmentation(flip=0.5 if self.settings.flip else 0.0)
+        n_tasks = len(self.streams[0])
+        self.accuracy = torch.zeros(len(self.seeds), n_tasks, n_tasks)
+        self.tasks_done, self.total_step, self.seconds = 0, 0, 0.0
+
+    # ---------------------------------------------------------------- set-up
+
+    def _place_data(self) -> None:
+        """Put images and labels on the device (uint8: CIFAR-10 takes 184 MB) and split the tasks."""
+        data, side = self.data, self.settings.image_size
+        self.images = _prepare(data.train_images, side, self.device)
+        self.labels = data.train_labels.to(self.device)
+        train = torch.arange(len(data.train_labels))
+        if (
+            self.settings.hold_out
+        ):  # for tuning: part of the training set stands in for the test set
+            train, test = hold_out(
+                data.train_labels, self.settings.hold_out, make_generator(0, "hold out")
+            )
+            test_labels = data.train_labels[test]
+            self.test_images = self.images[test.to(self.device)]
+        else:
+            test_labels = data.test_labels
+            self.test_images = _prepare(data.test_images, side, self.device)
+        self.test_labels = test_labels.to(self.device)
+        self.streams = [
+            class_incremental_stream(
+                data.train_labels[train],
+                test_labels,
+                self.settings.n_tasks,
+                make_generator(seed, "class order"),
+            ).over(train)
+            for seed in self.seeds
+        ]
+        if len({tuple(stream.sizes()) for stream in self.streams}) > 1:
+            raise ValueError(
+                "the seeds' tasks differ in size (the data set's classes do), so the seeds cannot "
+                "run side by side; run one at a time: seeds=[0], then seeds=[1], ..."
+            )
+
+    def _build_network(self) -> ReplayNetwork:
+        return build_network(
+            self.seeds,
+            self.data.n_classes,
+            tuple(self.images.shape[-2:]),
+            width=self.settings.width,
+            head=self.settings.head,
+            temperature=self.settings.temperature,
+            precision=self.precision,
+        ).to(self.device)
+
+    def _build_optimizer(self) -> torch.optim.Optimizer:
+        kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+        kind = kinds[self.settings.optimizer]
+        return kind(self.network.parameters(), lr=self.settings.learning_rate)
+
+    # -------------------------------------------------------------- training
+
+    def train(self, on_task: Callable[[ReplayRun], Any] | None = None) -> ReplayRun:
+        """Train the tasks that are not done, resuming from the last checkpoint.
+
+        Killed at any moment and started again, a run ends with the same numbers; on the CPU bit for
+        bit. ``on_task(run)`` is called after each task, when ``run.tasks_done`` has moved on.
+        """
+        self._resume()
+        while self.tasks_done < len(self.streams[0]):
+            started = time.perf_counter()
+            self.train_task(self.tasks_done)
+            self.accuracy[:, self.tasks_done] = self.evaluate(self.tasks_done)
+            self.tasks_done += 1
+            self.seconds += time.perf_counter() - started
+            self._save()
+            if on_task is not None:
+                on_task(self)
+        return self
+
+    def train_task(self, task: int, on_step: Callable[[int, int], Any] | None = None) -> None:
+        """Make one pass over the samples of a task, ``stream_batch`` a step."""
+        order = [make_generator(seed, "data order", task) for seed in self.seeds]
+        batches = torch.stack(
+            [
+                stream[task].batches(self.settings.stream_batch, generator)
+                for stream, generator in zip(self.streams, order, strict=True)
+            ]
+        ).to(self.device)  # (S, steps, b)
+        draws = {
+            purpose: [make_generator(seed, purpose, task) for seed in self.seeds]
+            for purpose in ("retrieval", "reservoir", "stream views", "memory views")
+        }
+        seen = self.seen(task)
+        self.network.train()
+        for step in range(batches.shape[1]):
+            self.training_step(batches[:, step], task, step, seen, draws)
+            self.total_step += 1
+            if on_step is not None:
+                on_step(step, batches.shape[1])
+
+    def training_step(
+        self,
+        indices: Tensor,
+        task: int,
+        step: int,
+        seen: Tensor,
+        draws: dict[str, list[torch.Generator]],
+    ) -> Tensor | None:
+        """One step: retrieve, forward both groups, one update, then offer the batch to the memory.
+
+        Args:
+            indices: (S, b) positions of the incoming images.
+            task, step: index of the task, and of the step in it.
+            seen: (S, C) bool, classes of the tasks up to this one.
+            draws: purpose -> one generator a seed.
+
+        Returns:
+            The losses (S,), detached; None if the step trained nothing.
+        """
+        images, labels = self.images[indices], self.labels[indices]
+        stored = self._retrieve(draws["retrieval"]) or {}
+        stream, memory = self._forward_groups(images, labels, stored, draws)
+        loss = self.method.loss(
+            Step(
+                stream=stream,
+                memory=memory,
+                stored=stored,
+                task=task,
+                step=step,
+                total_step=self.total_step,
+                images=indices.shape[1] + (stored["label"].shape[1] if stored else 0),
+                seen=seen,
+                switches=self.settings,
+            )
+        )
+        if loss is not None:
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.sum().backward()  # the seeds share no weight: each gets its own gradient
+            self.optimizer.step()
+        if self.method.replay == "memory":
+            # Stored once, as they were before the update, clean views only; never refreshed.
+            clean = indices.shape[1]
+            self.memory.add(
+                draws["reservoir"],
+                image=images,
+                label=labels,
+                logits=stream.logits[:, :clean],
+                features=stream.features[:, :clean],
+            )
+        return None if loss is None else loss.detach()
+
+    def _retrieve(self, generators: list[torch.Generator]) -> dict[str, Tensor] | None:
+        if self.method.replay == "memory":
+            return self.memory.sample(self.settings.memory_batch, generators)
+        if self.method.replay == "none":
+            return None
+        size = (self.settings.memory_batch,)
+        n = len(self.images)
+        chosen = torch.stack([torch.randint(n, size, generator=g) for g in generators])
+        chosen = chosen.to(self.device)
+        return {"image": self.images[chosen], "label": self.labels[chosen]}
+
+    def _forward_groups(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        stored: dict[str, Tensor],
+        draws: dict[str, list[torch.Generator]],
+    ) -> tuple[Rows, Rows | None]:
+        """Forward the stream's rows, then the memory's, apart: batch norm sees each group alone."""
+        groups = [(images, labels, draws["stream views"])]
+        if stored:
+            groups.append((stored["image"], stored["label"], draws["memory views"]))
+        views = self._two_views([(batch, generators) for batch, _, generators in groups])
+        if self.settings.joint_forward and stored:
+            sizes = [batch.shape[1] for batch in views]
+            logits, features = self.network(torch.cat(views, dim=1))
+            outputs = list(zip(logits.split(sizes, 1), features.split(sizes, 1), strict=True))
+        else:
+            outputs = [self.network(batch) for batch in views]
+        rows = [
+            Rows(logits, features, label.repeat(1, self.settings.views))
+            for (logits, features), (_, label, _) in zip(outputs, groups, strict=True)
+        ]
+        return rows[0], rows[1] if stored else None
+
+    def _two_views(self, groups: list[tuple[Tensor, list[torch.Generator]]]) -> list[Tensor]:
+        """Return for each group (S, n, 3, H, W) uint8 its clean, then its augmented views, floats."""
+        clean = [images.float() / 255 for images, _ in groups]
+        if self.settings.views == 1:
+            return clean
+        size = tuple(clean[0].shape[-2:])
+        drawn = [
+            self.augmentation.draw(images.shape[1], size, generator)
+            for images, generators in groups
+            for generator in generators
+        ]
+        flat = torch.cat([images.flatten(0, 1) for images in clean])
+        augmented = self.augmentation.apply(flat, stack_draws(drawn))
+        parts = augmented.split([len(images.flatten(0, 1)) for images in clean])
+        return [
+            torch.cat([images, part.view_as(images)], dim=1)
+            for images, part in zip(clean, parts, strict=True)
+        ]
+
+    # ------------------------------------------------------------ evaluation
+
+    def seen(self, task: int) -> Tensor:
+        """Return (S, C) bool: the classes of tasks 0 .. ``task``."""
+        mask = torch.zeros(len(self.seeds), self.data.n_classes, dtype=torch.bool)
+        for row, stream in zip(mask, self.streams, strict=True):
+            row[stream.classes_seen(task)] = True
+        return mask.to(self.device)
+
+    @torch.inference_mode()
+    def evaluate(self, task: int) -> Tensor:
+        """Return (S, T): accuracy in [0, 1] on every task's test set, argmax over the classes seen.
+
+        Tasks to come score 0 without being run: their classes are outside the argmax.
+        """
+        network, seen = fold_batch_norm(self.network), self.seen(task)
+        scores = torch.zeros(len(self.seeds), len(self.streams[0]))
+        for other in range(task + 1):
+            indices = torch.stack([s[other].test_indices for s in self.streams]).to(self.device)
+            correct = torch.zeros(len(self.seeds), device=self.device)
+            for batch in indices.split(TEST_BATCH[self.device.type], dim=1):
+                logits, _ = network(self.test_images[batch].float() / 255)
+                predicted = logits.masked_fill(~seen.unsqueeze(1), -torch.inf).argmax(-1)
+                correct += (predicted == self.test_labels[batch]).sum(1)
+            scores[:, other] = (correct / indices.shape[1]).cpu()
+        return scores
+
+    @torch.inference_mode()
+    def test_features(self, seed_index: int = 0, per_class: int | None = None) -> tuple:
+        """Return features (n, D), labels (n,) and proxies (C, D) of one seed's network, on the CPU."""
+        network, features, labels = fold_batch_norm(self.network), [], []
+        for label in range(self.data.n_classes):
+            indices = (self.test_labels == label).nonzero()[:per_class, 0]
+            for batch in indices.split(TEST_BATCH[self.device.type]):
+                images = self.test_images[batch].float() / 255
+                _, found = network(images.expand(len(self.seeds), *images.shape))
+                features.append(found[seed_index].cpu())
+                labels.append(self.test_labels[batch].cpu())
+        proxies = self.network.head.weight[seed_index].detach().cpu()
+        return torch.cat(features), torch.cat(labels), proxies
+
+    # ----------------------------------------------------------- checkpoints
+
+    def _identity(self) -> dict:
+        settings = self.settings.model_dump(exclude={"profile", "data_root", "device"})
+        return {"settings": settings, "data": self.data.fingerprint}
+
+    def _save(self) -> None:
+        if self.folder is None:
+            return
+        state = {"accuracy": self.accuracy}
+        for prefix, entries in (
+            ("network.", self.network.state_dict()),
+            ("memory.", self.memory.state_dict()),
+            ("optimizer.", checkpoints.optimizer_state(self.optimizer)),
+        ):
+            state |= {prefix + name: value for name, value in entries.items()}
+        progress = {name: getattr(self, name) for name in PROGRESS}
+        checkpoints.save(self.folder / "checkpoint", state, progress)
+
+    def _resume(self) -> None:
+        found = checkpoints.load(self.folder / "checkpoint") if self.folder else None
+        if found is None or found[1]["tasks_done"] <= self.tasks_done:
+            return
+        state, progress = found
+        self.network.load_state_dict(checkpoints.part(state, "network."))
+        self.memory.load_state_dict(checkpoints.part(state, "memory."), self.device)
+        checkpoints.restore_optimizer(self.optimizer, checkpoints.part(state, "optimizer."))
+        self.accuracy = state["accuracy"]
+        for name in PROGRESS:
+            setattr(self, name, progress[name])
+
+
+def _prepare(images: Tensor, side: int | None, device: torch.device) -> Tensor:
+    """Return images (N, 3, H, W) uint8 on the device, resized to side x side if told."""
+    if side is not None and images.shape[-2:] != (side, side):
+        resized = F.interpolate(images.float(), (side, side), mode="bilinear", antialias=True)
+        images = resized.round().clamp(0, 255).byte()
+    return as_rgb(images).contiguous().to(device)

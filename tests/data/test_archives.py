@@ -1,0 +1,411 @@
+import gzip
+import io
+import os
+import pickle
+import struct
+import tarfile
+import zipfile
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from relcl_lib.data.archives import (
+    MINI_FILES,
+    read_cifar,
+    read_mini_imagenet,
+    read_mnist,
+    read_tiny_imagenet,
+)
+from relcl_lib.data.download import DataFormatError, DataNotFoundError
+from relcl_lib.data.pickles import load_pickle
+
+
+def dumps(value, protocol=2):
+    return pickle.dumps(value, protocol)
+
+
+def load(value, protocol):
+    return load_pickle(io.BytesIO(pickle.dumps(value, protocol)), "some.pkl")
+
+
+# Pickles
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_arrays_and_containers_pass_in_every_protocol(protocol):
+    value = OrderedDict(
+        image_data=np.arange(24, dtype=np.uint8).reshape(2, 3, 4),
+        labels=[np.int64(3), 4],
+        other={"names": ("a", b"b"), "set": {1}, "f": np.asfortranarray(np.eye(3))},
+    )
+    loaded = load(value, protocol)
+    assert np.array_equal(loaded["image_data"], value["image_data"])
+    assert loaded["labels"] == [3, 4]
+    assert np.array_equal(loaded["other"]["f"], np.eye(3))
+    assert loaded["other"]["names"] == ("a", b"b")
+
+
+def test_text_of_python_2_comes_as_bytes():
+    # What Python 2's pickle writes for {'data': 'ab\xff'}: SHORT_BINSTRING, not unicode.
+    assert load_pickle(io.BytesIO(b"\x80\x02}U\x04dataU\x03ab\xffs."), "f") == {b"data": b"ab\xff"}
+
+
+class Command:
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.mark}",)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_malicious_pickle_is_refused_and_not_run(tmp_path, protocol):
+    mark = tmp_path / "mark"
+    stream = io.BytesIO(pickle.dumps({"data": Command(mark)}, protocol))
+    with pytest.raises(DataFormatError, match=r"bad\.pkl: .*posix\.system, refused.*Download it"):
+        load_pickle(stream, "bad.pkl")
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        b"c_codecs\nencode\n(Vx\nVrot13\ntR.",  # an encoding is a module to import
+        b"cnumpy\ndtype\n(VO\nI00\nI01\ntR.",  # object arrays
+        b"cbuiltins\neval\n(V1\ntR.",
+        b"cbuiltins\ngetattr\n.",
+        b"cnumpy\nload\n.",
+        # Setting an attribute on what it is handed, by a dict and by a slot state.
+        *(
+            b"c" + name + state
+            for name in (
+                b"_codecs\nencode\n",
+                b"numpy\ndtype\n",
+                b"numpy\nndarray\n",
+                b"numpy.core.multiarray\nscalar\n",
+                b"numpy._core.numeric\n_frombuffer\n",
+                b"collections\nOrderedDict\n",
+                b"builtins\nset\n",
+            )
+            for state in (b"}Vmark\nI1\nsb.", b"(N}Vmark\nI1\nstb.")
+        ),
+        b"\x80\x04\x8c\x05numpy\x8c\x0bndarray.sum\x93.",
+        b"Pid\n.",
+    ],
+)
+def test_other_doors_are_closed(code):
+    with pytest.raises(DataFormatError, match=r"p\.pkl"):
+        load_pickle(io.BytesIO(code), "p.pkl")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_any_damage_is_a_format_error_or_harmless(data):
+    good = dumps({"data": np.arange(12, dtype=np.uint8), "labels": [1, 2]})
+    end = data.draw(st.integers(0, len(good) - 1))
+    with pytest.raises(DataFormatError):
+        load_pickle(io.BytesIO(good[:end]), "cut.pkl")
+
+
+# CIFAR
+
+
+def cifar_batch(n, start=0):
+    rng = np.random.default_rng(start)
+    return {
+        b"data": rng.integers(0, 256, (n, 3072), dtype=np.uint8),
+        b"labels": [(start + i) % 10 for i in range(n)],
+        b"fine_labels": [(start + i) % 100 for i in range(n)],
+    }
+
+
+def cifar10_files(n=10, **changes):
+    files = {f"data_batch_{i}": cifar_batch(n, i) for i in range(1, 6)}
+    files["test_batch"] = cifar_batch(n, 6)
+    files["batches.meta"] = {b"label_names": [f"class{i}".encode() for i in range(10)]}
+    return files | changes
+
+
+def write_folder(folder, files):
+    folder.mkdir(parents=True)
+    for name, value in files.items():
+        (folder / name).write_bytes(dumps(value))
+    return folder
+
+
+def write_tar(path, files, inner):
+    # Backwards: the order inside an archive is nobody's promise.
+    with tarfile.open(path, "w:gz") as archive:
+        for name, value in reversed(files.items()):
+            info, content = tarfile.TarInfo(f"{inner}/{name}"), dumps(value)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def test_cifar10_folder_and_tar_agree(tmp_path):
+    files = cifar10_files()
+    folder = read_cifar(write_folder(tmp_path / "f", files), "cifar10", 10, None)
+    packed = read_cifar(write_tar(tmp_path / "c.tar.gz", files, "x"), "cifar10", 10, None)
+    assert folder.train_images.shape == (50, 3, 32, 32)
+    assert folder.test_images.shape == (10, 3, 32, 32)
+    assert folder.class_names[3] == "class3"
+    for a, b in zip(folder[:4], packed[:4], strict=True):
+        assert np.array_equal(a, b)
+    row = files["data_batch_2"][b"data"][4]
+    assert np.array_equal(folder.train_images[14].ravel(), row)  # red, green, blue planes
+    assert folder.train_labels[10:12].tolist() == [2, 3]
+
+
+def test_cifar100_uses_fine_labels(tmp_path):
+    files = {
+        "train": cifar_batch(20, 90),
+        "test": cifar_batch(5, 3),
+        "meta": {b"fine_label_names": [b"n%d" % i for i in range(100)]},
+    }
+    splits = read_cifar(write_folder(tmp_path / "f", files), "cifar100", 100, None)
+    assert splits.train_labels[:3].tolist() == [90, 91, 92]
+    assert splits.class_names[99] == "n99"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data_batch_3": {b"labels": [0]}}, "data_batch_3: field data is missing"),
+        ({"data_batch_3": cifar_batch(2) | {b"labels": [0, 12]}}, "record 1, field"),
+        ({"data_batch_3": {b"data": np.zeros((2, 30), np.uint8), b"labels": [0, 1]}}, "3072"),
+        ({"data_batch_3": cifar_batch(2) | {b"labels": [1]}}, "2 images but 1 labels"),
+        ({"data_batch_3": cifar_batch(2) | {b"labels": ["a", "b"]}}, "not integers"),
+        ({"data_batch_3": cifar_batch(2) | {b"labels": [[1], [1, 2]]}}, "no flat list"),
+        ({"data_batch_3": [1, 2]}, "holds a list, not a dict"),
+    ],
+)
+def test_cifar_bad_batches_name_file_and_fix(tmp_path, changes, message):
+    folder = write_folder(tmp_path / "f", cifar10_files(2, **changes))
+    with pytest.raises(DataFormatError, match=message) as caught:
+        read_cifar(folder, "cifar10", 10, None)
+    assert str(folder / "data_batch_3") in str(caught.value)
+    assert "ownload" in str(caught.value)
+
+
+def test_cifar_missing_batch_truncated_tar_and_md5(tmp_path):
+    files = cifar10_files(2)
+    del files["data_batch_5"]
+    with pytest.raises(DataFormatError, match="data_batch_5 is missing"):
+        read_cifar(write_folder(tmp_path / "f", files), "cifar10", 10, None)
+    tar = write_tar(tmp_path / "c.tar.gz", cifar10_files(2), "x")
+    with pytest.raises(DataFormatError, match=r"c\.tar\.gz: its MD5 is .*Download it again"):
+        read_cifar(tar, "cifar10", 10, "0" * 32)
+    content = tar.read_bytes()
+    for end in (0, 5, len(content) // 2, len(content) - 2000):
+        tar.write_bytes(content[:end])
+        with pytest.raises(DataFormatError, match=r"c\.tar\.gz.*ownload"):
+            read_cifar(tar, "cifar10", 10, None)
+
+
+# MNIST
+
+
+def idx(array):
+    return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def write_mnist(folder, n=12, zipped=False, dot=False, **changes):
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for split, count in (("train", n), ("t10k", n // 2)):
+        pixels = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = np.arange(count, dtype=np.uint8) % 10
+        for stem, array in ((f"{split}-images", pixels), (f"{split}-labels", labels)):
+            content = changes.get(stem.replace("-", "_"), idx(array))
+            name = f"{stem}{'.' if dot else '-'}idx{array.ndim}-ubyte{'.gz' if zipped else ''}"
+            (folder / name).write_bytes(gzip.compress(content) if zipped else content)
+    return folder
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("dot", [False, True])
+def test_mnist_idx(tmp_path, zipped, dot):
+    splits = read_mnist(write_mnist(tmp_path, zipped=zipped, dot=dot), 10)
+    assert splits.train_images.shape == (12, 1, 28, 28)
+    assert splits.test_images.shape == (6, 1, 28, 28)
+    assert splits.train_labels.tolist() == [*range(10), 0, 1]
+    assert splits.train_labels.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("changes", "file", "message"),
+    [
+        ({"train_images": b"\0\0\x08"}, "train-images-idx3-ubyte", "no idx file"),
+        ({"train_images": idx(np.zeros(4, np.uint8))}, "train-images", "no idx file of 3"),
+        ({"train_images": idx(np.zeros((12, 28, 28), np.uint8))[:-1]}, "train-images", "follow"),
+        ({"t10k_labels": idx(np.full(6, 10, np.uint8))}, "t10k-labels", "record 0, field labels"),
+        ({"t10k_labels": idx(np.zeros(5, np.uint8))}, "t10k-labels", "5 labels beside"),
+        ({"train_images": idx(np.zeros((12, 8, 8), np.uint8))}, "train-labels", "28x28"),
+    ],
+)
+def test_mnist_bad_files_name_file_and_fix(tmp_path, changes, file, message):
+    with pytest.raises(DataFormatError, match=message) as caught:
+        read_mnist(write_mnist(tmp_path, **changes), 10)
+    assert file in str(caught.value) and "ownload" in str(caught.value)
+
+
+def test_mnist_truncated_gzip_and_missing_part(tmp_path):
+    folder = write_mnist(tmp_path, zipped=True)
+    file = folder / "train-images-idx3-ubyte.gz"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(DataFormatError, match=r"train-images-idx3-ubyte\.gz: truncated.*Download"):
+        read_mnist(folder, 10)
+    file.unlink()
+    with pytest.raises(DataNotFoundError, match=r"train-images-idx3-ubyte\(\.gz\)\. Put it"):
+        read_mnist(folder, 10)
+
+
+# Tiny-ImageNet
+
+SHAPE = (3, 64, 64)
+
+
+def jpeg(value, mode="RGB", size=(64, 64)):
+    stream = io.BytesIO()
+    Image.new(mode, size, value).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+def write_tiny(folder, wnids=("n02", "n01"), annotations=None, **changes):
+    images = folder / "val" / "images"
+    images.mkdir(parents=True)
+    (folder / "wnids.txt").write_text("\n".join(wnids))
+    for k, wnid in enumerate(wnids):
+        inner = folder / "train" / wnid / "images"
+        inner.mkdir(parents=True)
+        for i in range(3):
+            content = jpeg(60 * k + 20 * i, "L") if i == 2 else jpeg((60 * k + 20 * i, 0, 0))
+            (inner / f"{wnid}_{i}.JPEG").write_bytes(changes.get(f"{wnid}_{i}", content))
+        (images / f"val_{k}.JPEG").write_bytes(jpeg((0, 0, 200)))
+    rows = annotations or [f"val_{k}.JPEG\t{w}\t0\t0\t9\t9" for k, w in enumerate(wnids)]
+    (folder / "val" / "val_annotations.txt").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def zip_of(folder, path, inner="tiny-imagenet-200/"):
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*"), reverse=True):
+            if file.is_file():
+                archive.write(file, inner + str(file.relative_to(folder)))
+    return path
+
+
+@pytest.mark.parametrize("inner", ["tiny-imagenet-200/", ""])
+def test_tiny_folder_and_zip_agree_and_labels_follow_sorted_wnids(tmp_path, inner):
+    folder = write_tiny(tmp_path / "tiny")
+    plain = read_tiny_imagenet(folder, SHAPE, None)
+    packed = read_tiny_imagenet(zip_of(folder, tmp_path / "t.zip", inner), SHAPE, None)
+    for a, b in zip(plain[:4], packed[:4], strict=True):
+        assert np.array_equal(a, b)
+    assert plain.class_names == ("n01", "n02")
+    assert plain.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert plain.test_labels.tolist() == [1, 0]  # val_0 is n02's
+    grey = plain.train_images[2]  # a grey JPEG among colour ones
+    assert np.array_equal(grey[0], grey[2]) and grey.mean() == 100
+    assert plain.test_images[0, 2].mean() > 190 > plain.test_images[0, 0].mean()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n01_1": b"no jpeg"}, "n01_1.JPEG: the image cannot be decoded"),
+        ({"n01_1": jpeg(0, "L")[:300]}, "n01_1.JPEG: the image cannot be decoded"),
+        ({"n01_1": jpeg(0, "L", (32, 64))}, "n01_1.JPEG: the image is 32x64, not 64x64"),
+        ({"annotations": ["val_0.JPEG\tn77\t0"]}, "record 0: .*n77.*wnids"),
+        ({"annotations": ["val_9.JPEG\tn01\t0"]}, "val_9.JPEG"),
+    ],
+)
+def test_tiny_bad_files_name_file(tmp_path, changes, message):
+    folder = write_tiny(tmp_path / "tiny", **changes)
+    for path in (folder, zip_of(folder, tmp_path / "t.zip")):
+        with pytest.raises(DataFormatError, match=message) as caught:
+            read_tiny_imagenet(path, SHAPE, None)
+        assert str(path) in str(caught.value)
+
+
+def test_tiny_truncated_zip_md5_and_missing_parts(tmp_path):
+    folder = write_tiny(tmp_path / "tiny")
+    packed = zip_of(folder, tmp_path / "t.zip")
+    with pytest.raises(DataFormatError, match=r"t\.zip: its MD5 is .*Download it again"):
+        read_tiny_imagenet(packed, SHAPE, "0" * 32)
+    packed.write_bytes(packed.read_bytes()[:-500])
+    with pytest.raises(DataFormatError, match=r"t\.zip: truncated.*Download"):
+        read_tiny_imagenet(packed, SHAPE, None)
+    (folder / "val" / "val_annotations.txt").unlink()
+    with pytest.raises(DataFormatError, match=r"val_annotations\.txt is missing"):
+        read_tiny_imagenet(folder, SHAPE, None)
+
+
+# Mini-ImageNet
+
+SMALL = (3, 4, 4)
+
+
+def write_mini(folder, per_class=12, class_dict=True, **changes):
+    folder.mkdir(parents=True, exist_ok=True)
+    start = 0
+    for name, n_classes in MINI_FILES.items():
+        n = n_classes * per_class
+        data = np.zeros((n, 4, 4, 3), np.uint8)
+        data[:, 0, 0, 0] = start + np.arange(n) // per_class  # the class, in the red corner
+        data[:, 0, 0, 1] = np.arange(n) % per_class
+        table = {"image_data": data}
+        if class_dict:
+            runs = np.arange(n).reshape(n_classes, per_class).tolist()
+            table["class_dict"] = {f"n{k}": run for k, run in enumerate(runs)}
+        (folder / name).write_bytes(changes.get(name, dumps(table)))
+        start += n_classes
+    return folder
+
+
+@pytest.mark.parametrize("class_dict", [True, False])
+def test_mini_pools_classes_and_splits_each(tmp_path, class_dict):
+    splits = read_mini_imagenet(write_mini(tmp_path, class_dict=class_dict), SMALL)
+    assert splits.train_images.shape == (1000, *SMALL)
+    assert splits.test_images.shape == (200, *SMALL)
+    for images, labels, count in ((splits[0], splits[1], 10), (splits[2], splits[3], 2)):
+        assert np.array_equal(images[:, 0, 0, 0], labels)
+        assert (np.bincount(labels) == count).all() and len(np.bincount(labels)) == 100
+    for label in range(100):  # no image in both parts
+        parts = [splits[i][splits[i + 1] == label][:, 1, 0, 0].tolist() for i in (0, 2)]
+        assert sorted(parts[0] + parts[1]) == list(range(12))
+    again = read_mini_imagenet(tmp_path, SMALL)
+    assert np.array_equal(splits.test_images, again.test_images)
+    assert "fixed random sixth" in splits.note
+
+
+def test_mini_bad_files_name_file_and_fix(tmp_path):
+    name = "mini-imagenet-cache-val.pkl"
+    data = np.zeros((16, 4, 4, 3), np.uint8)
+    for content, message in (
+        (dumps({"image_data": data[:15]}), "15 images cannot be 16 classes"),
+        (dumps({"image_data": data.astype(np.float32)}), "field image_data"),
+        (dumps({"image_data": data, "class_dict": {"a": [0, 1]}}), "class_dict"),
+        (dumps({"images": data}), "field image_data is missing"),
+        (b"", "not a complete pickle"),
+    ):
+        write_mini(tmp_path, **{name: content})
+        with pytest.raises(DataFormatError, match=message) as caught:
+            read_mini_imagenet(tmp_path, SMALL)
+        assert name in str(caught.value) and "ownload" in str(caught.value)
+    (tmp_path / name).unlink()
+    with pytest.raises(DataNotFoundError, match=f"no.* {name}. Put it there"):
+        read_mini_imagenet(tmp_path, SMALL)
+
+
+def test_readers_leave_nothing_behind(tmp_path):
+    folder = write_tiny(tmp_path / "tiny")
+    zip_of(folder, tmp_path / "t.zip")
+    before = sorted(tmp_path.rglob("*"))
+    read_tiny_imagenet(tmp_path / "t.zip", SHAPE, None)
+    assert sorted(tmp_path.rglob("*")) == before

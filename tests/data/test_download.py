@@ -1,0 +1,209 @@
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from relcl_lib.data import download
+from relcl_lib.data.download import (
+    DataFormatError,
+    DataNotFoundError,
+    HubFiles,
+    check_md5,
+    locate,
+    search_folders,
+)
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+CONTENT = b"a few bytes of a data file"
+FILES = {"data/train.bin": hashlib.sha256(CONTENT).hexdigest(), "data/test.bin": None}
+HUB = HubFiles("someone/things", COMMIT, FILES)
+
+
+def holds(folder):
+    return (folder / "here.txt").is_file()
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path, monkeypatch):
+    monkeypatch.delenv(download.DATA_VARIABLE, raising=False)
+    monkeypatch.setattr(download, "REPOSITORY_DATA", tmp_path / "repository" / "data")
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+
+
+def put(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "here.txt").touch()
+    return folder.resolve()
+
+
+def test_order_is_root_variable_repository_current_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv(download.DATA_VARIABLE, str(tmp_path / "variable"))
+    parent = tmp_path / "parent"
+    parent.mkdir()
+    places = [
+        parent / "things",
+        parent,
+        tmp_path / "variable" / "things",
+        tmp_path / "repository" / "data" / "things",
+        tmp_path / "cwd" / "data" / "things",
+    ]
+    assert search_folders("things", parent) == [place.resolve() for place in places]
+    # Filled from the last to the first, each takes over from the one after it.
+    for place in reversed(places):
+        expected = put(place)
+        assert locate("things", holds, root=parent) == (expected, False)
+
+
+def test_a_root_that_is_no_folder_is_an_error_even_if_the_set_lies_elsewhere(tmp_path):
+    put(tmp_path / "cwd" / "data" / "things")
+    with pytest.raises(DataNotFoundError, match=r"(?s)root='nowhere'.*a folder things/"):
+        locate("things", holds, root="nowhere")
+
+
+def test_not_found_lists_folders_layouts_and_the_command(tmp_path):
+    with pytest.raises(DataNotFoundError) as caught:
+        locate("things", holds, hub=HUB, download=False, layouts=["here.txt of example.org"])
+    message = str(caught.value)
+    assert isinstance(caught.value, FileNotFoundError)
+    assert str(tmp_path / "cwd" / "data" / "things") in message
+    assert str(tmp_path / "repository" / "data" / "things") in message
+    assert "here.txt of example.org" in message
+    assert "download=False" in message
+    assert "hf download someone/things data/train.bin data/test.bin --repo-type dataset " in message
+    assert "RELCL_DATA" in message
+
+
+def test_a_set_without_download_says_so():
+    with pytest.raises(DataNotFoundError, match="no automatic download"):
+        locate("things", holds)
+
+
+def test_offline_names_the_cause_and_the_places(monkeypatch):
+    import huggingface_hub
+
+    def offline(*args, **kwargs):
+        raise OSError("Network is unreachable\nand more")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
+    with pytest.raises(DataNotFoundError, match="OSError: Network is unreachable") as caught:
+        locate("things", holds, hub=HUB, layouts=["here.txt"])
+    assert "- here.txt" in str(caught.value) and "and more" not in str(caught.value)
+
+
+def fake_cache(tmp_path, monkeypatch, content):
+    """The hub's cache: a snapshot of links to blobs, filled on demand."""
+    import huggingface_hub
+
+    def fake(repo, name, *, repo_type, revision):
+        assert (repo, repo_type, revision) == ("someone/things", "dataset", COMMIT)
+        blob = tmp_path / "hub" / "blobs" / Path(name).name
+        link = tmp_path / "hub" / "snapshots" / revision / name
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.exists():
+            blob.write_bytes(content)
+            link.symlink_to(blob)
+        return str(link)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fake)
+
+
+def test_fetch_returns_the_folder_above_the_repository_paths(tmp_path, monkeypatch):
+    fake_cache(tmp_path, monkeypatch, CONTENT)
+    found = locate("things", holds, hub=HUB)
+    assert found == (tmp_path / "hub" / "snapshots" / COMMIT, True)
+
+
+def test_a_download_with_another_hash_is_named_and_removed(tmp_path, monkeypatch):
+    fake_cache(tmp_path, monkeypatch, b"something else")
+    with pytest.raises(DataFormatError, match=r"data/train\.bin: .*SHA-256.*load again"):
+        locate("things", holds, hub=HUB)
+    left = [p for p in (tmp_path / "hub").rglob("*") if p.is_file() or p.is_symlink()]
+    assert left == []
+
+
+def test_md5_mismatch_names_file_and_fix(tmp_path):
+    file = tmp_path / "things.zip"
+    file.write_bytes(CONTENT)
+    check_md5(file, hashlib.md5(CONTENT).hexdigest())
+    check_md5(file, None)
+    with pytest.raises(DataFormatError, match=r"things\.zip: its MD5 is .*Download it again"):
+        check_md5(file, "0" * 32)
+
+
+class Hub(BaseHTTPRequestHandler):
+    """The two requests by which the hub's client fetches a file of a pinned commit."""
+
+    served: list[str] = []  # noqa: RUF012  (each test starts its own)
+
+    def answer(self, body: bool) -> None:
+        prefix = f"/datasets/someone/things/resolve/{COMMIT}/"
+        known = self.path.startswith(prefix) and self.path[len(prefix) :] in FILES
+        self.send_response(200 if known else 404)
+        if known:
+            self.send_header("X-Repo-Commit", COMMIT)
+            # Files of one ETag are one blob to the client, downloaded once.
+            self.send_header("ETag", f'"{hashlib.sha256(self.path.encode()).hexdigest()}"')
+        self.send_header("Content-Length", str(len(CONTENT) if known else 0))
+        self.end_headers()
+        if body and known:
+            self.served.append(self.path[len(prefix) :])
+            self.wfile.write(CONTENT)
+
+    def do_HEAD(self):
+        self.answer(body=False)
+
+    def do_GET(self):
+        self.answer(body=True)
+
+    def log_message(self, *args):
+        pass
+
+
+def client(tmp_path, endpoint):
+    # A process of its own: the hub's client reads its settings once, at import.
+    code = (
+        "from relcl_lib.data.download import HubFiles, fetch\n"
+        f"print(fetch(HubFiles('someone/things', {COMMIT!r}, {FILES!r})))"
+    )
+    names = ("http_proxy", "https_proxy", "all_proxy", "hf_hub_offline", "hf_token")
+    environment = {k: v for k, v in os.environ.items() if k.lower() not in names}
+    environment |= {
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_HUB_CACHE": str(tmp_path / "hf" / "hub"),
+        "NO_PROXY": "127.0.0.1",
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_the_real_client_downloads_once_and_then_works_offline(tmp_path):
+    Hub.served = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    try:
+        first = client(tmp_path, endpoint)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert first.returncode == 0, first.stderr
+    folder = Path(first.stdout.strip())
+    assert (folder / "data" / "train.bin").read_bytes() == CONTENT
+    assert (folder / "data" / "test.bin").read_bytes() == CONTENT
+    assert sorted(set(Hub.served)) == sorted(FILES)
+    assert not list(tmp_path.rglob("*.incomplete"))
+    second = client(tmp_path, endpoint)  # nobody serves any more
+    assert second.returncode == 0, second.stderr
+    assert second.stdout == first.stdout
