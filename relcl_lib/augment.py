@@ -9,6 +9,7 @@ the crop, which is what cropping and then resizing does.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import kornia.color
@@ -136,6 +137,31 @@ def crop_and_flip(images: Tensor, box: Tensor, flip: Tensor) -> Tensor:
     )
 
 
-def stack_draws(draws: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Join parameters drawn separately (one seed or group each), so that they are applied at once."""
-    return {name: torch.cat([d[name] for d in draws]) for name in draws[0]}
+def two_views(
+    augmentation: Augmentation,
+    groups: Sequence[Tensor],
+    generators: Sequence[Sequence[torch.Generator]],
+) -> list[Tensor]:
+    """Return the clean images of each group, then one augmented view of each: (S, 2n, 3, H, W).
+
+    All groups and seeds are augmented in one call; each draws from its own generator, so a seed gets
+    the same views alone and beside others.
+
+    Args:
+        augmentation: what to draw.
+        groups: images (S, n, 3, H, W) in [0, 1]; n may differ between groups.
+        generators: for each group, one generator a seed.
+    """
+    size = tuple(groups[0].shape[-2:])
+    drawn = [
+        augmentation.draw(images.shape[1], size, generator)
+        for images, of_group in zip(groups, generators, strict=True)
+        for generator in of_group
+    ]
+    joined = {name: torch.cat([draw[name] for draw in drawn]) for name in drawn[0]}
+    flat = [images.flatten(0, 1) for images in groups]
+    augmented = augmentation.apply(torch.cat(flat), joined).split([len(part) for part in flat])
+    return [
+        torch.cat([images, part.view_as(images)], dim=1)
+        for images, part in zip(groups, augmented, strict=True)
+    ]

@@ -39,6 +39,9 @@ class Memory:
         """Check one batch of rows, allocate storage at the first; return the batch size."""
         if not rows:
             raise ValueError("add() needs at least one field")
+        sizes = {tuple(value.shape[:2]) for value in rows.values()}
+        if len(sizes) != 1 or next(iter(sizes))[0] != self.seeds:
+            raise ValueError(f"fields must share the shape ({self.seeds}, batch, ...); got {sizes}")
         if not self.fields:
             for name, value in rows.items():
                 shape = (self.seeds, self.capacity, *value.shape[2:])
@@ -47,9 +50,12 @@ class Memory:
             raise ValueError(
                 f"add() got fields {sorted(rows)}, the memory has {sorted(self.fields)}"
             )
-        sizes = {tuple(value.shape[:2]) for value in rows.values()}
-        if len(sizes) != 1 or next(iter(sizes))[0] != self.seeds:
-            raise ValueError(f"fields must share the shape ({self.seeds}, batch, ...); got {sizes}")
+        for name, value in rows.items():  # a size of 1 would be spread over the slot unnoticed
+            if value.shape[2:] != self.fields[name].shape[2:]:
+                raise ValueError(
+                    f"field {name!r} has rows of shape {tuple(value.shape[2:])}, the memory holds "
+                    f"{tuple(self.fields[name].shape[2:])}"
+                )
         return next(iter(sizes))[1]
 
     def _write(self, seed: Tensor, slot: Tensor, row: Tensor, rows: dict[str, Tensor]) -> None:
@@ -94,9 +100,10 @@ class Memory:
 
     def load_state_dict(self, state: dict[str, Tensor], device: torch.device | None = None) -> None:
         """Restore what ``state_dict`` returned, on ``device``; the capacity must agree."""
-        capacity, self.filled, self.n_seen = state["counters"].tolist()
+        capacity, filled, n_seen = state["counters"].tolist()
         if capacity != self.capacity:
             raise ValueError(f"the saved memory holds {capacity} samples, this one {self.capacity}")
+        self.filled, self.n_seen = filled, n_seen
         self.fields = {
             name.removeprefix("field."): store.to(device, copy=True)
             for name, store in state.items()

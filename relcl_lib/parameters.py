@@ -21,7 +21,13 @@ class ParameterError(ValueError):
 class Parameters(BaseModel):
     """Base of every paper's parameters: frozen, no unknown names, no silent conversion of types."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+    )
 
     #: profile name -> the values it sets; what a profile leaves out keeps the field's default.
     profiles: ClassVar[dict[str, dict[str, Any]]] = {"quick": {}, "reduced": {}, "full": {}}
@@ -39,7 +45,7 @@ class Parameters(BaseModel):
         cls.refuse_unknown(given)
         given = {name: value for name, value in given.items() if value is not None}
         profile = given.get("profile", cls.model_fields["profile"].default)
-        if profile not in cls.profiles:
+        if not isinstance(profile, str) or profile not in cls.profiles:
             raise ParameterError(
                 f"profile={profile!r} is not a profile; choose one of {', '.join(cls.profiles)}"
             )
@@ -54,7 +60,7 @@ class Parameters(BaseModel):
         for name in names:
             if name not in cls.model_fields:
                 near = difflib.get_close_matches(name, cls.model_fields, n=2)
-                hint = f"; did you mean {' or '.join(near)}?" if near else ""
+                hint = f"; did you mean {' or '.join(near)}?" if near else "."
                 raise ParameterError(
                     f"unknown parameter {name!r}{hint} Valid names: "
                     f"{', '.join(sorted(cls.model_fields))}."

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from relcl_lib import checkpoints
-from relcl_lib.augment import Augmentation, stack_draws
-from relcl_lib.data.images import ImageData, as_rgb
+from relcl_lib.augment import Augmentation, two_views
+from relcl_lib.data.images import ImageData, rgb_of_side
 from relcl_lib.memory import ReservoirMemory
-from relcl_lib.models.resnet import ReplayNetwork, build_network, fold_batch_norm
+from relcl_lib.models.resnet import ReplayNetwork, build_network, fold_batch_norm, select_seed
 from relcl_lib.replay_methods import METHODS, Rows, Step
 from relcl_lib.replay_parameters import ReplayParameters
 from relcl_lib.runtime import make_generator, resolve_device, resolve_precision
@@ -74,7 +73,7 @@ class ReplayRun:
     def _place_data(self) -> None:
         """Put images and labels on the device (uint8: CIFAR-10 takes 184 MB) and split the tasks."""
         data, side = self.data, self.settings.image_size
-        self.images = _prepare(data.train_images, side, self.device)
+        self.images = rgb_of_side(data.train_images, side).to(self.device)
         self.labels = data.train_labels.to(self.device)
         train = torch.arange(len(data.train_labels))
         if (
@@ -87,7 +86,7 @@ class ReplayRun:
             self.test_images = self.images[test.to(self.device)]
         else:
             test_labels = data.test_labels
-            self.test_images = _prepare(data.test_images, side, self.device)
+            self.test_images = rgb_of_side(data.test_images, side).to(self.device)
         self.test_labels = test_labels.to(self.device)
         self.streams = [
             class_incremental_stream(
@@ -217,10 +216,9 @@ class ReplayRun:
             return self.memory.sample(self.settings.memory_batch, generators)
         if self.method.replay == "none":
             return None
-        size = (self.settings.memory_batch,)
-        n = len(self.images)
-        chosen = torch.stack([torch.randint(n, size, generator=g) for g in generators])
-        chosen = chosen.to(self.device)
+        pool, size = self.streams[0][0].train_indices, (self.settings.memory_batch,)
+        draws = [torch.randint(len(pool), size, generator=g) for g in generators]
+        chosen = pool[torch.stack(draws)].to(self.device)
         return {"image": self.images[chosen], "label": self.labels[chosen]}
 
     def _forward_groups(
@@ -234,7 +232,10 @@ class ReplayRun:
         groups = [(images, labels, draws["stream views"])]
         if stored:
             groups.append((stored["image"], stored["label"], draws["memory views"]))
-        views = self._two_views([(batch, generators) for batch, _, generators in groups])
+        clean = [batch.float() / 255 for batch, _, _ in groups]
+        views = clean
+        if self.settings.views == 2:
+            views = two_views(self.augmentation, clean, [generators for *_, generators in groups])
         if self.settings.joint_forward and stored:
             sizes = [batch.shape[1] for batch in views]
             logits, features = self.network(torch.cat(views, dim=1))
@@ -246,25 +247,6 @@ class ReplayRun:
             for (logits, features), (_, label, _) in zip(outputs, groups, strict=True)
         ]
         return rows[0], rows[1] if stored else None
-
-    def _two_views(self, groups: list[tuple[Tensor, list[torch.Generator]]]) -> list[Tensor]:
-        """Return for each group (S, n, 3, H, W) uint8 its clean, then its augmented views, floats."""
-        clean = [images.float() / 255 for images, _ in groups]
-        if self.settings.views == 1:
-            return clean
-        size = tuple(clean[0].shape[-2:])
-        drawn = [
-            self.augmentation.draw(images.shape[1], size, generator)
-            for images, generators in groups
-            for generator in generators
-        ]
-        flat = torch.cat([images.flatten(0, 1) for images in clean])
-        augmented = self.augmentation.apply(flat, stack_draws(drawn))
-        parts = augmented.split([len(images.flatten(0, 1)) for images in clean])
-        return [
-            torch.cat([images, part.view_as(images)], dim=1)
-            for images, part in zip(clean, parts, strict=True)
-        ]
 
     # ------------------------------------------------------------ evaluation
 
@@ -296,16 +278,17 @@ class ReplayRun:
     @torch.inference_mode()
     def test_features(self, seed_index: int = 0, per_class: int | None = None) -> tuple:
         """Return features (n, D), labels (n,) and proxies (C, D) of one seed's network, on the CPU."""
-        network, features, labels = fold_batch_norm(self.network), [], []
-        for label in range(self.data.n_classes):
-            indices = (self.test_labels == label).nonzero()[:per_class, 0]
-            for batch in indices.split(TEST_BATCH[self.device.type]):
-                images = self.test_images[batch].float() / 255
-                _, found = network(images.expand(len(self.seeds), *images.shape))
-                features.append(found[seed_index].cpu())
-                labels.append(self.test_labels[batch].cpu())
-        proxies = self.network.head.weight[seed_index].detach().cpu()
-        return torch.cat(features), torch.cat(labels), proxies
+        network = fold_batch_norm(select_seed(self.network, seed_index))
+        positions = [
+            (self.test_labels == c).nonzero()[:per_class, 0] for c in range(self.data.n_classes)
+        ]
+        positions = torch.cat(positions)
+        batches = positions.split(TEST_BATCH[self.device.type])
+        found = [
+            network(self.test_images[batch].unsqueeze(0).float() / 255)[1][0] for batch in batches
+        ]
+        proxies = network.head.weight[0]
+        return torch.cat(found).cpu(), self.test_labels[positions].cpu(), proxies.cpu()
 
     # ----------------------------------------------------------- checkpoints
 
@@ -337,11 +320,3 @@ class ReplayRun:
         self.accuracy = state["accuracy"]
         for name in PROGRESS:
             setattr(self, name, progress[name])
-
-
-def _prepare(images: Tensor, side: int | None, device: torch.device) -> Tensor:
-    """Return images (N, 3, H, W) uint8 on the device, resized to side x side if told."""
-    if side is not None and images.shape[-2:] != (side, side):
-        resized = F.interpolate(images.float(), (side, side), mode="bilinear", antialias=True)
-        images = resized.round().clamp(0, 255).byte()
-    return as_rgb(images).contiguous().to(device)

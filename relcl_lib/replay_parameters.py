@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from relcl_lib.files import repository_root
 from relcl_lib.parameters import ParameterError, Parameters
 from relcl_lib.replay_methods import METHODS
 
@@ -47,7 +49,7 @@ class ReplayParameters(Parameters):
     """
 
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"dataset": "digits", "buffer_size": 50, "width": 8, "image_size": 16},
+        "quick": {"dataset": "digits", "buffer_size": 20, "width": 8, "image_size": 16},
         "reduced": {"dataset": "cifar10", "seeds": [0, 1, 2]},
         "full": {"dataset": "cifar10", "seeds": list(range(10))},
     }
@@ -71,7 +73,7 @@ class ReplayParameters(Parameters):
     ht_period: int = Field(500, ge=1, description="S, steps a cycle")
     ht_counter: Literal["task", "run"] | None = Field(None, description="where s starts at 0")
     t_min: float = Field(0.05, gt=0)
-    t_max: float = Field(0.16, gt=0)
+    t_max: float = Field(0.16, gt=0, validate_default=True)  # also where only t_min is given
     pcd: bool | None = Field(None, description="distil stored logits")
     scd: Literal["released", "paper", "off"] | None = Field(None, description="distil relations")
     alpha: float | None = Field(None, ge=0, description="weight of PCD")
@@ -90,6 +92,8 @@ class ReplayParameters(Parameters):
     def _distinct(cls, seeds: list[int]) -> list[int]:
         if len(set(seeds)) != len(seeds):
             raise ValueError(f"seeds must differ; got {seeds}")
+        if min(seeds) < 0:  # here, not when the finished run's record is refused
+            raise ValueError(f"seeds must be at least 0; got {seeds}")
         return seeds
 
     @field_validator("t_max")
@@ -132,3 +136,26 @@ class ReplayParameters(Parameters):
         standard = type(self)(dataset=self.dataset, method=self.method).resolved()
         same = all(getattr(chosen, name) == getattr(standard, name) for name in fields)
         return "paper" if same and self.dataset in PAPER_STREAMS else "reduced"
+
+
+class HPCRNotebook(ReplayParameters):
+    """What ``hpcr.ipynb`` takes: a run's parameters, and where the notebook writes."""
+
+    results: str | None = Field(None, description="folder of the records")
+    figures: str | None = Field(None, description="folder of the figures")
+    work_dir: str | None = Field(None, description="folder of the checkpoints")
+
+    def run(self, method: str, **changes: Any) -> ReplayParameters:
+        """Return the parameters of one run: this notebook's, with ``method`` and ``changes``."""
+        values = self.model_dump(include=set(ReplayParameters.model_fields), exclude_none=True)
+        return ReplayParameters.create({**values, "method": method, **changes})
+
+    def folder(self, kind: str) -> Path | None:
+        """Return where ``results``, ``figures`` or ``work_dir`` lie; quick runs stay out of the records.
+
+        Quick runs keep no checkpoints: they are over in seconds, and always show the present code.
+        """
+        quick = {"results": "runs/results", "figures": "figures/quick", "work_dir": None}
+        other = {"results": "data/results", "figures": "figures", "work_dir": "runs/checkpoints"}
+        chosen = getattr(self, kind) or (quick if self.profile == "quick" else other)[kind]
+        return None if chosen is None else repository_root() / chosen

@@ -100,6 +100,7 @@ def train_or_read(
     data: ImageData | None = None,
     results: str | Path | None = None,
     work_dir: str | Path | None = None,
+    again: bool = False,
     on_task: Callable[[ReplayRun], Any] | None = None,
 ) -> list[Record]:
     """Return the records of a configuration: read those that exist, train the seeds that lack one.
@@ -108,6 +109,7 @@ def train_or_read(
         parameters: what to run.
         data: the data set; loaded by name if None.
         results: folder of the records (None: ``data/results``); new ones are written there.
+        again: train even the seeds that have a record, and replace it.
         work_dir: folder for checkpoints, so that a killed run goes on where it was.
         on_task: called with the run after each task.
 
@@ -116,7 +118,10 @@ def train_or_read(
     """
     data = data or load_images(parameters.dataset, parameters.data_root)
     run = ReplayRun(parameters, data, work_dir)
-    found = {seed: find_record(configuration(run, seed), results) for seed in run.seeds}
+    found = {
+        seed: None if again else find_record(configuration(run, seed), results)
+        for seed in run.seeds
+    }
     missing = [seed for seed, record in found.items() if record is None]
     if missing:
         if missing != run.seeds:

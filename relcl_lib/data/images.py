@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from relcl_lib.data.decode import RawSplits, first_image_format, read_parquet
@@ -66,6 +67,14 @@ def as_rgb(images: Tensor) -> Tensor:
     if images.ndim < 3 or images.shape[-3] not in (1, 3):
         raise ValueError(f"images must be (..., 1 or 3, H, W), not {tuple(images.shape)}")
     return images.expand(*images.shape[:-3], 3, *images.shape[-2:])
+
+
+def rgb_of_side(images: Tensor, side: int | None = None) -> Tensor:
+    """Return uint8 images (N, C, H, W) as (N, 3, side, side); None keeps their size."""
+    if side is not None and images.shape[-2:] != (side, side):
+        resized = F.interpolate(images.float(), (side, side), mode="bilinear", antialias=True)
+        images = resized.round().clamp(0, 255).byte()
+    return as_rgb(images).contiguous()
 
 
 def load_images(

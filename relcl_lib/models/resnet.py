@@ -183,7 +183,8 @@ def build_network(
     for seed in seeds:
         with seeded_initialisation(seed):
             states.append(build(1).state_dict())
-    network = build(len(seeds))
+    with seeded_initialisation(seeds[0]):  # overwritten below; the caller's generator stays put
+        network = build(len(seeds))
     # Seeds lie along the first dimension of every parameter and buffer (channels or head rows).
     joined = {
         name: torch.cat([state[name] for state in states]) if value.dim() else value
@@ -201,10 +202,11 @@ def select_seed(network: ReplayNetwork, index: int) -> ReplayNetwork:
         for name, value in network.state_dict().items()
     }
     classes, features = network.head.weight.shape[1:]
-    head: nn.Module = LinearClassifier(features, classes)
-    if isinstance(network.head, CosineClassifier):
-        head = CosineClassifier(features, classes, temperature=network.head.temperature)
-    alone = ReplayNetwork(ReducedResNet18(network.body.width), head, network.precision)
+    with seeded_initialisation(0):  # overwritten below; the caller's generator stays put
+        head: nn.Module = LinearClassifier(features, classes)
+        if isinstance(network.head, CosineClassifier):
+            head = CosineClassifier(features, classes, temperature=network.head.temperature)
+        alone = ReplayNetwork(ReducedResNet18(network.body.width), head, network.precision)
     alone.load_state_dict(state)
     return alone.to(network.head.weight.device, memory_format=torch.channels_last).eval()
 

@@ -1,0 +1,88 @@
+"""The committed figures: drawn from the committed records, by functions the notebooks call too.
+
+``python -m relcl_lib.figures`` writes them all to ``figures/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from relcl_lib import plots, tables
+from relcl_lib.files import repository_root
+from relcl_lib.records import Record, read_records
+
+#: our names of the rows of HPCR's Table VII
+HPCR_COMPONENTS = {
+    "ER": "ER",
+    "PCR": "PCR",
+    "PCR+HC": "PCR+HC (PCR_C)",
+    "PCR+HC+HT": "PCR+HC+HT (PCR_CT)",
+    "PCR+HC+HT+PCD": "PCR_CT+PCD",
+    "HPCR": "PCR_CT+PCD+SCD (HPCR)",
+}
+
+
+def _hpcr_cifar10(records: Sequence[Record]) -> list[Record]:
+    """Pick Split CIFAR-10 at memory 200 with the released HPCR: the cell most is measured in."""
+    return [
+        record
+        for record in records
+        if record.paper == "hpcr"
+        and record.experiment == "split_cifar10"
+        and record.variant == "released"
+        and record.protocol == "paper"
+        and record.parameters["buffer_size"] == 200
+        and not record.failed
+    ]
+
+
+def hpcr_curves(records: Sequence[Record]) -> Figure:
+    """Draw accuracy over the tasks of Split CIFAR-10 (compare HPCR's Fig. 3)."""
+    curves = plots.curves_of(_hpcr_cifar10(records), ["FINE-TUNE", "ER", "PCR", "HPCR"])
+    title = "Split CIFAR-10, memory 200, from the committed records (compare Fig. 3)"
+    return plots.plot_accuracy_curves(curves, title=title).figure
+
+
+def hpcr_components(records: Sequence[Record]) -> Figure:
+    """Draw final accuracy component by component, the paper's Table VII as diamonds."""
+    chosen = _hpcr_cifar10(records)
+    final = {
+        name: [record.metrics["A_T"] for record in chosen if record.method == name]
+        for name in HPCR_COMPONENTS
+    }
+    final = {name: values for name, values in final.items() if values}
+    rows = tables.read_paper_table("hpcr", "Table VII")
+    rows = rows[(rows["dataset"] == "Split CIFAR10") & (rows["setting"] == "buffer=200")]
+    printed = dict(zip(rows["method"], rows["value"], strict=True))
+    reference = {name: printed[HPCR_COMPONENTS[name]] for name in final}
+    title = "Split CIFAR-10, memory 200: one component after the other (Table VII)"
+    return plots.plot_bars(final, reference=reference, title=title).figure
+
+
+FIGURES: dict[str, Callable[[Sequence[Record]], Figure]] = {
+    "hpcr_curves": hpcr_curves,
+    "hpcr_components": hpcr_components,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write every committed figure; return 0."""
+    line = argparse.ArgumentParser(prog="python -m relcl_lib.figures", description=__doc__)
+    line.add_argument("--out", default=str(repository_root() / "figures"), help="folder")
+    out = line.parse_args(arguments).out
+    plt.switch_backend("agg")
+    plots.use_house_style()
+    records = read_records()
+    for name, draw in FIGURES.items():
+        plots.save_figure(draw(records), name, out)
+        print(f"{out}/{name}.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+import types
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from example_records import failed, run
+
+matplotlib.use("agg")
+
+from relcl_lib import figures, plots
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def test_few_seeds_are_lines_and_many_a_band():
+    axes = plots.plot_accuracy_curves({"PCR": [[90.0, 70.0], [80.0, 60.0]]})
+    assert len(axes.lines) == 3  # the mean and two seeds
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [85.0, 65.0])
+    axes = plots.plot_accuracy_curves({"PCR": np.full((5, 2), 50.0)})
+    assert len(axes.lines) == 1
+    assert len(axes.collections) == 1
+
+
+def test_no_curve_is_an_empty_plot():
+    assert not plots.plot_accuracy_curves({}).lines
+
+
+def test_curves_come_from_matrices_and_failed_runs_have_none():
+    curves = plots.curves_of([run(0), run(1), failed(method="ER")])
+    assert list(curves) == ["HPCR"]
+    np.testing.assert_allclose(curves["HPCR"][0], [80.0, 65.25])
+
+
+def test_matrix_hides_what_lies_above_the_diagonal():
+    axes = plots.plot_matrix([[90.0, 0.0], [50.0, 80.0]])
+    assert sorted(text.get_text() for text in axes.texts) == ["50", "80", "90"]
+
+
+def test_bars_show_means_and_the_papers_values():
+    axes = plots.plot_bars({"ER": [40.0, 42.0], "PCR": [50.0]}, reference={"PCR": 50.3})
+    assert [bar.get_width() for bar in axes.patches] == [41.0, 50.0]
+    offsets = [c.get_offsets() for c in axes.collections if hasattr(c, "get_offsets")]
+    assert any(np.allclose(o, [[50.3, 1]]) for o in offsets)
+
+
+def test_joint_embedding_keeps_classes_and_their_proxies_together():
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.eye(3, 8) * 5
+    labels = torch.arange(3).repeat_interleave(30)
+    points = centres[labels] + torch.rand(90, 8, generator=generator)
+    flat, stars = plots.embed_together(points, centres, perplexity=10)
+    assert flat.shape == (90, 2)
+    assert stars.shape == (3, 2)
+    means = np.stack([flat[labels == c].mean(0) for c in range(3)])
+    for c, star in enumerate(stars):
+        assert np.linalg.norm(means - star, axis=1).argmin() == c
+    axes = plots.plot_embedding(flat, labels, stars, names=["a", "b", "c"])
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["a", "b", "c"]
+
+
+def test_the_same_figure_is_the_same_file(tmp_path):
+    for name in ("one", "two"):
+        figure, axes = plt.subplots()
+        axes.plot([1, 2])
+        plots.save_figure(figure, name, tmp_path)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    plots.save_figure(figure, "nowhere", None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.png", "two.png"]
+
+
+def test_live_curve_says_one_line_a_task_and_draws_only_for_a_person(monkeypatch):
+    state = types.SimpleNamespace(
+        tasks_done=1,
+        streams=[[0, 1]],
+        accuracy=torch.tensor([[[0.5, 0.0], [0.0, 0.0]]]),
+        seeds=[0],
+        settings=types.SimpleNamespace(method="PCR"),
+    )
+    said = []
+    monkeypatch.setenv("RELCL_HEADLESS", "1")
+    plots.LiveCurve("hpcr", said.append).update(state)
+    assert said == ["[hpcr] PCR: task 1/2, accuracy 50.0 (mean of 1 seeds)"]
+    assert not plt.get_fignums()
+
+
+def test_committed_figures_can_be_drawn(tmp_path):
+    assert figures.main(["--out", str(tmp_path)]) == 0
+    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(figures.FIGURES)
