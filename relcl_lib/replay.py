@@ -19,16 +19,13 @@ from relcl_lib import checkpoints
 from relcl_lib.augment import Augmentation, two_views
 from relcl_lib.data.images import ImageData, rgb_of_side
 from relcl_lib.memory import ReservoirMemory
-from relcl_lib.models.resnet import ReplayNetwork, build_network, fold_batch_norm, select_seed
+from relcl_lib.models.resnet import ReplayNetwork, build_network
+from relcl_lib.replay_evaluation import features_and_proxies, task_accuracies
 from relcl_lib.replay_methods import METHODS, Rows, Step
 from relcl_lib.replay_parameters import ReplayParameters
 from relcl_lib.runtime import make_generator, resolve_device, resolve_precision
 from relcl_lib.streams import class_incremental_stream, hold_out
 
-TEST_BATCH = {
-    "cpu": 50,
-    "cuda": 500,
-}  # no effect on the numbers; small batches stay in the CPU cache
 PROGRESS = ("tasks_done", "total_step", "seconds")
 
 
@@ -61,14 +58,12 @@ class ReplayRun:
             self.folder = Path(work_dir) / f"{self.settings.dataset}-{name}"
         self._place_data()
         self.network = self._build_network()
-        self.optimizer = self._build_optimizer()
+        kind = torch.optim.SGD if self.settings.optimizer == "sgd" else torch.optim.Adam
+        self.optimizer = kind(self.network.parameters(), lr=self.settings.learning_rate)
         self.memory = ReservoirMemory(self.settings.buffer_size, len(self.seeds))
         self.augmentation = Augmentation(flip=0.5 if self.settings.flip else 0.0)
-        n_tasks = len(self.streams[0])
-        self.accuracy = torch.zeros(len(self.seeds), n_tasks, n_tasks)
+        self.accuracy = torch.zeros(len(self.seeds), *2 * (len(self.streams[0]),))
         self.tasks_done, self.total_step, self.seconds = 0, 0, 0.0
-
-    # ---------------------------------------------------------------- set-up
 
     def _place_data(self) -> None:
         """Put images and labels on the device (uint8: CIFAR-10 takes 184 MB) and split the tasks."""
@@ -113,11 +108,6 @@ class ReplayRun:
             temperature=self.settings.temperature,
             precision=self.precision,
         ).to(self.device)
-
-    def _build_optimizer(self) -> torch.optim.Optimizer:
-        kinds = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
-        kind = kinds[self.settings.optimizer]
-        return kind(self.network.parameters(), lr=self.settings.learning_rate)
 
     # -------------------------------------------------------------- training
 
@@ -257,38 +247,26 @@ class ReplayRun:
             row[stream.classes_seen(task)] = True
         return mask.to(self.device)
 
-    @torch.inference_mode()
     def evaluate(self, task: int) -> Tensor:
-        """Return (S, T): accuracy in [0, 1] on every task's test set, argmax over the classes seen.
+        """Return (S, T): accuracy in [0, 1] on every task's test set after training ``task``.
 
         Tasks to come score 0 without being run: their classes are outside the argmax.
         """
-        network, seen = fold_batch_norm(self.network), self.seen(task)
+        tests = [[task.test_indices for task in stream] for stream in self.streams]
+        met = [torch.stack(column) for column in list(zip(*tests, strict=True))[: task + 1]]
         scores = torch.zeros(len(self.seeds), len(self.streams[0]))
-        for other in range(task + 1):
-            indices = torch.stack([s[other].test_indices for s in self.streams]).to(self.device)
-            correct = torch.zeros(len(self.seeds), device=self.device)
-            for batch in indices.split(TEST_BATCH[self.device.type], dim=1):
-                logits, _ = network(self.test_images[batch].float() / 255)
-                predicted = logits.masked_fill(~seen.unsqueeze(1), -torch.inf).argmax(-1)
-                correct += (predicted == self.test_labels[batch]).sum(1)
-            scores[:, other] = (correct / indices.shape[1]).cpu()
+        scores[:, : task + 1] = task_accuracies(
+            self.network, self.test_images, self.test_labels, met, self.seen(task)
+        )
         return scores
 
-    @torch.inference_mode()
     def test_features(self, seed_index: int = 0, per_class: int | None = None) -> tuple:
         """Return features (n, D), labels (n,) and proxies (C, D) of one seed's network, on the CPU."""
-        network = fold_batch_norm(select_seed(self.network, seed_index))
-        positions = [
-            (self.test_labels == c).nonzero()[:per_class, 0] for c in range(self.data.n_classes)
-        ]
-        positions = torch.cat(positions)
-        batches = positions.split(TEST_BATCH[self.device.type])
-        found = [
-            network(self.test_images[batch].unsqueeze(0).float() / 255)[1][0] for batch in batches
-        ]
-        proxies = network.head.weight[0]
-        return torch.cat(found).cpu(), self.test_labels[positions].cpu(), proxies.cpu()
+        classes = range(self.data.n_classes)
+        chosen = torch.cat([(self.test_labels == c).nonzero()[:per_class, 0] for c in classes])
+        images = self.test_images[chosen]
+        features, proxies = features_and_proxies(self.network, images, seed_index)
+        return features, self.test_labels[chosen].cpu(), proxies
 
     # ----------------------------------------------------------- checkpoints
 
