@@ -1,0 +1,1 @@
+"""Backbones and networks of the five papers."""
