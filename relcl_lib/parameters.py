@@ -82,14 +82,19 @@ def notebook_parameters(cls: type[Parameters], namespace: Mapping[str, Any]) -> 
     """Read a notebook's parameters: the names set by its cells of plain ``name = literal`` lines.
 
     Papermill puts its values in such a cell of its own and merely warns when a name is unknown, so
-    the names are compared here, where a typo can still stop the run. Cells that compute anything are
-    left alone, so the setup cell may be run again at any time. Call with ``globals()``.
+    the names are compared here, where a typo can still stop the run. The setup cell, which calls
+    this with ``globals()``, may be run again at any time: of the literal cells after its first run
+    only those that set a parameter count.
 
     Raises:
         ParameterError: an unknown name or a value that does not fit.
     """
-    cells = namespace.get("In", [])
-    names = [name for cell in cells for name in _literal_assignments(cell)]
+    names, set_up = [], False
+    for cell in namespace.get("In", []):
+        assigned = _literal_assignments(cell)
+        if not set_up or any(name in cls.model_fields for name in assigned):
+            names += assigned
+        set_up = set_up or notebook_parameters.__name__ in cell
     return cls.create({name: namespace[name] for name in names if name in namespace})
 
 

@@ -38,6 +38,7 @@ __all__ = [
     "RecordError",
     "as_dict",
     "canonical_json",
+    "check_writable",
     "config_hash",
     "configuration",
     "find_record",
@@ -110,6 +111,24 @@ def record_path(config: Record | Mapping[str, Any], root: str | os.PathLike[str]
     slug = re.sub(r"[^a-z0-9+]+", "-", values["method"].lower()).strip("-")[:60] or "method"
     name = f"{slug}-seed{values['seed']}-{config_hash(config)}.json"
     return Path(root) / values["paper"] / values["experiment"] / name
+
+
+def check_writable(root: str | os.PathLike[str] | None = None) -> None:
+    """Find out before a long run whether its records can be written below ``root``.
+
+    Raises:
+        RecordError: they cannot; nothing is left behind.
+    """
+    folder = Path(results_root() if root is None else root)
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        atomic_write_text(probe, "")
+        probe.unlink()
+    except OSError as error:
+        raise RecordError(
+            f"the results folder {folder} cannot be written to ({error.strerror or error}); make it "
+            "writable or name another one. Nothing was run"
+        ) from error
 
 
 def write_record(record: Record, root: str | os.PathLike[str] | None = None) -> Path:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from relcl_lib import metrics
 from relcl_lib.data.images import ImageData, load_images
-from relcl_lib.records import Record, find_record, write_record
+from relcl_lib.records import Record, RecordError, check_writable, find_record, write_record
 from relcl_lib.replay import ReplayRun
 from relcl_lib.replay_parameters import STREAMS, ReplayParameters
 from relcl_lib.runtime import run_facts
@@ -124,13 +125,16 @@ def train_or_read(
     }
     missing = [seed for seed, record in found.items() if record is None]
     if missing:
+        check_writable(results)
         if missing != run.seeds:
             run = ReplayRun(parameters.model_copy(update={"seeds": missing}), data, work_dir)
         try:
             run.train(on_task)
         except Exception as error:
-            for record in failure_records(run, error):
-                write_record(record, results)
+            # Where even this cannot be written, the error that matters is the first one.
+            with contextlib.suppress(RecordError):
+                for record in failure_records(run, error):
+                    write_record(record, results)
             raise
         for record in run_records(run):
             write_record(record, results)

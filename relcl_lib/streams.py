@@ -125,4 +125,6 @@ def hold_out(labels: Tensor, fraction: float, generator: torch.Generator) -> tup
     starts = counts.cumsum(0) - counts
     rank = torch.arange(len(labels)) - starts[sorted_labels]
     held = rank < (counts * fraction).round().long()[sorted_labels]
+    if not held.any() or held.all():
+        raise ValueError(f"fraction={fraction} of classes this small leaves one side empty")
     return by_class[~held].sort().values, by_class[held].sort().values

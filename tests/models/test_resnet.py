@@ -1,0 +1,230 @@
+"""Check 1 of the HPCR specification, and that S networks side by side are S networks."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from relcl_lib.losses import cross_entropy_loss
+from relcl_lib.models.resnet import (
+    CosineClassifier,
+    LinearClassifier,
+    ReducedResNet18,
+    build_network,
+    fold_batch_norm,
+    select_seed,
+)
+
+torch.set_num_threads(1)
+SIDE = 16
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def images(seeds, n=6, side=SIDE, seed=0):
+    return torch.rand(seeds, n, 3, side, side, generator=torch.Generator().manual_seed(seed))
+
+
+def train_steps(network, steps=3, seed=0, lr=0.05):
+    """A few SGD steps on made-up labels; returns the last losses (S,)."""
+    optimizer = torch.optim.SGD(network.parameters(), lr=lr)
+    labels = torch.arange(6).expand(network.body.seeds, 6) % 5
+    network.train()
+    for step in range(steps):
+        all_seeds = images(3, seed=seed + step)[: network.body.seeds]
+        loss = cross_entropy_loss(network(all_seeds)[0], labels)
+        optimizer.zero_grad()
+        loss.sum().backward()
+        optimizer.step()
+    return loss.detach()
+
+
+class TestSizes:
+    @pytest.mark.parametrize("side, features", [(32, 160), (64, 640), (84, 640)])
+    def test_features_of_the_papers_inputs(self, side, features):
+        body = ReducedResNet18().eval()
+        assert body.feature_size((side, side)) == features
+        with torch.inference_mode():
+            assert body(torch.rand(1, 1, 3, side, side)).shape == (1, 1, features)
+
+    def test_parameters_of_the_body(self):
+        body = ReducedResNet18()
+        assert count(body) == 1_093_140
+        assert sum(isinstance(m, nn.BatchNorm2d) for m in body.modules()) == 20
+        for module in body.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                assert (module.momentum, module.eps) == (0.1, 1e-5)
+            if isinstance(module, nn.Conv2d):
+                assert module.bias is None
+
+    def test_the_wide_network_of_table_iv(self):
+        body = ReducedResNet18(width=64)
+        assert body.feature_size((32, 32)) == 512
+        assert count(body) == 11_168_832
+
+    def test_cosine_head_has_no_bias(self):
+        head = build_network([0], 100, (32, 32)).head
+        assert {name: tuple(p.shape) for name, p in head.named_parameters()} == {
+            "weight": (1, 100, 160)
+        }
+
+    @given(st.integers(8, 96), st.integers(8, 96))
+    @settings(max_examples=25, deadline=None)
+    def test_feature_size_is_that_of_a_forward_pass(self, height, width):
+        body = ReducedResNet18(width=2).eval()
+        with torch.inference_mode():
+            found = body(torch.rand(1, 1, 3, height, width)).shape[-1]
+        assert body.feature_size((height, width)) == found
+
+    def test_features_are_averages_after_relu(self):
+        features = ReducedResNet18(width=4, seeds=2)(images(2))
+        assert (features >= 0).all()
+
+
+class TestSeedsSideBySide:
+    @pytest.mark.parametrize("head", ["cosine", "linear"])
+    def test_outputs_gradients_and_statistics_are_those_of_separate_networks(self, head):
+        together = build_network([3, 1, 8], 5, (SIDE, SIDE), width=4, head=head).train()
+        batch = images(3)
+        labels = torch.tensor([[0, 1, 2, 3, 4, 0], [1] * 6, [4, 3, 2, 1, 0, 0]])
+        logits, features = together(batch)
+        cross_entropy_loss(logits, labels).sum().backward()
+        for s, seed in enumerate([3, 1, 8]):
+            alone = build_network([seed], 5, (SIDE, SIDE), width=4, head=head).train()
+            own_logits, own_features = alone(batch[s : s + 1])
+            cross_entropy_loss(own_logits, labels[s : s + 1]).sum().backward()
+            torch.testing.assert_close(logits[s : s + 1], own_logits, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(features[s : s + 1], own_features, rtol=1e-4, atol=1e-5)
+            for ours, theirs in zip(together.parameters(), alone.parameters(), strict=True):
+                torch.testing.assert_close(ours.grad.chunk(3)[s], theirs.grad, rtol=1e-3, atol=1e-4)
+            for ours, theirs in zip(together.buffers(), alone.buffers(), strict=True):
+                if ours.dim():
+                    torch.testing.assert_close(ours.chunk(3)[s], theirs, rtol=1e-4, atol=1e-5)
+
+    def test_still_equal_after_training(self):
+        together = build_network([0, 1], 5, (SIDE, SIDE), width=4)
+        losses = train_steps(together)
+        for s in range(2):
+            alone = build_network([s], 5, (SIDE, SIDE), width=4)
+            optimizer = torch.optim.SGD(alone.parameters(), lr=0.05)
+            alone.train()
+            for step in range(3):
+                logits, _ = alone(images(3, seed=step)[s : s + 1])
+                loss = cross_entropy_loss(logits, (torch.arange(6) % 5).unsqueeze(0))
+                optimizer.zero_grad()
+                loss.sum().backward()
+                optimizer.step()
+            torch.testing.assert_close(losses[s], loss.detach()[0], rtol=1e-3, atol=1e-3)
+            for ours, theirs in zip(
+                select_seed(together, s).state_dict().values(),
+                alone.state_dict().values(),
+                strict=True,
+            ):
+                torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+    def test_a_seed_starts_the_same_alone_and_beside_others(self):
+        together = build_network([5, 2], 7, (SIDE, SIDE), width=4).state_dict()
+        for s, seed in enumerate([5, 2]):
+            alone = build_network([seed], 7, (SIDE, SIDE), width=4).state_dict()
+            for name, value in alone.items():
+                ours = together[name].chunk(2)[s] if value.dim() else together[name]
+                assert torch.equal(ours, value), name
+
+    def test_building_leaves_the_global_generator_alone(self):
+        torch.manual_seed(4)
+        expected = torch.rand(3)
+        torch.manual_seed(4)
+        first = build_network([0, 1], 5, (SIDE, SIDE), width=2).state_dict()
+        assert torch.equal(torch.rand(3), expected)
+        second = build_network([0, 1], 5, (SIDE, SIDE), width=2).state_dict()
+        assert all(torch.equal(first[name], second[name]) for name in first)
+
+    @pytest.mark.parametrize("head", ["cosine", "linear"])
+    def test_select_seed_computes_what_the_seed_does(self, head):
+        together = build_network([0, 1, 2], 5, (SIDE, SIDE), width=4, head=head, temperature=0.2)
+        train_steps(together, steps=1)
+        together.eval()
+        batch = images(3, seed=5)
+        with torch.inference_mode():
+            logits, features = together(batch)
+            for s in range(3):
+                own_logits, own_features = select_seed(together, s)(batch[s : s + 1])
+                torch.testing.assert_close(logits[s], own_logits[0], rtol=1e-4, atol=1e-4)
+                torch.testing.assert_close(features[s], own_features[0], rtol=1e-4, atol=1e-5)
+
+    def test_select_seed_is_a_copy(self):
+        together = build_network([0, 1], 5, (SIDE, SIDE), width=2)
+        before = together.head.weight.detach().clone()
+        alone = select_seed(together, 1)
+        with torch.no_grad():
+            alone.head.weight.zero_()
+        assert torch.equal(together.head.weight, before)
+
+
+class TestFolding:
+    @pytest.mark.parametrize("seeds", [1, 3])
+    def test_same_function_after_training(self, seeds):
+        network = build_network(range(seeds), 5, (SIDE, SIDE), width=4)
+        train_steps(network, steps=4)
+        statistics = network.body.stem.norm.running_mean
+        assert statistics.abs().max() > 0.01  # otherwise folding would be tested on the identity
+        folded = fold_batch_norm(network)
+        assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
+        batch = images(seeds, n=8, seed=9)
+        network.eval()
+        with torch.inference_mode():
+            for ours, theirs in zip(folded(batch), network(batch), strict=True):
+                torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+    def test_the_network_itself_is_left_as_it_was(self):
+        network = build_network([0], 5, (SIDE, SIDE), width=2).train()
+        before = {name: value.clone() for name, value in network.state_dict().items()}
+        folded = fold_batch_norm(network)
+        folded(images(1))
+        assert network.training and not folded.training
+        assert all(torch.equal(before[name], v) for name, v in network.state_dict().items())
+        assert all(p.requires_grad for p in network.parameters())
+
+
+class TestHeads:
+    def test_cosine_logits_by_hand(self):
+        head = CosineClassifier(2, 2, temperature=0.5)
+        head.weight.data = torch.tensor([[[0.0, 2.0], [3.0, 0.0]]])
+        logits = head(torch.tensor([[[3.0, 4.0]]]))
+        # cos = 4/5 and 3/5; divided by the temperature.
+        torch.testing.assert_close(logits, torch.tensor([[[1.6, 1.2]]]), rtol=1e-5, atol=1e-5)
+
+    def test_cosine_logits_add_the_papers_epsilon_to_the_norms(self):
+        head = CosineClassifier(1, 1, temperature=1.0)
+        head.weight.data = torch.full((1, 1, 1), 1e-6)
+        assert head(torch.ones(1, 1, 1)).item() == pytest.approx(0.5, abs=1e-5)
+        assert head(torch.zeros(1, 1, 1)).item() == 0
+
+    def test_linear_head_is_torchs(self):
+        head, torchs = LinearClassifier(7, 3, seeds=2), [nn.Linear(7, 3) for _ in range(2)]
+        head.weight.data = torch.stack([t.weight.data for t in torchs])
+        head.bias.data = torch.stack([t.bias.data for t in torchs]).unsqueeze(1)
+        z = torch.randn(2, 4, 7)
+        expected = torch.stack([t(x) for t, x in zip(torchs, z, strict=True)])
+        torch.testing.assert_close(head(z), expected)
+
+    def test_both_start_within_torchs_default_range(self):
+        for head in (CosineClassifier(400, 50), LinearClassifier(400, 50)):
+            assert 0.045 < head.weight.abs().max() <= 0.05  # 1 / sqrt(400)
+
+    def test_unknown_head(self):
+        with pytest.raises(ValueError, match="'cosine' or 'linear'"):
+            build_network([0], 5, (SIDE, SIDE), head="round")
+
+
+def test_bfloat16_keeps_float32_outside_the_body():
+    network = build_network([0, 1], 5, (SIDE, SIDE), width=4, precision=torch.bfloat16)
+    logits, features = network(images(2))
+    assert logits.dtype == features.dtype == torch.float32
+    logits.sum().backward()
+    assert all(p.dtype == p.grad.dtype == torch.float32 for p in network.parameters())
+    exact = build_network([0, 1], 5, (SIDE, SIDE), width=4)
+    torch.testing.assert_close(exact(images(2))[1], features, rtol=0.1, atol=0.1)
