@@ -4,6 +4,7 @@ A batch of S seeds is one call: ``(S, B, D)`` in, ``(S,)`` out. No function edit
 state or names a device.
 """
 
+from relcl_lib.losses.cascade import cascade_loss, tagging_loss
 from relcl_lib.losses.contrastive import coupled_loss, supervised_contrastive_loss
 from relcl_lib.losses.distillation import (
     proxy_contrastive_distillation_loss,
@@ -17,8 +18,12 @@ from relcl_lib.losses.proxy import (
     normalise,
     proxy_contrastive_loss,
 )
+from relcl_lib.losses.threshold import above_threshold, adaptive_threshold_loss
 
 __all__ = [
+    "above_threshold",
+    "adaptive_threshold_loss",
+    "cascade_loss",
     "class_counts",
     "cosine_similarity",
     "coupled_loss",
@@ -29,4 +34,5 @@ __all__ = [
     "proxy_contrastive_loss",
     "sample_contrastive_distillation_loss",
     "supervised_contrastive_loss",
+    "tagging_loss",
 ]
