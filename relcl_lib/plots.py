@@ -202,14 +202,21 @@ def plot_bars(
     title: str = "",
     xlabel: str = "final accuracy A_T (%)",
 ) -> Axes:
-    """Draw one horizontal bar a row (mean of seeds, 95 % interval), the paper's value as a diamond."""
+    """Draw one horizontal bar a row, the mean of its seeds, and the paper's value as a diamond.
+
+    The seeds' spread is an error bar, the mean's 95 % interval, from five seeds on; with fewer, where
+    that interval says little, it is the seeds themselves as dots.
+    """
     axes = _axes(axes, 0.8 + 0.42 * len(values))
     names = list(values)
     for index, name in enumerate(names):
-        mean, half = confidence_interval(values[name])
-        error = None if np.isnan(half) else half
+        seeds = np.asarray(values[name], dtype=float)
+        mean, half = confidence_interval(seeds)
+        error = half if len(seeds) >= 5 else None
         axes.barh(index, mean, xerr=error, color=colour_of(name, index), alpha=0.85, height=0.65)
         axes.text(1, index, f"{mean:.1f}", va="center", color="white", fontsize="small")
+        if 1 < len(seeds) < 5:
+            axes.scatter(seeds, [index] * len(seeds), color="black", s=7, zorder=3)
     if reference:
         where = [names.index(n) for n in reference if n in names]
         axes.scatter(
@@ -221,7 +228,7 @@ def plot_bars(
             zorder=3,
             label="paper",
         )
-        axes.legend(frameon=False, loc="lower right")
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     axes.set(yticks=range(len(names)), yticklabels=names, title=title, xlabel=xlabel)
     axes.invert_yaxis()
     return axes
