@@ -1,0 +1,137 @@
+"""From scores of positions to spans, and from spans to triples; every rule is an argument.
+
+Nothing loops over sentences, tokens or relations: the positions that are on are listed once
+(`nonzero`) and paired by binary search, so the cost grows with what was found. Ends are inclusive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+EVERY, NEAREST = "every", "nearest"
+
+
+@dataclass(frozen=True)
+class SpanRules:
+    """How starts and ends become spans.
+
+    `pairing`: `every` takes each end together with the last start at or before it, so a start may
+    give several spans and none reaches the next start; `nearest` takes each start together with the
+    first end at or after it. `max_gap`: largest end - start, None for no limit. `keep_last_token`:
+    False drops spans that end on the last token of the sentence.
+    """
+
+    pairing: str = NEAREST
+    max_gap: int | None = None
+    keep_last_token: bool = True
+
+    def __post_init__(self) -> None:
+        if self.pairing not in (EVERY, NEAREST):
+            raise ValueError(f"pairing={self.pairing!r} must be {EVERY!r} or {NEAREST!r}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data; `SpanRules(**data)` makes it again."""
+        return asdict(self)
+
+
+#: FastRE's release: head spans end - start < 20, tail spans <= 20. The release also drops tails on
+#: the last token, which looks like a left-over of a [SEP]: off by default.
+FASTRE_HEADS = SpanRules(EVERY, max_gap=19)
+FASTRE_TAILS = SpanRules(NEAREST, max_gap=20)
+CASREL = SpanRules(NEAREST)
+
+
+def pair_spans(
+    starts: Tensor, ends: Tensor, rules: SpanRules, lengths: Tensor | None = None
+) -> Tensor:
+    """Pair the starts and ends of each row and class.
+
+    Args:
+        starts: (N, n, C) bool.
+        ends: (N, n, C) bool.
+        rules: how to pair.
+        lengths: (N,) tokens a row: positions beyond are off; None: all n are real.
+
+    Returns:
+        (S, 4) int64: row, start, end, class; sorted by row, class, start, end.
+    """
+    _, n, classes = starts.shape
+    if lengths is not None:
+        real = (torch.arange(n, device=starts.device) < lengths.unsqueeze(1)).unsqueeze(-1)
+        starts, ends = starts & real, ends & real
+    first, last = _keys(starts), _keys(ends)
+    if not len(first) or not len(last):
+        return starts.new_zeros((0, 4), dtype=torch.long)
+    # A key is ((row * C) + class) * n + position, so a search finds the neighbour in its own row and
+    # class, or one of another, which the division shows.
+    if rules.pairing == EVERY:
+        at = torch.searchsorted(first, last, right=True) - 1
+        first, found = first[at.clamp(min=0)], at >= 0
+    else:
+        at = torch.searchsorted(last, first)
+        last, found = last[at.clamp(max=len(last) - 1)], at < len(last)
+    group = first // n
+    found &= group == last // n
+    if rules.max_gap is not None:
+        found &= last - first <= rules.max_gap
+    if not rules.keep_last_token:
+        final = torch.full_like(group, n) if lengths is None else lengths[group // classes]
+        found &= last % n != final - 1
+    first, last, group = first[found], last[found], group[found]
+    return torch.stack([group // classes, first % n, last % n, group % classes], dim=1)
+
+
+def _keys(on: Tensor) -> Tensor:
+    _, n, classes = on.shape
+    row, position, label = on.nonzero().unbind(1)
+    return ((row * classes + label) * n + position).sort().values
+
+
+def join_triples(heads: Tensor, tails: Tensor, allowed: Tensor | None = None) -> Tensor:
+    """Put each tail entity beside its head entity, dropping relations the head's type may not have.
+
+    Args:
+        heads: (M, 4): sentence, start, end, type.
+        tails: (P, 4): index of the head, start, end, relation.
+        allowed: (K, R) bool, R'(type); None keeps all.
+
+    Returns:
+        (T, 7) int64: sentence, head start, head end, type, relation, tail start, tail end.
+    """
+    owner, start, end, relation = tails.unbind(1)
+    found = torch.cat([heads[owner], torch.stack([relation, start, end], dim=1)], dim=1)
+    return found if allowed is None else found[allowed[found[:, 3], relation]]
+
+
+def decode_triples(
+    head_on: tuple[Tensor, Tensor],
+    tail_on: tuple[Tensor, Tensor],
+    lengths: Tensor,
+    heads: Tensor | None = None,
+    *,
+    head_rules: SpanRules = FASTRE_HEADS,
+    tail_rules: SpanRules = FASTRE_TAILS,
+    allowed: Tensor | None = None,
+) -> Tensor:
+    """Decode tags that are all at hand (gold ones, or a test's) into triples.
+
+    Args:
+        head_on: starts and ends (B, n, K) bool.
+        tail_on: starts and ends (M, n, R) bool, for `heads`.
+        lengths: (B,) tokens a sentence.
+        heads: (M, 4) the head entities that `tail_on` belongs to; None: those decoded here.
+        head_rules: how heads are paired.
+        tail_rules: how tails are paired.
+        allowed: (K, R) bool, see `join_triples`.
+
+    Returns:
+        (T, 7), see `join_triples`.
+    """
+    if heads is None:
+        heads = pair_spans(*head_on, head_rules, lengths)
+    tails = pair_spans(*tail_on, tail_rules, lengths[heads[:, 0]])
+    return join_triples(heads, tails, allowed)

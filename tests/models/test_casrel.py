@@ -1,0 +1,104 @@
+"""The CasRel baseline: word pieces, the cascade against its formula, training from a folder."""
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from relcl_lib.data.synthetic_encoder import build_tokenizer
+from relcl_lib.data.triples import assemble, load_triples
+from relcl_lib.fastre import FastreRun
+from relcl_lib.fastre_extract import Extractor
+from relcl_lib.fastre_parameters import FastreParameters
+from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
+
+
+@pytest.fixture(scope="module")
+def data():
+    found = load_triples("synthetic")
+    splits = {"train": found.train[:8], "valid": found.train[:8], "test": found.train[:8]}
+    return assemble("mine", splits, relations=found.relations)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("encoder")
+    tokenizer = build_tokenizer(sentence.text for sentence in data.train)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    sizes |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    config = BertConfig(vocab_size=len(tokenizer), num_attention_heads=4, **sizes)
+    BertModel(config).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def build(folder, data):
+    from transformers import AutoTokenizer
+
+    torch.manual_seed(1)
+    reader = PieceReader(AutoTokenizer.from_pretrained(folder), 100)
+    encoder = PretrainedEncoder.load(folder)
+    return CasRel(CasRelConfig(len(data.relations)), encoder).eval(), reader
+
+
+def test_words_and_their_first_pieces(folder):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    words = [["Zzyx", "is", "a", "national"], [], ["a"] * 9]
+    read = PieceReader(tokenizer, 6).read(words)
+    assert read["lengths"].tolist() == [4, 0, 6]
+    assert (read["pieces"][0, 0], read["first"][0, 0]) == (tokenizer.cls_token_id, 1)
+    for word, place in zip(words[0], read["first"][0], strict=False):
+        start = tokenizer.convert_ids_to_tokens([int(read["pieces"][0, place])])[0]
+        assert word.lower().startswith(start)
+    assert PieceReader(tokenizer).read([[], []])["lengths"].tolist() == [0, 0]
+    cut = PieceReader(tokenizer, 100, max_pieces=8).read([["a"] * 50])
+    assert cut["lengths"].tolist() == [6]
+
+
+def test_the_cascade_equals_its_formula(folder, data):
+    model, reader = build(folder, data)
+    inputs = reader.read([sentence.text.split() for sentence in data.train[:3]])
+    hidden, mask = model.encode(inputs)
+    alone = reader.read([data.train[1].text.split()])
+    torch.testing.assert_close(
+        model.encode(alone)[0][0], hidden[1, : int(alone["lengths"])], rtol=1e-4, atol=1e-5
+    )
+    start, end = model.head_logits(hidden, mask)
+    torch.testing.assert_close(start, model.head_start(hidden))
+    torch.testing.assert_close(end, model.head_end(hidden))
+    heads = torch.tensor([[0, 1, 3, 0], [2, 0, 0, 0]])
+    found = model.tail_logits(hidden, mask, heads, inputs["lengths"])
+    for at, (row, a, b, _) in enumerate(heads.tolist()):
+        summed = hidden[row] + (hidden[row, a] + hidden[row, b]) / 2
+        for logits, layer in zip(found, (model.tail_start, model.tail_end), strict=True):
+            torch.testing.assert_close(logits[at], layer(summed), rtol=1e-4, atol=1e-5)
+
+
+def test_it_over_fits_and_is_saved_with_its_encoder(folder, data, tmp_path):
+    parameters = FastreParameters.create(
+        dataset="mine",
+        method="CasRel",
+        encoder=str(folder),
+        epochs=80,
+        batch_size=8,
+        learning_rate=3e-3,
+        seeds=[0],
+        heads="mean",
+        patience=40,
+    )
+    run = FastreRun(parameters, data)
+    # "No" to begin with: else the first steps teach a small new encoder nothing but that.
+    with torch.no_grad():
+        for layer in (run.model.head_start, run.model.head_end):
+            layer.bias.fill_(-3)
+        for layer in (run.model.tail_start, run.model.tail_end):
+            layer.bias.fill_(-5)
+    run.train()
+    assert run.evaluate("test")["F1"] > 50
+    extractor = run.extractor()
+    texts = [sentence.text for sentence in data.test]
+    loaded = Extractor.load(extractor.save(tmp_path / "model"))
+    assert loaded.extract(texts) == extractor.extract(texts)
+    assert sum(map(len, loaded.extract(texts))) > 5
