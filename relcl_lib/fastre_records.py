@@ -28,7 +28,9 @@ def configuration(run: FastreRun) -> dict[str, Any]:
         backbone = Path(settings.encoder).name
     else:
         backbone = f"gated dilated CNN, {len(settings.dilations)} blocks, width {settings.hidden}"
-    report = {name: value for name, value in run.tagged.report.items() if not name.endswith("examples")}
+    report = {
+        name: value for name, value in run.tagged.report.items() if not name.endswith("examples")
+    }
     return {
         "paper": "fastre",
         "experiment": data.name,
@@ -70,7 +72,9 @@ def run_record(run: FastreRun, note: str = "") -> Record:
         f"word vectors: {run.vector_source}",
         f"type map: {run.schema.source}",
         run.data.note,
-        f"{lost} of {run.tagged.report['triples']} training triples could not be located" if lost else "",
+        f"{lost} of {run.tagged.report['triples']} training triples could not be located"
+        if lost
+        else "",
         "" if run.model.threshold is None else f"global threshold {run.threshold}",
     ]
     return Record(

@@ -2,6 +2,7 @@
 
 import json
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 import torch
@@ -301,7 +302,8 @@ def test_damaged_glove(tmp_path, text, word):
 
 
 def real(name, pattern):
-    for folder in search_folders(name):
+    beside = Path(__file__).resolve().parents[3] / "shared" / "data" / name
+    for folder in (*search_folders(name), beside):
         found = sorted(folder.glob(pattern)) if folder.is_dir() else []
         if found:
             return read_sentences(found[0])
