@@ -92,3 +92,11 @@ def test_live_curve_says_one_line_a_task_and_draws_only_for_a_person(monkeypatch
 def test_committed_figures_can_be_drawn(tmp_path):
     assert figures.main(["--out", str(tmp_path)]) == 0
     assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(figures.FIGURES)
+
+
+def test_a_second_configuration_is_not_mixed_in():
+    def records(seeds, precision):
+        return [run(s, more={"precision": precision}, protocol="paper") for s in seeds]
+
+    chosen = figures._hpcr_cifar10([*records([0, 1], "float32"), *records([0, 1, 2], "bfloat16")])
+    assert [record.parameters["precision"] for record in chosen] == ["bfloat16"] * 3
