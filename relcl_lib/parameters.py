@@ -90,7 +90,17 @@ def notebook_parameters(cls: type[Parameters], namespace: Mapping[str, Any]) -> 
         ParameterError: an unknown name or a value that does not fit.
     """
     names, set_up = [], False
-    for cell in namespace.get("In", []):
+    cells = [cell for cell in namespace.get("In", []) if cell]
+    if "In" in namespace and not cells:
+        # A runner that keeps no history (nbval) runs a notebook once, top to bottom: whatever plain
+        # values there are before setup are the parameters.
+        plain = (type(None), bool, int, float, str, list, tuple, dict)
+        names = [
+            n
+            for n, v in namespace.items()
+            if isinstance(v, plain) and not n.startswith(("_", "In", "Out"))
+        ]
+    for cell in cells:
         assigned = _literal_assignments(cell)
         if not set_up or any(name in cls.model_fields for name in assigned):
             names += assigned

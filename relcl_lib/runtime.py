@@ -149,6 +149,7 @@ def run_facts(device: torch.device) -> dict:
     for package in PACKAGES_IN_RECORDS:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
+    versions["torch"] = torch.__version__  # says which build: +cpu, +cu130
     return {
         "device": device_name(device),
         "versions": versions,

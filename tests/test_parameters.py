@@ -169,6 +169,12 @@ class TestNotebook:
         cells = {"In": ["", "gone = 1", "alpha = 3.0"], "alpha": 3.0}
         assert notebook_parameters(Small, cells).alpha == 3.0
 
+    def test_a_runner_that_keeps_no_history(self):
+        kernel = {"In": [""], "Out": {}, "_dh": ["x"], "exit": print, "math": math}
+        assert notebook_parameters(Small, {**kernel, "alpha": 2.0, "name": "y"}).alpha == 2.0
+        with pytest.raises(ParameterError, match="alhpa"):
+            notebook_parameters(Small, {**kernel, "alhpa": 2.0})
+
     def test_outside_a_notebook(self):
         assert notebook_parameters(Small, {"alpha": 7}).alpha == 1.0
 
