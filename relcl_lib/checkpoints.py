@@ -68,6 +68,11 @@ def load(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         ) from error
 
 
+def join(**parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the entries of all parts in one mapping, each under its part's name and a dot."""
+    return {f"{part}.{name}": v for part, entries in parts.items() for name, v in entries.items()}
+
+
 def part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the entries of ``state`` under ``prefix``, the prefix cut off."""
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

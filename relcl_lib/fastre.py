@@ -271,13 +271,11 @@ class FastreRun:
     def _save(self) -> None:
         if self.folder is None:
             return
-        state = {}
-        for prefix, entries in (
-            ("model.", self.model.state_dict()),
-            ("best.", self.best),
-            ("optimizer.", checkpoints.optimizer_state(self.optimizer)),
-        ):
-            state |= {prefix + name: value for name, value in entries.items()}
+        state = checkpoints.join(
+            model=self.model.state_dict(),
+            best=self.best,
+            optimizer=checkpoints.optimizer_state(self.optimizer),
+        )
         progress = {name: getattr(self, name) for name in PROGRESS}
         checkpoints.save(self.folder / "checkpoint", state, progress)
 

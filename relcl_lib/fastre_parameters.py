@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from relcl_lib.data.triples import PAPER_NAMES
-from relcl_lib.parameters import ParameterError, Parameters
+from relcl_lib.parameters import ParameterError, Parameters, Seeds
 
 #: Row of the paper's tables -> what it changes. The ablations are named as in Table 5.
 METHODS: dict[str, dict[str, Any]] = {
@@ -96,7 +96,7 @@ class FastreParameters(Parameters):
     method: Literal[tuple(METHODS)] = Field("FastRE", description="row of the paper's tables")
     variant: Literal["released", "paper"] = Field("released", description="code's or printed form")
     exact_release: bool = Field(False, description="the release's faults too")
-    seeds: list[int] = Field([0, 1, 2], min_length=1, description="one run each")
+    seeds: Seeds = Field([0, 1, 2], description="one run each")
     encoder: str | None = Field(None, description="CasRel's: hub name or folder")
     word_vectors: str | None = Field(None, description="GloVe text file; folder of an encoder")
     vector_size: int = Field(300, ge=1, description="of random word vectors")
@@ -136,13 +136,6 @@ class FastreParameters(Parameters):
     augment: bool | None = Field(None, description="swap entities; None: for nyt11 only")
     patience: int | None = Field(None, ge=1, description="epochs without gain before stopping")
     device: str = "auto"
-
-    @field_validator("seeds")
-    @classmethod
-    def _distinct(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) != len(seeds):
-            raise ValueError(f"seeds must differ; got {seeds}")
-        return seeds
 
     @property
     def casrel(self) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 
 class ParameterError(ValueError):
@@ -16,6 +16,18 @@ class ParameterError(ValueError):
     # Jupyter shows this in place of a long traceback: the message is the whole story.
     def _render_traceback_(self) -> list[str]:
         return [f"ParameterError: {self}"]
+
+
+def _distinct_seeds(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) != len(seeds):
+        raise ValueError(f"seeds must differ; got {seeds}")
+    if min(seeds) < 0:  # here, not when the finished run's record is refused
+        raise ValueError(f"seeds must be at least 0; got {seeds}")
+    return seeds
+
+
+#: type of a ``seeds`` field: at least one, all different, none negative
+Seeds = Annotated[list[int], Field(min_length=1), AfterValidator(_distinct_seeds)]
 
 
 class Parameters(BaseModel):

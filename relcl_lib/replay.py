@@ -277,13 +277,12 @@ class ReplayRun:
     def _save(self) -> None:
         if self.folder is None:
             return
-        state = {"accuracy": self.accuracy}
-        for prefix, entries in (
-            ("network.", self.network.state_dict()),
-            ("memory.", self.memory.state_dict()),
-            ("optimizer.", checkpoints.optimizer_state(self.optimizer)),
-        ):
-            state |= {prefix + name: value for name, value in entries.items()}
+        state = checkpoints.join(
+            network=self.network.state_dict(),
+            memory=self.memory.state_dict(),
+            optimizer=checkpoints.optimizer_state(self.optimizer),
+            run={"accuracy": self.accuracy},
+        )
         progress = {name: getattr(self, name) for name in PROGRESS}
         checkpoints.save(self.folder / "checkpoint", state, progress)
 
@@ -295,6 +294,6 @@ class ReplayRun:
         self.network.load_state_dict(checkpoints.part(state, "network."))
         self.memory.load_state_dict(checkpoints.part(state, "memory."), self.device)
         checkpoints.restore_optimizer(self.optimizer, checkpoints.part(state, "optimizer."))
-        self.accuracy = state["accuracy"]
+        self.accuracy = state["run.accuracy"]
         for name in PROGRESS:
             setattr(self, name, progress[name])

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from relcl_lib.files import repository_root
-from relcl_lib.parameters import ParameterError, Parameters
+from relcl_lib.parameters import ParameterError, Parameters, Seeds
 from relcl_lib.replay_methods import METHODS
 
 #: data set -> (the paper's name of its stream, tasks, alpha of PCD)
@@ -58,7 +58,7 @@ class ReplayParameters(Parameters):
     data_root: str | None = Field(None, description="folder that holds the data set")
     method: Literal[tuple(METHODS)] = Field("HPCR", description="row of the paper's tables")
     variant: Literal["released", "paper"] = Field("released", description="code's or printed form")
-    seeds: list[int] = Field([0, 1, 2], min_length=1, description="one run each, side by side")
+    seeds: Seeds = Field([0, 1, 2], description="one run each, side by side")
     n_tasks: int | None = Field(None, ge=1, description="tasks the classes are split into")
     buffer_size: int = Field(200, ge=1, description="images the memory holds")
     stream_batch: int = Field(10, ge=1, description="images that arrive each step")
@@ -86,15 +86,6 @@ class ReplayParameters(Parameters):
     hold_out: float = Field(0.0, ge=0, lt=1, description="train share to test on, for tuning")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
-
-    @field_validator("seeds")
-    @classmethod
-    def _distinct(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) != len(seeds):
-            raise ValueError(f"seeds must differ; got {seeds}")
-        if min(seeds) < 0:  # here, not when the finished run's record is refused
-            raise ValueError(f"seeds must be at least 0; got {seeds}")
-        return seeds
 
     @field_validator("t_max")
     @classmethod
