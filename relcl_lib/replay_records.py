@@ -82,6 +82,7 @@ def run_records(run: ReplayRun, note: str = "") -> list[Record]:
 
 def failure_records(run: ReplayRun, error: BaseException) -> list[Record]:
     """Return one record a seed that says the run failed and why."""
+    facts = run_facts(run.device)
     return [
         Record(
             **configuration(run, seed),
@@ -89,7 +90,7 @@ def failure_records(run: ReplayRun, error: BaseException) -> list[Record]:
             accuracy_matrix=None,
             seconds=round(run.seconds, 2),
             note=f"failed: {type(error).__name__}: {error}",
-            **run_facts(run.device),
+            **facts,
         )
         for seed in run.seeds
     ]

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from relcl_lib.losses.proxy import _positives, cosine_similarity
+from relcl_lib.losses.proxy import _pair_logits, _positives
 
 
 def supervised_contrastive_loss(
@@ -26,9 +26,8 @@ def supervised_contrastive_loss(
     Returns:
         (...), the mean over the N rows.
     """
-    pairs = cosine_similarity(features, features) / temperature
-    diagonal = torch.eye(labels.shape[-1], dtype=torch.bool, device=labels.device)
-    log_sum = pairs.masked_fill(diagonal, -math.inf).logsumexp(-1, keepdim=True)
+    pairs, others = _pair_logits(features, temperature)
+    log_sum = others.logsumexp(-1, keepdim=True)
     positive = _positives(labels)
     loss = ((log_sum - pairs) * positive).sum(-1) / positive.sum(-1).clamp(min=1)
     return loss.mean(-1)
@@ -53,9 +52,7 @@ def coupled_loss(
         seen: (..., C) bool, the classes met so far.
         temperature: t.
     """
-    pairs = cosine_similarity(features, features) / temperature
-    diagonal = torch.eye(labels.shape[-1], dtype=torch.bool, device=labels.device)
-    others = pairs.masked_fill(diagonal, -math.inf)
+    _, others = _pair_logits(features, temperature)
     proxies = logits.masked_fill(~seen.unsqueeze(-2), -math.inf)
     own = logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
     return (torch.cat([proxies, others], dim=-1).logsumexp(-1) - own).mean(-1)

@@ -32,6 +32,13 @@ def cross_entropy_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits.logsumexp(-1) - chosen).mean(-1)
 
 
+def _pair_logits(features: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Return <z_i, z_j>/t, and the same with -inf where j = i: (..., N, D) to (..., N, N) twice."""
+    pairs = cosine_similarity(features, features) / temperature
+    diagonal = torch.eye(features.shape[-2], dtype=torch.bool, device=features.device)
+    return pairs, pairs.masked_fill(diagonal, -math.inf)
+
+
 def _positives(labels: Tensor) -> Tensor:
     """Return the mask of pairs (i, p), p another row with the label of i: (..., N) to (..., N, N)."""
     same = labels.unsqueeze(-1) == labels.unsqueeze(-2)
@@ -70,9 +77,7 @@ def proxy_contrastive_loss(
     own = logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1)  # (..., N)
     if features is None:
         return (weighted.logsumexp(-1) - own).mean(-1)
-    pairs = cosine_similarity(features, features) / temperature  # (..., N, N)
-    diagonal = torch.eye(labels.shape[-1], dtype=torch.bool, device=labels.device)
-    others = pairs.masked_fill(diagonal, -math.inf)
+    pairs, others = _pair_logits(features, temperature)
     denominator = torch.cat([weighted, others], dim=-1).logsumexp(-1)
     positive = _positives(labels)
     with_pair = torch.logaddexp(own.unsqueeze(-1), pairs) * positive
