@@ -25,7 +25,7 @@ from relcl_lib.fastre_parameters import FastreParameters
 from relcl_lib.losses import cascade_loss, tagging_loss
 from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
 from relcl_lib.models.tagger import ConvEncoder, FastRE, TaggerConfig
-from relcl_lib.runtime import seeded_initialisation
+from relcl_lib.runtime import resolve_device, resolve_precision, seeded_initialisation
 
 
 def word_vectors(settings: FastreParameters, data: TripleData, seed: int) -> WordVectors:
@@ -56,7 +56,9 @@ def build_network(
             reader = PieceReader(
                 AutoTokenizer.from_pretrained(settings.encoder), settings.max_tokens
             )
-            encoder = PretrainedEncoder.load(settings.encoder)
+            device = resolve_device(settings.device)
+            precision = resolve_precision(settings.encoder_precision, device)
+            encoder = PretrainedEncoder.load(settings.encoder, precision)
             return CasRel(sizes, encoder), reader, f"encoder {Path(settings.encoder).name}"
         vectors = word_vectors(settings, data, seed)
         config = tagger_config(settings, schema, vectors.matrix.shape[1])

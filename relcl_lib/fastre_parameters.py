@@ -98,6 +98,7 @@ class FastreParameters(Parameters):
     exact_release: bool = Field(False, description="the release's faults too")
     seeds: Seeds = Field([0, 1, 2], description="one run each")
     encoder: str | None = Field(None, description="CasRel's: hub name or folder")
+    encoder_precision: Literal["auto", "float32", "bfloat16"] = "float32"
     word_vectors: str | None = Field(None, description="GloVe text file; folder of an encoder")
     vector_size: int = Field(300, ge=1, description="of random word vectors")
     train_vectors: bool | None = Field(None, description="None: only where they start random")

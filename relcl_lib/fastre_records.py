@@ -27,6 +27,7 @@ def configuration(run: FastreRun) -> dict[str, Any]:
     if settings.method == "CasRel":
         backbone = Path(settings.encoder).name
     else:
+        del parameters["encoder_precision"]  # there is no such encoder
         backbone = f"gated dilated CNN, {len(settings.dilations)} blocks, width {settings.hidden}"
     report = {
         name: value for name, value in run.tagged.report.items() if not name.endswith("examples")

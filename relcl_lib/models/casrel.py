@@ -78,24 +78,33 @@ class PieceReader:
 
 
 class PretrainedEncoder(nn.Module):
-    """A Transformer encoder of transformers, read at the first piece of each word."""
+    """A Transformer encoder of transformers, read at the first piece of each word.
 
-    def __init__(self, network: nn.Module) -> None:
+    Args:
+        network: the encoder.
+        precision: of its matrix products; its weights and its output are float32 in any case.
+    """
+
+    def __init__(self, network: nn.Module, precision: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.network, self.size = network, network.config.hidden_size
+        self.precision = precision
 
     @classmethod
-    def load(cls, name: str | Path) -> PretrainedEncoder:
+    def load(cls, name: str | Path, precision: torch.dtype = torch.float32) -> PretrainedEncoder:
         """Load pretrained weights by hub name or from a folder, in float32."""
         from transformers import AutoModel
 
-        return cls(AutoModel.from_pretrained(name, dtype=torch.float32))
+        return cls(AutoModel.from_pretrained(name, dtype=torch.float32), precision)
 
     def forward(self, inputs: Mapping[str, Tensor], mask: Tensor) -> Tensor:
         """Return H (B, n, d), 0 at pads, from `pieces`, `piece_lengths` and `first`."""
         pieces = inputs["pieces"]
         attended = token_mask(inputs["piece_lengths"], pieces.shape[1])[..., 0].long()
-        out = self.network(input_ids=pieces, attention_mask=attended).last_hidden_state
+        lower = self.precision != torch.float32
+        with torch.autocast(pieces.device.type, self.precision, enabled=lower):
+            out = self.network(input_ids=pieces, attention_mask=attended).last_hidden_state
+        out = out.float()
         first = inputs["first"].unsqueeze(-1).expand(-1, -1, out.shape[-1])
         return out.gather(1, first) * mask
 

@@ -9,6 +9,7 @@ from relcl_lib.data.triples import assemble, load_triples
 from relcl_lib.fastre import FastreRun
 from relcl_lib.fastre_extract import Extractor
 from relcl_lib.fastre_parameters import FastreParameters
+from relcl_lib.fastre_records import configuration
 from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
 
 
@@ -74,6 +75,24 @@ def test_the_cascade_equals_its_formula(folder, data):
         summed = hidden[row] + (hidden[row, a] + hidden[row, b]) / 2
         for logits, layer in zip(found, (model.tail_start, model.tail_end), strict=True):
             torch.testing.assert_close(logits[at], layer(summed), rtol=1e-4, atol=1e-5)
+
+
+def test_lower_precision_of_the_encoder_is_close_and_in_the_record(folder, data):
+    model, reader = build(folder, data)
+    low = PretrainedEncoder.load(folder, torch.bfloat16).eval()
+    inputs = reader.read([sentence.text.split() for sentence in data.train[:3]])
+    hidden, mask = model.encode(inputs)
+    rounded = low(inputs, mask)
+    assert rounded.dtype == torch.float32
+    assert {weight.dtype for weight in low.parameters()} == {torch.float32}
+    difference = (rounded - hidden).abs().max()
+    assert 0 < difference < 0.1  # of values around 1: it did run in bfloat16
+    choice = {"dataset": "mine", "seeds": [0], "encoder_precision": "bfloat16"}
+    run = FastreRun(FastreParameters.create(method="CasRel", encoder=str(folder), **choice), data)
+    assert run.model.encoder.precision == torch.bfloat16
+    assert configuration(run)["parameters"]["encoder_precision"] == "bfloat16"
+    other = FastreRun(FastreParameters.create(**choice), data)
+    assert "encoder_precision" not in configuration(other)["parameters"]
 
 
 def test_it_over_fits_and_is_saved_with_its_encoder(folder, data, tmp_path):
