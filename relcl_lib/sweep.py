@@ -2,97 +2,26 @@
 
     python -m relcl_lib.sweep hpcr table3 --dataset cifar10
     python -m relcl_lib.sweep hpcr table7 --dataset cifar10 --buffers 200 --seeds 0 1 2
+    python -m relcl_lib.sweep fastre table5 --dataset nyt10 --set word_vectors=glove.6B.300d.txt
     python -m relcl_lib.sweep hpcr table3 --engine ray --address auto --gpus-per-run 0.25
 
-A cell whose records exist is read, not run; one that was killed goes on from its last task; one that
-failed leaves a record that says why, and is tried again next time. Run it again after any stop.
+A cell whose records exist is read, not run; one that was killed goes on from its last task or epoch;
+one that failed leaves a record that says why, and is tried again next time. Run it again after any
+stop.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from relcl_lib.files import repository_root
 from relcl_lib.parameters import ParameterError
-
-Cell = dict[str, Any]  # the parameters of one run, as plain values
-
-#: the memory sizes of Table III
-BUFFERS = {
-    "cifar10": (100, 200, 500),
-    "cifar100": (1000, 2000, 5000),
-    "mini_imagenet": (1000, 2000, 5000),
-    "tiny_imagenet": (2000, 4000, 10000),
-    "tiny_imagenet_100": (1000, 2000, 5000),
-    "mnist": (200,),
-    "digits": (50,),
-}
-_WITHOUT_MEMORY = ("IID", "IID++", "FINE-TUNE")
-
-
-def _methods_by_buffers(dataset: str, methods: Iterable[str], buffers: Sequence[int]) -> list[Cell]:
-    # The buffer column is empty for methods without a memory: one cell, at the first size.
-    return [
-        {"dataset": dataset, "method": method, "buffer_size": buffer}
-        for method in methods
-        for buffer in (buffers[:1] if method in _WITHOUT_MEMORY else buffers)
-    ]
-
-
-def table3(dataset: str, buffers: Sequence[int]) -> list[Cell]:
-    """Table III (and V, VI, Fig. 3): the methods of the library on every memory size."""
-    methods = ("IID", "IID++", "FINE-TUNE", "ER", "ER-ACE", "PCR", "HPCR")
-    return _methods_by_buffers(dataset, methods, buffers)
-
-
-def table7(dataset: str, buffers: Sequence[int]) -> list[Cell]:
-    """Table VII: couples of proxies and pairs, then HPCR component by component."""
-    methods = ("ER", "Couple (Eq. 7)", "Couple (Eq. 8)", "PCR", "PCR+HC", "PCR+HC+HT")
-    return _methods_by_buffers(dataset, (*methods, "PCR+HC+HT+PCD", "HPCR"), buffers)
-
-
-def table9(dataset: str, buffers: Sequence[int]) -> list[Cell]:
-    """Table IX: the range of the dynamic temperature."""
-    return [
-        {"dataset": dataset, "method": "HPCR", "buffer_size": b, "t_min": low, "t_max": high}
-        for b in buffers[:1]
-        for low in (0.05, 0.07, 0.09, 0.11)
-        for high in (0.12, 0.14, 0.16, 0.18, 0.20)
-    ]
-
-
-def table10(dataset: str, buffers: Sequence[int]) -> list[Cell]:
-    """Table X: the period of the dynamic temperature."""
-    return [
-        {"dataset": dataset, "method": "HPCR", "buffer_size": b, "ht_period": period}
-        for b in buffers[:1]
-        for period in (50, 100, 125, 250, 500, 1000)
-    ]
-
-
-def variants(dataset: str, buffers: Sequence[int]) -> list[Cell]:
-    """Not in the paper: HPCR as released and as printed, and each difference by itself."""
-    single = ({"ht": "paper"}, {"distil_from_task": 0}, {"scd": "paper"}, {"joint_forward": True})
-    return [
-        {"dataset": dataset, "method": "HPCR", "buffer_size": b, **change}
-        for b in buffers[:1]
-        for change in ({}, {"variant": "paper"}, *single)
-    ]
-
-
-TABLES: dict[str, dict[str, Callable[[str, Sequence[int]], list[Cell]]]] = {
-    "hpcr": {
-        "table3": table3,
-        "table7": table7,
-        "table9": table9,
-        "table10": table10,
-        "variants": variants,
-    }
-}
+from relcl_lib.sweep_tables import PAPERS, Cell
 
 
 def describe(cell: Cell) -> str:
@@ -102,34 +31,35 @@ def describe(cell: Cell) -> str:
     return f"{cell['dataset']} {cell['method']}" + (f" ({rest})" if rest else "")
 
 
-def run_cell(cell: Cell, results: str | None, work_dir: str, threads: int | None) -> str:
+def run_cell(
+    paper: str, cell: Cell, results: str | None, work_dir: str, threads: int | None
+) -> str:
     """Run or read one cell in this process; return a line about the outcome, or the failure."""
     import torch
 
-    from relcl_lib.metrics import average_accuracy
-    from relcl_lib.replay_parameters import ReplayParameters
-    from relcl_lib.replay_records import train_or_read
-
+    about, name = PAPERS[paper], describe(cell)
     if threads:
         torch.set_num_threads(threads)
-    name = describe(cell)
 
     def progress(run: Any) -> None:
-        done = run.tasks_done
-        accuracy = 100 * average_accuracy(run.accuracy)[:, done - 1].mean()
-        print(f"[sweep] {name}: task {done}/{len(run.streams[0])}, {accuracy:.1f} %", flush=True)
+        done, total, score = about.progress(run)
+        print(f"[sweep] {name}: {about.unit} {done}/{total}, {score:.1f} %", flush=True)
 
     try:
-        records = train_or_read(
-            ReplayParameters.create(cell, profile="full"),
+        parameters = about.load("parameters").create(cell)
+        records = about.load("runner")(
+            parameters,
             results=results,
             work_dir=work_dir,
-            on_task=progress,
+            **{f"on_{about.unit}": progress},
         )
     except Exception as error:  # the other cells go on; the failure is in a record
         return f"failed: {name}: {type(error).__name__}: {error}"
-    values = " ".join(f"{record.metrics['A_T']:.1f}" for record in records)
-    return f"done: {name}: A_T {values}"
+    values = [
+        f"{metric} {' '.join(f'{record.metrics[metric]:.1f}' for record in records)}"
+        for metric in about.metrics
+    ]
+    return f"done: {name}: {', '.join(values)}"
 
 
 def run_locally(cells: Sequence[Cell], jobs: int, **options: Any) -> Iterable[str]:
@@ -139,7 +69,7 @@ def run_locally(cells: Sequence[Cell], jobs: int, **options: Any) -> Iterable[st
     # Each process gets its share of the cores: more threads than cores is far slower than fewer.
     threads = max(1, (os.cpu_count() or 1) // jobs)
     pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    return pool(delayed(run_cell)(cell, threads=threads, **options) for cell in cells)
+    return pool(delayed(run_cell)(cell=cell, threads=threads, **options) for cell in cells)
 
 
 def run_on_ray(
@@ -155,7 +85,7 @@ def run_on_ray(
     ray.init(address=address, ignore_reinit_error=True)
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus)(run_cell)
     threads = max(1, int(cpus))
-    waiting = [remote.remote(cell, threads=threads, **options) for cell in cells]
+    waiting = [remote.remote(cell=cell, threads=threads, **options) for cell in cells]
     while waiting:
         done, waiting = ray.wait(waiting)
         yield from ray.get(done)
@@ -166,13 +96,18 @@ def parser() -> argparse.ArgumentParser:
     root = repository_root()
     text = (__doc__ or "").split("\n\n")[0]
     line = argparse.ArgumentParser(prog="python -m relcl_lib.sweep", description=text)
-    line.add_argument("paper", choices=sorted(TABLES))
-    line.add_argument("table", help="; ".join(f"{p}: {', '.join(t)}" for p, t in TABLES.items()))
-    line.add_argument("--dataset", default="cifar10", choices=sorted(BUFFERS))
+    line.add_argument("paper", choices=sorted(PAPERS))
+    tables = "; ".join(f"{name}: {', '.join(paper.tables)}" for name, paper in PAPERS.items())
+    line.add_argument("table", help=tables)
+    line.add_argument("--dataset", help="default: the first of the paper's")
     line.add_argument("--data-root", help="folder that holds the data set")
     line.add_argument("--buffers", type=int, nargs="+", help="memory sizes (default: the paper's)")
     line.add_argument("--methods", nargs="+", help="only these rows")
-    line.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
+    line.add_argument("--seeds", type=int, nargs="+", help="default: those of the profile")
+    line.add_argument("--profile", default="full", help="full or reduced")
+    line.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="further parameters of all cells"
+    )
     line.add_argument("--device", default="auto", help="auto, cpu or cuda")
     line.add_argument("--results", default=None, help="folder of the records (data/results)")
     line.add_argument("--work-dir", default=str(root / "runs" / "sweep"), help="checkpoints")
@@ -185,25 +120,44 @@ def parser() -> argparse.ArgumentParser:
     return line
 
 
+def _value(text: str) -> Any:
+    """Return a number, list, None or bool where the text is one, else the text itself."""
+    try:
+        return ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+    except (ValueError, SyntaxError):
+        return text
+
+
 def make_cells(options: argparse.Namespace) -> list[Cell]:
     """Return the validated cells the command line asks for."""
-    from relcl_lib.replay_parameters import ReplayParameters
-
-    tables = TABLES[options.paper]
-    if options.table not in tables:
-        raise ParameterError(f"{options.paper} has no {options.table}: one of {', '.join(tables)}")
-    cells = tables[options.table](options.dataset, options.buffers or BUFFERS[options.dataset])
+    paper = PAPERS[options.paper]
+    dataset = options.dataset or next(iter(paper.datasets))
+    if options.table not in paper.tables:
+        names = ", ".join(paper.tables)
+        raise ParameterError(f"{options.paper} has no {options.table}: one of {names}")
+    if dataset not in paper.datasets:
+        names = ", ".join(paper.datasets)
+        raise ParameterError(f"{options.paper} knows no dataset {dataset!r}: one of {names}")
+    if options.buffers and not paper.datasets[dataset]:
+        raise ParameterError(f"--buffers: {options.paper} has no memory")
+    cells = paper.tables[options.table](dataset, options.buffers or paper.datasets[dataset])
     if unknown := set(options.methods or ()) - {cell["method"] for cell in cells}:
         rows = sorted({cell["method"] for cell in cells})
         raise ParameterError(f"no row {', '.join(sorted(unknown))}; the rows: {', '.join(rows)}")
     common = {"seeds": options.seeds, "data_root": options.data_root, "device": options.device}
+    common["profile"] = options.profile
+    for setting in options.set:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise ParameterError(f"--set {setting}: write NAME=VALUE")
+        common[name] = _value(text)
     cells = [
-        {**cell, **common}
+        {**cell, **{name: value for name, value in common.items() if value is not None}}
         for cell in cells
         if not options.methods or cell["method"] in options.methods
     ]
     for cell in cells:
-        ReplayParameters.create(cell, profile="full").resolved()
+        paper.load("parameters").create(cell).resolved()
     return cells
 
 
@@ -215,11 +169,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ParameterError as error:
         print(f"sweep: {error}", file=sys.stderr)
         return 2
-    print(f"{len(cells)} cells, {len(options.seeds)} seeds each", flush=True)
+    seeds = PAPERS[options.paper].load("parameters").create(cells[0]).seeds
+    print(f"{len(cells)} cells, {len(seeds)} seeds each", flush=True)
     if options.dry_run:
         print("\n".join(describe(cell) for cell in cells))
         return 0
-    shared = {"results": options.results, "work_dir": options.work_dir}
+    shared = {
+        "paper": options.paper,
+        "results": options.results,
+        "work_dir": options.work_dir,
+    }
     if options.engine == "ray":
         outcomes = run_on_ray(
             cells, options.address, options.gpus_per_run, options.cpus_per_run, **shared

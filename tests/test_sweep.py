@@ -2,6 +2,9 @@ import pytest
 
 from relcl_lib import sweep
 from relcl_lib.records import read_records
+from relcl_lib.sweep_tables import PAPERS
+from relcl_lib.table_rows_fastre import ABLATIONS
+from relcl_lib.tables import read_paper_table
 
 
 def options(*words):
@@ -75,3 +78,56 @@ def test_ray_absent_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(SystemExit, match="pip install"):
         run_digits(tmp_path, "--engine", "ray")
+
+
+def fastre(*words):
+    return sweep.make_cells(sweep.parser().parse_args(["fastre", *words]))
+
+
+def test_every_paper_lists_its_tables():
+    for name, paper in PAPERS.items():
+        for table in paper.tables:
+            cells = sweep.make_cells(sweep.parser().parse_args([name, table]))
+            assert len({sweep.describe(cell) for cell in cells}) == len(cells) > 0
+            assert {cell["dataset"] for cell in cells} == {next(iter(paper.datasets))}
+
+
+def test_fastre_structures_are_those_of_the_paper_s_table():
+    rows = read_paper_table("fastre", "Table 4")
+    printed = {setting.split("d=")[1].split(" ")[0] for setting in rows["setting"]}
+    cells = fastre("table4")
+    assert {"-".join(map(str, cell["dilations"])) for cell in cells} == printed
+    assert [cell["method"] for cell in fastre("table5")][1:] == list(ABLATIONS)
+
+
+def test_further_parameters_reach_every_cell_with_their_type():
+    cells = fastre("table5", "--set", "epochs=3", "min_count=2", "heads=mean", "augment=false")
+    for cell in cells:
+        assert (cell["epochs"], cell["heads"], cell["augment"]) == (3, "mean", False)
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["table5", "--set", "epochs"], "NAME=VALUE"),
+        (["table5", "--set", "epoch=3"], "epochs"),
+        (["table5", "--dataset", "cifar10"], "one of nyt10"),
+        (["table5", "--buffers", "5"], "no memory"),
+        (["table5", "--profile", "ful"], "choose one of"),
+    ],
+)
+def test_wrong_arguments_of_another_paper(words, said, capsys):
+    assert sweep.main(["fastre", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_text_paper_s_cell_runs_and_is_read_again(tmp_path, capsys):
+    words = ["fastre", "table5", "--dataset", "synthetic", "--methods", "FastRE", "--seeds", "0"]
+    small = ["train_limit=40", "epochs=2", "hidden=16", "attention_heads=2", "vector_size=16"]
+    places = ["--results", str(tmp_path / "results"), "--work-dir", str(tmp_path / "work")]
+    for expected in (True, False):
+        assert sweep.main([*words, *places, "--set", *small]) == 0
+        out = capsys.readouterr().out
+        assert ("epoch 2/2" in out) is expected
+        assert "done: synthetic FastRE" in out
+    assert len(read_records(tmp_path / "results")) == 1
