@@ -78,6 +78,7 @@ def tiny_bert(
     layers: int = 2,
     heads: int = 4,
     seed: int = 0,
+    positions: int = 512,
 ) -> BertModel:
     """Make a BERT with random weights for a tokenizer; the global random state stays as it was.
 
@@ -87,9 +88,10 @@ def tiny_bert(
         layers: encoder layers.
         heads: attention heads; `hidden` must be a multiple.
         seed: of the weights.
+        positions: the longest text, in tokens.
 
     Returns:
-        The model in evaluation mode, for up to 512 tokens.
+        The model in evaluation mode.
     """
     import torch
     from transformers import BertConfig, BertModel
@@ -100,7 +102,7 @@ def tiny_bert(
         num_hidden_layers=layers,
         num_attention_heads=heads,
         intermediate_size=4 * hidden,
-        max_position_embeddings=512,
+        max_position_embeddings=positions,
         pad_token_id=tokenizer.pad_token_id,
     )
     with torch.random.fork_rng(devices=[]):
