@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from relcl_lib import plots, tables
 from relcl_lib.files import repository_root
 from relcl_lib.records import Record, canonical_json, configuration, read_records
+from relcl_lib.table_rows_fastre import ABLATIONS, DEFAULTS
 
 #: our names of the rows of HPCR's Table VII
 HPCR_COMPONENTS = {
@@ -28,20 +30,23 @@ HPCR_COMPONENTS = {
 
 
 def _hpcr_cifar10(records: Sequence[Record]) -> list[Record]:
-    """Pick Split CIFAR-10 at memory 200 with the released HPCR: the cell most is measured in.
+    """Pick Split CIFAR-10 at memory 200 with the released HPCR: the cell most is measured in."""
+    return _most_seeds(
+        record
+        for record in records
+        if (record.paper, record.experiment) == ("hpcr", "split_cifar10")
+        and (record.variant, record.protocol) == ("released", "paper")
+        and record.parameters["buffer_size"] == 200
+        and not record.failed
+    )
 
-    Of a method measured in several configurations (number formats, say) the one with most seeds.
-    """
+
+def _most_seeds(records: Iterable[Record]) -> list[Record]:
+    """Keep one configuration a method, the one with most seeds (of several number formats, say)."""
     groups: dict[tuple, list[Record]] = {}
     for record in records:
-        if (
-            (record.paper, record.experiment) == ("hpcr", "split_cifar10")
-            and (record.variant, record.protocol) == ("released", "paper")
-            and record.parameters["buffer_size"] == 200
-            and not record.failed
-        ):
-            key = (record.method, canonical_json({**configuration(record), "seed": None}))
-            groups.setdefault(key, []).append(record)
+        key = (record.method, canonical_json({**configuration(record), "seed": None}))
+        groups.setdefault(key, []).append(record)
     largest: dict[str, list[Record]] = {}
     for (method, _), group in sorted(groups.items()):
         if len(group) > len(largest.get(method, [])):
@@ -72,9 +77,46 @@ def hpcr_components(records: Sequence[Record]) -> Figure:
     return plots.plot_bars(final, reference=reference, title=title).figure
 
 
+def fastre_ablation(records: Sequence[Record], dataset: str = "NYT10") -> Figure:
+    """Draw F1 without one component of FastRE after the other, the paper's Table 5 as diamonds.
+
+    All bars have the same word vectors: those that most was measured with.
+    """
+    chosen = [
+        record
+        for record in records
+        if (record.paper, record.variant) == ("fastre", "released")
+        and record.dataset.get("set") == dataset
+        and record.method in ("FastRE", *ABLATIONS)
+        and all(
+            record.parameters[k] == v for k, v in ABLATIONS.get(record.method, DEFAULTS).items()
+        )
+        and not record.failed
+    ]
+    sources = Counter(record.parameters["word_vectors"] for record in chosen)
+    usual = max(sorted(sources), key=sources.get, default=None)
+    chosen = _most_seeds(r for r in chosen if r.parameters["word_vectors"] == usual)
+    values = {
+        name: [record.metrics["F1"] for record in chosen if record.method == name]
+        for name in ("FastRE", *ABLATIONS)
+    }
+    values = {name: scores for name, scores in values.items() if scores}
+    rows = tables.read_paper_table("fastre", "Table 5")
+    rows = rows[rows["dataset"] == dataset]
+    printed = dict(zip(rows["method"], rows["value"], strict=True))
+    protocols = ", ".join(sorted({record.protocol for record in chosen})) or "no records yet"
+    return plots.plot_bars(
+        values,
+        reference={name: printed[name] for name in values},
+        title=f"{dataset} ({protocols}): FastRE without one component (Table 5)",
+        xlabel="F1, partial match (%)",
+    ).figure
+
+
 FIGURES: dict[str, Callable[[Sequence[Record]], Figure]] = {
     "hpcr_curves": hpcr_curves,
     "hpcr_components": hpcr_components,
+    "fastre_ablation": fastre_ablation,
 }
 
 

@@ -8,6 +8,7 @@ memory is the same alone or beside others.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -197,3 +198,91 @@ def _rank_in_class(labels: Tensor, keys: Tensor) -> Tensor:
     starts[:, 1:] = sorted_labels[:, 1:] != sorted_labels[:, :-1]
     first = torch.where(starts, position, 0).cummax(dim=1).values
     return torch.empty_like(labels).scatter_(1, order, position - first)
+
+
+class ExemplarMemory(Memory):
+    """Exemplars: of every class the few samples chosen when the class was learned.
+
+    A class that is offered again has its exemplars chosen anew; those of other classes stay as they
+    are. ``features`` is looked at and not stored.
+
+    Args:
+        per_class: L, exemplars of a class; a class with fewer samples gives all it has.
+        classes: how many classes there is room for.
+        seeds: number of seeds S side by side.
+        selection: ``kmeans`` takes the samples nearest to the centres of L clusters, ``random`` any.
+    """
+
+    def __init__(
+        self, per_class: int, classes: int, seeds: int = 1, *, selection: str = "kmeans"
+    ) -> None:
+        if selection not in ("kmeans", "random"):
+            raise ValueError(f"selection={selection!r} must be 'kmeans' or 'random'")
+        super().__init__(per_class * classes, seeds)
+        self.per_class, self.selection = per_class, selection
+
+    def add(
+        self, generators: Generators, *, label: Tensor, features: Tensor, **rows: Tensor
+    ) -> None:
+        """Choose and keep the exemplars of the classes offered.
+
+        Args:
+            generators: of the random choice, one a seed.
+            label: (S, batch) int64, all samples of each class that occurs.
+            features: (S, batch, d) to cluster.
+            rows: further fields (S, batch, ...) of the samples.
+        """
+        rows = {**rows, "label": label}
+        batch = self._rows(rows)
+        sources = []  # a seed: places among its old slots, then among the rows
+        for seed, generator in enumerate(generators):
+            old = self.fields["label"][seed, : self.filled]
+            stay = (~torch.isin(old, label[seed])).nonzero().squeeze(1)
+            chosen = [
+                found[self._choose(features[seed, found], generator)]
+                for found in ((label[seed] == c).nonzero().squeeze(1) for c in label[seed].unique())
+            ]
+            sources.append(torch.cat([stay, *(self.filled + found for found in chosen)]))
+        if len({len(places) for places in sources}) > 1:
+            raise ValueError("the seeds' exemplars differ in number; keep one memory for each seed")
+        count = len(sources[0])
+        if count > self.capacity:
+            raise ValueError(
+                f"{count} exemplars do not fit: there is room for {self.capacity}, "
+                f"{self.per_class} of each of {self.capacity // self.per_class} classes"
+            )
+        places = torch.stack(sources)
+        seed = torch.arange(self.seeds, device=places.device).unsqueeze(1)
+        for name, store in self.fields.items():
+            joined = torch.cat([store[:, : self.filled], rows[name].detach().to(store.dtype)], 1)
+            store[:, :count] = joined[seed, places]
+        self.filled, self.n_seen = count, self.n_seen + batch
+
+    def _choose(self, features: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the places of one class's exemplars among its samples (n, d)."""
+        count = len(features)
+        if count <= self.per_class:
+            return torch.arange(count, device=features.device)
+        if self.selection == "random":
+            drawn = torch.randperm(count, generator=generator)[: self.per_class]
+            return drawn.to(features.device)
+        return nearest_to_centres(features, self.per_class)
+
+
+def nearest_to_centres(features: Tensor, clusters: int) -> Tensor:
+    """Return the sample nearest to each centre of K-means, (clusters,) int64, from features (n, d).
+
+    Ten starts, random state 0. Two centres may have the same nearest sample: it then comes twice,
+    as in CRECL's released code. One thread, as several would add up in no fixed order.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
+    points = features.detach().cpu().double()
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct samples than clusters
+        kmeans = KMeans(clusters, n_init=10, random_state=0).fit(points.numpy())
+    centres = torch.from_numpy(kmeans.cluster_centers_)
+    distances = torch.cdist(centres, points, compute_mode="donot_use_mm_for_euclid_dist")
+    return distances.argmin(1).to(features.device)

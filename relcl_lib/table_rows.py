@@ -12,6 +12,9 @@ import pandas as pd
 from relcl_lib.files import repository_root
 from relcl_lib.records import Record
 from relcl_lib.table_format import TableError
+from relcl_lib.table_rows_crecl import all_crecl_rows
+from relcl_lib.table_rows_docre import all_docre_rows
+from relcl_lib.table_rows_drl import all_drl_rows
 from relcl_lib.table_rows_fastre import all_fastre_rows
 
 PAPER_COLUMNS = ("table", "dataset", "setting", "method", "metric", "value", "std")
@@ -217,7 +220,13 @@ def _all_hpcr_rows() -> list[Row]:
 
 
 #: paper -> the rows of all its tables
-SPECS: dict[str, Callable[[], list[Row]]] = {"hpcr": _all_hpcr_rows, "fastre": all_fastre_rows}
+SPECS: dict[str, Callable[[], list[Row]]] = {
+    "hpcr": _all_hpcr_rows,
+    "fastre": all_fastre_rows,
+    "crecl": all_crecl_rows,
+    "docre_ii": all_docre_rows,
+    "drl": all_drl_rows,
+}
 
 
 def paper_rows(paper: str) -> list[Row]:

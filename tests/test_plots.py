@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from example_records import failed, run
+from example_records import failed, make, run
 
 matplotlib.use("agg")
 
@@ -100,3 +100,39 @@ def test_a_second_configuration_is_not_mixed_in():
 
     chosen = figures._hpcr_cifar10([*records([0, 1], "float32"), *records([0, 1, 2], "bfloat16")])
     assert [record.parameters["precision"] for record in chosen] == ["bfloat16"] * 3
+
+
+def ablation(method, f1, seed=0, vectors="random", **parameters):
+    held = {"dilations": [1, 2, 4, 1, 1, 1], "residual": True, "threshold": "adaptive"}
+    held |= {"word_vectors": vectors, "gate": "released", "type_map": "paper", **parameters}
+    return make(
+        paper="fastre",
+        experiment="nyt10",
+        method=method,
+        seed=seed,
+        dataset={"name": "nyt10", "set": "NYT10"},
+        protocol="reduced",
+        parameters=held,
+        metrics={"F1": f1},
+        accuracy_matrix=None,
+    )
+
+
+def test_ablation_bars_share_their_word_vectors_and_leave_other_structures_out():
+    records = [
+        *(ablation("FastRE", 70.0 + seed, seed) for seed in range(2)),
+        ablation("FastRE", 99.0, vectors="GloVe"),
+        ablation("FastRE", 10.0, dilations=[1, 2, 4]),
+        ablation("-Gated Unit", 60.0, gate="none"),
+    ]
+    (axes,) = figures.fastre_ablation(records).axes
+    assert [bar.get_width() for bar in axes.patches] == [70.5, 60.0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["FastRE", "-Gated Unit"]
+    diamonds = [c.get_offsets() for c in axes.collections if hasattr(c, "get_offsets")]
+    assert any(np.allclose(found, [[73.8, 0], [69.4, 1]]) for found in diamonds if len(found) == 2)
+    assert "reduced" in axes.get_title()
+
+
+def test_an_ablation_without_records_says_so():
+    (axes,) = figures.fastre_ablation([]).axes
+    assert "no records yet" in axes.get_title()

@@ -2,7 +2,8 @@ from example_records import make
 
 from relcl_lib.fastre_parameters import METHODS, FastreParameters
 from relcl_lib.table_rows import paper_rows
-from relcl_lib.table_rows_fastre import ABLATIONS, fastre_rows
+from relcl_lib.table_rows_fastre import ABLATIONS, MEASURED, fastre_data_rows, fastre_rows
+from relcl_lib.tables import compare
 
 
 def record(method="FastRE", dataset="NYT10", **parameters):
@@ -22,7 +23,9 @@ def record(method="FastRE", dataset="NYT10", **parameters):
 
 def matching(record):
     return {
-        (row.table, row.setting, row.metric) for row in paper_rows("fastre") if row.matches(record)
+        (row.table, row.setting, row.metric)
+        for row in paper_rows("fastre")
+        if row.table != MEASURED and row.matches(record)
     }
 
 
@@ -51,4 +54,38 @@ def test_ablations_and_baselines():
         assert "Table 5" in {table for table, *_ in matching(record(method))}
     assert {table for table, *_ in matching(record("CasRel"))} == {"Table 2", "Table 3"}
     assert matching(record(dataset="WebNLG")) == set()
+    measured = [row for row in paper_rows("fastre") if row.matches(record(dataset="WebNLG"))]
+    assert {(row.table, row.method) for row in measured} == {(MEASURED, "FastRE")}
     assert len(fastre_rows("Table 5", "NYT24")) == 6
+
+
+def scored(dataset, seed, **changes):
+    found = record(dataset=dataset).model_copy(update={"seed": seed, **changes})
+    exact = {"precision_exact": 65.0, "recall_exact": 55.0, "F1_exact": 59.6 + seed}
+    return found.model_copy(update={"metrics": found.metrics | exact})
+
+
+def test_a_data_set_of_table_2_stands_beside_it_and_the_exact_match_beside_a_dash():
+    records = [scored("NYT10", 0, protocol="reduced"), scored("NYT10", 1, protocol="reduced")]
+    frame = compare("fastre", fastre_data_rows("NYT10"), [*records, scored("NYT24", 0)])
+    assert frame["table"].tolist() == ["Table 2"] * 3 + ["Measured"] * 3
+    assert frame["paper"].tolist()[:3] == [78.0, 70.1, 73.8]
+    assert frame["paper"].isna().tolist()[3:] == [True] * 3
+    assert frame["metric"].tolist()[3:] == ["precision_exact", "recall_exact", "F1_exact"]
+    assert frame["ours"].tolist() == [70.0, 60.0, 64.6, 65.0, 55.0, 60.1]
+    assert set(frame["n"]) == {2}
+    assert set(frame["protocol"]) == {"reduced"}
+
+
+def test_a_data_set_the_paper_does_not_report_has_dashes_only():
+    frame = compare("fastre", fastre_data_rows("WebNLG"), [scored("WebNLG", 0)])
+    assert frame["paper"].isna().all()
+    assert frame["setting"].tolist() == ["partial match"] * 3 + ["exact match"] * 3
+    assert frame["ours"].tolist()[2::3] == [64.6, 59.6]
+
+
+def test_ablations_stay_out_of_a_data_sets_rows_and_baselines_can_be_asked_for():
+    rows = fastre_data_rows("NYT10", ("FastRE", "CasRel"))
+    assert {row.method for row in rows if row.matches(record("CasRel"))} == {"CasRel"}
+    assert not any(row.matches(record("-Gated Unit")) for row in rows)
+    assert not any(row.matches(record(dilations=[1, 2, 4])) for row in rows)

@@ -6,9 +6,16 @@ state or names a device.
 
 from relcl_lib.losses.cascade import cascade_loss, tagging_loss
 from relcl_lib.losses.contrastive import coupled_loss, supervised_contrastive_loss
+from relcl_lib.losses.discriminative import between_within_similarity, discriminative_loss
 from relcl_lib.losses.distillation import (
     proxy_contrastive_distillation_loss,
     sample_contrastive_distillation_loss,
+)
+from relcl_lib.losses.prototype import (
+    dropout_consistency_loss,
+    prototype_contrastive_loss,
+    prototype_cosine_loss,
+    prototype_margin_loss,
 )
 from relcl_lib.losses.proxy import (
     class_counts,
@@ -19,20 +26,29 @@ from relcl_lib.losses.proxy import (
     proxy_contrastive_loss,
 )
 from relcl_lib.losses.threshold import above_threshold, adaptive_threshold_loss
+from relcl_lib.losses.views import view_agreement_loss, view_contrast_loss
 
 __all__ = [
     "above_threshold",
     "adaptive_threshold_loss",
+    "between_within_similarity",
     "cascade_loss",
     "class_counts",
     "cosine_similarity",
     "coupled_loss",
     "cross_entropy_loss",
+    "discriminative_loss",
+    "dropout_consistency_loss",
     "dynamic_temperature_weight",
     "normalise",
+    "prototype_contrastive_loss",
+    "prototype_cosine_loss",
+    "prototype_margin_loss",
     "proxy_contrastive_distillation_loss",
     "proxy_contrastive_loss",
     "sample_contrastive_distillation_loss",
     "supervised_contrastive_loss",
     "tagging_loss",
+    "view_agreement_loss",
+    "view_contrast_loss",
 ]

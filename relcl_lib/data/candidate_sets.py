@@ -1,0 +1,148 @@
+"""CDR and GDA, the data sets whose documents list candidate pairs of two kinds of entity."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+from relcl_lib.data.document_sets import SPLITS, DocumentData, assemble
+from relcl_lib.data.download import locate
+from relcl_lib.data.pubtator import (
+    Abstract,
+    as_candidate_document,
+    read_gda_folder,
+    read_mesh_tree,
+    read_pubtator,
+)
+from relcl_lib.data.triples import _cut
+
+CDR_FILES = (
+    "CDR_TrainingSet.PubTator.txt",
+    "CDR_DevelopmentSet.PubTator.txt",
+    "CDR_TestSet.PubTator.txt",
+)
+CDR_LAYOUT = (
+    f"{', '.join(CDR_FILES)}; for the hypernym filter also 2017MeshTree.txt (tree number, "
+    "descriptor id, term, apart by tabs)"
+)
+MESH_TREES = ("2017MeshTree.txt", "mesh_tree.txt")
+GDA_TRAIN_LIST = "train_gda_docs"
+GDA_LAYOUT = (
+    "training_data/ and testing_data/, each with abstracts.txt, anns.txt, labels.csv; "
+    f"{GDA_TRAIN_LIST} (PMIDs of the training split, one a line) for the usual cut"
+)
+#: kinds of entity and the relation
+CANDIDATES = {"cdr": (("Chemical", "Disease"), "CID"), "gda": (("Gene", "Disease"), "GDA")}
+
+
+def load_cdr(
+    root: str | os.PathLike[str] | None, limit: int | None, orientation: str
+) -> DocumentData:
+    """Load CDR; arguments as for `documents.load_documents`.
+
+    The hypernym filter needs a MeSH tree beside the files. Without it every candidate pair counts,
+    the note says so and the protocol is `reduced`.
+    """
+
+    def holds(folder: Path) -> bool:
+        return all((folder / name).is_file() for name in CDR_FILES)
+
+    folder = locate("cdr", holds, root=root, layouts=[CDR_LAYOUT]).folder
+    splits = {
+        split: read_pubtator(folder / name) for split, name in zip(SPLITS, CDR_FILES, strict=True)
+    }
+    path = next((folder / name for name in MESH_TREES if (folder / name).is_file()), None)
+    note = f"hypernym filter by {path.name}" if path else "no MeSH tree: no hypernym filter"
+    return _assemble(
+        "cdr",
+        splits,
+        Counter(),
+        tree=read_mesh_tree(path) if path else None,
+        source=", ".join(CDR_FILES),
+        limit=limit,
+        orientation=orientation,
+        notes=[note],
+        whole=path is not None,
+    )
+
+
+def load_gda(
+    root: str | os.PathLike[str] | None, limit: int | None, orientation: str
+) -> DocumentData:
+    """Load GDA; arguments as for `documents.load_documents`.
+
+    Its mentions were found by a tool: those whose offsets disagree with the text are counted and
+    left out. Without the list of the training split a fifth of the training folder is drawn as dev.
+    """
+
+    def holds(folder: Path) -> bool:
+        parts = ("training_data", "testing_data")
+        return all((folder / part / "abstracts.txt").is_file() for part in parts)
+
+    folder = locate("gda", holds, root=root, layouts=[GDA_LAYOUT]).folder
+    report: Counter[str] = Counter()
+    training = read_gda_folder(folder / "training_data", report)
+    listed = folder / GDA_TRAIN_LIST
+    if listed.is_file():
+        chosen = set(listed.read_text(encoding="utf-8").split())
+    else:
+        chosen = set(_cut([abstract.pmid for abstract in training], 0.2)[0])
+    splits = {
+        "train": [abstract for abstract in training if abstract.pmid in chosen],
+        "dev": [abstract for abstract in training if abstract.pmid not in chosen],
+        "test": read_gda_folder(folder / "testing_data", report),
+    }
+    drawn = "" if listed.is_file() else f"no {GDA_TRAIN_LIST}: a fifth of the training set is dev"
+    return _assemble(
+        "gda",
+        splits,
+        report,
+        source="RENET's folders",
+        limit=limit,
+        orientation=orientation,
+        notes=[drawn],
+        whole=listed.is_file(),
+    )
+
+
+def _assemble(
+    name: str,
+    splits: dict[str, list[Abstract]],
+    report: Counter[str],
+    *,
+    tree: dict | None = None,
+    source: str,
+    limit: int | None,
+    orientation: str,
+    notes: list[str],
+    whole: bool,
+) -> DocumentData:
+    kinds, relation = CANDIDATES[name]
+    others = {abstract.pmid for split in ("dev", "test") for abstract in splits[split]}
+    kept = [abstract for abstract in splits["train"] if abstract.pmid not in others]
+    if leaked := len(splits["train"]) - len(kept):
+        # A copy of CDR in circulation has the development set appended to the training file.
+        notes.append(f"{leaked} training documents that are also in dev or test were dropped")
+    if orientation != "document":
+        notes.append(f"every pair goes from {kinds[0]} to {kinds[1]}")
+    documents = {
+        split: [
+            as_candidate_document(
+                abstract, kinds, relation, orientation=orientation, tree=tree, report=report
+            )
+            for abstract in abstracts
+        ]
+        for split, abstracts in {**splits, "train": kept}.items()
+    }
+    notes += [f"{count} {what.replace('_', ' ')}" for what, count in sorted(report.items())]
+    return assemble(
+        name,
+        documents,
+        relations=(relation,),
+        source=source,
+        limit=limit,
+        note="; ".join(filter(None, notes)),
+        report=dict(report),
+        whole=whole and orientation == "document",
+    )

@@ -1,0 +1,191 @@
+"""CORe50: images by path or from the packed archive, a session and an object each."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from relcl_lib.data.core50_lists import LIST_FILES, read_experiences, unpickled
+from relcl_lib.data.decode import AGAIN, decode_into
+from relcl_lib.data.download import DataFormatError, locate
+from relcl_lib.data.sessions import SessionData
+
+#: images of each session of the 128x128 release, s1 to s11: 164,866 together
+SESSION_SIZES = (
+    *(14989, 14986, 14992, 14995, 14966, 14989, 14994, 14984),
+    *(14994, 14986, 14991),
+)
+SIDE = 128
+CATEGORIES = (
+    *("plug adapter", "mobile phone", "scissors", "light bulb", "can", "glasses", "ball", "marker"),
+    *("cup", "remote control"),
+)
+CLASS_NAMES = tuple(f"{name} {i}" for name in CATEGORIES for i in range(1, 6))
+LAYOUTS = (
+    "the folder core50_128x128/ of core50_128x128.zip (or s1/ to s11/ themselves), or "
+    "core50_imgs.npz with paths.pkl",
+    f"and beside it {LIST_FILES}",
+)
+_PATH = re.compile(r"s(\d+)/o(\d+)/C_(\d+)_(\d+)_(\d+)\.png")
+
+
+def load_core50(
+    root: str | os.PathLike[str] | None = None, *, order: int = 0, check_counts: bool = True
+) -> SessionData:
+    """Load CORe50 at 128x128 with the lists of one of its ten official runs.
+
+    The packed archive is read where it is there, else the image files are decoded; either way the
+    images fill 7.7 GiB. Labels are object number - 1; tracks that number classes otherwise do so
+    themselves.
+
+    Args:
+        root: folder that holds ``core50/`` or is it.
+        order: official run, 0 to 9; the challenge used 0.
+        check_counts: False admits a part of the sessions.
+
+    Raises:
+        DataNotFoundError: CORe50 is nowhere; the message says which files go where.
+        DataFormatError: sessions or images are missing, or lists and images do not agree.
+    """
+    if not 0 <= order <= 9:
+        raise ValueError(f"order={order}: CORe50 has the official runs 0 to 9")
+    folder = locate("core50", _holds, root=root, layouts=LAYOUTS).folder
+    paths = _paths(folder)
+    places = np.array([_place(path, folder) for path in paths], np.int64).reshape(-1, 2)
+    if check_counts:
+        _check_sessions(places[:, 0], folder)
+    labels = places[:, 1] - 1
+    experiences = read_experiences(folder, paths, labels, order)
+    images, source = _images(folder, paths)  # last: what is wrong should be said before 7.7 GiB
+    return SessionData(
+        name="core50",
+        images=images,
+        labels=torch.from_numpy(labels),
+        sessions=torch.from_numpy(places[:, 0].copy()),
+        class_names=CLASS_NAMES,
+        source=source,
+        note=f"official run {order}",
+        valid_every=20,
+        experiences=experiences,
+    )
+
+
+def _holds(folder: Path) -> bool:
+    return (folder / "core50_imgs.npz").is_file() or _tree(folder) is not None
+
+
+def _tree(folder: Path) -> Path | None:
+    for inner in (folder / "core50_128x128", folder):
+        if any((inner / f"s{session}").is_dir() for session in range(1, 12)):
+            return inner
+    return None
+
+
+# --- images --------------------------------------------------------------------------------------
+
+
+def _paths(folder: Path) -> list[str]:
+    """Return the relative paths of all images: as paths.pkl lists them, else as they lie there."""
+    listed, packed = folder / "paths.pkl", folder / "core50_imgs.npz"
+    paths = _texts(unpickled(listed), listed) if listed.is_file() else None
+    if packed.is_file():
+        if paths is None:
+            raise DataFormatError(packed, "paths.pkl is not beside it", "Put it there")
+        return paths
+    tree = _tree(folder)
+    files = sorted((p.relative_to(tree).as_posix() for p in tree.glob("s*/o*/*.png")), key=_numbers)
+    if paths is not None and (missing := sorted(set(paths) - set(files), key=_numbers)):
+        raise DataFormatError(tree, _missing(missing, paths), "Extract core50_128x128.zip whole")
+    paths = paths or files
+    if not paths:
+        raise DataFormatError(tree, "it holds no image", "Extract core50_128x128.zip whole")
+    return paths
+
+
+def _images(folder: Path, paths: list[str]) -> tuple[Tensor, str]:
+    """Return the images (N, 3, H, W), and where they came from."""
+    if (folder / "core50_imgs.npz").is_file():
+        return _packed_images(folder / "core50_imgs.npz", len(paths)), "packed archive"
+    tree = _tree(folder)
+    images = np.empty((len(paths), 3, SIDE, SIDE), np.uint8)
+    decode_into(images, ((str(tree / p), (tree / p).read_bytes()) for p in paths), "core50")
+    return torch.from_numpy(images), "image files"
+
+
+def _packed_images(file: Path, count: int) -> Tensor:
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            array = archive["x"]
+    # numpy raises what zipfile, zlib and its own parser raise (BadZipFile, KeyError, ValueError...).
+    except Exception as error:
+        raise DataFormatError(
+            file, f"no complete archive with an array x ({type(error).__name__}: {error})", AGAIN
+        ) from error
+    if array.dtype != np.uint8 or array.shape[1:] != (SIDE, SIDE, 3):
+        raise DataFormatError(
+            file, f"x is {array.dtype} {array.shape}, not uint8 (N, {SIDE}, {SIDE}, 3)", AGAIN
+        )
+    if len(array) != count:
+        raise DataFormatError(
+            file,
+            f"it holds {len(array)} images, paths.pkl names {count}",
+            "Take both of one release",
+        )
+    return torch.from_numpy(array).permute(0, 3, 1, 2)  # a view: a copy would be 7.7 GiB more
+
+
+def _numbers(path: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", path)))
+
+
+def _missing(missing: list[str], paths: list[str]) -> str:
+    """Say which sessions are missing whole, and of which some images are."""
+    total, gone = (
+        np.bincount([_numbers(p)[0] for p in part], minlength=12) for part in (paths, missing)
+    )
+    whole = [f"s{s}" for s in range(12) if gone[s] and gone[s] == total[s]]
+    part = [f"{gone[s]} of {total[s]} images of s{s}" for s in range(12) if 0 < gone[s] < total[s]]
+    words = [f"sessions {', '.join(whole)} are missing"] if whole else []
+    words += [f"{', '.join(part)} are missing"] if part else []
+    return f"{'; '.join(words)} (the first: {missing[0]})"
+
+
+def _texts(values: Iterable, file: Path) -> list[str]:
+    if not isinstance(values, list | tuple | np.ndarray):
+        raise DataFormatError(file, f"it holds a {type(values).__name__}, not a list", AGAIN)
+    return [v.decode("latin1") if isinstance(v, bytes) else str(v) for v in values]
+
+
+def _place(path: str, folder: Path) -> tuple[int, int]:
+    """Return session and object of a path, which names both twice."""
+    found = _PATH.fullmatch(path)
+    if found:
+        session, thing, again, same, _ = map(int, found.groups())
+        if (session, thing) == (again, same) and 1 <= session <= 11 and 1 <= thing <= 50:
+            return session, thing
+    raise DataFormatError(
+        folder / path,
+        "its name does not say s<session>/o<object>/C_<session>_<object>_<frame>.png",
+        "Keep the names of core50_128x128.zip",
+    )
+
+
+def _check_sessions(sessions: np.ndarray, folder: Path) -> None:
+    counts = np.bincount(sessions, minlength=12)[1:]
+    wrong = [
+        f"s{s}: {found} of {size}" if found else f"s{s} is missing"
+        for s, (found, size) in enumerate(zip(counts, SESSION_SIZES, strict=True), start=1)
+        if found != size
+    ]
+    if wrong:
+        raise DataFormatError(
+            folder,
+            f"incomplete: {'; '.join(wrong)}",
+            "Extract core50_128x128.zip whole, or pass check_counts=False to use a part",
+        )

@@ -1,0 +1,251 @@
+"""Documents with entities and relations, and the JSON layout of DocRED that Re-DocRED shares.
+
+Positions count tokens of one sentence and ends are exclusive. Entities and sentences are named by
+their numbers in the document, from 0.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from relcl_lib.data.download import DataFormatError
+from relcl_lib.data.triple_files import read_records
+from relcl_lib.files import atomic_write_text
+
+AGAIN = (
+    "Get the file again, or write the record in DocRED's layout: title, sents, vertexSet, labels"
+)
+
+
+class Mention(NamedTuple):
+    """Tokens `start` to `end` (exclusive) of a sentence, the entity type and the text there."""
+
+    sentence: int
+    start: int
+    end: int
+    type: str
+    name: str
+
+
+class Fact(NamedTuple):
+    """A relation from one entity of a document to another."""
+
+    head: int
+    relation: str
+    tail: int
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document: sentences of tokens, entities with their mentions, and what is annotated.
+
+    `facts` is None where the labels are not public. `pairs` lists the ordered pairs to classify in
+    rising order; None stands for every pair of two entities. `inferred` are the facts that no
+    sentence states; None where the data does not say.
+    """
+
+    title: str
+    sentences: tuple[tuple[str, ...], ...]
+    entities: tuple[tuple[Mention, ...], ...]
+    facts: tuple[Fact, ...] | None
+    pairs: tuple[tuple[int, int], ...] | None = None
+    inferred: frozenset[Fact] | None = None
+
+    def candidates(self) -> list[tuple[int, int]]:
+        """List the ordered pairs to classify, in rising order."""
+        if self.pairs is not None:
+            return list(self.pairs)
+        count = len(self.entities)
+        return [(s, o) for s in range(count) for o in range(count) if s != o]
+
+    def gold(self) -> set[Fact]:
+        """Return the annotated facts as a set.
+
+        Raises:
+            ValueError: the document has no public labels.
+        """
+        if self.facts is None:
+            raise ValueError(
+                f"document {self.title!r} has no public labels, so it cannot be scored; write a "
+                "result file and hand it in"
+            )
+        return set(self.facts)
+
+
+def read_documents(
+    path: str | os.PathLike[str],
+    relations: Collection[str] | None = None,
+    *,
+    labelled: bool = True,
+) -> list[Document]:
+    """Read one file in DocRED's layout.
+
+    Args:
+        path: a JSON array, or one object a line.
+        relations: the relation ids there are; None accepts every one.
+        labelled: False accepts documents without `labels` (DocRED's test file).
+
+    Raises:
+        DataFormatError: names the file, the document, the field, and what to do.
+    """
+    path = Path(path)
+    return [
+        as_document(path, at, record, relations, labelled=labelled)
+        for at, record in enumerate(read_records(path), start=1)
+    ]
+
+
+def as_document(
+    path: str | Path,
+    at: int,
+    record: Any,
+    relations: Collection[str] | None = None,
+    *,
+    labelled: bool = True,
+) -> Document:
+    """Make a document of one record; `path` and `at` (from 1) name it in errors."""
+    if not isinstance(record, dict):
+        raise DataFormatError(path, f"record {at} is a {type(record).__name__}, no object", AGAIN)
+    for name in ("title", "sents", "vertexSet", *(("labels",) if labelled else ())):
+        if name not in record:
+            raise DataFormatError(path, f"record {at} has no field {name}", AGAIN)
+    where = f"record {at} ({record['title']!r})"
+    try:
+        sentences = tuple(tuple(str(token) for token in sent) for sent in record["sents"])
+        entities = tuple(
+            tuple(_mention(mention) for mention in vertex) for vertex in record["vertexSet"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataFormatError(
+            path,
+            f"{where}, field vertexSet or sents: {type(error).__name__} {error}",
+            "A mention is {name, sent_id, pos: [start, end], type}, a sentence a list of tokens",
+        ) from error
+    _check_mentions(path, where, sentences, entities)
+    facts, inferred = None, None
+    if "labels" in record:
+        facts, inferred = _facts(path, where, record["labels"], len(entities), relations)
+    return Document(str(record["title"]), sentences, entities, facts, inferred=inferred)
+
+
+def _mention(record: dict) -> Mention:
+    start, end = record["pos"]
+    return Mention(int(record["sent_id"]), int(start), int(end), record["type"], record["name"])
+
+
+def _check_mentions(path: str | Path, where: str, sentences: Sequence, entities: Sequence) -> None:
+    for number, mentions in enumerate(entities):
+        if not mentions:
+            raise DataFormatError(
+                path, f"{where}, field vertexSet: entity {number} has no mention", "Remove it"
+            )
+        for mention in mentions:
+            known = 0 <= mention.sentence < len(sentences)
+            size = len(sentences[mention.sentence]) if known else 0
+            if not known or not 0 <= mention.start < mention.end <= size:
+                has = f"which has {size} tokens" if known else f"of {len(sentences)} sentences"
+                raise DataFormatError(
+                    path,
+                    f"{where}, field vertexSet: entity {number} has a mention {mention.name!r} at "
+                    f"tokens {mention.start} to {mention.end} of sentence {mention.sentence}, {has}",
+                    "Sentences count from 0, pos is [start, end) in tokens of the sentence",
+                )
+
+
+def _facts(
+    path: str | Path,
+    where: str,
+    labels: Iterable[Any],
+    count: int,
+    relations: Collection[str] | None,
+) -> tuple[tuple[Fact, ...], frozenset[Fact] | None]:
+    """Return the facts, each once, and those marked as not stated (None if none is marked)."""
+    found: dict[Fact, bool | None] = {}
+    for label in labels:
+        try:
+            fact = Fact(int(label["h"]), str(label["r"]), int(label["t"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataFormatError(
+                path, f"{where}, field labels: {error} in {label!r}", "A label is {h, t, r}"
+            ) from error
+        ends = {fact.head, fact.tail}
+        if len(ends) < 2 or min(ends) < 0 or max(ends) >= count:
+            raise DataFormatError(
+                path,
+                f"{where}, field labels: h = {fact.head} and t = {fact.tail} are not two of the "
+                f"{count} entities",
+                "h and t are places in vertexSet, from 0",
+            )
+        if relations is not None and fact.relation not in relations:
+            raise DataFormatError(
+                path,
+                f"{where}, field labels: relation {fact.relation!r} is unknown",
+                f"Known are {len(relations)} relations; put a rel2id.json that has it beside the file",
+            )
+        found[fact] = label.get("stated")
+    if all(stated is None for stated in found.values()):
+        return tuple(found), None
+    return tuple(found), frozenset(fact for fact, stated in found.items() if stated is False)
+
+
+# --- the result file of DocRED's competition -------------------------------------------------
+
+
+def write_result_file(
+    path: str | os.PathLike[str],
+    documents: Sequence[Document],
+    predicted: Sequence[Iterable[Fact]],
+) -> Path:
+    """Write predictions as DocRED's competition takes them: title, h_idx, t_idx, r, evidence.
+
+    Evidence is not predicted and stays empty.
+
+    Raises:
+        ValueError: two documents share a title, by which the file tells them apart.
+    """
+    titles = _by_title(documents)
+    rows = [
+        {"title": title, "h_idx": fact.head, "t_idx": fact.tail, "r": fact.relation, "evidence": []}
+        for title, facts in zip(titles, predicted, strict=True)
+        for fact in sorted(facts)
+    ]
+    return atomic_write_text(path, json.dumps(rows, ensure_ascii=False, indent=0) + "\n")
+
+
+def read_result_file(
+    path: str | os.PathLike[str], documents: Sequence[Document]
+) -> list[set[Fact]]:
+    """Read predictions written for `documents`: one set of facts a document.
+
+    Raises:
+        DataFormatError: a row is incomplete, or names a title that no document has.
+    """
+    place = _by_title(documents)
+    found: list[set[Fact]] = [set() for _ in documents]
+    for at, row in enumerate(read_records(Path(path)), start=1):
+        try:
+            title, fact = row["title"], Fact(int(row["h_idx"]), str(row["r"]), int(row["t_idx"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataFormatError(
+                path, f"row {at}: {error}", "A row is {title, h_idx, t_idx, r}"
+            ) from error
+        if title not in place:
+            raise DataFormatError(
+                path, f"row {at}, field title: no document is called {title!r}", "Give its split"
+            )
+        found[place[title]].add(fact)
+    return found
+
+
+def _by_title(documents: Sequence[Document]) -> dict[str, int]:
+    place: dict[str, int] = {}
+    for at, document in enumerate(documents):
+        if document.title in place:
+            raise ValueError(f"two documents are called {document.title!r}; rename one of them")
+        place[document.title] = at
+    return place

@@ -1,0 +1,111 @@
+"""A document data set in three splits, checked against the sizes of the papers' files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from relcl_lib.data.document_files import Document
+from relcl_lib.data.download import DataFormatError
+from relcl_lib.data.triples import _cut
+
+SPLITS = ("train", "dev", "test")
+#: data set -> documents in train, dev and test of the public files
+EXPECTED = {
+    "docred": (3053, 998, 1000),
+    "redocred": (3053, 500, 500),
+    "cdr": (500, 500, 500),
+    "gda": (23353, 5839, 1000),
+}
+PAPER_NAMES = {"docred": "DocRED", "redocred": "Re-DocRED", "cdr": "CDR", "gda": "GDA"}
+#: sets that the paper does not use
+STAND_INS = ("redocred", "synthetic")
+
+
+@dataclass(frozen=True)
+class DocumentData:
+    """A data set in three splits.
+
+    Relation i has class i + 1; class 0 is no relation. `protocol` is `paper` where every split is
+    as in the paper, `stand-in` where the set is not the paper's; `note` says what differs, `report`
+    counts what was left out.
+    """
+
+    name: str
+    train: tuple[Document, ...]
+    dev: tuple[Document, ...]
+    test: tuple[Document, ...]
+    relations: tuple[str, ...]
+    source: str
+    protocol: str
+    note: str = ""
+    fingerprint: str = field(default="", compare=False)
+    report: dict[str, int] = field(default_factory=dict, compare=False)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Documents a split."""
+        return {split: len(getattr(self, split)) for split in SPLITS}
+
+    @property
+    def max_labels(self) -> int:
+        """Relations a pair may be given: 4 as ATLOP on DocRED, 1 where there is one relation."""
+        return min(4, len(self.relations))
+
+    def is_labelled(self, split: str) -> bool:
+        """Whether every document of a split has public labels."""
+        return all(document.facts is not None for document in getattr(self, split))
+
+
+def assemble(
+    name: str,
+    splits: dict[str, Sequence[Document]],
+    *,
+    relations: Collection[str] = (),
+    source: str = "given",
+    limit: int | None = None,
+    note: str = "",
+    report: dict[str, int] | None = None,
+    whole: bool = True,
+) -> DocumentData:
+    """Make a data set of documents at hand, cutting a missing training split from the dev split.
+
+    Args:
+        name: its name; one of the paper's is checked against the paper's sizes.
+        splits: train, dev and test.
+        relations: every relation there is, in class order; none: those annotated, sorted.
+        source: where it comes from, for the record.
+        limit: at most this many training documents.
+        note: what is already known to differ.
+        report: counts of what was left out.
+        whole: False where the documents are not those of the paper's protocol.
+    """
+    train, dev, test = (list(splits.get(split, ())) for split in SPLITS)
+    sizes = tuple(len(part) for part in (train, dev, test))
+    notes = [note] if note else []
+    if not train:
+        train, dev = _cut(dev, 0.1)
+        notes.append("no training file: trained on the dev file, a tenth of it being the dev split")
+    if limit is not None and limit < len(train):
+        train = train[:limit]
+        notes.append(f"the first {limit} training documents")
+    if not train or not dev:
+        raise DataFormatError(
+            source, "too few documents for a training and a dev split", "Add some"
+        )
+    same = sizes == EXPECTED.get(name) and len(train) == sizes[0]
+    if name in EXPECTED and sizes != EXPECTED[name]:
+        notes.append(f"documents in the files (train, dev, test) {sizes}, {EXPECTED[name]} usual")
+    annotated = {f.relation for part in (train, dev, test) for d in part for f in d.facts or ()}
+    known = tuple(relations) or tuple(sorted(annotated))
+    parts = [tuple(part) for part in (train, dev, test)]
+    text = json.dumps([[(d.sentences, d.entities, d.facts, d.pairs) for d in p] for p in parts])
+    digest = hashlib.sha256(json.dumps([text, known]).encode()).hexdigest()[:16]
+    protocol = "paper" if same and whole else "reduced"
+    if name in STAND_INS:
+        protocol = "stand-in"
+    return DocumentData(
+        name, *parts, known, source, protocol, "; ".join(notes), digest, dict(report or {})
+    )

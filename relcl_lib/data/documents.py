@@ -1,0 +1,108 @@
+"""Documents with relations between their entities: DocRED, Re-DocRED, CDR, GDA, the generated ones."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from relcl_lib.data.candidate_sets import load_cdr, load_gda
+from relcl_lib.data.document_files import Document, Fact, Mention, read_documents
+from relcl_lib.data.document_sets import PAPER_NAMES, SPLITS, DocumentData, assemble
+from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate
+from relcl_lib.files import repository_root
+
+__all__ = ["Document", "DocumentData", "Fact", "Mention", "assemble", "load_documents"]
+
+#: split -> file names looked for, first to last
+FILES = {
+    "train": ("train_annotated.json", "train_revised.json", "train.json"),
+    "dev": ("dev.json", "dev_revised.json"),
+    "test": ("test.json", "test_revised.json", "test_revised_*.json"),
+}
+LAYOUTS = (
+    "train_annotated.json, dev.json, test.json in DocRED's layout; rel2id.json if you have it",
+    "train_revised.json, dev_revised.json, test_revised.json of tonytan48/Re-DocRED",
+)
+CANDIDATE_LOADERS = {"cdr": load_cdr, "gda": load_gda}
+#: the 96 relations of DocRED in the order of the number they usually get, from 1
+_ORDER = (
+    "P17 P131 P27 P150 P577 P175 P569 P570 P161 P264 P527 P361 P495 P19 P571 P54 P102 P463 P3373 "
+    "P40 P30 P50 P1441 P1001 P69 P26 P607 P57 P159 P22 P400 P1344 P206 P127 P170 P178 P20 P1412 "
+    "P155 P118 P710 P6 P108 P276 P156 P674 P166 P194 P123 P140 P800 P449 P58 P35 P179 P706 P162 "
+    "P37 P241 P31 P403 P580 P137 P585 P112 P86 P176 P749 P937 P36 P576 P355 P136 P364 P272 P172 "
+    "P205 P279 P1376 P171 P25 P488 P582 P740 P840 P1366 P676 P1336 P1056 P551 P39 P1365 P737 P190 "
+    "P807 P1198"
+)
+DOCRED_RELATIONS = tuple(_ORDER.split())
+
+
+def load_documents(
+    name: str,
+    root: str | os.PathLike[str] | None = None,
+    *,
+    reduced: bool = False,
+    limit: int | None = None,
+    orientation: str = "document",
+) -> DocumentData:
+    """Load a data set in three splits from the user's own files.
+
+    Args:
+        name: docred, redocred, cdr, gda; synthetic, the generated corpus; another name reads a
+            data set of one's own in DocRED's layout.
+        root: its folder or the parent of it; see `relcl_lib.data.download.search_folders`.
+        reduced: without a training file, train on nine tenths of the dev file; the rest of it is
+            the dev split.
+        limit: keep at most this many training documents, the first ones.
+        orientation: of CDR's and GDA's pairs: `document` or `kind`, see `pubtator.as_candidate_document`.
+
+    Raises:
+        DataNotFoundError: no folder holds a training (`reduced`: a dev) and a test file.
+        DataFormatError: a file is damaged.
+    """
+    if name == "synthetic" and root is None:
+        root = repository_root() / "data" / "synthetic" / "docred"
+    if name in CANDIDATE_LOADERS:
+        return CANDIDATE_LOADERS[name](root, limit, orientation)
+
+    def find(folder: Path, split: str) -> Path | None:
+        found = (path for pattern in FILES[split] for path in sorted(folder.glob(pattern)))
+        return next(found, None)
+
+    def holds(folder: Path) -> bool:
+        return bool(find(folder, "dev") and (reduced or find(folder, "train")))
+
+    try:
+        folder = locate(name, holds, root=root, layouts=LAYOUTS).folder
+    except DataNotFoundError as error:
+        hint = (
+            "\nA folder with a dev file but no training file is used with reduced=True (numbers "
+            "are then marked as a reduced protocol)."
+        )
+        raise DataNotFoundError(f"{error}{'' if reduced else hint}") from error
+    paths = {split: find(folder, split) for split in SPLITS}
+    source = ", ".join(path.name for path in paths.values() if path is not None)
+    relations = _relations(name, folder)
+    splits = {
+        split: read_documents(path, relations or None, labelled=split != "test")
+        for split, path in paths.items()
+        if path is not None
+    }
+    return assemble(name, splits, relations=relations, source=source, limit=limit)
+
+
+def _relations(name: str, folder: Path) -> tuple[str, ...]:
+    """Return the relations in class order: of rel2id.json (class 0 left out), else DocRED's own."""
+    for path in (folder / "rel2id.json", folder / "meta" / "rel2id.json"):
+        if path.is_file():
+            try:
+                numbers = json.loads(path.read_text(encoding="utf-8"))
+                ordered = sorted(numbers, key=numbers.get)
+                if [numbers[relation] for relation in ordered] != list(range(len(ordered))):
+                    raise ValueError("the numbers are not 0, 1, 2, ...")
+            except (ValueError, TypeError, AttributeError) as error:
+                raise DataFormatError(
+                    path, f"holds no relation -> number: {error}", "0 is no relation"
+                ) from error
+            return tuple(ordered[1:])
+    return DOCRED_RELATIONS if name in PAPER_NAMES else ()

@@ -1,0 +1,294 @@
+"""CDR and GDA from their original files: abstracts in the PubTator format, and RENET's folders.
+
+A candidate is each pair of a document's first and second kind of entity (chemical and disease, gene
+and disease). Sentences and tokens come from regular expressions; labels do not depend on them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from relcl_lib.data.document_files import Document, Fact, Mention
+from relcl_lib.data.download import DataFormatError
+
+UNGROUNDED = "-1"
+FIX = (
+    "A line is PMID|t|title, PMID|a|abstract, a mention (six or seven columns) or a relation (four)"
+)
+_TEXT = re.compile(r"(?P<pmid>[^|\t]+)\|(?P<part>[ta])\|(?P<text>.*)")
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+_SENTENCE_END = re.compile(r"[.!?][)\]\"']*\s+(?=[A-Z0-9(\[\"'])")
+
+#: descriptor id -> its tree numbers, of the MeSH tree
+MeshTree = Mapping[str, frozenset[str]]
+
+
+class Annotation(NamedTuple):
+    """A mention: characters `start` to `end` (exclusive) of the text, its kind, its identifiers.
+
+    `names` holds a text for each identifier: the parts of a composite mention, or the whole.
+    """
+
+    start: int
+    end: int
+    kind: str
+    ids: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+class Abstract(NamedTuple):
+    """Title and abstract, apart by one space, with mentions and relations between identifiers."""
+
+    pmid: str
+    title_length: int
+    text: str
+    annotations: tuple[Annotation, ...]
+    relations: tuple[tuple[str, str], ...]
+
+
+def read_pubtator(
+    path: str | os.PathLike[str],
+    relation: str = "CID",
+    *,
+    report: Counter[str] | None = None,
+) -> list[Abstract]:
+    """Read a file in the PubTator format.
+
+    Args:
+        path: documents of a title line, an abstract line, mentions and relations, apart by blank
+            lines.
+        relation: the code in the second column of relation lines.
+        report: None makes a mention whose text is not at its offsets an error; a counter counts
+            such mentions as `offsets_disagree` and leaves them out.
+
+    Raises:
+        DataFormatError: names the file, the document, the line and the field.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataFormatError(path, f"cannot be read: {error}", "Get the file again") from error
+    abstracts, block = [], []
+    for number, line in enumerate([*lines, ""], start=1):
+        if line.strip():
+            block.append((number, line.rstrip("\r")))
+        elif block:
+            abstracts.append(_abstract(path, block, relation, report))
+            block = []
+    repeated = [pmid for pmid, n in Counter(a.pmid for a in abstracts).items() if n > 1]
+    if repeated:
+        raise DataFormatError(path, f"document {repeated[0]} stands there twice", "Remove one")
+    return abstracts
+
+
+def _abstract(
+    path: Path, block: Sequence[tuple[int, str]], relation: str, report: Counter[str] | None
+) -> Abstract:
+    texts = {"t": "", "a": ""}
+    rows, pmid = [], None
+    for number, line in block:
+        found = _TEXT.fullmatch(line)
+        if found:
+            texts[found["part"]] = found["text"]
+            pmid = found["pmid"]
+        else:
+            rows.append((number, line.split("\t")))
+    if pmid is None:
+        raise DataFormatError(path, f"line {block[0][0]}: a document without a title line", FIX)
+    text = f"{texts['t']} {texts['a']}"
+    annotations, relations = [], []
+    for number, columns in rows:
+        where = f"document {pmid}, line {number}"
+        if columns[0] != pmid:
+            raise DataFormatError(
+                path, f"{where}: its first column is {columns[0]!r}", f"{FIX}, of one document"
+            )
+        if len(columns) == 4 and columns[1] == relation:
+            relations.append((columns[2], columns[3].strip()))
+        elif len(columns) in (6, 7):
+            mention = _annotation(path, where, columns, text, report)
+            annotations += [mention] if mention else []
+        else:
+            raise DataFormatError(path, f"{where}: {len(columns)} columns", FIX)
+    return Abstract(pmid, len(texts["t"]), text, tuple(annotations), tuple(relations))
+
+
+def _annotation(
+    path: Path, where: str, columns: Sequence[str], text: str, report: Counter[str] | None
+) -> Annotation | None:
+    try:
+        start, end = int(columns[1]), int(columns[2])
+    except ValueError as error:
+        raise DataFormatError(path, f"{where}, fields start and end: {error}", FIX) from error
+    if text[start:end] != columns[3] or not columns[3].strip():
+        if report is not None:
+            report["offsets_disagree"] += 1
+            return None
+        raise DataFormatError(
+            path,
+            f"{where}, fields start and end: the text at {start} to {end} is {text[start:end]!r}, "
+            f"the mention {columns[3]!r}",
+            "Offsets count characters from 0 over title, one space and abstract",
+        )
+    ids = tuple(columns[5].strip().split("|"))
+    parts = tuple(columns[6].split("|")) if len(columns) == 7 else ()
+    names = parts if len(parts) == len(ids) else (columns[3],) * len(ids)
+    return Annotation(start, end, columns[4], ids, names)
+
+
+def read_gda_folder(
+    folder: str | os.PathLike[str], report: Counter[str] | None = None
+) -> list[Abstract]:
+    """Read RENET's `abstracts.txt`, `anns.txt` and `labels.csv` (label 1: an association).
+
+    Args:
+        folder: holds the three files.
+        report: as for `read_pubtator`.
+    """
+    folder = Path(folder)
+    mentions: dict[str, list[str]] = defaultdict(list)
+    positives: dict[str, list[str]] = defaultdict(list)
+    for line in _lines(folder / "anns.txt"):
+        mentions[line.split("\t", 1)[0]].append(line)
+    for number, line in enumerate(_lines(folder / "labels.csv"), start=1):
+        columns = line.split(",")
+        if len(columns) < 4:
+            raise DataFormatError(
+                folder / "labels.csv", f"line {number}: {len(columns)} columns", "It needs four"
+            )
+        if columns[3].strip() == "1":  # the heading has a word there
+            positives[columns[0]].append("\t".join((columns[0], "GDA", columns[1], columns[2])))
+    abstracts, block = [], []
+    for number, line in enumerate(_lines(folder / "abstracts.txt"), start=1):
+        if line.strip().isdigit():
+            block = [line.strip()]
+        elif line.strip() and block:
+            block.append(line)
+            if len(block) == 3:
+                pmid, title, body = block
+                rows = [f"{pmid}|t|{title}", f"{pmid}|a|{body}", *mentions[pmid], *positives[pmid]]
+                numbered = [(number, row) for row in rows]
+                abstracts.append(_abstract(folder / "abstracts.txt", numbered, "GDA", report))
+                block = []
+    return abstracts
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8") as stream:
+            yield from (line.rstrip("\r\n") for line in stream)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataFormatError(path, f"cannot be read: {error}", "Get the file again") from error
+
+
+def read_mesh_tree(path: str | os.PathLike[str]) -> MeshTree:
+    """Read a MeSH tree: lines of tree number, descriptor id and term, apart by tabs."""
+    numbers: dict[str, set[str]] = defaultdict(set)
+    for at, line in enumerate(_lines(Path(path)), start=1):
+        columns = line.split("\t")
+        if len(columns) < 2:
+            raise DataFormatError(path, f"line {at}: no tab", "A line is number, id, term")
+        numbers[columns[1]].add(columns[0])
+    return {descriptor: frozenset(found) for descriptor, found in numbers.items()}
+
+
+def is_hypernym(general: str, special: str, tree: MeshTree) -> bool:
+    """Whether a tree number of `general` begins one of `special` (or is one)."""
+    return any(b.startswith(a) for a in tree.get(general, ()) for b in tree.get(special, ()))
+
+
+def as_candidate_document(
+    abstract: Abstract,
+    kinds: tuple[str, str] = ("Chemical", "Disease"),
+    relation: str = "CID",
+    *,
+    orientation: str = "document",
+    tree: MeshTree | None = None,
+    report: Counter[str] | None = None,
+) -> Document:
+    """Make a document whose pairs are the candidates of two kinds of entity.
+
+    An entity is every mention of one identifier; a mention with several belongs to each of them.
+
+    Args:
+        abstract: of `read_pubtator` or `read_gda_folder`.
+        kinds: first and second kind, as relations are written.
+        relation: the one relation's name.
+        orientation: the head of a pair is the entity that comes `first` in the document (the
+            released readers, named `document`), or always of the first kind (`kind`).
+        tree: leaves out the negative pairs (c, x) where x is more general than a y of a positive
+            (c, y): EoG's hypernym filter. They count neither as errors nor as negatives.
+        report: counts `excluded_pairs`, `facts_without_mention` and `ungrounded_mentions`.
+    """
+    if orientation not in ("document", "kind"):
+        raise ValueError(f"orientation={orientation!r} must be 'document' or 'kind'")
+    counts = report if report is not None else Counter()
+    mentions: dict[tuple[str, str], list[tuple[Annotation, str]]] = {}
+    for found in abstract.annotations:
+        for identifier, name in zip(found.ids, found.names, strict=True):
+            if identifier == UNGROUNDED:
+                counts["ungrounded_mentions"] += 1
+            elif found.kind in kinds:
+                mentions.setdefault((found.kind, identifier), []).append((found, name))
+    sentences, locate = _tokenise(abstract, [m for found in mentions.values() for m, _ in found])
+    entities = tuple(
+        tuple(Mention(*locate[m.start, m.end], m.kind, name) for m, name in found)
+        for found in mentions.values()
+    )
+    place = {key: at for at, key in enumerate(mentions)}
+    positives: dict[str, set[str]] = defaultdict(set)
+    for first, second in abstract.relations:
+        if (kinds[0], first) in place and (kinds[1], second) in place:
+            positives[first].add(second)
+        else:
+            counts["facts_without_mention"] += 1
+    pairs, facts = [], []
+    for (kind, first), head in place.items():
+        for (other, second), tail in place.items():
+            if (kind, other) != kinds:
+                continue
+            pair = (head, tail) if orientation == "kind" or head < tail else (tail, head)
+            if second in positives[first]:
+                facts.append(Fact(pair[0], relation, pair[1]))
+            elif tree and any(is_hypernym(second, y, tree) for y in positives[first]):
+                counts["excluded_pairs"] += 1
+                continue
+            pairs.append(pair)
+    return Document(abstract.pmid, sentences, entities, tuple(facts), tuple(sorted(pairs)))
+
+
+def _tokenise(
+    abstract: Abstract, mentions: Iterable[Annotation]
+) -> tuple[tuple[tuple[str, ...], ...], dict[tuple[int, int], tuple[int, int, int]]]:
+    """Split a text into sentences and tokens: no mention is split between sentences or in a token.
+
+    Returns the sentences, and for the characters of each mention its sentence, start and end.
+    """
+    text, spans = abstract.text, {(m.start, m.end) for m in mentions}
+    ends = {abstract.title_length, *(found.end() for found in _SENTENCE_END.finditer(text))}
+    ends = sorted(at for at in ends if not any(start < at < end for start, end in spans))
+    cuts = sorted({at for span in spans for at in span})
+    tokens = []
+    for found in _TOKEN.finditer(text):
+        start, end = found.span()
+        inside = cuts[bisect_right(cuts, start) : bisect_left(cuts, end)]
+        tokens += list(pairwise([start, *inside, end]))
+    starts = [start for start, _ in tokens]
+    first = [0, *(bisect_left(starts, end) for end in ends), len(tokens)]
+    parts = [(low, high) for low, high in pairwise(first) if low < high]
+    lows = [low for low, _ in parts]
+    locate = {}
+    for start, end in spans:
+        low, high = bisect_left(starts, start), bisect_left(starts, end)
+        number = bisect_right(lows, low) - 1
+        locate[start, end] = (number, low - lows[number], high - lows[number])
+    sentences = (tuple(text[a:b] for a, b in tokens[low:high]) for low, high in parts)
+    return tuple(sentences), locate

@@ -1,0 +1,302 @@
+"""DocRE-II: training of base and inference module in two stages, iterative prediction, scores.
+
+run = DocreRun(DocreParameters.create(profile="quick"), load_documents("synthetic"), seed=0)
+run.train()
+run.evaluate("test")["F1"]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from relcl_lib import checkpoints, docre_metrics
+from relcl_lib.data.document_files import Fact, write_result_file
+from relcl_lib.data.document_sets import DocumentData
+from relcl_lib.data.document_tokens import DocumentBatch, DocumentTokens, tokenize_documents
+from relcl_lib.docre_network import (
+    BaseBuilder,
+    as_facts,
+    build_base,
+    build_network,
+    longest_document,
+    pair_matrix,
+    parameter_groups,
+    stage_loss,
+)
+from relcl_lib.docre_parameters import DocreParameters
+from relcl_lib.fastre_network import epoch_batches
+from relcl_lib.fastre_parameters import learning_rate
+from relcl_lib.models.pair_inference import iterate
+from relcl_lib.runtime import make_generator, resolve_device, resolve_precision
+
+MOST_ITERATIONS = 4  # that the paper tries
+PROGRESS = ("stage", "epochs_done", "step", "seconds", "best_epoch", "best_score", "history")
+
+
+class DocreRun:
+    """One run of one seed.
+
+    Stage 1 trains the base; stage 2 starts from its best epoch and trains everything, the base at a
+    small rate. `base_state` holds the base as stage 1 left it, to judge the inference module against.
+
+    Args:
+        parameters: what to run; None fields take the values of the data set, variant and method.
+        data: the data set that `parameters.dataset` names.
+        seed: of initialisation, order, noise and dropout.
+        work_dir: where checkpoints go (a folder for this configuration is made below it); None keeps
+            none, so a killed run starts over.
+        make_base: builds the tokenizer and the base module, for a base other than ATLOP.
+    """
+
+    def __init__(
+        self,
+        parameters: DocreParameters,
+        data: DocumentData,
+        seed: int = 0,
+        work_dir: str | Path | None = None,
+        make_base: BaseBuilder = build_base,
+    ) -> None:
+        self.given, self.data, self.seed = parameters, data, seed
+        self.settings = parameters.resolved()
+        self.device = resolve_device(parameters.device)
+        self.precision = resolve_precision(parameters.precision, self.device)
+        self.base_name = make_base.__name__.removeprefix("build_")
+        self.folder = None
+        if work_dir is not None:
+            name = checkpoints.run_name(self._identity())
+            self.folder = Path(work_dir) / f"{data.name}-{name}"
+        self.tokenizer, self.model = build_network(self.settings, data, seed, make_base)
+        self.model.to(self.device)
+        self.known = docre_metrics.name_facts(data.train)
+        self._tokens: dict[str, DocumentTokens] = {}
+        if not len(self.tokens("train").usable):
+            raise ValueError(f"no document of {data.name}'s training split has a pair of entities")
+        self.stage = 1 if self.settings.stage1_epochs else 2
+        self.optimizer = self._build_optimizer()
+        self.epochs_done, self.step, self.seconds = 0, 0, 0.0
+        self.best_epoch, self.best_score = 0, -1.0
+        self.best: dict[str, Tensor] = {}
+        self.base_state: dict[str, Tensor] = {}
+        self.history: list[dict[str, float]] = []
+
+    # ---------------------------------------------------------------- set-up
+
+    def tokens(self, split: str) -> DocumentTokens:
+        """Return a split as tensors."""
+        if split not in self._tokens:
+            self._tokens[split] = tokenize_documents(
+                getattr(self.data, split),
+                self.tokenizer,
+                self.data.relations,
+                markers=self.settings.markers,
+                max_pieces=longest_document(self.settings, self.model.base),
+            ).to(self.device)
+        return self._tokens[split]
+
+    def _build_optimizer(self) -> torch.optim.Optimizer:
+        groups = parameter_groups(self.model, self.settings, self.stage)
+        return torch.optim.AdamW(groups, eps=1e-6, fused=True)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the stage."""
+        return self.settings.stage1_epochs if self.stage == 1 else self.settings.stage2_epochs
+
+    @property
+    def iterations(self) -> int:
+        """K, or 0 where no stage trains the inference module."""
+        return self.settings.iterations if self.settings.stage2_epochs else 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs of both stages are done."""
+        return self.epochs_done >= self.settings.stage1_epochs + self.settings.stage2_epochs
+
+    # -------------------------------------------------------------- training
+
+    def train(self, on_epoch: Callable[[DocreRun], Any] | None = None) -> DocreRun:
+        """Train the epochs that are not done, resuming from the last checkpoint; then take the best.
+
+        The best of a stage is its epoch with the highest dev F1, the earlier in a tie. Killed at any
+        moment and started again, a run ends with the same numbers; on the CPU bit for bit.
+        `on_epoch(run)` is called after each epoch.
+        """
+        self._resume()
+        while not self.finished:
+            if self.stage == 1 and self.epochs_done >= self.settings.stage1_epochs:
+                self._enter_stage_2()
+            started = time.perf_counter()
+            loss = self.train_epoch(self.epochs_done)
+            found = self.predict("dev", self.iterations if self.stage == 2 else 0)[-1]
+            score = docre_metrics.fact_scores(found, self.data.dev)["F1"]
+            self.epochs_done += 1
+            if score > self.best_score:
+                self.best_score, self.best_epoch = score, self.epochs_done
+                self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            self.seconds += time.perf_counter() - started
+            self.history.append(
+                {"stage": self.stage, "loss": loss, "dev_F1": score, "seconds": self.seconds}
+            )
+            self._save()
+            if on_epoch is not None:
+                on_epoch(self)
+        self.model.load_state_dict(self.best)
+        if self.stage == 1:
+            self.base_state = checkpoints.part(self.best, "base.")
+        return self
+
+    def _enter_stage_2(self) -> None:
+        """Take the best base of stage 1, and start a new optimizer and schedule."""
+        self.model.load_state_dict(self.best)
+        self.base_state = checkpoints.part(self.best, "base.")
+        self.stage, self.step, self.best_score = 2, 0, -1.0
+        self.optimizer = self._build_optimizer()
+
+    def train_epoch(self, epoch: int) -> float:
+        """Make one pass over the training documents that have a pair; returns the mean loss of a step."""
+        tokens, noise = self.tokens("train"), make_generator(self.seed, "noise", epoch)
+        usable = tokens.usable
+        batches = epoch_batches(
+            tokens.lengths[usable].cpu(),
+            self.settings.batch_size,
+            self.settings.bucket,
+            make_generator(self.seed, "data order", epoch),
+        )
+        steps = len(batches) * self.epochs
+        self.model.train()
+        total = torch.zeros((), device=self.device)
+        devices = [self.device] if self.device.type == "cuda" else []
+        # Dropout draws from torch's own generator, which is the caller's again afterwards.
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(make_generator(self.seed, "dropout", epoch).initial_seed())
+            for rows in batches:
+                batch = tokens.batch(usable[rows.to(self.device)])
+                total += self.training_step(batch, steps, noise)
+        return float(total) / len(batches)
+
+    def training_step(self, batch: DocumentBatch, steps: int, noise: torch.Generator) -> Tensor:
+        """One update on one batch, of `steps` in the stage; returns its loss, detached."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(
+                self.step, steps, peak=group["peak"], warmup=self.settings.warmup
+            )
+        loss = self.loss(batch, noise)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(trained, self.settings.clip)
+        self.optimizer.step()
+        self.step += 1
+        return loss.detach()
+
+    def loss(self, batch: DocumentBatch, noise: torch.Generator) -> Tensor:
+        """Return the stage's loss of a batch."""
+        with self._autocast():
+            limit = self.data.max_labels
+            return stage_loss(self.model, batch, self.settings, self.stage, limit, noise)
+
+    def _autocast(self) -> contextlib.AbstractContextManager:
+        enabled = self.precision != torch.float32
+        return torch.autocast(self.device.type, dtype=self.precision, enabled=enabled)
+
+    # ------------------------------------------------------------ evaluation
+
+    @torch.no_grad()
+    def predict(self, split: str, iterations: int | None = None) -> list[list[set[Fact]]]:
+        """Return the facts found in each document: by the base, then after each of K iterations."""
+        k = self.iterations if iterations is None else iterations
+        tokens, documents = self.tokens(split), getattr(self.data, split)
+        found: list[list[set[Fact]]] = [[set() for _ in documents] for _ in range(k + 1)]
+        usable = tokens.usable[tokens.lengths[tokens.usable].argsort(stable=True)]
+        self.model.eval()
+        for rows in usable.split(2 * self.settings.batch_size):
+            batch = tokens.batch(rows)
+            with self._autocast():
+                labels = iterate(
+                    self.model.inference,
+                    self.model.base(batch),
+                    pair_matrix(batch),
+                    k,
+                    limit=self.data.max_labels,
+                    sum_logits=self.settings.sum_logits,
+                )
+            for sets, chosen in zip(found, labels, strict=True):
+                for document, fact in as_facts(chosen, batch.pairs, rows, self.data.relations):
+                    sets[document].add(fact)
+        return found
+
+    def evaluate(self, split: str = "test", iterations: int | None = None) -> dict[str, float]:
+        """Score a split: `docre_metrics.all_scores` after K iterations, and `F1_K0`, `F1_K1`, ...
+
+        `F1_K0` is the base as stage 2 left it; `evaluate_base` scores it as stage 1 left it.
+        """
+        documents = getattr(self.data, split)
+        k = self.iterations if iterations is None else iterations
+        found = self.predict(split, max(k, MOST_ITERATIONS) if k else 0)
+        scores = docre_metrics.all_scores(found[k], documents, self.known)
+        each = (docre_metrics.fact_scores(facts, documents)["F1"] for facts in found)
+        return scores | {f"F1_K{k}": score for k, score in enumerate(each)}
+
+    def predict_base(self, split: str) -> list[set[Fact]]:
+        """Return the facts that the base finds with the weights of stage 1's best epoch."""
+        if not self.base_state:
+            raise ValueError("stage 1 is not over, or there was none")
+        now = {k: v.detach().clone() for k, v in self.model.base.state_dict().items()}
+        self.model.base.load_state_dict(self.base_state)
+        try:
+            return self.predict(split, 0)[0]
+        finally:
+            self.model.base.load_state_dict(now)
+
+    def evaluate_base(self, split: str = "test") -> dict[str, float]:
+        """Score the base module as stage 1 left it."""
+        found = self.predict_base(split)
+        return docre_metrics.all_scores(found, getattr(self.data, split), self.known)
+
+    def write_results(self, path: str | Path, split: str = "test") -> Path:
+        """Write the predictions on a split as DocRED's competition takes them."""
+        return write_result_file(path, getattr(self.data, split), self.predict(split)[-1])
+
+    # ----------------------------------------------------------- checkpoints
+
+    def _identity(self) -> dict[str, Any]:
+        hidden = {"profile", "data_root", "device", "seeds"}
+        return {
+            "settings": self.settings.model_dump(exclude=hidden),
+            "base": self.base_name,
+            "data": self.data.fingerprint,
+            "seed": self.seed,
+        }
+
+    def _save(self) -> None:
+        if self.folder is None:
+            return
+        state = checkpoints.join(
+            model=self.model.state_dict(),
+            best=self.best,
+            base_state=self.base_state,
+            optimizer=checkpoints.optimizer_state(self.optimizer),
+        )
+        progress = {name: getattr(self, name) for name in PROGRESS}
+        checkpoints.save(self.folder / "checkpoint", state, progress)
+
+    def _resume(self) -> None:
+        found = checkpoints.load(self.folder / "checkpoint") if self.folder else None
+        if found is None or found[1]["epochs_done"] <= self.epochs_done:
+            return
+        state, progress = found
+        for name in PROGRESS:
+            setattr(self, name, progress[name])
+        self.model.load_state_dict(checkpoints.part(state, "model."))
+        for name in ("best", "base_state"):
+            kept = checkpoints.part(state, f"{name}.")
+            setattr(self, name, {k: v.to(self.device) for k, v in kept.items()})
+        self.optimizer = self._build_optimizer()
+        checkpoints.restore_optimizer(self.optimizer, checkpoints.part(state, "optimizer."))

@@ -1,0 +1,176 @@
+"""Scores of relations in documents: micro F1 over facts, and its parts. Everything is in per cent.
+
+Predictions are one set of facts a document; facts are distinct by document, entities and relation.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+
+from relcl_lib.data.document_files import Document, Fact
+
+Predictions = Sequence[AbstractSet[Fact]]
+#: names of two mentions and a relation
+NameFact = tuple[str, str, str]
+#: added to the denominator of IgnF1's precision, as in the official script
+EPSILON = 1e-5
+
+
+def scores(hits: int, predicted: int, gold: int) -> dict[str, float]:
+    """Return precision, recall and F1 of counts; 0 where nothing is predicted or there is no gold."""
+    return {
+        "precision": 100 * hits / predicted if predicted else 0.0,
+        "recall": 100 * hits / gold if gold else 0.0,
+        "F1": 200 * hits / (predicted + gold) if predicted + gold else 0.0,
+    }
+
+
+def fact_scores(
+    predicted: Predictions,
+    documents: Sequence[Document],
+    counts: Callable[[Document, Fact], bool] | None = None,
+) -> dict[str, float]:
+    """Return micro precision, recall and F1 over the documents.
+
+    This is DocRED's F1, and the score of CDR and GDA: there the one relation over the listed pairs.
+
+    Args:
+        predicted: one set of facts a document.
+        documents: as many, in the same order.
+        counts: of gold and predictions alike only the facts for which it is true; None: all.
+    """
+    hits = n_predicted = n_gold = 0
+    for mine, document in zip(predicted, documents, strict=True):
+        gold = document.gold()
+        if counts is not None:
+            mine = {fact for fact in mine if counts(document, fact)}
+            gold = {fact for fact in gold if counts(document, fact)}
+        hits += len(mine & gold)
+        n_predicted += len(mine)
+        n_gold += len(gold)
+    return scores(hits, n_predicted, n_gold)
+
+
+def name_facts(documents: Iterable[Document]) -> set[NameFact]:
+    """Return (name, name, relation) of all facts, for each pair of names of the two entities."""
+    return {
+        (head.name, tail.name, fact.relation)
+        for document in documents
+        for fact in document.facts or ()
+        for head in document.entities[fact.head]
+        for tail in document.entities[fact.tail]
+    }
+
+
+def ignore_scores(
+    predicted: Predictions, documents: Sequence[Document], known: Collection[NameFact]
+) -> dict[str, float]:
+    """Return IgnF1 as the official script has it: right facts known from training do not count.
+
+    They are taken out of the precision, (TP - known) / (predicted - known + 1e-5), wrong ones never
+    are, and the recall stays that of all facts.
+
+    Args:
+        predicted: one set of facts a document.
+        documents: as many.
+        known: `name_facts` of the training split of the same data set.
+    """
+    hits = seen = n_predicted = n_gold = 0
+    for mine, document in zip(predicted, documents, strict=True):
+        right = mine & document.gold()
+        hits += len(right)
+        n_predicted += len(mine)
+        n_gold += len(document.gold())
+        seen += sum(
+            any(
+                (head.name, tail.name, fact.relation) in known
+                for head in document.entities[fact.head]
+                for tail in document.entities[fact.tail]
+            )
+            for fact in right
+        )
+    precision = (hits - seen) / (n_predicted - seen + EPSILON)
+    recall = hits / n_gold if n_gold else 0.0
+    total = precision + recall
+    return {
+        "precision": 100 * precision,
+        "recall": 100 * recall,
+        "IgnF1": 200 * precision * recall / total if total else 0.0,
+    }
+
+
+def is_intra(document: Document, fact: Fact) -> bool:
+    """Whether the two entities of a fact are mentioned in one sentence."""
+    head, tail = ({m.sentence for m in document.entities[e]} for e in (fact.head, fact.tail))
+    return not head.isdisjoint(tail)
+
+
+def triangle_facts(facts: AbstractSet[Fact]) -> set[Fact]:
+    """Return the facts that take part in a triangle (h, a, o), (o, b, t), (h, c, t), h, o, t distinct."""
+    after: dict[int, set[int]] = defaultdict(set)
+    for fact in facts:
+        after[fact.head].add(fact.tail)
+    edges = {(h, t) for h, tails in after.items() for t in tails}
+    closed = [
+        (h, o, t) for h, o in edges for t in after.get(o, ()) if t not in (h, o) and (h, t) in edges
+    ]
+    taking = {pair for h, o, t in closed for pair in ((h, o), (o, t), (h, t))}
+    return {fact for fact in facts if (fact.head, fact.tail) in taking}
+
+
+def inference_scores(
+    predicted: Predictions, documents: Sequence[Document], variant: str = "symmetric"
+) -> dict[str, float]:
+    """Return Infer-F1: the score of gold facts that lie on a triangle of gold facts.
+
+    Which predictions count is not printed anywhere. `symmetric`: those on a triangle of predictions
+    (a perfect system scores 100). `all`: all of them, so that the precision of a perfect system is
+    below 100; its pattern is nearer to the paper's Table 6. Compare scores of one variant only.
+    """
+    if variant not in ("symmetric", "all"):
+        raise ValueError(f"variant={variant!r} must be 'symmetric' or 'all'")
+    hits = n_predicted = n_gold = 0
+    for mine, document in zip(predicted, documents, strict=True):
+        gold = triangle_facts(document.gold())
+        counted = triangle_facts(mine) if variant == "symmetric" else mine
+        hits += len(counted & gold)
+        n_predicted += len(counted)
+        n_gold += len(gold)
+    return scores(hits, n_predicted, n_gold)
+
+
+def stated_recalls(predicted: Predictions, documents: Sequence[Document]) -> dict[str, float]:
+    """Return the recall of facts that a sentence states and of those that follow, where data say."""
+    found = {"stated": [0, 0], "inferred": [0, 0]}
+    for mine, document in zip(predicted, documents, strict=True):
+        if document.inferred is None:
+            continue
+        for fact in document.gold():
+            count = found["inferred" if fact in document.inferred else "stated"]
+            count[0] += fact in mine
+            count[1] += 1
+    return {f"recall_{name}": 100 * a / b for name, (a, b) in found.items() if b}
+
+
+def all_scores(
+    predicted: Predictions,
+    documents: Sequence[Document],
+    known: Collection[NameFact] = (),
+) -> dict[str, float]:
+    """Return every score in one flat mapping, named as the paper's tables name them.
+
+    `precision`, `recall`, `F1`, `IgnF1`, `Intra-F1`, `Inter-F1`, `Infer-F1` with `Infer-P` and
+    `Infer-R` (symmetric) and the same with `_all`, and `recall_stated`, `recall_inferred` where the
+    data say which facts are stated.
+    """
+    found = fact_scores(predicted, documents)
+    found["IgnF1"] = ignore_scores(predicted, documents, known)["IgnF1"]
+    found["Intra-F1"] = fact_scores(predicted, documents, is_intra)["F1"]
+    found["Inter-F1"] = fact_scores(predicted, documents, lambda d, f: not is_intra(d, f))["F1"]
+    for variant, suffix in (("symmetric", ""), ("all", "_all")):
+        part = inference_scores(predicted, documents, variant)
+        names = zip(("P", "R", "F1"), part.values(), strict=True)
+        found |= {f"Infer-{name}{suffix}": value for name, value in names}
+    return found | stated_recalls(predicted, documents)

@@ -1,0 +1,213 @@
+"""Result records of DRL runs and of its Figures 1 and 2; running only where records are missing."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from relcl_lib.data.images import ImageData
+from relcl_lib.data.sessions import SessionData, load_sessions
+from relcl_lib.drl import DrlRun
+from relcl_lib.drl_parameters import DrlParameters
+from relcl_lib.drl_similarity import FIGURE1_PAIRS, PairStudy, pair_study
+from relcl_lib.records import Record, RecordError, check_writable, find_record, write_record
+from relcl_lib.runtime import run_facts
+
+#: Settings that have a record field of their own, or do not shape the numbers beyond the data.
+_ELSEWHERE = {
+    *("profile", "dataset", "data_root", "method", "variant", "seeds", "device", "track"),
+    *("backbone", "width"),
+}
+_CURVE = re.compile(r"validation by experience: ([\d. ]+)")
+
+
+def configuration(run: DrlRun) -> dict[str, Any]:
+    """Return the record fields that make a run what it is (no results, no path of a machine).
+
+    A stand-in's dataset and experiment carry its name, so its numbers never share a column with
+    CORe50's.
+    """
+    settings, data = run.settings, run.data
+    layout = run.network.layout.name
+    backbone = settings.backbone
+    if layout == "Reduced ResNet-18":
+        backbone = f"{layout}, width {settings.width}"
+    stand_in = "standin_" if data.name.startswith("CORe50-standin") else ""
+    track = settings.track.lower().replace("-", "_")
+    return {
+        "paper": "drl",
+        "experiment": f"{track}_{stand_in}{settings.dataset}",
+        "method": settings.method,
+        "variant": settings.variant,
+        "dataset": {
+            "name": data.name,
+            "track": settings.track,
+            "stream": f"{data.name} {settings.track}",
+            "sizes": data.sizes,
+            "classes": data.n_classes,
+            "experiences": len(run.stream),
+            "source": data.source,
+            "note": data.note,
+            "fingerprint": data.fingerprint,
+        },
+        "protocol": run.given.protocol(),
+        "backbone": Path(backbone).name,
+        "parameters": {**settings.model_dump(exclude=_ELSEWHERE), "network": layout},
+        "seed": run.seed,
+    }
+
+
+def run_record(run: DrlRun, note: str = "") -> Record:
+    """Return the record of a finished run, as the tables report it.
+
+    ``avg_valid_acc`` and ``test_acc`` in per cent; ``ram_mb`` is the peak resident memory in MiB (on a
+    GPU, what was allocated there), ``time_min`` the minutes of training and validation without loading
+    the data; both belong to a machine. With a head a task, the accuracy matrix holds the validation
+    accuracy of each task after each, tasks to come among them, as the paper's averages do.
+    """
+    if run.experiences_done < len(run.stream):
+        raise ValueError(
+            f"{run.experiences_done} of {len(run.stream)} experiences are done: call run.train() first"
+        )
+    curve = 100 * run.valid.double().mean(1)
+    facts = run_facts(run.device)
+    scores = {
+        "avg_valid_acc": float(curve.mean()),
+        "test_acc": 100 * run.test_accuracy(),
+        "ram_mb": facts["peak_memory_bytes"] / 2**20,
+        "time_min": run.seconds / 60,
+    }
+    multi_head = run.stream.multi_head
+    notes = [
+        note,
+        run.data.note,
+        f"validation by experience: {' '.join(f'{value:.2f}' for value in curve.tolist())}",
+        f"class order {' '.join(map(str, run.stream.class_order))}" if multi_head else "",
+    ]
+    return Record(
+        **configuration(run),
+        metrics={name: round(value, 4) for name, value in scores.items()},
+        accuracy_matrix=(100 * run.valid.double()).numpy().round(4).tolist()
+        if multi_head
+        else None,
+        seconds=round(run.seconds, 2),
+        note="; ".join(filter(None, notes)),
+        **facts,
+    )
+
+
+def validation_curve(record: Record) -> list[float]:
+    """Return the validation accuracy after each experience, in per cent, from a run's record."""
+    found = _CURVE.search(record.note)
+    return [float(value) for value in found[1].split()] if found else []
+
+
+def failure_record(run: DrlRun, error: BaseException) -> Record:
+    """Return a record that says the run failed and why."""
+    return Record(
+        **configuration(run),
+        metrics={},
+        accuracy_matrix=None,
+        seconds=round(run.seconds, 2),
+        note=f"failed: {type(error).__name__}: {error}",
+        **run_facts(run.device),
+    )
+
+
+def train_or_read(
+    parameters: DrlParameters,
+    *,
+    data: SessionData | None = None,
+    results: str | Path | None = None,
+    work_dir: str | Path | None = None,
+    on_experience: Callable[[DrlRun], Any] | None = None,
+) -> list[Record]:
+    """Return the records of a configuration, one a seed: read those that exist, train the others.
+
+    Args:
+        parameters: what to run.
+        data: the data set; loaded by name if None.
+        results: folder of the records (None: ``data/results``); new ones are written there.
+        work_dir: folder for checkpoints, so that a killed run goes on where it was.
+        on_experience: called with the run after each experience.
+
+    Raises:
+        Exception: whatever stopped the training; a record that says so is written first.
+    """
+    if data is None:
+        data = load_sessions(parameters.dataset, parameters.data_root, order=parameters.order)
+    records = []
+    for seed in parameters.seeds:
+        run = DrlRun(parameters, data, seed, work_dir)
+        record = find_record(configuration(run), results)
+        if record is None:
+            check_writable(results)
+            try:
+                run.train(on_experience)
+                record = run_record(run)
+            except Exception as error:
+                # Where even this cannot be written, the error that matters is the first one.
+                with contextlib.suppress(RecordError):
+                    write_record(failure_record(run, error), results)
+                raise
+            write_record(record, results)
+        records.append(record)
+    return records
+
+
+# --- Figure 1 ------------------------------------------------------------------------------------
+
+
+def study_record(
+    study: PairStudy, data: ImageData, seed: int, classifier: str, seconds: float = 0.0
+) -> Record:
+    """Return the record of one pair of classes of Figure 1: correlations, and accuracy in per cent."""
+    name = ",".join(map(str, study.classes))
+    return Record(
+        paper="drl",
+        experiment="figure1",
+        method="MLP 2x100",
+        variant="released",
+        dataset={
+            "name": data.name,
+            "set": f"{data.name.upper()}-{{{name}}}",
+            "sizes": data.sizes,
+            "source": data.source,
+            "fingerprint": data.fingerprint,
+        },
+        protocol="reduced",  # how the classifiers were trained is not stated
+        backbone="MLP 2x100",
+        parameters={"classifier": classifier, "samples": len(study.similarities.same)},
+        seed=seed,
+        metrics={name: round(value, 4) for name, value in study.metrics().items()},
+        accuracy_matrix=None,
+        seconds=round(seconds, 2),
+        note="",
+        **run_facts(torch.device("cpu")),
+    )
+
+
+def pair_records(
+    data: ImageData,
+    seeds: Sequence[int],
+    *,
+    classifier: str = "closest",
+    results: str | Path | None = None,
+) -> list[Record]:
+    """Make and write the records of Figure 1 for both pairs of digits; a study takes a second."""
+    check_writable(results)
+    records = []
+    for seed in seeds:
+        for classes in FIGURE1_PAIRS:
+            started = time.perf_counter()
+            study = pair_study(data, classes, seed, classifier=classifier)
+            seconds = time.perf_counter() - started
+            records.append(study_record(study, data, seed, classifier, seconds))
+            write_record(records[-1], results)
+    return records

@@ -1,0 +1,174 @@
+"""CRECL's encoder: a BERT read at the entity markers, dropout and one linear layer (Eq. 1)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+POOLINGS = ("opening", "pairs")
+
+
+class MarkerEncoder(nn.Module):
+    """h = W Dropout(e) + b, e the states at the two entities' markers side by side.
+
+    Three things make a pass cheaper and change no number (beyond rounding): the last layer is
+    computed at the markers alone, as nothing else of it is read; a batch is sorted by length and cut
+    into pieces, each padded to its own longest sentence; and `only_tokens` trains a small table of
+    embeddings in place of the large one.
+
+    Args:
+        network: a BERT of transformers without heads; it is taken apart, so do not use it elsewhere.
+        vocabulary: tokens of the tokenizer, markers included; new embedding rows are drawn from
+            torch's own generator.
+        size: d, the size of h; None for the encoder's hidden size H.
+        dropout: p between e and the linear layer.
+        pooling: `opening` reads `[E11]` and `[E21]`; `pairs` averages each with its closing marker.
+        attend_pads: pads are attended to like words, as released; pad every batch to one length.
+        pieces: parts a batch is cut into.
+        precision: number format of the BERT's matrix products; e and h are float32.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        vocabulary: int,
+        *,
+        size: int | None = None,
+        dropout: float = 0.2,
+        pooling: str = "opening",
+        attend_pads: bool = False,
+        pieces: int = 1,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling={pooling!r} must be one of {POOLINGS}")
+        if network.get_input_embeddings().num_embeddings < vocabulary:
+            network.resize_token_embeddings(vocabulary, mean_resizing=False)
+        width = network.config.hidden_size
+        self.network, self.last = split_last_layer(network)
+        self.size = size or width
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(2 * width, self.size)
+        self.pooling, self.attend_pads, self.pieces = pooling, attend_pads, pieces
+        self.precision = precision
+        self._places: Tensor | None = None  # token id -> row of the small table
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return h (B, d) of a batch of `MarkedTokens.batch`."""
+        return self.represent(self.entities(batch))
+
+    def represent(self, entities: Tensor) -> Tensor:
+        """Return h (..., d) of e (..., 2H) with a dropout mask of its own for every row (Eq. 1)."""
+        return self.linear(self.dropout(entities))
+
+    def entities(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return e (B, 2H) in float32: the head's marker, then the tail's; one pass of the BERT.
+
+        Args:
+            batch: `input_ids` and `attention_mask` (B, n), `head` and `tail` (B,), the positions of
+                the opening markers; with `pooling="pairs"` also `head_end` and `tail_end` (B,).
+        """
+        markers = [batch["head"], batch["tail"]]
+        if self.pooling == "pairs":
+            markers += [batch["head_end"], batch["tail_end"]]
+        ids, mask, places = batch["input_ids"], batch["attention_mask"], torch.stack(markers, 1)
+        if self.pieces == 1 or self.attend_pads:
+            states = self._states(ids, mask, places)
+        else:
+            lengths = mask.sum(1)
+            order = lengths.argsort(stable=True)
+            parts = [rows for rows in order.tensor_split(self.pieces) if len(rows)]
+            longest = lengths[torch.stack([rows[-1] for rows in parts])].tolist()
+            states = torch.cat(
+                [
+                    self._states(ids[rows, :n], mask[rows, :n], places[rows])
+                    for rows, n in zip(parts, longest, strict=True)
+                ]
+            )[order.argsort()]
+        states = states.float()
+        if self.pooling == "pairs":
+            states = (states[:, :2] + states[:, 2:]) / 2
+        return states.flatten(1)
+
+    def _states(self, ids: Tensor, mask: Tensor, places: Tensor) -> Tensor:
+        """Return the last layer's states (B, P, H) at `places` (B, P)."""
+        mask = torch.ones_like(mask) if self.attend_pads else mask
+        ids = ids.long() if self._places is None else self._places[ids.long()]
+        with torch.autocast(
+            ids.device.type, self.precision, enabled=self.precision != torch.float32
+        ):
+            hidden = self.network(input_ids=ids, attention_mask=mask).last_hidden_state
+            rows = hidden.gather(1, places.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+            return rows if self.last is None else attend(self.last, rows, hidden, mask)
+
+    @contextlib.contextmanager
+    def only_tokens(self, ids: Tensor) -> Iterator[None]:
+        """Inside the block the embedding table holds the rows of these token ids alone.
+
+        A row no sentence uses has gradient 0, so an Adam that starts afresh (no decay) never moves
+        it: leaving it out changes nothing, and saves its gradient and its moments at every step.
+        Optimizers must be made inside the block.
+        """
+        full = self.network.get_input_embeddings()
+        pad = full.padding_idx  # longer padding may need it; its row gets no gradient in any table
+        pads = [] if pad is None else [ids.new_tensor([pad])]
+        kept = torch.cat([ids.flatten(), *pads]).unique().long()
+        places = torch.zeros(full.num_embeddings, dtype=torch.long, device=kept.device)
+        places[kept] = torch.arange(len(kept), device=kept.device)
+        small = nn.Embedding.from_pretrained(
+            full.weight.detach()[kept],
+            freeze=False,
+            padding_idx=None if pad is None else int(places[pad]),
+        )
+        self.network.set_input_embeddings(small)
+        self._places = places
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                full.weight[kept] = small.weight
+            self.network.set_input_embeddings(full)
+            self._places = None
+
+
+def split_last_layer(network: nn.Module) -> tuple[nn.Module, nn.Module | None]:
+    """Cut the last layer off a BERT (and its pooler); (network, None) where it is built otherwise."""
+    if getattr(network, "pooler", None) is not None:
+        network.pooler = None
+    layers = getattr(getattr(network, "encoder", None), "layer", None)
+    absolute = getattr(network.config, "position_embedding_type", "absolute") in (None, "absolute")
+    if layers is None or not absolute or not hasattr(layers[-1], "intermediate"):
+        return network, None
+    network.encoder.layer = layers[:-1]
+    return network, layers[-1]
+
+
+def attend(layer: nn.Module, rows: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
+    """Apply a layer of BERT to some positions only.
+
+    Args:
+        layer: `BertLayer` of transformers.
+        rows: (B, P, H), the layer's input at these positions.
+        hidden: (B, n, H), its input at all positions, which are attended to.
+        mask: (B, n), 0 at positions that are not.
+
+    Returns:
+        (B, P, H).
+    """
+    own = layer.attention.self
+
+    def heads(states: Tensor) -> Tensor:
+        return states.unflatten(-1, (own.num_attention_heads, -1)).transpose(1, 2)
+
+    mixed = F.scaled_dot_product_attention(
+        *(heads(part) for part in (own.query(rows), own.key(hidden), own.value(hidden))),
+        attn_mask=mask.bool()[:, None, None],
+        dropout_p=own.dropout.p if layer.training else 0.0,
+    )
+    attended = layer.attention.output(mixed.transpose(1, 2).flatten(2), rows)
+    return layer.output(layer.intermediate(attended), attended)

@@ -1,0 +1,150 @@
+"""Attention over the matrix of entity pairs: along crossing rows and columns, or over all pairs."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+HEADS = 4
+
+
+class PairMatrix(NamedTuple):
+    """Where p pairs lie in b matrices of n x n cells; the other cells are not there.
+
+    `pairs` (p, 3): document, subject, object, each cell once, none on the diagonal, and the
+    documents in rising order.
+    """
+
+    pairs: Tensor
+    b: int
+    n: int
+
+    def fill(self, values: Tensor) -> Tensor:
+        """Return (b, n, n, ...) with the pairs' values (p, ...), 0 elsewhere."""
+        index = self.index()
+        flat = values.new_zeros(self.b * self.n * self.n, *values.shape[1:])
+        return flat.index_copy(0, index, values).unflatten(0, (self.b, self.n, self.n))
+
+    def read(self, matrix: Tensor) -> Tensor:
+        """Return the pairs' values (p, ...) of (b, n, n, ...)."""
+        return matrix.flatten(0, 2).index_select(0, self.index())
+
+    def index(self) -> Tensor:
+        """Return the place of each pair among the b n n cells: (p,)."""
+        document, subject, other = self.pairs.unbind(1)
+        return (document * self.n + subject) * self.n + other
+
+    def valid(self) -> Tensor:
+        """Return V (b, n, n) bool."""
+        return self.fill(torch.ones(len(self.pairs), dtype=torch.bool, device=self.pairs.device))
+
+
+def _by_line(values: Tensor) -> Tensor:
+    """Lay keys out by the line that a head reads: (b, n, n, 4, e) to (4, b, line, place, e).
+
+    Head 1 reads row s, (s, m); head 2 column o, (m, o); head 3 column s, (m, s); head 4 row o,
+    (o, m). So heads 2 and 3 take columns, 1 and 4 rows.
+    """
+    row, column, into, out = values.unbind(3)
+    return torch.stack([row, column.transpose(1, 2), into.transpose(1, 2), out])
+
+
+def _queries_by_line(values: Tensor) -> Tensor:
+    """Lay queries out by the line they read: heads 1 and 3 by subject, heads 2 and 4 by object."""
+    row, column, into, out = values.unbind(3)
+    return torch.stack([row, column.transpose(1, 2), into, out.transpose(1, 2)])
+
+
+class CrossedAttention(nn.Module):
+    """Extended cross attention (Eq. 5 to 7): pair (s, o) attends to the pairs that share s or o.
+
+    Each head reads one line of the matrix and the pair's own cell beside it, whose score gets
+    `own_bonus` (0; the release adds 1). In a full matrix that is 4 n - 6 cells. Scores are products
+    of lines, 4 b n^2 (n + 1) numbers, so no key is copied for a query.
+
+    Args:
+        size: width of queries and outputs, a multiple of 4.
+        memory: width of what keys and values are made of.
+        dropout: of attention weights and outputs.
+        own_bonus: see above.
+    """
+
+    def __init__(
+        self, size: int, memory: int, dropout: float = 0.1, own_bonus: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.own_bonus, self.scale = own_bonus, 1 / math.sqrt(size // HEADS)
+        self.query = nn.Linear(size, size)
+        self.key, self.value = nn.Linear(memory, size), nn.Linear(memory, size)
+        self.out = nn.Linear(size, size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, queries: Tensor, memory: Tensor, cells: PairMatrix) -> Tensor:
+        """Return (p, size) for queries (p, size) and the memory (p, m) of the same pairs."""
+        heads = (
+            layer(x).unflatten(-1, (HEADS, -1))
+            for layer, x in ((self.query, queries), (self.key, memory), (self.value, memory))
+        )
+        q, k, v = (cells.fill(x) for x in heads)
+        attended = self.attend(q * self.scale, k, v, cells.valid())
+        return self.dropout(self.out(cells.read(attended).flatten(1)))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, valid: Tensor) -> Tensor:
+        """Return (b, n, n, 4, e) of scaled queries, keys and values of that shape; V (b, n, n)."""
+        query, key, value = _queries_by_line(q), _by_line(k), _by_line(v)
+        own = _queries_by_line((q * k).sum(-1, keepdim=True)) + self.own_bonus
+        across = valid.transpose(1, 2)
+        seen = torch.stack([valid, across, across, valid]).unsqueeze(3)  # (4, b, line, 1, place)
+        n = valid.shape[1]
+        itself = torch.eye(n, dtype=torch.bool, device=valid.device).expand(2, n, n)
+        # In heads 1 and 2 the own cell lies on the line; it counts once, by its extra slot.
+        itself = F.pad(itself, (0, 0, 0, 0, 0, 2))[:, None, None]
+        scores = (query @ key.transpose(-1, -2)).masked_fill(~seen | itself, -math.inf)
+        weights = torch.cat([own.to(scores.dtype), scores], dim=-1).softmax(-1)
+        weights = self.dropout(weights).to(value.dtype)
+        lines = weights[..., 1:] @ value + weights[..., :1] * _queries_by_line(v)
+        row, column, into, out = lines.unbind(0)
+        return torch.stack([row, column.transpose(1, 2), into, out.transpose(1, 2)], dim=3)
+
+
+class PairAttention(nn.Module):
+    """Ordinary multi-head attention of each pair to all pairs of its document ("w/o ECA").
+
+    Its scores are quadratic in the pairs; they are not kept (torch's fused attention).
+    """
+
+    def __init__(
+        self, size: int, memory: int, dropout: float = 0.1, own_bonus: float = 0.0
+    ) -> None:
+        super().__init__()
+        del own_bonus  # there is no separate slot for the own cell
+        self.query = nn.Linear(size, size)
+        self.key, self.value = nn.Linear(memory, size), nn.Linear(memory, size)
+        self.out = nn.Linear(size, size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, queries: Tensor, memory: Tensor, cells: PairMatrix) -> Tensor:
+        """Return (p, size) for queries (p, size) and the memory (p, m) of the same pairs."""
+        document = cells.pairs[:, 0]
+        count = document.bincount(minlength=cells.b)
+        place = torch.arange(len(document), device=document.device)
+        place = place - (count.cumsum(0) - count)[document]
+        widest = int(count.max())
+        heads = []
+        for layer, x in ((self.query, queries), (self.key, memory), (self.value, memory)):
+            values = layer(x)
+            padded = values.new_zeros(cells.b, widest, values.shape[-1])
+            padded = padded.index_put((document, place), values)
+            heads.append(padded.unflatten(-1, (HEADS, -1)).transpose(1, 2))
+        mask = torch.arange(widest, device=count.device) < count.unsqueeze(1)
+        attended = F.scaled_dot_product_attention(
+            *heads,
+            attn_mask=mask[:, None, None],
+            dropout_p=self.dropout.p if self.training else 0.0,
+        )
+        attended = attended.transpose(1, 2).flatten(2)[document, place]
+        return self.dropout(self.out(attended))

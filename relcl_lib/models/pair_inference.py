@@ -1,0 +1,266 @@
+"""The inference module of DocRE-II: layers of attention over the matrix of entity pairs.
+
+It reads a base module's pair features F and the relations predicted so far, embedded as R, and
+predicts again. Pairs are rows of (p, d) tensors in the order of `PairMatrix.pairs`; only attention
+sees the matrix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from relcl_lib.models.atlop import PairScores
+from relcl_lib.models.pair_attention import CrossedAttention, PairAttention, PairMatrix
+
+ATTENTIONS = {"crossed": CrossedAttention, "all": PairAttention}
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """Sizes and switches of the inference module.
+
+    `attention` is the extended cross attention (`crossed`) or that of every pair of a document to
+    every other (`all`, the paper's "w/o ECA"). `fusion` is the gate. `mixing` makes the keys' input
+    of [F; R] by a linear layer and layer norm (`projected`, released) or takes it as it is
+    (`concat`, paper). `own_bonus` is added to the score of a pair's own cell (1 in the release).
+    `relation` embeds the predicted `set` (released) or the `argmax` (paper). `classifier` is
+    `linear` (paper) or `projected` (released: 2d to d, dropout, layer norm first).
+    """
+
+    n_relations: int
+    feature_size: int
+    size: int = 512
+    layers: int = 2
+    attention: str = "crossed"
+    fusion: bool = True
+    mixing: str = "projected"
+    own_bonus: float = 0.0
+    relation: str = "set"
+    classifier: str = "linear"
+    dropout: float = 0.1
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+
+def decode_relations(logits: Tensor, limit: int = 4) -> Tensor:
+    """Return which classes a pair is given: (p, R + 1) logits to (p, R + 1) bool.
+
+    A relation needs a logit strictly above that of class 0 and a place among the `limit` largest of
+    all. Class 0 is set where no relation is.
+    """
+    best = logits.topk(min(limit, logits.shape[-1]), dim=-1).indices
+    among = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, best, True)
+    chosen = among & (logits > logits[..., :1])
+    chosen[..., 0] = ~chosen[..., 1:].any(-1)
+    return chosen
+
+
+def with_class_zero(labels: Tensor) -> Tensor:
+    """Put class 0 before the relations, set where none is: (p, R) bool to (p, R + 1) bool."""
+    return torch.cat([~labels.any(-1, keepdim=True), labels], dim=-1)
+
+
+def add_noise(
+    predicted: Tensor,
+    gold: Tensor,
+    documents: Tensor,
+    *,
+    rate: float = 0.4,
+    spurious: tuple[float, float] = (0.05, 0.15),
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Replace relations of a document by wrong ones (section 3.3 of the paper).
+
+    Of the pairs with a predicted relation a share r ~ U(0, rate) is changed, r drawn for each
+    document. Pairs without one get a relation too, as in the release: 5 P q of them in the mean, P
+    the pairs with a relation and q ~ U(spurious). A changed pair has one class, drawn from those
+    that are neither gold nor predicted; where there is none it stays.
+
+    Args:
+        predicted: (p, R + 1) bool, class 0 first.
+        gold: (p, R + 1) bool.
+        documents: (p,), the document of each pair, from 0.
+        rate: upper end of r; 0 leaves the pairs with a relation as they are.
+        spurious: range of q; (0, 0) leaves the others as they are.
+        generator: of the CPU.
+
+    Returns:
+        (p, R + 1) bool.
+    """
+    if not len(predicted):
+        return predicted
+    count = int(documents.max()) + 1
+    draws = torch.rand(2, count, generator=generator).to(predicted.device)
+    chance, which = torch.rand(2, len(predicted), generator=generator).to(predicted.device)
+    related = ~predicted[:, 0]
+    positives = related.new_zeros(count, dtype=torch.float).index_add(0, documents, related.float())
+    negatives = documents.bincount(minlength=count) - positives
+    share = spurious[0] + draws[1] * (spurious[1] - spurious[0])
+    share = 5 * share * positives / negatives.clamp(min=1)
+    limits = torch.where(related, (rate * draws[0])[documents], share[documents])
+    allowed = ~(predicted | gold)
+    options = allowed.sum(-1)
+    # The k-th allowed class, k uniform: one draw a pair, whatever the number of classes.
+    k = (which * options).long() + 1
+    chosen = allowed & (allowed.cumsum(-1) == k.unsqueeze(-1))
+    changed = (chance < limits) & (options > 0)
+    return torch.where(changed.unsqueeze(-1), chosen, predicted)
+
+
+class InferenceLayer(nn.Module):
+    """One layer (Eq. 5 to 11): attention for each slot, gate, and a residual network for each."""
+
+    def __init__(self, config: InferenceConfig) -> None:
+        super().__init__()
+        d, self.fusion = config.size, config.fusion
+        memory = 2 * d
+        self.mix: nn.Module = nn.Identity()
+        if config.mixing == "projected":
+            self.mix = nn.Sequential(
+                nn.Linear(2 * d, d), nn.Dropout(config.dropout), nn.LayerNorm(d)
+            )
+            memory = d
+        elif config.mixing != "concat":
+            raise ValueError(f"mixing={config.mixing!r} must be 'projected' or 'concat'")
+        attention = ATTENTIONS[config.attention]
+        self.attend = nn.ModuleList(
+            attention(d, memory, config.dropout, config.own_bonus) for _ in range(2)
+        )
+        self.gate = nn.Linear(2 * d, d) if config.fusion else None
+        self.networks = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(d, 2 * d), nn.ReLU(), nn.Linear(2 * d, d), nn.Dropout(config.dropout)
+            )
+            for _ in range(2)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(d) for _ in range(2))
+
+    def forward(self, slots: tuple[Tensor, Tensor], cells: PairMatrix) -> tuple[Tensor, Tensor]:
+        """Return both slots, each (p, d), after the layer."""
+        memory = self.mix(torch.cat(slots, dim=1))
+        seen = [
+            attend(slot, memory, cells) for attend, slot in zip(self.attend, slots, strict=True)
+        ]
+        if self.gate is not None:
+            weight = self.gate(torch.cat(seen, dim=1)).sigmoid()
+            seen = [weight * seen[0] + (1 - weight) * seen[1]] * 2
+        parts = zip(slots, seen, self.networks, self.norms, strict=True)
+        first, second = (norm(slot + network(new)) for slot, new, network, norm in parts)
+        return first, second
+
+
+class PairInference(nn.Module):
+    """Layers, relation embedding, classifier, and the predictor of the contrastive loss.
+
+    Works on any base module: `embed` takes its features and a set of relations a pair.
+    """
+
+    def __init__(self, config: InferenceConfig) -> None:
+        super().__init__()
+        self.config, d = config, config.size
+        if config.relation not in ("set", "argmax"):
+            raise ValueError(f"relation={config.relation!r} must be 'set' or 'argmax'")
+        if d % 4:
+            raise ValueError(f"size={d} must be a multiple of 4, one part a head")
+        columns = config.n_relations + 1
+        self.reduce = nn.Linear(config.feature_size, d, bias=False)
+        self.relations = nn.Parameter(nn.init.xavier_uniform_(torch.empty(columns, d)))
+        self.dropout = nn.Dropout(config.dropout)
+        self.layers = nn.ModuleList(InferenceLayer(config) for _ in range(config.layers))
+        self.project: nn.Module = nn.Identity()
+        width = 2 * d
+        if config.classifier == "projected":
+            self.project = nn.Sequential(
+                nn.Linear(2 * d, d), nn.Dropout(config.dropout), nn.LayerNorm(d)
+            )
+            width = d
+        elif config.classifier != "linear":
+            raise ValueError(f"classifier={config.classifier!r} must be 'linear' or 'projected'")
+        self.classifier = nn.Linear(width, columns)
+        self.predictor = nn.Sequential(
+            nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width)
+        )
+
+    def embed_features(self, features: Tensor) -> Tensor:
+        """Return F: a base's features (p, D) to (p, d)."""
+        return self.dropout(self.reduce(features))
+
+    def embed_relations(self, labels: Tensor) -> Tensor:
+        """Return R: (p, R + 1) bool to (p, d), the sum of the embeddings of a pair's classes."""
+        return labels.to(self.relations.dtype) @ self.relations
+
+    def fed_back(self, logits: Tensor, limit: int = 4) -> Tensor:
+        """Return the classes that the next pass reads: the decoded set, or the largest logit's."""
+        if self.config.relation == "set":
+            return decode_relations(logits, limit)
+        return F.one_hot(logits.argmax(-1), logits.shape[-1]).bool()
+
+    def forward(self, first: Tensor, second: Tensor, cells: PairMatrix) -> Tensor:
+        """Return [first; second] after all layers, (p, 2d), or its projection (p, d).
+
+        Usually `first` is F and `second` R; the contrastive loss swaps them.
+        """
+        slots = (first, second)
+        for layer in self.layers:
+            slots = layer(slots, cells)
+        return self.project(torch.cat(slots, dim=1))
+
+    def predict(self, vectors: Tensor) -> Tensor:
+        """Return what the predictor makes of pair vectors, for the contrastive loss.
+
+        Its batch norm needs two pairs to train on; a single one is normalised by what it has seen.
+        """
+        if self.training and len(vectors) < 2:
+            self.predictor.eval()
+            try:
+                return self.predictor(vectors)
+            finally:
+                self.predictor.train()
+        return self.predictor(vectors)
+
+    def slot_weights(self) -> tuple[float, float]:
+        """Return the mean absolute classifier weight of the F half and the R half (Figure 5)."""
+        layer = self.classifier if self.config.classifier == "linear" else self.project[0]
+        halves = layer.weight.detach().abs().split(self.config.size, dim=1)
+        return halves[0].mean().item(), halves[1].mean().item()
+
+
+@torch.no_grad()
+def iterate(
+    inference: PairInference,
+    scores: PairScores,
+    cells: PairMatrix,
+    iterations: int,
+    *,
+    limit: int = 4,
+    sum_logits: bool = False,
+) -> list[Tensor]:
+    """Predict, feed the predictions back, and predict again (section 3.2).
+
+    Args:
+        inference: in evaluation mode.
+        scores: of any base module, for the pairs of `cells`.
+        cells: the pairs.
+        iterations: K.
+        limit: relations a pair may have.
+        sum_logits: decode the sum of the base's and all iterations' logits (released) in place of
+            the last iteration's alone (paper).
+
+    Returns:
+        K + 1 tensors (p, R + 1) bool: the base's prediction, then that of each iteration.
+    """
+    features, logits = inference.embed_features(scores.features), scores.logits.float()
+    found = [decode_relations(logits, limit)]
+    for _ in range(iterations):
+        relations = inference.embed_relations(inference.fed_back(logits, limit))
+        new = inference.classifier(inference(features, relations, cells)).float()
+        logits = logits + new if sum_logits else new
+        found.append(decode_relations(logits, limit))
+    return found

@@ -1,0 +1,194 @@
+"""Documents in DocRED's layout: what is read, what is refused, splits, the result file."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+
+from relcl_lib.data.document_files import (
+    Document,
+    Fact,
+    as_document,
+    read_documents,
+    read_result_file,
+    write_result_file,
+)
+from relcl_lib.data.document_sets import assemble
+from relcl_lib.data.documents import DOCRED_RELATIONS, load_documents
+from relcl_lib.data.download import DataFormatError, DataNotFoundError
+
+REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
+RECORD = {
+    "title": "Ann",
+    "sents": [["Ann", "lives", "in", "Bonn", "."], ["Bonn", "is", "big", "."]],
+    "vertexSet": [
+        [{"name": "Ann", "sent_id": 0, "pos": [0, 1], "type": "PER"}],
+        [
+            {"name": "Bonn", "sent_id": 0, "pos": [3, 4], "type": "LOC"},
+            {"name": "Bonn", "sent_id": 1, "pos": [0, 1], "type": "LOC"},
+        ],
+    ],
+    "labels": [{"h": 0, "t": 1, "r": "P551", "evidence": [0]}],
+}
+
+
+def document(title):
+    found = as_document("f", 1, RECORD)
+    return Document(title, found.sentences, found.entities, found.facts)
+
+
+def changed(change):
+    record = copy.deepcopy(RECORD)
+    change(record)
+    return record
+
+
+def mention(record):
+    return record["vertexSet"][1][0]
+
+
+def test_a_record_becomes_a_document():
+    document = as_document("f", 1, RECORD)
+    assert document.title == "Ann"
+    assert document.facts == (Fact(0, "P551", 1),)
+    assert document.entities[1][1].sentence == 1
+    assert document.candidates() == [(0, 1), (1, 0)]
+    assert document.inferred is None
+    marked = changed(lambda r: r["labels"][0].update(stated=False))
+    assert as_document("f", 1, marked).inferred == {Fact(0, "P551", 1)}
+
+
+def test_a_label_given_twice_counts_once():
+    assert (
+        len(as_document("f", 1, changed(lambda r: r["labels"].append(r["labels"][0]))).facts) == 1
+    )
+
+
+@pytest.mark.parametrize(
+    "change, field",
+    [
+        (lambda r: r.pop("vertexSet"), "no field vertexSet"),
+        (lambda r: r.pop("labels"), "no field labels"),
+        (lambda r: r["vertexSet"].append([]), "entity 2 has no mention"),
+        (lambda r: mention(r).update(pos=[3, 9]), "sentence 0, which has 5 tokens"),
+        (lambda r: mention(r).update(pos=[3, 3]), "tokens 3 to 3"),
+        (lambda r: mention(r).update(sent_id=2), "of 2 sentences"),
+        (lambda r: mention(r).pop("pos"), "field vertexSet or sents: KeyError 'pos'"),
+        (lambda r: r["labels"][0].update(t=0), "h = 0 and t = 0"),
+        (lambda r: r["labels"][0].update(t=2), "not two of the 2 entities"),
+        (lambda r: r["labels"][0].update(r="P0"), "relation 'P0' is unknown"),
+        (lambda r: r["labels"][0].pop("r"), "field labels: 'r'"),
+    ],
+)
+def test_damaged_records_are_named(tmp_path, change, field):
+    path = tmp_path / "dev.json"
+    path.write_text(json.dumps([RECORD, changed(change)]))
+    with pytest.raises(DataFormatError) as caught:
+        read_documents(path, DOCRED_RELATIONS)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "record 2" in message
+    assert field in message
+
+
+def test_files_that_hold_no_documents(tmp_path):
+    for text, word in (("[1]", "no object"), ("[{", "no JSON"), ("", "empty")):
+        (tmp_path / "x.json").write_text(text)
+        with pytest.raises(DataFormatError, match=word):
+            read_documents(tmp_path / "x.json")
+
+
+def test_unlabelled_test_documents_are_read_but_not_scored(tmp_path):
+    path = tmp_path / "test.json"
+    path.write_text(json.dumps([changed(lambda r: r.pop("labels"))]))
+    (document,) = read_documents(path, labelled=False)
+    assert document.facts is None
+    with pytest.raises(ValueError, match="no public labels"):
+        document.gold()
+
+
+def test_the_synthetic_corpus():
+    data = load_documents("synthetic")
+    assert data.sizes == {"train": 240, "dev": 50, "test": 100}
+    assert data.protocol == "stand-in"
+    assert len(data.relations) == 24
+    assert data.max_labels == 4
+    facts = [fact for document in data.train for fact in document.facts]
+    inferred = [fact for document in data.train for fact in document.inferred]
+    assert (len(facts), len(inferred)) == (5071, 1496)
+    again = load_documents("synthetic", limit=3)
+    assert again.sizes["train"] == 3
+    assert again.fingerprint != data.fingerprint
+
+
+def test_own_files_with_relation_numbers(tmp_path):
+    for name in ("train_annotated.json", "dev.json"):
+        (tmp_path / name).write_text(json.dumps([RECORD] * 2))
+    (tmp_path / "test.json").write_text(json.dumps([changed(lambda r: r.pop("labels"))]))
+    data = load_documents("mine", tmp_path)
+    assert data.relations == ("P551",)
+    assert not data.is_labelled("test")
+    assert data.protocol == "reduced"
+    (tmp_path / "rel2id.json").write_text(json.dumps({"Na": 0, "P1": 1, "P551": 2}))
+    assert load_documents("mine", tmp_path).relations == ("P1", "P551")
+    (tmp_path / "rel2id.json").write_text(json.dumps({"Na": 0, "P1": 5}))
+    with pytest.raises(DataFormatError, match="not 0, 1, 2"):
+        load_documents("mine", tmp_path)
+
+
+def test_a_missing_training_file_needs_the_reduced_switch(tmp_path):
+    (tmp_path / "dev_revised.json").write_text(json.dumps([RECORD] * 20))
+    with pytest.raises(DataNotFoundError, match="reduced=True"):
+        load_documents("redocred", tmp_path)
+    data = load_documents("redocred", tmp_path, reduced=True)
+    assert data.sizes == {"train": 18, "dev": 2, "test": 0}
+    assert "no training file" in data.note
+    assert data.relations == DOCRED_RELATIONS
+
+
+def test_relations_of_docred_are_96_different_ones():
+    assert len(set(DOCRED_RELATIONS)) == 96
+
+
+def test_assemble_refuses_too_little():
+    with pytest.raises(DataFormatError, match="too few"):
+        assemble("mine", {"train": [document("a")]})
+
+
+# --- result files ------------------------------------------------------------------------------
+
+
+def test_result_files_are_written_and_read_back(tmp_path):
+    documents = [document("a"), document("b")]
+    predicted = [{Fact(0, "r1", 1), Fact(2, "r2", 1)}, set()]
+    path = write_result_file(tmp_path / "result.json", documents, predicted)
+    rows = json.loads(path.read_text())
+    assert rows[0] == {"title": "a", "h_idx": 0, "t_idx": 1, "r": "r1", "evidence": []}
+    assert read_result_file(path, documents) == predicted
+
+
+def test_result_files_need_titles_that_differ_and_are_known(tmp_path):
+    documents = [document("a"), document("b")]
+    path = write_result_file(tmp_path / "result.json", documents, [{Fact(0, "r1", 1)}, set()])
+    with pytest.raises(DataFormatError, match="row 1, field title: no document is called 'a'"):
+        read_result_file(path, documents[1:])
+    with pytest.raises(ValueError, match="two documents are called 'a'"):
+        write_result_file(path, [documents[0]] * 2, [set(), set()])
+    path.write_text('[{"title": "a"}]')
+    with pytest.raises(DataFormatError, match="row 1: 'h_idx'"):
+        read_result_file(path, documents)
+
+
+# --- real data ---------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not (REAL / "redocred").is_dir(), reason="no Re-DocRED beside the checkout")
+def test_real_re_docred():
+    """Figures of the specification, section 9: measured on the dev split."""
+    documents = read_documents(REAL / "redocred" / "dev_revised.json", DOCRED_RELATIONS)
+    assert len(documents) == 500
+    assert sum(len(document.facts) for document in documents) == 17_284
+    largest = max(documents, key=lambda document: len(document.entities))
+    assert (len(largest.entities), len(largest.candidates())) == (36, 1260)
+    assert max(sum(map(len, document.sentences)) for document in documents) == 481

@@ -1,0 +1,250 @@
+"""CDR and GDA: PubTator, RENET's folders, candidate pairs, the hypernym filter (check 15)."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from relcl_lib.data.candidate_sets import CDR_FILES
+from relcl_lib.data.document_files import Fact
+from relcl_lib.data.documents import load_documents
+from relcl_lib.data.download import DataFormatError
+from relcl_lib.data.pubtator import (
+    as_candidate_document,
+    is_hypernym,
+    read_gda_folder,
+    read_mesh_tree,
+    read_pubtator,
+)
+
+REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "cdr"
+TITLE = "Nausea by aspirin."
+BODY = "Aspirin caused renal and liver failure. Coma-like states (e.g. stupor) were not seen."
+TEXT = f"{TITLE} {BODY}"
+
+
+def line(text, kind, ids, parts=None, pmid="7", nth=0):
+    start = -1
+    for _ in range(nth + 1):
+        start = TEXT.index(text, start + 1)
+    columns = [pmid, str(start), str(start + len(text)), text, kind, ids]
+    return "\t".join(columns + ([parts] if parts else []))
+
+
+MENTIONS = [
+    line("Nausea", "Disease", "D1"),
+    line("aspirin", "Chemical", "C1"),
+    line("Aspirin", "Chemical", "C1"),
+    line("renal and liver failure", "Disease", "D2|D3", "renal failure|liver failure"),
+    line("Coma", "Disease", "D4"),
+    line("stupor", "Disease", "-1"),
+]
+RELATIONS = ["7\tCID\tC1\tD3", "7\tCID\tC1\tD9"]
+
+
+def write(path, mentions=MENTIONS, relations=RELATIONS, pmid="7"):
+    lines = [f"{pmid}|t|{TITLE}", f"{pmid}|a|{BODY}", *mentions, *relations]
+    path.write_text("\n".join(lines) + "\n\n")
+    return path
+
+
+def document(tmp_path, **options):
+    (abstract,) = read_pubtator(write(tmp_path / "a.txt"))
+    return as_candidate_document(abstract, **options)
+
+
+def test_entities_are_identifiers_in_order_of_first_mention(tmp_path):
+    report = Counter()
+    found = document(tmp_path, report=report)
+    names = [[mention.name for mention in mentions] for mentions in found.entities]
+    assert names == [
+        ["Nausea"],
+        ["aspirin", "Aspirin"],
+        ["renal failure"],
+        ["liver failure"],
+        ["Coma"],
+    ]
+    assert report == {"ungrounded_mentions": 1, "facts_without_mention": 1}
+
+
+def test_mentions_lie_on_their_tokens(tmp_path):
+    found = document(tmp_path)
+    for mentions in found.entities:
+        for mention in mentions:
+            tokens = found.sentences[mention.sentence][mention.start : mention.end]
+            spoken = "".join(tokens)
+            assert spoken in ("renalandliverfailure", mention.name)
+    # A mention inside a word is cut out of it; the title is a sentence of its own.
+    assert found.sentences[0] == ("Nausea", "by", "aspirin", ".")
+    assert found.sentences[2][:4] == ("Coma", "-", "like", "states")
+    assert len(found.sentences) == 3
+
+
+def test_no_sentence_ends_inside_a_mention(tmp_path):
+    text = "We saw St. John disease. It went."
+    path = tmp_path / "a.txt"
+    start = text.index("St.")
+    row = f"7\t{start}\t{start + 15}\tSt. John disease\tDisease\tD1"
+    path.write_text(f"7|t|{text}\n7|a|\n{row.replace(str(start + 15), str(start + 16))}\n")
+    (abstract,) = read_pubtator(path)
+    found = as_candidate_document(abstract)
+    assert len(found.sentences) == 2
+    (mention,) = found.entities[0]
+    assert found.sentences[0][mention.start : mention.end] == ("St", ".", "John", "disease")
+
+
+def test_candidates_and_their_orientation(tmp_path):
+    released = document(tmp_path)
+    assert released.pairs == ((0, 1), (1, 2), (1, 3), (1, 4))
+    assert released.facts == (Fact(1, "CID", 3),)
+    uniform = document(tmp_path, orientation="kind")
+    assert uniform.pairs == ((1, 0), (1, 2), (1, 3), (1, 4))
+    with pytest.raises(ValueError, match="orientation"):
+        document(tmp_path, orientation="chemical")
+
+
+def test_the_hypernym_filter_drops_diseases_above_a_related_one(tmp_path):
+    rows = [
+        "Tree Number\tDesc Ui\tTerm",
+        "C1\tD2\tkidney",
+        "C1.5\tD3\tx",
+        "C1.5.9\tD4\ty",
+        "C2\tD1\tz",
+    ]
+    (tmp_path / "tree.txt").write_text("\n".join(rows))
+    tree = read_mesh_tree(tmp_path / "tree.txt")
+    assert is_hypernym("D2", "D3", tree)
+    assert is_hypernym("D3", "D3", tree)
+    assert not is_hypernym("D4", "D3", tree)
+    assert not is_hypernym("D8", "D3", tree)
+    report = Counter()
+    found = document(tmp_path, tree=tree, report=report)
+    assert found.pairs == ((0, 1), (1, 3), (1, 4))  # the kidney is more general, the coma is not
+    assert report["excluded_pairs"] == 1
+    assert len(found.entities) == 5  # its mention stays marked
+    (tmp_path / "tree.txt").write_text("no tab")
+    with pytest.raises(DataFormatError, match="line 1: no tab"):
+        read_mesh_tree(tmp_path / "tree.txt")
+
+
+@pytest.mark.parametrize(
+    "bad, words",
+    [
+        (
+            "7\t1\t7\tNausea\tDisease\tD1",
+            "line 3, fields start and end: the text at 1 to 7 is 'ausea '",
+        ),
+        ("7\tx\t7\tNausea\tDisease\tD1", "line 3, fields start and end: invalid literal"),
+        ("8\t0\t6\tNausea\tDisease\tD1", "its first column is '8'"),
+        ("7\t0\t6", "line 3: 3 columns"),
+    ],
+)
+def test_damaged_lines_are_named(tmp_path, bad, words):
+    path = write(tmp_path / "a.txt", [bad])
+    with pytest.raises(DataFormatError) as caught:
+        read_pubtator(path)
+    assert words in str(caught.value)
+    assert "document 7" in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_offsets_that_disagree_can_be_counted(tmp_path):
+    path = write(tmp_path / "a.txt", ["7\t1\t7\tNausea\tDisease\tD1", *MENTIONS])
+    report = Counter()
+    (abstract,) = read_pubtator(path, report=report)
+    assert report == {"offsets_disagree": 1}
+    assert len(abstract.annotations) == len(MENTIONS)
+
+
+def test_a_document_twice_or_without_title(tmp_path):
+    path = write(tmp_path / "a.txt")
+    path.write_text(path.read_text() * 2)
+    with pytest.raises(DataFormatError, match="document 7 stands there twice"):
+        read_pubtator(path)
+    path.write_text("7\tCID\tC1\tD1\n")
+    with pytest.raises(DataFormatError, match="line 1: a document without a title"):
+        read_pubtator(path)
+
+
+def cdr(folder, tree=False):
+    for name, pmid in zip(CDR_FILES, ("7", "8", "9"), strict=True):
+        mentions = [row.replace("7\t", f"{pmid}\t", 1) for row in MENTIONS]
+        relations = [row.replace("7\t", f"{pmid}\t", 1) for row in RELATIONS]
+        write(folder / name, mentions, relations, pmid)
+    if tree:
+        (folder / "2017MeshTree.txt").write_text("C1\tD2\tkidney\nC1.5\tD3\tx\n")
+    return load_documents("cdr", folder)
+
+
+def test_cdr_says_whether_it_was_filtered(tmp_path):
+    plain = cdr(tmp_path)
+    assert "no hypernym filter" in plain.note
+    assert plain.report["facts_without_mention"] == 3
+    assert (plain.max_labels, plain.relations) == (1, ("CID",))
+    filtered = cdr(tmp_path, tree=True)
+    assert filtered.report["excluded_pairs"] == 3
+    assert "hypernym filter by 2017MeshTree.txt" in filtered.note
+    assert len(filtered.test[0].pairs) == len(plain.test[0].pairs) - 1
+
+
+def test_training_documents_that_are_in_dev_are_dropped(tmp_path):
+    cdr(tmp_path)
+    train, dev = (tmp_path / name for name in CDR_FILES[:2])
+    train.write_text(train.read_text() + dev.read_text())
+    data = load_documents("cdr", tmp_path)
+    assert data.sizes == {"train": 1, "dev": 1, "test": 1}
+    assert "1 training documents that are also in dev or test were dropped" in data.note
+
+
+def gda(folder):
+    for part, pmids in (("training_data", "12345678"), ("testing_data", "9")):
+        (folder / part).mkdir()
+        texts, mentions, labels = [], [], ["pmid,geneId,diseaseId,label"]
+        for pmid in pmids:
+            texts += [pmid, TITLE, BODY, ""]
+            mentions += [
+                line("Nausea", "Disease", "D1", pmid=pmid),
+                line("aspirin", "Gene", "5", pmid=pmid),
+                f"{pmid}\t3\t9\toffset\tGene\t6",
+                "",
+            ]
+            labels.append(f"{pmid},5,D1,{int(pmid) % 2}")
+        (folder / part / "abstracts.txt").write_text("\n".join(texts))
+        (folder / part / "anns.txt").write_text("\n".join(mentions))
+        (folder / part / "labels.csv").write_text("\n".join(labels))
+
+
+def test_gda_from_its_folders(tmp_path):
+    gda(tmp_path)
+    abstracts = read_gda_folder(tmp_path / "training_data", Counter())
+    assert [a.pmid for a in abstracts] == list("12345678")
+    assert [len(a.relations) for a in abstracts] == [1, 0] * 4
+    drawn = load_documents("gda", tmp_path)
+    assert drawn.sizes == {"train": 7, "dev": 1, "test": 1}
+    assert "no train_gda_docs" in drawn.note
+    assert drawn.report["offsets_disagree"] == 9
+    (tmp_path / "train_gda_docs").write_text("1\n2\n3\n")
+    listed = load_documents("gda", tmp_path)
+    assert listed.sizes == {"train": 3, "dev": 5, "test": 1}
+    assert listed.test[0].pairs == ((0, 1),)
+    assert listed.test[0].facts == (Fact(0, "GDA", 1),)
+    (tmp_path / "testing_data" / "labels.csv").write_text("1,2\n")
+    with pytest.raises(DataFormatError, match=r"labels\.csv: line 1: 2 columns"):
+        load_documents("gda", tmp_path)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="no CDR corpus beside the checkout")
+def test_real_cdr_has_the_candidates_of_the_specification():
+    """Check 15: positives, and negatives before the filter; the largest document."""
+    data = load_documents("cdr", REAL)
+    assert data.sizes == {"train": 500, "dev": 500, "test": 500}
+    counts = {
+        split: (
+            sum(len(d.facts) for d in getattr(data, split)),
+            sum(len(d.pairs) - len(d.facts) for d in getattr(data, split)),
+        )
+        for split in ("train", "dev", "test")
+    }
+    assert counts == {"train": (1038, 4394), "dev": (1012, 4249), "test": (1066, 4339)}
+    assert max(len(d.entities) for d in data.test) == 22
+    assert max(len(d.pairs) for d in data.test) == 117

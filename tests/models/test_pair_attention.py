@@ -1,0 +1,159 @@
+"""Checks 4 to 7 of the specification: extended cross attention against a loop over cells and heads."""
+
+import math
+
+import pytest
+import torch
+from pair_matrices import pair_matrix
+
+from relcl_lib.models.pair_attention import CrossedAttention, PairAttention
+
+
+@torch.no_grad()
+def naive(layer, queries, memory, cells):
+    """The four heads, cell by cell, from their definition."""
+    valid = cells.valid()
+    q, k, v = (
+        cells.fill(part(x)).unflatten(-1, (4, -1))
+        for part, x in ((layer.query, queries), (layer.key, memory), (layer.value, memory))
+    )
+    out = []
+    for b, s, o in cells.pairs.tolist():
+        heads = []
+        for h in range(4):
+            line = [((s, m), (m, o), (m, s), (o, m))[h] for m in range(cells.n)]
+            line = [cell for cell in line if valid[b, *cell] and not (h < 2 and cell == (s, o))]
+            scores = [float(q[b, s, o, h] @ k[b, s, o, h]) * layer.scale + layer.own_bonus]
+            scores += [float(q[b, s, o, h] @ k[b, *cell, h]) * layer.scale for cell in line]
+            weights = [math.exp(x) for x in scores]
+            values = [v[b, s, o, h], *(v[b, *cell, h] for cell in line)]
+            heads.append(sum(w * x for w, x in zip(weights, values, strict=True)) / sum(weights))
+        out.append(layer.out(torch.cat(heads)))
+    return torch.stack(out)
+
+
+def make(cells, size=8, memory=12, bonus=0.0, attention=CrossedAttention, seed=0):
+    torch.manual_seed(seed)
+    layer = attention(size, memory, 0.1, bonus).double().eval()
+    p = len(cells.pairs)
+    return layer, *(torch.randn(p, w, dtype=torch.float64) for w in (size, memory))
+
+
+def holes(sizes, share, seed=1):
+    g = torch.Generator().manual_seed(seed)
+    n = max(sizes)
+    return torch.rand(len(sizes), n, n, generator=g) < share
+
+
+@pytest.mark.parametrize("bonus", [0.0, 1.0])
+@pytest.mark.parametrize(
+    "sizes, share", [([5], 1.0), ([2], 1.0), ([4, 2, 6], 0.6), ([3, 1, 5], 0.4), ([1, 3], 1.0)]
+)
+def test_equals_the_loop(sizes, share, bonus):
+    cells = pair_matrix(sizes, keep=holes(sizes, share))
+    layer, queries, memory = make(cells, bonus=bonus)
+    found = layer(queries, memory, cells)
+    expected = naive(layer, queries, memory, cells)
+    assert (found - expected).abs().max() < 1e-10
+
+
+def test_the_bonus_of_the_release_changes_the_outcome():
+    cells = pair_matrix([4])
+    layer, queries, memory = make(cells)
+    plain = layer(queries, memory, cells)
+    layer.own_bonus = 1.0
+    assert (layer(queries, memory, cells) - plain).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("attention", [CrossedAttention, PairAttention])
+def test_no_pair_at_all(attention):
+    cells = pair_matrix([1, 1])
+    layer, queries, memory = make(cells, attention=attention)
+    assert layer(queries, memory, cells).shape == (0, 8)
+
+
+@pytest.mark.parametrize("n", [3, 5, 7])
+def test_a_pair_sees_4n_minus_6_cells(n):
+    cells = pair_matrix([n])
+    layer, queries, memory = make(cells)
+    memory.requires_grad_()
+    for at, (_, s, o) in enumerate(cells.pairs.tolist()):
+        (gradient,) = torch.autograd.grad(layer(queries, memory, cells)[at].square().sum(), memory)
+        seen = gradient.abs().amax(1) > 0
+        assert int(seen.sum()) == 4 * n - 6
+        for (_, a, c), hit in zip(cells.pairs.tolist(), seen.tolist(), strict=True):
+            assert hit == bool({a, c} & {s, o})
+
+
+@pytest.mark.parametrize("bonus", [0.0, 1.0, 7.0])
+def test_a_pair_that_is_alone_reads_itself(bonus):
+    keep = torch.zeros(1, 4, 4, dtype=torch.bool)
+    keep[0, 2, 1] = True
+    cells = pair_matrix([4], keep=keep)
+    layer, queries, memory = make(cells, bonus=bonus)
+    torch.testing.assert_close(layer(queries, memory, cells), layer.out(layer.value(memory)))
+
+
+def test_a_uniform_orientation_leaves_heads_3_and_4_their_own_cell():
+    """Spec 5.31: with every pair from {0, 1} to {2, 3, 4} no pair ends where another starts."""
+    keep = torch.zeros(1, 5, 5, dtype=torch.bool)
+    keep[0, :2, 2:] = True
+    cells = pair_matrix([5], keep=keep)
+    layer, queries, memory = make(cells)
+    heads = cells.fill(layer.value(memory)).unflatten(-1, (4, -1))
+    q, k = (
+        cells.fill(part(x)).unflatten(-1, (4, -1))
+        for part, x in ((layer.query, queries), (layer.key, memory))
+    )
+    attended = layer.attend(q * layer.scale, k, heads, cells.valid())
+    torch.testing.assert_close(cells.read(attended)[:, 2:], cells.read(heads)[:, 2:])
+
+
+@pytest.mark.parametrize("attention", [CrossedAttention, PairAttention])
+def test_permuting_entities_permutes_pairs(attention):
+    cells = pair_matrix([5], keep=holes([5], 0.7))
+    layer, queries, memory = make(cells, attention=attention)
+    order = torch.tensor([3, 0, 4, 1, 2])
+    moved = cells.pairs.clone()
+    moved[:, 1:] = order[cells.pairs[:, 1:]]
+    rank = (moved[:, 1] * 5 + moved[:, 2]).argsort()
+    other = cells._replace(pairs=moved[rank])
+    torch.testing.assert_close(
+        layer(queries[rank], memory[rank], other), layer(queries, memory, cells)[rank]
+    )
+
+
+@pytest.mark.parametrize("attention", [CrossedAttention, PairAttention])
+def test_padding_and_neighbours_change_nothing(attention):
+    sizes = [3, 6]
+    cells = pair_matrix(sizes)
+    layer, queries, memory = make(cells, attention=attention)
+    together = layer(queries, memory, cells)
+    first = cells.pairs[:, 0] == 0
+    alone = pair_matrix([3])
+    torch.testing.assert_close(layer(queries[first], memory[first], alone), together[first])
+
+
+def test_attention_to_all_pairs_equals_a_loop():
+    cells = pair_matrix([3, 4], keep=holes([3, 4], 0.7))
+    layer, queries, memory = make(cells, attention=PairAttention)
+    q, k, v = (
+        part(x).unflatten(-1, (4, -1))
+        for part, x in ((layer.query, queries), (layer.key, memory), (layer.value, memory))
+    )
+    found = layer(queries, memory, cells)
+    documents = cells.pairs[:, 0]
+    for i in range(len(queries)):
+        same = documents == documents[i]
+        weights = torch.einsum("he,jhe->hj", q[i], k[same]) / math.sqrt(q.shape[-1])
+        expected = torch.einsum("hj,jhe->he", weights.softmax(-1), v[same])
+        torch.testing.assert_close(found[i], layer.out(expected.flatten()))
+
+
+def test_matrices_are_filled_and_read_back():
+    cells = pair_matrix([2, 3], keep=holes([2, 3], 0.8))
+    values = torch.randn(len(cells.pairs), 2)
+    matrix = cells.fill(values)
+    assert torch.equal(cells.read(matrix), values)
+    assert (matrix[~cells.valid()] == 0).all()
+    assert int(cells.valid().sum()) == len(values)

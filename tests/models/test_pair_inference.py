@@ -1,0 +1,350 @@
+"""Checks 2 and 5 to 11 of the specification: decoding, noise, layers, iterations, another base."""
+
+import math
+
+import pytest
+import torch
+from pair_matrices import pair_matrix
+
+from relcl_lib.losses import normalise, view_agreement_loss
+from relcl_lib.models.atlop import PairScores
+from relcl_lib.models.pair_inference import (
+    InferenceConfig,
+    PairInference,
+    add_noise,
+    decode_relations,
+    iterate,
+    with_class_zero,
+)
+
+R, D = 5, 10
+
+
+def make(seed=0, **options):
+    torch.manual_seed(seed)
+    config = InferenceConfig(R, D, **{"size": 8, "layers": 2, **options})
+    return PairInference(config).double().eval()
+
+
+def scores(cells, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    p = len(cells.pairs)
+    features, logits = (torch.randn(p, w, generator=g, dtype=torch.float64) for w in (D, R + 1))
+    return PairScores(features, logits)
+
+
+# --- decoding ----------------------------------------------------------------------------------
+
+
+def test_decoding_equals_the_rule():
+    g = torch.Generator().manual_seed(0)
+    logits = torch.randn(200, 9, generator=g)
+    for limit in (1, 4):
+        found = decode_relations(logits, limit)
+        for row, chosen in zip(logits.tolist(), found.tolist(), strict=True):
+            floor = sorted(row, reverse=True)[limit - 1]
+            kept = [r > 0 and x > row[0] and x >= floor for r, x in enumerate(row)]
+            assert chosen == [not any(kept), *kept[1:]]
+    assert (decode_relations(logits)[:, 1:].sum(1) == 4).any()
+
+
+def test_equal_logits_are_no_relation_and_four_is_the_most():
+    assert decode_relations(torch.zeros(1, 97)).nonzero().tolist() == [[0, 0]]
+    tied = torch.ones(1, 97)
+    tied[0, 0] = 0
+    assert int(decode_relations(tied).sum()) == 4
+
+
+# --- relation matrix ---------------------------------------------------------------------------
+
+
+def test_relations_are_embedded_as_sums():
+    module = make()
+    labels = torch.tensor([[0, 1, 0, 0, 0, 0], [0, 0, 1, 0, 1, 0], [1, 0, 0, 0, 0, 0]]).bool()
+    table = module.relations
+    torch.testing.assert_close(
+        module.embed_relations(labels), torch.stack([table[1], table[2] + table[4], table[0]])
+    )
+    # Cells that are not there stay zero: they are filled into the matrix, not embedded.
+    cells = pair_matrix([2], n=3)
+    matrix = cells.fill(module.embed_relations(labels[:2]))
+    assert (matrix[~cells.valid()] == 0).all()
+
+
+def test_what_is_fed_back():
+    logits = torch.tensor([[0.0, 3.0, 2.0, 1.0, -1.0, -1.0], [5.0, 1.0, 0.0, 0.0, 0.0, 0.0]])
+    assert make().fed_back(logits).long().tolist() == [[0, 1, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0]]
+    largest = make(relation="argmax").fed_back(logits)
+    assert largest.long().tolist() == [[0, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]]
+
+
+# --- noise -------------------------------------------------------------------------------------
+
+
+def noisy_case(seed=0, pairs=40, documents=3):
+    g = torch.Generator().manual_seed(seed)
+    gold = with_class_zero(torch.rand(pairs, R, generator=g) < 0.12)
+    predicted = with_class_zero(torch.rand(pairs, R, generator=g) < 0.12)
+    return predicted, gold, torch.arange(pairs) * documents // pairs
+
+
+def test_no_noise_changes_nothing():
+    predicted, gold, documents = noisy_case()
+    same = add_noise(predicted, gold, documents, rate=0.0, spurious=(0.0, 0.0))
+    assert torch.equal(same, predicted)
+    assert add_noise(predicted[:0], gold[:0], documents[:0]).shape == (0, R + 1)
+
+
+def test_changed_pairs_get_one_wrong_class():
+    predicted, gold, documents = noisy_case()
+    generator = torch.Generator().manual_seed(1)
+    seen = torch.zeros(R + 1, dtype=torch.bool)
+    for _ in range(200):
+        found = add_noise(predicted, gold, documents, rate=1.0, generator=generator)
+        changed = (found != predicted).any(1)
+        assert (found[changed].sum(1) == 1).all()
+        assert not (found[changed] & (gold | predicted)[changed]).any()
+        assert (found[~changed] == predicted[~changed]).all()
+        seen |= found[changed].any(0)
+    assert seen.all()  # class 0 among them, for a pair with a relation that is gold
+
+
+def test_the_rate_is_a_fifth_in_the_mean():
+    """Check 10: 1,000 draws of r ~ U(0, 0.4)."""
+    predicted, gold, documents = noisy_case(pairs=90)
+    related = ~predicted[:, 0]
+    generator = torch.Generator().manual_seed(0)
+    shares = [
+        (add_noise(predicted, gold, documents, generator=generator) != predicted)
+        .any(1)[related]
+        .float()
+        .mean()
+        for _ in range(1000)
+    ]
+    assert float(sum(shares) / 1000) == pytest.approx(0.20, abs=0.02)
+
+
+def test_pairs_without_a_relation_get_half_as_many_in_the_mean():
+    predicted, gold, documents = noisy_case(pairs=90, documents=1)
+    related = int((~predicted[:, 0]).sum())
+    generator = torch.Generator().manual_seed(0)
+    added = 0
+    for _ in range(500):
+        found = add_noise(predicted, gold, documents, rate=0.0, generator=generator)
+        assert (found[~predicted[:, 0]] == predicted[~predicted[:, 0]]).all()
+        added += int((found != predicted).any(1).sum())
+    assert added / 500 == pytest.approx(0.5 * related, rel=0.1)
+
+
+def test_a_pair_with_nothing_wrong_left_stays():
+    predicted, gold = torch.tensor([[False, True]]), torch.tensor([[True, False]])
+    found = add_noise(predicted, gold, torch.zeros(1, dtype=torch.long), rate=1.0)
+    assert torch.equal(found, predicted)
+
+
+# --- layers ------------------------------------------------------------------------------------
+
+
+def test_a_layer_equals_its_equations():
+    cells = pair_matrix([4])
+    module = make(layers=1, mixing="concat")
+    layer = module.layers[0]
+    first, second = (torch.randn(len(cells.pairs), 8, dtype=torch.float64) for _ in range(2))
+    memory = torch.cat([first, second], 1)
+    tilde = [
+        attend(x, memory, cells) for attend, x in zip(layer.attend, (first, second), strict=True)
+    ]
+    gate = torch.sigmoid(layer.gate(torch.cat(tilde, 1)))
+    mixed = gate * tilde[0] + (1 - gate) * tilde[1]
+    expected = [layer.norms[i](x + layer.networks[i](mixed)) for i, x in enumerate((first, second))]
+    torch.testing.assert_close(module(first, second, cells), torch.cat(expected, 1))
+    plain = make(layers=1, fusion=False)
+    assert plain.layers[0].gate is None
+    assert plain(first, second, cells).shape == (len(cells.pairs), 16)
+
+
+def test_two_layers_reach_pairs_that_share_no_entity():
+    cells = pair_matrix([6])
+    rows = cells.pairs[:, 1:].tolist()
+    near, far = rows.index([0, 1]), rows.index([2, 3])
+    for layers, reached in ((1, False), (2, True)):
+        module = make(layers=layers)
+        first, second = (
+            torch.randn(len(rows), 8, dtype=torch.float64, requires_grad=True) for _ in range(2)
+        )
+        out = module(first, second, cells)[near].square().sum()
+        (gradient,) = torch.autograd.grad(out, first)
+        assert bool(gradient[far].abs().max() > 0) == reached
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"attention": "all"},
+        {"mixing": "concat"},
+        {"classifier": "projected"},
+        {"own_bonus": 1.0},
+    ],
+)
+def test_permuting_entities_permutes_predictions(options):
+    """Check 7, and every switch once."""
+    cells = pair_matrix([5])
+    module, given = make(**options), scores(cells)
+    order = torch.tensor([4, 2, 0, 1, 3])
+    moved = cells.pairs.clone()
+    moved[:, 1:] = order[cells.pairs[:, 1:]]
+    rank = (moved[:, 1] * 5 + moved[:, 2]).argsort()
+    other = cells._replace(pairs=moved[rank])
+    expected = logits(module, given, cells)
+    found = logits(module, PairScores(*(x[rank] for x in given)), other)
+    torch.testing.assert_close(found, expected[rank])
+    beside = pair_matrix([5, 7])
+    more = scores(beside, seed=1)
+    p = len(cells.pairs)
+    wider = PairScores(*(torch.cat([a, b[p:]]) for a, b in zip(given, more, strict=True)))
+    torch.testing.assert_close(logits(module, wider, beside)[:p], expected)
+
+
+def logits(module, given, cells):
+    relations = module.embed_relations(module.fed_back(given.logits))
+    return module.classifier(module(module.embed_features(given.features), relations, cells))
+
+
+def test_swapped_slots_are_another_function():
+    cells = pair_matrix([3])
+    module = make()
+    a, b = (torch.randn(6, 8, dtype=torch.float64) for _ in range(2))
+    one, other = module(a, b, cells), module(b, a, cells)
+    assert (one - other).abs().max() > 1e-3
+    assert (one - torch.cat(other.split(8, 1)[::-1], 1)).abs().max() > 1e-3
+
+
+def test_the_predictor_takes_a_single_pair():
+    module = make().train()
+    seen = module.predictor[1].running_mean.clone()
+    assert module.predict(torch.randn(1, 16, dtype=torch.float64)).isfinite().all()
+    assert torch.equal(module.predictor[1].running_mean, seen)
+    assert module.predictor.training
+    module.predict(torch.randn(4, 16, dtype=torch.float64))
+    assert not torch.equal(module.predictor[1].running_mean, seen)
+
+
+def test_slot_weights_are_the_means_of_the_halves():
+    module = make()
+    halves = module.classifier.weight.abs().split(8, 1)
+    assert module.slot_weights() == pytest.approx([float(h.detach().mean()) for h in halves])
+    assert len(make(classifier="projected").slot_weights()) == 2
+
+
+def test_switches_are_checked():
+    for options in (
+        {"mixing": "sum"},
+        {"classifier": "two"},
+        {"relation": "all"},
+        {"size": 6},
+    ):
+        with pytest.raises(ValueError, match="must be"):
+            make(**options)
+
+
+# --- iterations --------------------------------------------------------------------------------
+
+
+def test_iterations_equal_a_loop():
+    cells, module = pair_matrix([4, 3]), make()
+    given = scores(cells)
+    found = iterate(module, given, cells, 3)
+    assert len(found) == 4
+    y = decode_relations(given.logits.float())
+    assert torch.equal(found[0], y)  # check 8: K = 0 is the base
+    for k in range(1, 4):
+        vectors = module(
+            module.embed_features(given.features), y.double() @ module.relations, cells
+        )
+        y = decode_relations(module.classifier(vectors))
+        assert torch.equal(found[k], y)
+
+
+def test_iterations_add_up_where_told():
+    cells, module = pair_matrix([4]), make()
+    given = scores(cells)
+    total, y = given.logits, decode_relations(given.logits)
+    for found in iterate(module, given, cells, 3, sum_logits=True)[1:]:
+        vectors = module(
+            module.embed_features(given.features), y.double() @ module.relations, cells
+        )
+        total = total + module.classifier(vectors)
+        y = decode_relations(total)
+        assert torch.equal(found, y)
+
+
+def test_a_silent_inference_module():
+    """Check 8: logits of 0 leave the sum as it is, and alone they are no relation."""
+    cells, module = pair_matrix([4]), make()
+    torch.nn.init.zeros_(module.classifier.weight)
+    torch.nn.init.zeros_(module.classifier.bias)
+    given = scores(cells)
+    base, *later = iterate(module, given, cells, 3, sum_logits=True)
+    assert base[:, 1:].any()
+    assert all(torch.equal(found, base) for found in later)
+    for found in iterate(module, given, cells, 2)[1:]:
+        assert found[:, 0].all()
+
+
+def test_a_fixed_point_stays():
+    cells, module = pair_matrix([3]), make()
+    # Large biases: each iteration says the same.
+    with torch.no_grad():
+        module.classifier.bias[0] += 25
+        module.classifier.bias[2] += 50
+    _, first, *later = iterate(module, scores(cells), cells, 4)
+    assert all(torch.equal(found, first) for found in later)
+
+
+def test_any_base_will_do():
+    """The paper's claim: pair features of any width and logits are all that is needed."""
+
+    class Counting(torch.nn.Module):
+        feature_size = 3
+
+        def forward(self, cells):
+            features = cells.pairs.double()
+            return PairScores(features, torch.zeros(len(features), R + 1, dtype=torch.float64))
+
+    cells, other = pair_matrix([3, 2]), Counting()
+    torch.manual_seed(0)
+    config = InferenceConfig(R, other.feature_size, size=8)
+    module = PairInference(config).double().eval()
+    found = iterate(module, other(cells), cells, 2)
+    assert [len(labels) for labels in found] == [8, 8, 8]
+
+
+def test_without_the_stop_of_the_gradient_the_views_collapse():
+    """Check 11: the spread of normalised vectors, about 1 / sqrt(width) where they do not."""
+    spread = {}
+    for stopped in (True, False):
+        torch.manual_seed(0)
+        x = torch.randn(64, 12)
+        network = torch.nn.Linear(12, 16)
+        predictor = torch.nn.Sequential(
+            torch.nn.Linear(16, 16),
+            torch.nn.BatchNorm1d(16),
+            torch.nn.ReLU(),
+            torch.nn.Linear(16, 16),
+        )
+        optimizer = torch.optim.SGD([*network.parameters(), *predictor.parameters()], lr=0.5)
+        for _ in range(200):
+            left, right = (network(x + 0.5 * torch.randn_like(x)) for _ in range(2))
+            if stopped:
+                loss = view_agreement_loss(predictor(left), predictor(right), left, right)
+            else:
+                cosines = (normalise(predictor(left)) * normalise(right)).sum(-1)
+                cosines = cosines + (normalise(predictor(right)) * normalise(left)).sum(-1)
+                loss = (2 - cosines).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        spread[stopped] = float(normalise(network(x)).detach().std(0).mean()) * math.sqrt(16)
+    assert spread[True] > 0.9
+    assert spread[False] < 0.2

@@ -1,0 +1,106 @@
+"""Check 16 of the CRECL specification, and which records stand beside which printed numbers."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from example_records import make
+
+from relcl_lib.crecl_parameters import METHODS, CreclParameters
+from relcl_lib.table_rows import read_paper_table
+from relcl_lib.table_rows_crecl import all_crecl_rows, crecl_rows
+
+QUOTED_ONLY = {"EA-EMR", "EMAR", "CML"}
+
+
+def record(method="CRECL", dataset="FewRel", **parameters):
+    chosen = CreclParameters.create(profile="full", method=method, **parameters).resolved()
+    held = chosen.model_dump(exclude={"seeds", "device", "profile", "data_root", "encoder"})
+    return make(
+        paper="crecl",
+        experiment=dataset.lower(),
+        method=method,
+        variant="paper",
+        dataset={"name": dataset.lower(), "set": dataset},
+        parameters=held,
+        metrics={f"T{k}": 90.0 for k in range(1, 11)},
+        accuracy_matrix=None,
+    )
+
+
+def matching(record):
+    return {
+        (row.table, row.dataset, row.setting) for row in all_crecl_rows() if row.matches(record)
+    }
+
+
+# --- check 16 ------------------------------------------------------------------------------------
+
+
+def test_the_file_is_complete():
+    table = read_paper_table("crecl")
+    assert len(table) == 220
+    assert table["table"].value_counts().to_dict() == {"Table 1": 180, "Table 2": 40}
+
+
+@pytest.mark.parametrize("dataset", ["FewRel", "TACRED"])
+def test_improvements_follow_from_the_other_rows(dataset):
+    table = read_paper_table("crecl", "Table 1")
+    wide = table[table["dataset"] == dataset].pivot(
+        index="setting", columns="method", values="value"
+    )
+    baselines = ["EA-EMR", "EMAR", "CML", "EMAR+BERT", "RP-CRE+MA", "RP-CRE"]
+    best = wide[baselines].max(axis=1)
+    gain = 100 * (wide["CRECL"] - best) / best
+    printed = wide["CRECL vs best baseline"]
+    assert len(printed) == 10
+    assert (gain - printed).abs().max() <= 0.005 + 1e-9
+
+
+def test_table_2_repeats_table_1():
+    two = read_paper_table("crecl", "Table 2").set_index("setting")["value"]
+    one = read_paper_table("crecl", "Table 1")
+    one = one[(one["dataset"] == "FewRel") & (one["method"] == "CRECL")].set_index("setting")
+    expected = pd.Series({f"L=10;{task}": value for task, value in one["value"].items()})
+    assert two[expected.index].tolist() == expected.tolist()
+
+
+# --- rows and records --------------------------------------------------------------------------------
+
+
+def test_a_default_run_stands_in_both_tables():
+    found = matching(record())
+    assert {(table, dataset) for table, dataset, _ in found} == {
+        ("Table 1", "FewRel"),
+        ("Table 2", "FewRel"),
+    }
+    assert {setting for table, _, setting in found if table == "Table 2"} == {
+        f"L=10;T{k}" for k in range(1, 11)
+    }
+
+
+def test_other_memory_sizes_stay_out_of_table_1():
+    found = matching(record(memory_size=5))
+    assert {(table, setting.partition(";")[0]) for table, _, setting in found} == {
+        ("Table 2", "L=5")
+    }
+    assert matching(record(memory_size=7)) == set()
+    assert matching(record(temperature=0.2)) == set()
+    assert matching(record(n_tasks=8)) == set()
+
+
+def test_every_printed_method_is_ours_or_quoted():
+    names = {row.method for row in crecl_rows("Table 1")}
+    assert names - QUOTED_ONLY <= set(METHODS)
+    assert names >= QUOTED_ONLY
+    assert len(crecl_rows("Table 1", "TACRED")) == 80
+    assert {row.our_metric for row in all_crecl_rows()} == {f"T{k}" for k in range(1, 11)}
+
+
+def test_ablations_have_no_printed_number():
+    assert matching(record("CRECL-MAG")) == set()
+
+
+def test_the_table_file_lies_where_it_should():
+    root = Path(__file__).resolve().parents[1]
+    assert (root / "data" / "paper_tables" / "crecl.csv").is_file()

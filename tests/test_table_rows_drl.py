@@ -1,0 +1,91 @@
+"""Which records stand in DRL's tables: CORe50's only, with the setting that is printed."""
+
+import pytest
+from example_records import make
+
+from relcl_lib.drl_parameters import DrlParameters
+from relcl_lib.table_rows import read_paper_table
+from relcl_lib.table_rows_drl import METRICS, all_drl_rows, drl_rows
+
+SCORES = {"avg_valid_acc": 80.0, "test_acc": 89.0, "ram_mb": 900.0, "time_min": 12.0}
+
+
+def record(track="NI", name="core50", network="ResNeSt50", **given):
+    chosen = DrlParameters.create(given, track=track, profile="full").resolved()
+    parameters = chosen.model_dump(exclude={"seeds", "method", "variant", "dataset", "track"})
+    return make(
+        paper="drl",
+        experiment=f"{track.lower().replace('-', '_')}_core50",
+        method=chosen.method,
+        variant=chosen.variant,
+        dataset={"name": name, "track": track},
+        parameters={**parameters, "network": network},
+        metrics=SCORES,
+        accuracy_matrix=None,
+    )
+
+
+def matching(record):
+    return [row for row in all_drl_rows() if row.matches(record)]
+
+
+@pytest.mark.parametrize(
+    "track, table, value",
+    [("NI", "Table 1", 0.89), ("Multi-Task-NC", "Table 2", 0.97), ("NIC", "Table 3", 0.89)],
+)
+def test_what_was_submitted_is_the_last_row_of_its_table(track, table, value):
+    rows = matching(record(track, backbone="timm/resnest50d.in1k"))
+    assert {row.table for row in rows} == {table}
+    assert len({row.setting for row in rows}) == 1
+    assert {row.metric for row in rows} == set(SCORES)
+    last = read_paper_table("drl", table).iloc[-1]
+    assert rows[0].setting == last.setting
+    (accuracy,) = [row for row in rows if row.metric == "test_acc"]
+    assert accuracy.paper_scale == 100
+    entries = read_paper_table("drl", table)
+    chosen = entries[(entries.setting == last.setting) & (entries.metric == "test_acc")]
+    assert chosen[chosen.method == "ResNeSt50"]["value"].item() == value
+
+
+def test_a_resnet_stands_in_its_own_row():
+    given = {"method": "Shuffle", "memory_size": 100, "batch_size": 32, "drl_weight": 0.0}
+    rows = matching(record(network="ResNet50", **given))
+    assert {row.setting for row in rows} == {"mem=100;bs=32;er=Shuffle;lambda=0"}
+    assert not matching(record(network="Reduced ResNet-18", **given))
+
+
+def test_stand_ins_and_other_settings_stay_out():
+    assert not matching(record(name="CORe50-standin(cifar10)", backbone="timm/x"))
+    for change in ({"order": 1}, {"epochs": 2}, {"limit": 10}, {"drl_weight": 0.5}):
+        assert not matching(record(backbone="timm/x", **change))
+
+
+def test_every_number_has_a_row():
+    rows = all_drl_rows()
+    entries = read_paper_table("drl")
+    keys = {(row.table, row.dataset, row.setting, row.method, row.metric) for row in rows}
+    assert len(keys) == len(rows) == len(entries)
+    assert keys == set(
+        entries[["table", "dataset", "setting", "method", "metric"]].itertuples(
+            index=False, name=None
+        )
+    )
+    assert {metric for metric, _ in METRICS.values()} <= set(SCORES)
+
+
+def test_figure_1():
+    kinds = ("features", "representations")
+    scores = {f"r_{kind}_{pairs}": 0.5 for kind in kinds for pairs in ("same", "different")}
+    found = make(
+        paper="drl",
+        experiment="figure1",
+        method="MLP 2x100",
+        dataset={"name": "mnist", "set": "MNIST-{7,9}"},
+        parameters={"classifier": "closest"},
+        metrics={**scores, "test_acc": 96.0},
+        accuracy_matrix=None,
+    )
+    rows = matching(found)
+    assert len(rows) == 5 == len({row.our_metric for row in rows})
+    assert all(row.paper_scale == 1 for row in rows)
+    assert len(drl_rows("Figure 1")) == 10
