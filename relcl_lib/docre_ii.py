@@ -70,8 +70,7 @@ class DocreRun:
         self.base_name = make_base.__name__.removeprefix("build_")
         self.folder = None
         if work_dir is not None:
-            name = checkpoints.run_name(self._identity())
-            self.folder = Path(work_dir) / f"{data.name}-{name}"
+            self.folder = Path(work_dir) / f"{data.name}-{checkpoints.run_name(self._identity())}"
         self.tokenizer, self.model = build_network(self.settings, data, seed, make_base)
         self.model.to(self.device)
         self.known = docre_metrics.name_facts(data.train)
@@ -183,10 +182,9 @@ class DocreRun:
 
     def training_step(self, batch: DocumentBatch, steps: int, noise: torch.Generator) -> Tensor:
         """One update on one batch, of `steps` in the stage; returns its loss, detached."""
+        warmup = self.settings.warmup
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(
-                self.step, steps, peak=group["peak"], warmup=self.settings.warmup
-            )
+            group["lr"] = learning_rate(self.step, steps, peak=group["peak"], warmup=warmup)
         loss = self.loss(batch, noise)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

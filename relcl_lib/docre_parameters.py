@@ -98,8 +98,10 @@ class DocreParameters(Parameters):
             "stage2_epochs": 5,
             "encoder_rate": 5e-4,
             "classifier_rate": 2e-3,
-            "base_rate": 1e-4,
-            "inference_rate": 1e-3,
+            "base_rate": 3e-5,
+            "inference_rate": 2e-3,
+            "inference_layers": 1,
+            "dropout": 0.0,
         },
         "reduced": {
             "dataset": "cdr",

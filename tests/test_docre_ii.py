@@ -6,6 +6,7 @@ from docre_data import encoder_folder, encoder_parts, parameters, tiny_data
 
 from relcl_lib.data.document_files import read_result_file
 from relcl_lib.data.document_sets import assemble
+from relcl_lib.data.document_tokens import DocumentBatch
 from relcl_lib.docre_ii import DocreRun
 from relcl_lib.docre_network import base_loss, stage_loss
 from relcl_lib.docre_parameters import METHODS, TRAINING, DocreParameters
@@ -97,6 +98,20 @@ def test_groups_have_the_rates_of_their_stage_and_decay_matrices_only():
     fresh = make(method="w/o pre-training")
     assert fresh.stage == 2
     assert {g["peak"] for g in fresh.optimizer.param_groups} == {1e-3, 3e-3}
+
+
+@pytest.mark.parametrize("positives, expected", [(0, 4.5747), (1, 5.2575), (2, 6.7511)])
+def test_the_threshold_loss_of_97_equal_logits(positives, expected):
+    """Check 1: log 97; log 2 + log 96; 2 log 3 + log 95. The caller's labels stay as they are."""
+    labels = torch.arange(96).unsqueeze(0) < positives
+    before = labels.clone()
+    batch = DocumentBatch(*[None] * 4, labels=labels, n_entities=2)
+    for shift in (0.0, 30.0):
+        logits = torch.zeros(1, 97) + shift
+        assert base_loss(PairScores(None, logits), batch).item() == pytest.approx(
+            expected, abs=1e-4
+        )
+    assert torch.equal(labels, before)
 
 
 def test_the_base_loss_is_the_mean_over_pairs():
