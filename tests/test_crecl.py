@@ -245,6 +245,17 @@ def test_every_method_runs(method):
     assert all(math.isfinite(entry["loss"]) for entry in run.history)
 
 
+@pytest.mark.parametrize("changes", [{"variant": "released"}, {"exact_paper": True}])
+def test_every_variant_runs(changes):
+    run = make_run(n_tasks=2, epochs_classification=1, epochs_warmup=None, **changes).train()
+    assert run.accuracy[1].isfinite().all()
+    released = "variant" in changes
+    assert ({entry["phase"] for entry in run.history} >= {"warm-up"}) is released
+    assert run.network.encoder.attend_pads is released
+    assert run.network.head.linear.out_features == (6 if released else 3)
+    assert (run.network.head.linear.bias is None) is released
+
+
 WITHOUT_CL1, WITHOUT_CL2 = ("CRECL-CL1", "CRECL-CL"), ("CRECL-CL2", "CRECL-CL")
 
 
