@@ -29,8 +29,9 @@ from relcl_lib.crecl_network import (
     task_stream,
 )
 from relcl_lib.crecl_parameters import CreclParameters
-from relcl_lib.data.marked import MarkedTokens, load_encoder, mark_sentences
+from relcl_lib.data.marked import MarkedTokens, mark_sentences
 from relcl_lib.data.sentences import RelationSentences
+from relcl_lib.encoders import load_encoder
 from relcl_lib.memory import ExemplarMemory
 from relcl_lib.models.contrastive_network import AttentionMemory, CreclNetwork
 from relcl_lib.runtime import make_generator, resolve_device, resolve_precision

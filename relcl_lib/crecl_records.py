@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from torch import Tensor
 from relcl_lib.crecl import CreclRun
 from relcl_lib.crecl_parameters import STREAMS, CreclParameters
 from relcl_lib.data.sentences import RelationSentences, load_sentences
-from relcl_lib.records import Record, RecordError, check_writable, find_record, write_record
+from relcl_lib.recorded import read_or_make
+from relcl_lib.records import Record
 from relcl_lib.runtime import run_facts
 
 #: Settings that have a record field of their own, or do not shape the numbers.
@@ -83,18 +83,6 @@ def run_record(run: CreclRun, note: str = "") -> Record:
     )
 
 
-def failure_record(run: CreclRun, error: BaseException) -> Record:
-    """Return a record that says the run failed and why."""
-    return Record(
-        **configuration(run),
-        metrics={},
-        accuracy_matrix=None,
-        seconds=round(run.seconds, 2),
-        note=f"failed: {type(error).__name__}: {error}",
-        **run_facts(run.device),
-    )
-
-
 def train_or_read(
     parameters: CreclParameters,
     *,
@@ -115,23 +103,14 @@ def train_or_read(
         on_phase: called with the run and the phase's name after each phase of a task.
 
     Raises:
+        RecordError: the results folder cannot be written to; nothing was run.
         Exception: whatever stopped the training; a record that says so is written first.
     """
     data = data or load_sentences(parameters.dataset, parameters.data_root)
-    records = []
-    for seed in parameters.seeds:
-        run = CreclRun(parameters, data, seed, work_dir)
-        record = find_record(configuration(run), results)
-        if record is None:
-            check_writable(results)
-            try:
-                run.train(on_task, on_phase)
-                record = run_record(run)
-            except Exception as error:
-                # Where even this cannot be written, the error that matters is the first one.
-                with contextlib.suppress(RecordError):
-                    write_record(failure_record(run, error), results)
-                raise
-            write_record(record, results)
-        records.append(record)
-    return records
+
+    def make(run: CreclRun) -> Record:
+        run.train(on_task, on_phase)
+        return run_record(run)
+
+    runs = (CreclRun(parameters, data, seed, work_dir) for seed in parameters.seeds)
+    return read_or_make(runs, configuration, make, results)

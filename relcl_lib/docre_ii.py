@@ -31,10 +31,9 @@ from relcl_lib.docre_network import (
     stage_loss,
 )
 from relcl_lib.docre_parameters import DocreParameters
-from relcl_lib.fastre_network import epoch_batches
-from relcl_lib.fastre_parameters import learning_rate
 from relcl_lib.models.pair_inference import iterate
 from relcl_lib.runtime import make_generator, resolve_device, resolve_precision
+from relcl_lib.training import epoch_batches, warm_up_then_fall
 
 MOST_ITERATIONS = 4  # that the paper tries
 PROGRESS = ("stage", "epochs_done", "step", "seconds", "best_epoch", "best_score", "history")
@@ -184,7 +183,7 @@ class DocreRun:
         """One update on one batch, of `steps` in the stage; returns its loss, detached."""
         warmup = self.settings.warmup
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, steps, peak=group["peak"], warmup=warmup)
+            group["lr"] = warm_up_then_fall(self.step, steps, peak=group["peak"], warmup=warmup)
         loss = self.loss(batch, noise)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

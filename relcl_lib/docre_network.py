@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from relcl_lib.data.document_files import Fact
 from relcl_lib.data.document_sets import DocumentData
 from relcl_lib.data.document_tokens import DocumentBatch
-from relcl_lib.data.marked import load_encoder
 from relcl_lib.docre_parameters import DocreParameters
+from relcl_lib.encoders import load_encoder
 from relcl_lib.losses import adaptive_threshold_loss, view_agreement_loss, view_contrast_loss
 from relcl_lib.models.atlop import Atlop, AtlopConfig, PairClassifier, PairScores
 from relcl_lib.models.pair_attention import PairMatrix

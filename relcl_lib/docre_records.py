@@ -10,7 +10,8 @@ from relcl_lib.data.document_sets import PAPER_NAMES, DocumentData
 from relcl_lib.data.documents import load_documents
 from relcl_lib.docre_ii import DocreRun
 from relcl_lib.docre_parameters import DocreParameters
-from relcl_lib.records import Record, find_record, write_record
+from relcl_lib.recorded import read_or_make
+from relcl_lib.records import Record
 from relcl_lib.runtime import run_facts
 
 #: Settings that have a record field of their own, or do not shape the numbers beyond the data.
@@ -98,18 +99,6 @@ def run_record(run: DocreRun, note: str = "") -> Record:
     )
 
 
-def failure_record(run: DocreRun, error: BaseException) -> Record:
-    """Return a record that says the run failed and why."""
-    return Record(
-        **configuration(run),
-        metrics={},
-        accuracy_matrix=None,
-        seconds=round(run.seconds, 2),
-        note=f"failed: {type(error).__name__}: {error}",
-        **run_facts(run.device),
-    )
-
-
 def load_data(parameters: DocreParameters) -> DocumentData:
     """Load the data set that parameters name."""
     return load_documents(
@@ -139,20 +128,14 @@ def train_or_read(
         on_epoch: called with the run after each epoch.
 
     Raises:
+        RecordError: the results folder cannot be written to; nothing was run.
         Exception: whatever stopped the training; a record that says so is written first.
     """
     data = data or load_data(parameters)
-    records = []
-    for seed in parameters.seeds:
-        run = DocreRun(parameters, data, seed, work_dir)
-        record = find_record(configuration(run), results)
-        if record is None:
-            try:
-                run.train(on_epoch)
-                record = run_record(run)
-            except Exception as error:
-                write_record(failure_record(run, error), results)
-                raise
-            write_record(record, results)
-        records.append(record)
-    return records
+
+    def make(run: DocreRun) -> Record:
+        run.train(on_epoch)
+        return run_record(run)
+
+    runs = (DocreRun(parameters, data, seed, work_dir) for seed in parameters.seeds)
+    return read_or_make(runs, configuration, make, results)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +15,8 @@ from relcl_lib.data.sessions import SessionData, load_sessions
 from relcl_lib.drl import DrlRun
 from relcl_lib.drl_parameters import DrlParameters
 from relcl_lib.drl_similarity import FIGURE1_PAIRS, PairStudy, pair_study
-from relcl_lib.records import Record, RecordError, check_writable, find_record, write_record
+from relcl_lib.recorded import read_or_make
+from relcl_lib.records import Record, check_writable, write_record
 from relcl_lib.runtime import run_facts
 
 #: Settings that have a record field of their own, or do not shape the numbers beyond the data.
@@ -108,18 +108,6 @@ def validation_curve(record: Record) -> list[float]:
     return [float(value) for value in found[1].split()] if found else []
 
 
-def failure_record(run: DrlRun, error: BaseException) -> Record:
-    """Return a record that says the run failed and why."""
-    return Record(
-        **configuration(run),
-        metrics={},
-        accuracy_matrix=None,
-        seconds=round(run.seconds, 2),
-        note=f"failed: {type(error).__name__}: {error}",
-        **run_facts(run.device),
-    )
-
-
 def train_or_read(
     parameters: DrlParameters,
     *,
@@ -138,27 +126,18 @@ def train_or_read(
         on_experience: called with the run after each experience.
 
     Raises:
+        RecordError: the results folder cannot be written to; nothing was run.
         Exception: whatever stopped the training; a record that says so is written first.
     """
     if data is None:
         data = load_sessions(parameters.dataset, parameters.data_root, order=parameters.order)
-    records = []
-    for seed in parameters.seeds:
-        run = DrlRun(parameters, data, seed, work_dir)
-        record = find_record(configuration(run), results)
-        if record is None:
-            check_writable(results)
-            try:
-                run.train(on_experience)
-                record = run_record(run)
-            except Exception as error:
-                # Where even this cannot be written, the error that matters is the first one.
-                with contextlib.suppress(RecordError):
-                    write_record(failure_record(run, error), results)
-                raise
-            write_record(record, results)
-        records.append(record)
-    return records
+
+    def make(run: DrlRun) -> Record:
+        run.train(on_experience)
+        return run_record(run)
+
+    runs = (DrlRun(parameters, data, seed, work_dir) for seed in parameters.seeds)
+    return read_or_make(runs, configuration, make, results)
 
 
 # --- Figure 1 ------------------------------------------------------------------------------------

@@ -28,12 +28,12 @@ from relcl_lib.fastre_network import (
     augment_sentences,
     batch_loss,
     build_network,
-    epoch_batches,
     span_rules,
 )
 from relcl_lib.fastre_parameters import FastreParameters, learning_rate
 from relcl_lib.models.tagger import trainable_parameters
 from relcl_lib.runtime import make_generator, resolve_device
+from relcl_lib.training import epoch_batches
 
 PROGRESS = ("epochs_done", "step", "seconds", "best_epoch", "best_score", "threshold", "history")
 

@@ -21,6 +21,7 @@ from relcl_lib.data.words import (
     read_glove,
 )
 from relcl_lib.decode import CASREL, EVERY, NEAREST, SpanRules
+from relcl_lib.encoders import load_encoder
 from relcl_lib.fastre_parameters import FastreParameters
 from relcl_lib.losses import cascade_loss, tagging_loss
 from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
@@ -51,14 +52,11 @@ def build_network(
     sizes = CasRelConfig(len(schema.relations), settings.max_tokens)
     with seeded_initialisation(seed):
         if settings.method == "CasRel":
-            from transformers import AutoTokenizer
-
-            reader = PieceReader(
-                AutoTokenizer.from_pretrained(settings.encoder), settings.max_tokens
-            )
+            tokenizer, network = load_encoder(settings.encoder)
+            reader = PieceReader(tokenizer, settings.max_tokens)
             device = resolve_device(settings.device)
             precision = resolve_precision(settings.encoder_precision, device)
-            encoder = PretrainedEncoder.load(settings.encoder, precision)
+            encoder = PretrainedEncoder(network, precision)
             return CasRel(sizes, encoder), reader, f"encoder {Path(settings.encoder).name}"
         vectors = word_vectors(settings, data, seed)
         config = tagger_config(settings, schema, vectors.matrix.shape[1])
@@ -122,33 +120,6 @@ def batch_loss(
         scale=settings.loss_scale,
         mask_pads=settings.mask_pads,
     )
-
-
-def epoch_batches(
-    lengths: Tensor, batch_size: int, bucket: int, generator: torch.Generator
-) -> list[Tensor]:
-    """Shuffle N sentences into batches of alike lengths; the last, smaller batch is kept.
-
-    The shuffled sentences are sorted by length within groups of `bucket` batches, cut, and the
-    batches shuffled again, so that little padding is computed and order stays random.
-
-    Args:
-        lengths: (N,) on the CPU.
-        batch_size: sentences a batch.
-        bucket: batches a group; 0 sorts nothing.
-        generator: of the order.
-
-    Returns:
-        Index tensors that together hold each of 0 .. N-1 once.
-    """
-    order = torch.randperm(len(lengths), generator=generator)
-    if not bucket:
-        return list(order.split(batch_size))
-    groups = [
-        group[lengths[group].argsort(stable=True)] for group in order.split(bucket * batch_size)
-    ]
-    batches = [batch for group in groups for batch in group.split(batch_size)]
-    return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
 
 def augment_sentences(

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from relcl_lib.fastre_parameters import FastreParameters
 from relcl_lib.notebook_folders import NotebookFolders
+from relcl_lib.parameters import Parameters
 
 
 class FastreNotebook(NotebookFolders, FastreParameters):
@@ -14,6 +15,7 @@ class FastreNotebook(NotebookFolders, FastreParameters):
     Its quick profile trains a dozen networks, so they have half the paper's width and few epochs.
     """
 
+    runs: ClassVar[type[Parameters]] = FastreParameters
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         **FastreParameters.profiles,
         "quick": {
@@ -31,7 +33,6 @@ class FastreNotebook(NotebookFolders, FastreParameters):
 
         The encoder goes to CasRel only, which the other methods have nothing to do with.
         """
-        values = self.model_dump(include=set(FastreParameters.model_fields), exclude_none=True)
         if method != "CasRel":
-            values.pop("encoder", None)
-        return FastreParameters.create({**values, "method": method, **changes})
+            changes = {"encoder": None, **changes}
+        return super().run(method, **changes)

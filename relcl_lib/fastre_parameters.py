@@ -8,6 +8,7 @@ from pydantic import Field
 
 from relcl_lib.data.triples import PAPER_NAMES
 from relcl_lib.parameters import ParameterError, Parameters, Seeds
+from relcl_lib.training import warm_up_then_fall
 
 #: Row of the paper's tables -> what it changes. The ablations are named as in Table 5.
 METHODS: dict[str, dict[str, Any]] = {
@@ -220,7 +221,4 @@ def learning_rate(
     if schedule == "released":
         rise, span = RELEASED_SCHEDULE.get(dataset, OTHER_SCHEDULE)
         return peak * step / rise if step < rise else peak * (1 - min(step, span) / span)
-    top = warmup * steps
-    if step < top:
-        return peak * step / top
-    return peak * max(0.0, (steps - step) / max(steps - top, 1e-9))
+    return warm_up_then_fall(step, steps, peak=peak, warmup=warmup)

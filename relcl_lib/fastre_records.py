@@ -9,7 +9,8 @@ from typing import Any
 from relcl_lib.data.triples import PAPER_NAMES, TripleData, load_triples
 from relcl_lib.fastre import FastreRun
 from relcl_lib.fastre_parameters import FastreParameters
-from relcl_lib.records import Record, find_record, write_record
+from relcl_lib.recorded import read_or_make
+from relcl_lib.records import Record
 from relcl_lib.runtime import run_facts
 
 #: Settings that have a record field of their own, or do not shape the numbers beyond the data.
@@ -88,18 +89,6 @@ def run_record(run: FastreRun, note: str = "") -> Record:
     )
 
 
-def failure_record(run: FastreRun, error: BaseException) -> Record:
-    """Return a record that says the run failed and why."""
-    return Record(
-        **configuration(run),
-        metrics={},
-        accuracy_matrix=None,
-        seconds=round(run.seconds, 2),
-        note=f"failed: {type(error).__name__}: {error}",
-        **run_facts(run.device),
-    )
-
-
 def load_data(parameters: FastreParameters) -> TripleData:
     """Load the data set that parameters name."""
     return load_triples(
@@ -128,20 +117,14 @@ def train_or_read(
         on_epoch: called with the run after each epoch.
 
     Raises:
+        RecordError: the results folder cannot be written to; nothing was run.
         Exception: whatever stopped the training; a record that says so is written first.
     """
     data = data or load_data(parameters)
-    records = []
-    for seed in parameters.seeds:
-        run = FastreRun(parameters, data, seed, work_dir)
-        record = find_record(configuration(run), results)
-        if record is None:
-            try:
-                run.train(on_epoch)
-                record = run_record(run)
-            except Exception as error:
-                write_record(failure_record(run, error), results)
-                raise
-            write_record(record, results)
-        records.append(record)
-    return records
+
+    def make(run: FastreRun) -> Record:
+        run.train(on_epoch)
+        return run_record(run)
+
+    runs = (FastreRun(parameters, data, seed, work_dir) for seed in parameters.seeds)
+    return read_or_make(runs, configuration, make, results)

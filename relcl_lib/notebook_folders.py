@@ -1,8 +1,9 @@
-"""Where a notebook writes its records, figures and checkpoints."""
+"""What every notebook takes beside the parameters of its runs: where it writes."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -16,11 +17,22 @@ OTHER = {"results": "data/results", "figures": "figures", "work_dir": "runs/chec
 
 
 class NotebookFolders(Parameters):
-    """The folders that a notebook takes as parameters, beside those of its runs."""
+    """The folders that a notebook takes as parameters, beside those of its runs.
+
+    Attributes:
+        runs: class of the parameters of one run; a notebook's own inherits from both.
+    """
+
+    runs: ClassVar[type[Parameters]]
 
     results: str | None = Field(None, description="folder of the records")
     figures: str | None = Field(None, description="folder of the figures")
     work_dir: str | None = Field(None, description="folder of the checkpoints")
+
+    def run(self, method: str, **changes: Any) -> Any:
+        """Return the parameters of one run: this notebook's, with ``method`` and ``changes``."""
+        values = self.model_dump(include=set(self.runs.model_fields), exclude_none=True)
+        return self.runs.create({**values, "method": method, **changes})
 
     def folder(self, kind: str) -> Path | None:
         """Return where ``results``, ``figures`` or ``work_dir`` lie; None: nothing is written."""

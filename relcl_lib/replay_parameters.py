@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from relcl_lib.files import repository_root
 from relcl_lib.parameters import ParameterError, Parameters, Seeds
 from relcl_lib.replay_methods import METHODS
 
@@ -127,26 +125,3 @@ class ReplayParameters(Parameters):
         standard = type(self)(dataset=self.dataset, method=self.method).resolved()
         same = all(getattr(chosen, name) == getattr(standard, name) for name in fields)
         return "paper" if same and self.dataset in PAPER_STREAMS else "reduced"
-
-
-class HPCRNotebook(ReplayParameters):
-    """What ``hpcr.ipynb`` takes: a run's parameters, and where the notebook writes."""
-
-    results: str | None = Field(None, description="folder of the records")
-    figures: str | None = Field(None, description="folder of the figures")
-    work_dir: str | None = Field(None, description="folder of the checkpoints")
-
-    def run(self, method: str, **changes: Any) -> ReplayParameters:
-        """Return the parameters of one run: this notebook's, with ``method`` and ``changes``."""
-        values = self.model_dump(include=set(ReplayParameters.model_fields), exclude_none=True)
-        return ReplayParameters.create({**values, "method": method, **changes})
-
-    def folder(self, kind: str) -> Path | None:
-        """Return where ``results``, ``figures`` or ``work_dir`` lie; quick runs stay out of the records.
-
-        Quick runs keep no checkpoints: they are over in seconds, and always show the present code.
-        """
-        quick = {"results": "runs/results", "figures": "figures/quick", "work_dir": None}
-        other = {"results": "data/results", "figures": "figures", "work_dir": "runs/checkpoints"}
-        chosen = getattr(self, kind) or (quick if self.profile == "quick" else other)[kind]
-        return None if chosen is None else repository_root() / chosen

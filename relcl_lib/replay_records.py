@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from relcl_lib import metrics
 from relcl_lib.data.images import ImageData, load_images
-from relcl_lib.records import Record, RecordError, check_writable, find_record, write_record
+from relcl_lib.recorded import failures_recorded
+from relcl_lib.records import Record, find_record, write_record
 from relcl_lib.replay import ReplayRun
 from relcl_lib.replay_parameters import STREAMS, ReplayParameters
 from relcl_lib.runtime import run_facts
@@ -80,22 +80,6 @@ def run_records(run: ReplayRun, note: str = "") -> list[Record]:
     return records
 
 
-def failure_records(run: ReplayRun, error: BaseException) -> list[Record]:
-    """Return one record a seed that says the run failed and why."""
-    facts = run_facts(run.device)
-    return [
-        Record(
-            **configuration(run, seed),
-            metrics={},
-            accuracy_matrix=None,
-            seconds=round(run.seconds, 2),
-            note=f"failed: {type(error).__name__}: {error}",
-            **facts,
-        )
-        for seed in run.seeds
-    ]
-
-
 def train_or_read(
     parameters: ReplayParameters,
     *,
@@ -116,6 +100,7 @@ def train_or_read(
         on_task: called with the run after each task.
 
     Raises:
+        RecordError: the results folder cannot be written to; nothing was run.
         Exception: whatever stopped the training; a record that says so is written first.
     """
     data = data or load_images(parameters.dataset, parameters.data_root)
@@ -126,17 +111,11 @@ def train_or_read(
     }
     missing = [seed for seed, record in found.items() if record is None]
     if missing:
-        check_writable(results)
         if missing != run.seeds:
             run = ReplayRun(parameters.model_copy(update={"seeds": missing}), data, work_dir)
-        try:
+        configurations = [configuration(run, seed) for seed in missing]
+        with failures_recorded(run, configurations, results):
             run.train(on_task)
-        except Exception as error:
-            # Where even this cannot be written, the error that matters is the first one.
-            with contextlib.suppress(RecordError):
-                for record in failure_records(run, error):
-                    write_record(record, results)
-            raise
         for record in run_records(run):
             write_record(record, results)
             found[record.seed] = record

@@ -6,11 +6,12 @@ from fastre_data import parameters, tiny_data
 
 from relcl_lib.data.triples import Sentence, Triple, assemble
 from relcl_lib.fastre import FastreRun
-from relcl_lib.fastre_network import augment_sentences, batch_loss, epoch_batches
+from relcl_lib.fastre_network import augment_sentences, batch_loss
 from relcl_lib.fastre_parameters import METHODS, FastreParameters, learning_rate
 from relcl_lib.fastre_records import configuration, load_data, run_record, train_or_read
 from relcl_lib.parameters import ParameterError
 from relcl_lib.runtime import make_generator
+from relcl_lib.training import epoch_batches
 
 
 def make(seed=0, work_dir=None, data=None, **changes):

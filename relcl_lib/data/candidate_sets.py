@@ -15,7 +15,7 @@ from relcl_lib.data.pubtator import (
     read_mesh_tree,
     read_pubtator,
 )
-from relcl_lib.data.triples import _cut
+from relcl_lib.data.splits import split_off
 
 CDR_FILES = (
     "CDR_TrainingSet.PubTator.txt",
@@ -87,7 +87,7 @@ def load_gda(
     if listed.is_file():
         chosen = set(listed.read_text(encoding="utf-8").split())
     else:
-        chosen = set(_cut([abstract.pmid for abstract in training], 0.2)[0])
+        chosen = set(split_off([abstract.pmid for abstract in training], 0.2)[0])
     splits = {
         "train": [abstract for abstract in training if abstract.pmid in chosen],
         "dev": [abstract for abstract in training if abstract.pmid not in chosen],

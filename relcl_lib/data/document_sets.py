@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from relcl_lib.data.document_files import Document
 from relcl_lib.data.download import DataFormatError
-from relcl_lib.data.triples import _cut
+from relcl_lib.data.splits import split_off
 
 SPLITS = ("train", "dev", "test")
 #: data set -> documents in train, dev and test of the public files
@@ -86,7 +86,7 @@ def assemble(
     sizes = tuple(len(part) for part in (train, dev, test))
     notes = [note] if note else []
     if not train:
-        train, dev = _cut(dev, 0.1)
+        train, dev = split_off(dev, 0.1)
         notes.append("no training file: trained on the dev file, a tenth of it being the dev split")
     if limit is not None and limit < len(train):
         train = train[:limit]

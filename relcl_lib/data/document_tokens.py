@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from relcl_lib.data.document_files import Document, Mention
-from relcl_lib.data.spans import _ragged
+from relcl_lib.data.ragged import ranges
 
 MAX_PIECES = 1024  # specials among them
 MARKERS = ("boundary", "mention", "typed")
@@ -74,7 +74,7 @@ class DocumentTokens:
 
     def _part(self, first: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return (row in the batch, index) of everything that belongs to the documents `rows`."""
-        return _ragged(first[rows], first[rows + 1] - first[rows])
+        return ranges(first[rows], first[rows + 1] - first[rows])
 
     def batch(self, rows: Tensor) -> DocumentBatch:
         """Gather the documents `rows` (b,) int64, padded to the longest of them."""

@@ -1,30 +1,23 @@
-"""Sentences as tokens with the two entities marked, and the pretrained encoders that read them."""
+"""Sentences as tokens with the two entities marked."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from relcl_lib.data.download import DataNotFoundError
 from relcl_lib.data.sentences import MarkedSentence, RelationSentences
 from relcl_lib.data.words import pad_rows
-from relcl_lib.files import repository_root
+from relcl_lib.encoders import load_encoder  # noqa: F401  (TEMPORARY)
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
 #: Before and after the head entity, before and after the tail entity.
 MARKERS = ("[E11]", "[E12]", "[E21]", "[E22]")
-TINY = "tiny"
-_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
-_WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 
 
 @dataclass(frozen=True)
@@ -142,51 +135,3 @@ def _expect_one(data: RelationSentences, marker: str, counts: Tensor, max_length
     else:
         problem = f"{marker} lies beyond max_length={max_length} tokens. Raise max_length"
     raise ValueError(f"{data.describe(first)}: {problem} ({len(wrong)} sentences in all).")
-
-
-def load_encoder(
-    name: str | os.PathLike[str], *, attention: str | None = None
-) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
-    """Load a pretrained encoder and its tokenizer, the weights in float32.
-
-    Only safetensors are read, and no code that comes with the weights is run.
-
-    Args:
-        name: a folder in the layout of `save_pretrained`, a name on the Hugging Face hub, or `tiny`
-            for the small encoder in the repository's `data/synthetic/encoder`.
-        attention: the implementation; `eager` where the attention weights are wanted, None for
-            transformers' own choice.
-
-    Raises:
-        DataNotFoundError: a folder lacks the tokenizer or the weights, or the name is neither a
-            folder nor on the hub (or the hub cannot be reached).
-    """
-    from transformers import AutoModel, AutoTokenizer
-
-    folder = repository_root() / "data" / "synthetic" / "encoder" if name == TINY else Path(name)
-    if name == TINY or folder.is_dir():
-        _expect_files(folder, "tokenizer", _TOKENIZER_FILES)
-        _expect_files(folder, "weights", _WEIGHT_FILES)
-        _expect_files(folder, "configuration", ("config.json",))
-    place = str(folder) if folder.is_dir() else str(name)
-    options = {} if attention is None else {"attn_implementation": attention}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(place)
-        model = AutoModel.from_pretrained(place, use_safetensors=True, **options)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        raise DataNotFoundError(
-            f"encoder {str(name)!r} cannot be loaded ({type(error).__name__}: {reason}). Give a "
-            "folder that save_pretrained wrote (config.json, tokenizer.json, model.safetensors), "
-            f"a name on the Hugging Face hub (with a network), or {TINY!r}"
-        ) from error
-    # Half-precision files are loaded as such by newer transformers and as float32 by older ones.
-    return tokenizer, model.float()
-
-
-def _expect_files(folder: Path, what: str, files: Sequence[str]) -> None:
-    if not any((folder / file).is_file() for file in files):
-        raise DataNotFoundError(
-            f"{folder} holds no {what} of an encoder: it needs {' or '.join(files)}, as "
-            "save_pretrained writes them"
-        )

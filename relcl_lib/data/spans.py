@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from relcl_lib.data.download import DataFormatError
+from relcl_lib.data.ragged import ranges
 from relcl_lib.data.triple_schema import SCHEMA_FIX, Schema
 from relcl_lib.data.triples import Sentence
 from relcl_lib.data.words import split_words
@@ -96,7 +97,7 @@ class TaggedSentences:
         n = int(lengths.max())
         inputs = trim({name: value[rows] for name, value in self.inputs.items()})
         count = self.head_first[rows + 1] - self.head_first[rows]
-        owner, every = _ragged(self.head_first[rows], count)  # every head: the head tagger's labels
+        owner, every = ranges(self.head_first[rows], count)  # every head: the head tagger's labels
         spans = self.heads[every]
         head_start = _multi_hot(owner, spans[:, 0], spans[:, 2], (len(rows), n, self.n_types))
         head_end = _multi_hot(owner, spans[:, 1], spans[:, 2], (len(rows), n, self.n_types))
@@ -108,7 +109,7 @@ class TaggedSentences:
         weights = torch.ones(len(chosen), device=rows.device)
         if heads == "mean":
             weights = 1 / count[owner]
-        row, tail = _ragged(
+        row, tail = ranges(
             self.tail_first[chosen], self.tail_first[chosen + 1] - self.tail_first[chosen]
         )
         spans, shape = self.tails[tail], (len(chosen), n, self.n_relations)
@@ -131,13 +132,6 @@ def trim(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         name: value if value.dim() == 1 else value[:, : widths.get(name, n)]
         for name, value in inputs.items()
     }
-
-
-def _ragged(first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (owner, index): for each i its indices first[i] .. first[i] + count[i] - 1, in a row."""
-    owner = torch.repeat_interleave(count)
-    before = count.cumsum(0) - count
-    return owner, torch.arange(len(owner), device=count.device) + (first - before)[owner]
 
 
 def _multi_hot(row: Tensor, position: Tensor, label: Tensor, shape: tuple[int, ...]) -> Tensor:

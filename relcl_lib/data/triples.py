@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate
+from relcl_lib.data.splits import split_off
 from relcl_lib.data.triple_files import (
     LAYOUTS,
     Sentence,
@@ -20,7 +19,6 @@ from relcl_lib.data.triple_files import (
     read_records,
     read_sentences,
 )
-from relcl_lib.runtime import make_generator
 
 __all__ = ["Sentence", "Triple", "TripleData", "assemble", "load_triples", "read_sentences"]
 
@@ -39,7 +37,7 @@ FILES = {
     "test": ("new_test.json", "test_triples.json", "test.json", "test_triples_*.json"),
 }
 #: How CasRel makes a validation set where none is given, which FastRE's spec takes over.
-HELD_OUT, HELD_OUT_SEED = 0.005, 2019
+HELD_OUT = 0.005
 
 
 @dataclass(frozen=True)
@@ -173,11 +171,11 @@ def assemble(
     sizes = tuple(len(part) or None for part in (train, valid, test))
     notes, cut = [], False
     if not train and valid:
-        train, valid = _cut(valid, 0.1)
+        train, valid = split_off(valid, 0.1)
         cut = True
         notes.append("no training file: trained on the validation file, a tenth of it validates")
     elif not train:
-        train, test = _cut(test, 0.25)
+        train, test = split_off(test, 0.25)
         cut = True
         notes.append(
             "no training file: trained on three quarters of the test file, tested on the rest"
@@ -186,7 +184,9 @@ def assemble(
         train, cut = train[:limit], True
         notes.append(f"the first {limit} training sentences")
     if not valid:
-        train, valid = _cut(train, max(HELD_OUT, min(0.1, 300 / max(len(train), 1)) if cut else 0))
+        train, valid = split_off(
+            train, max(HELD_OUT, min(0.1, 300 / max(len(train), 1)) if cut else 0)
+        )
         notes.append(f"{len(valid)} training sentences validate")
     if not train or not test:
         raise DataFormatError(
@@ -200,13 +200,3 @@ def assemble(
     digest = hashlib.sha256(json.dumps([parts, known]).encode()).hexdigest()[:16]
     protocol = "paper" if same and name != "webnlg" else "reduced"
     return TripleData(name, *parts, known, source, protocol, "; ".join(notes), digest)
-
-
-def _cut(sentences: list[Sentence], share: float) -> tuple[list[Sentence], list[Sentence]]:
-    """Split off a share, drawn without replacement, the same each time; both keep their order."""
-    generator = make_generator(HELD_OUT_SEED, "hold out")
-    order = torch.randperm(len(sentences), generator=generator).tolist()
-    count = min(max(1, int(len(sentences) * share)), len(sentences) - 1) if sentences else 0
-    taken = set(order[:count])
-    kept = [s for i, s in enumerate(sentences) if i not in taken]
-    return kept, [sentences[i] for i in sorted(taken)]

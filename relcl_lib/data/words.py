@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from relcl_lib.data.download import DataFormatError
+from relcl_lib.encoders import load_encoder
 from relcl_lib.runtime import make_generator
 
 PAD, UNKNOWN, FIRST_WORD = 0, 1, 2
@@ -126,10 +127,8 @@ def encoder_vectors(folder: str | os.PathLike[str], wanted: Iterable[str]) -> Wo
     No Transformer layer is run: this is a table, a stand-in for GloVe where only an encoder is at
     hand. The vectors are scaled to the spread that the random ones have.
     """
-    from transformers import AutoModel, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    table = AutoModel.from_pretrained(folder, dtype=torch.float32).get_input_embeddings().weight
+    tokenizer, encoder = load_encoder(folder)
+    table = encoder.get_input_embeddings().weight
     words = tuple(wanted)
     pieces = tokenizer(list(words), add_special_tokens=False)["input_ids"]
     owner = torch.tensor([i for i, ids in enumerate(pieces) for _ in ids], dtype=torch.long)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -78,7 +77,7 @@ class PieceReader:
 
 
 class PretrainedEncoder(nn.Module):
-    """A Transformer encoder of transformers, read at the first piece of each word.
+    """A Transformer encoder (see `load_encoder`), read at the first piece of each word.
 
     Args:
         network: the encoder.
@@ -89,13 +88,6 @@ class PretrainedEncoder(nn.Module):
         super().__init__()
         self.network, self.size = network, network.config.hidden_size
         self.precision = precision
-
-    @classmethod
-    def load(cls, name: str | Path, precision: torch.dtype = torch.float32) -> PretrainedEncoder:
-        """Load pretrained weights by hub name or from a folder, in float32."""
-        from transformers import AutoModel
-
-        return cls(AutoModel.from_pretrained(name, dtype=torch.float32), precision)
 
     def forward(self, inputs: Mapping[str, Tensor], mask: Tensor) -> Tensor:
         """Return H (B, n, d), 0 at pads, from `pieces`, `piece_lengths` and `first`."""

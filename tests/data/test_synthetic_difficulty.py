@@ -7,10 +7,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.pipeline import make_pipeline
 
-from relcl_lib.data.marked import load_encoder, mark_sentences
+from relcl_lib.data.marked import mark_sentences
 from relcl_lib.data.sentences import load_sentences
 from relcl_lib.data.synthetic import make_documents, make_sentences, make_world
 from relcl_lib.data.synthetic_grammar import RELATIONS
+from relcl_lib.encoders import load_encoder
 
 
 @pytest.fixture(scope="module")

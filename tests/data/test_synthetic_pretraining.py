@@ -11,7 +11,6 @@ from sklearn.linear_model import LogisticRegression
 from transformers import AutoModel, AutoTokenizer
 
 from relcl_lib.data import synthetic_pretraining as module
-from relcl_lib.data.marked import load_encoder
 from relcl_lib.data.synthetic import make_documents
 from relcl_lib.data.synthetic_encoder import tiny_bert
 from relcl_lib.data.synthetic_grammar import PATTERNS
@@ -27,6 +26,7 @@ from relcl_lib.data.synthetic_pretraining import (
 )
 from relcl_lib.data.synthetic_retellings import Retelling, draw_texts
 from relcl_lib.data.synthetic_world import make_world
+from relcl_lib.encoders import load_encoder
 
 COMMITTED = Path(__file__).resolve().parents[2] / "data" / "synthetic" / "encoder"
 SMALL = {"documents": 2, "retellings": 30}

@@ -6,6 +6,7 @@ from transformers import BertConfig, BertModel
 
 from relcl_lib.data.synthetic_encoder import build_tokenizer
 from relcl_lib.data.triples import assemble, load_triples
+from relcl_lib.encoders import load_encoder
 from relcl_lib.fastre import FastreRun
 from relcl_lib.fastre_extract import Extractor
 from relcl_lib.fastre_parameters import FastreParameters
@@ -34,12 +35,10 @@ def folder(tmp_path_factory, data):
 
 
 def build(folder, data):
-    from transformers import AutoTokenizer
-
     torch.manual_seed(1)
-    reader = PieceReader(AutoTokenizer.from_pretrained(folder), 100)
-    encoder = PretrainedEncoder.load(folder)
-    return CasRel(CasRelConfig(len(data.relations)), encoder).eval(), reader
+    tokenizer, network = load_encoder(folder)
+    model = CasRel(CasRelConfig(len(data.relations)), PretrainedEncoder(network))
+    return model.eval(), PieceReader(tokenizer, 100)
 
 
 def test_words_and_their_first_pieces(folder):
@@ -79,7 +78,7 @@ def test_the_cascade_equals_its_formula(folder, data):
 
 def test_lower_precision_of_the_encoder_is_close_and_in_the_record(folder, data):
     model, reader = build(folder, data)
-    low = PretrainedEncoder.load(folder, torch.bfloat16).eval()
+    low = PretrainedEncoder(load_encoder(folder)[1], torch.bfloat16).eval()
     inputs = reader.read([sentence.text.split() for sentence in data.train[:3]])
     hidden, mask = model.encode(inputs)
     rounded = low(inputs, mask)
