@@ -121,6 +121,7 @@ class DocreParameters(Parameters):
     data_root: str | None = Field(None, description="folder that holds the data set")
     reduced_data: bool = Field(False, description="without a training file use the dev file")
     train_limit: int | None = Field(None, ge=1, description="keep this many training documents")
+    generated: int = Field(0, ge=0, description="further training documents of synthetic")
     orientation: Literal["document", "kind"] = Field(
         "document", description="of CDR's, GDA's pairs"
     )

@@ -16,8 +16,8 @@ from relcl_lib.runtime import run_facts
 
 #: Settings that have a record field of their own, or do not shape the numbers beyond the data.
 _ELSEWHERE = {
-    *("profile", "dataset", "data_root", "reduced_data", "train_limit", "orientation", "method"),
-    *("variant", "seeds", "device", "encoder", "precision"),
+    *("profile", "dataset", "data_root", "reduced_data", "train_limit", "generated", "method"),
+    *("orientation", "variant", "seeds", "device", "encoder", "precision"),
 }
 
 
@@ -106,6 +106,7 @@ def load_data(parameters: DocreParameters) -> DocumentData:
         parameters.data_root,
         reduced=parameters.reduced_data,
         limit=parameters.train_limit,
+        generated=parameters.generated,
         orientation=parameters.orientation,
     )
 

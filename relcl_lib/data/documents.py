@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from relcl_lib.data.candidate_sets import load_cdr, load_gda
-from relcl_lib.data.document_files import Document, Fact, Mention, read_documents
+from relcl_lib.data.document_files import (
+    Document,
+    Fact,
+    Mention,
+    as_document,
+    read_documents,
+)
 from relcl_lib.data.document_sets import PAPER_NAMES, SPLITS, DocumentData, assemble
 from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate
 from relcl_lib.files import repository_root
@@ -24,6 +32,8 @@ LAYOUTS = (
     "train_annotated.json, dev.json, test.json in DocRED's layout; rel2id.json if you have it",
     "train_revised.json, dev_revised.json, test_revised.json of tonytan48/Re-DocRED",
 )
+#: of the worlds of generated documents; the corpus and what the tiny encoder has read have others
+FIRST_WORLD, DOCUMENTS_A_WORLD = 5000, 250
 CANDIDATE_LOADERS = {"cdr": load_cdr, "gda": load_gda}
 #: the 96 relations of DocRED in the order of the number they usually get, from 1
 _ORDER = (
@@ -43,6 +53,7 @@ def load_documents(
     *,
     reduced: bool = False,
     limit: int | None = None,
+    generated: int = 0,
     orientation: str = "document",
 ) -> DocumentData:
     """Load a data set in three splits from the user's own files.
@@ -54,12 +65,19 @@ def load_documents(
         reduced: without a training file, train on nine tenths of the dev file; the rest of it is
             the dev split.
         limit: keep at most this many training documents, the first ones.
+        generated: further training documents, of other worlds than the committed ones (`synthetic`
+            only): a small encoder needs more of them than a repository should hold.
         orientation: of CDR's and GDA's pairs: `document` or `kind`, see `pubtator.as_candidate_document`.
 
     Raises:
         DataNotFoundError: no folder holds a training (`reduced`: a dev) and a test file.
         DataFormatError: a file is damaged.
+        ValueError: `generated` for another data set.
     """
+    if generated and name != "synthetic":
+        raise ValueError(
+            f"generated={generated}: documents are generated for synthetic, not {name}"
+        )
     if name == "synthetic" and root is None:
         root = repository_root() / "data" / "synthetic" / "docred"
     if name in CANDIDATE_LOADERS:
@@ -88,7 +106,25 @@ def load_documents(
         for split, path in paths.items()
         if path is not None
     }
+    if generated:
+        splits["train"] += _generate(generated, relations)
+        source += f", and {generated} generated training documents"
     return assemble(name, splits, relations=relations, source=source, limit=limit)
+
+
+def _generate(count: int, relations: Sequence[str]) -> list[Document]:
+    """Make `count` documents, the same each time, in the words of the training split."""
+    from relcl_lib.data.synthetic import make_documents
+    from relcl_lib.data.synthetic_world import make_world
+
+    documents: list[Document] = []
+    for world in itertools.count(FIRST_WORLD):
+        size = min(DOCUMENTS_A_WORLD, count - len(documents))
+        if size <= 0:
+            return documents
+        records = make_documents(make_world(world), {"train": size})["train"]
+        place = f"generated world {world}"
+        documents += [as_document(place, at, r, relations) for at, r in enumerate(records, start=1)]
 
 
 def _relations(name: str, folder: Path) -> tuple[str, ...]:

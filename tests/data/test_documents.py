@@ -122,6 +122,21 @@ def test_the_synthetic_corpus():
     assert again.fingerprint != data.fingerprint
 
 
+def test_further_documents_are_generated():
+    data, more = load_documents("synthetic", limit=240), load_documents("synthetic", generated=260)
+    assert more.sizes == {"train": 500, "dev": 50, "test": 100}
+    assert more.train[:240] == data.train and more.test == data.test
+    assert more.protocol == "stand-in" and "260 generated" in more.source
+    new = more.train[240:]
+    texts = {document.sentences for document in new}
+    assert len(texts) == 260
+    assert not texts & {d.sentences for part in (data.train, data.dev, data.test) for d in part}
+    assert 0.1 < sum(len(d.inferred) for d in new) / sum(len(d.facts) for d in new) < 0.5
+    assert load_documents("synthetic", generated=260).fingerprint == more.fingerprint
+    with pytest.raises(ValueError, match="generated for synthetic, not docred"):
+        load_documents("docred", generated=1)
+
+
 def test_own_files_with_relation_numbers(tmp_path):
     for name in ("train_annotated.json", "dev.json"):
         (tmp_path / name).write_text(json.dumps([RECORD] * 2))
