@@ -154,6 +154,21 @@ def stated_recalls(predicted: Predictions, documents: Sequence[Document]) -> dic
     return {f"recall_{name}": 100 * a / b for name, (a, b) in found.items() if b}
 
 
+def recall_by_hops(
+    predicted: Predictions, documents: Sequence[Document]
+) -> dict[int, dict[str, float]]:
+    """Return recall and number of the facts that rest on 1, 2, ... stated ones, where data say."""
+    found: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+    for mine, document in zip(predicted, documents, strict=True):
+        for fact, hops in zip(document.facts or (), document.hops or (), strict=False):
+            found[hops][0] += fact in mine
+            found[hops][1] += 1
+    return {
+        hops: {"recall": 100 * hits / count, "facts": count}
+        for hops, (hits, count) in sorted(found.items())
+    }
+
+
 def all_scores(
     predicted: Predictions,
     documents: Sequence[Document],

@@ -46,7 +46,8 @@ class Document:
 
     `facts` is None where the labels are not public. `pairs` lists the ordered pairs to classify in
     rising order; None stands for every pair of two entities. `inferred` are the facts that no
-    sentence states; None where the data does not say.
+    sentence states, `hops` how many stated facts each of `facts` rests on; None where the data does
+    not say.
     """
 
     title: str
@@ -55,6 +56,7 @@ class Document:
     facts: tuple[Fact, ...] | None
     pairs: tuple[tuple[int, int], ...] | None = None
     inferred: frozenset[Fact] | None = None
+    hops: tuple[int, ...] | None = None
 
     def candidates(self) -> list[tuple[int, int]]:
         """List the ordered pairs to classify, in rising order."""
@@ -127,10 +129,16 @@ def as_document(
             "A mention is {name, sent_id, pos: [start, end], type}, a sentence a list of tokens",
         ) from error
     _check_mentions(path, where, sentences, entities)
-    facts, inferred = None, None
+    facts, inferred, hops = None, None, None
     if "labels" in record:
-        facts, inferred = _facts(path, where, record["labels"], len(entities), relations)
-    return Document(str(record["title"]), sentences, entities, facts, inferred=inferred)
+        found = _facts(path, where, record["labels"], len(entities), relations)
+        facts, marks = tuple(found), found.values()
+        if any(stated is not None for stated, _ in marks):
+            inferred = frozenset(fact for fact, (stated, _) in found.items() if stated is False)
+        if found and all(isinstance(count, int) for _, count in marks):
+            hops = tuple(count for _, count in marks)
+    title = str(record["title"])
+    return Document(title, sentences, entities, facts, inferred=inferred, hops=hops)
 
 
 def _mention(record: dict) -> Mention:
@@ -163,9 +171,9 @@ def _facts(
     labels: Iterable[Any],
     count: int,
     relations: Collection[str] | None,
-) -> tuple[tuple[Fact, ...], frozenset[Fact] | None]:
-    """Return the facts, each once, and those marked as not stated (None if none is marked)."""
-    found: dict[Fact, bool | None] = {}
+) -> dict[Fact, tuple[bool | None, int | None]]:
+    """Return the facts, each once, with what their labels say of `stated` and `hops`."""
+    found: dict[Fact, tuple[bool | None, int | None]] = {}
     for label in labels:
         try:
             fact = Fact(int(label["h"]), str(label["r"]), int(label["t"]))
@@ -187,10 +195,8 @@ def _facts(
                 f"{where}, field labels: relation {fact.relation!r} is unknown",
                 f"Known are {len(relations)} relations; put a rel2id.json that has it beside the file",
             )
-        found[fact] = label.get("stated")
-    if all(stated is None for stated in found.values()):
-        return tuple(found), None
-    return tuple(found), frozenset(fact for fact, stated in found.items() if stated is False)
+        found[fact] = label.get("stated"), label.get("hops")
+    return found
 
 
 # --- the result file of DocRED's competition -------------------------------------------------

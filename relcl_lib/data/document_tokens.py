@@ -23,7 +23,9 @@ class DocumentBatch(NamedTuple):
     """Documents of a step: b of them, T pieces and n entities in the largest.
 
     `ids` (b, T) and `lengths` (b,); `mentions` (m, 4): row, entity, opening and closing marker;
-    `pairs` (p, 3): row, subject, object, in rising order; `labels` (p, R) bool, relation 0 first.
+    `pairs` (p, 3): row, subject, object, in rising order; `labels` (p, R) bool, relation 0 first;
+    `stated` (p, R), those that a sentence states (all of them where the data does not say), which
+    only `models.stated_facts` reads.
     """
 
     ids: Tensor
@@ -32,6 +34,7 @@ class DocumentBatch(NamedTuple):
     pairs: Tensor
     labels: Tensor
     n_entities: int
+    stated: Tensor | None = None
 
 
 @dataclass
@@ -40,8 +43,8 @@ class DocumentTokens:
 
     Those of document i go from `<name>_first[i]` to `<name>_first[i + 1]`: `ids`, `mentions` (M, 3):
     entity and the positions of its opening and closing marker, `pairs` (P, 2): subject and object.
-    `facts` (K,) are relation numbers from 0, those of pair j from `fact_first[j]` on. `report`
-    counts what was cut.
+    `facts` (K,) are relation numbers from 0, those of pair j from `fact_first[j]` on, and
+    `stated` (K,) whether a sentence states them. `report` counts what was cut.
     """
 
     ids: Tensor
@@ -52,6 +55,7 @@ class DocumentTokens:
     pairs_first: Tensor
     facts: Tensor
     fact_first: Tensor
+    stated: Tensor
     n_entities: Tensor
     n_relations: int
     pad: int
@@ -89,9 +93,10 @@ class DocumentTokens:
         pair, fact = self._part(self.fact_first, index)
         labels = torch.zeros(len(pairs), self.n_relations, dtype=torch.bool, device=ids.device)
         labels[pair, self.facts[fact]] = True
-        return DocumentBatch(
-            ids, lengths, mentions, pairs, labels, int(self.n_entities[rows].max())
-        )
+        stated = torch.zeros_like(labels)
+        stated[pair, self.facts[fact]] = self.stated[fact]
+        largest = int(self.n_entities[rows].max())
+        return DocumentBatch(ids, lengths, mentions, pairs, labels, largest, stated)
 
 
 def tokenize_documents(
@@ -132,7 +137,7 @@ def tokenize_documents(
     marker = _marker_ids(tokenizer, markers, documents)
     number = {relation: i for i, relation in enumerate(relations)}
     report: Counter[str] = Counter()
-    ids, mentions, pairs, facts, counts = [], [], [], [], []
+    ids, mentions, pairs, facts, stated, counts = [], [], [], [], [], []
     for document in documents:
         found, opening, closing = _mark(document, pieces, marker, markers)
         report["documents_cut"] += len(found) + 2 > max_pieces
@@ -150,13 +155,18 @@ def tokenize_documents(
                     f"{len(number)} relations of the data set"
                 )
             by_pair.setdefault((head, tail), []).append(number[relation])
-        facts += [sorted(set(by_pair.get(pair, ()))) for pair in candidates]
+        of_pairs = [sorted(set(by_pair.get(pair, ()))) for pair in candidates]
+        unsaid = {(fact.head, fact.tail, number[fact.relation]) for fact in document.inferred or ()}
+        zipped = zip(candidates, of_pairs, strict=True)
+        stated += [(*pair, found) not in unsaid for pair, those in zipped for found in those]
+        facts += of_pairs
         counts.append(len(document.entities))
     return DocumentTokens(
         *_flat(ids),
         *_flat(mentions, 3),
         *_flat(pairs, 2),
         *_flat(facts),
+        stated=torch.tensor(stated, dtype=torch.bool),
         n_entities=torch.tensor(counts),
         n_relations=len(relations),
         pad=tokenizer.pad_token_id or 0,
