@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from relcl_lib import plots, tables
+from relcl_lib import plots, plots_relations, plots_similarity, plots_tracks, tables
 from relcl_lib.files import repository_root
 from relcl_lib.records import Record, canonical_json, configuration, read_records
+from relcl_lib.table_rows_crecl import ABLATIONS as CRECL_ABLATIONS
+from relcl_lib.table_rows_crecl import AS_WRITTEN
+from relcl_lib.table_rows_drl import drl_rows, drl_stand_in_rows
 from relcl_lib.table_rows_fastre import ABLATIONS, DEFAULTS
 
 #: our names of the rows of HPCR's Table VII
@@ -113,10 +116,121 @@ def fastre_ablation(records: Sequence[Record], dataset: str = "NYT10") -> Figure
     ).figure
 
 
+def drl_tracks(records: Sequence[Record], base: str = "cifar10") -> Figure:
+    """Draw test accuracy by strategy without and with DRL's loss, a panel a track of a stand-in.
+
+    The cells are those of the sweep; ER as released stands beside ER where there are more
+    experiences than B.
+    """
+    measured = [r for r in records if r.paper == "drl" and not r.failed]
+    figure, axes = plt.subplots(
+        1, 3, figsize=(plots.WIDTH, 2.8), sharey=True, width_ratios=(3, 3, 4)
+    )
+    for axis, table in zip(axes, ("table1", "table2", "table3"), strict=True):
+        values: dict[str, dict[str, list[float]]] = {}
+        rows = drl_stand_in_rows(table, base, ("test_acc",))
+        for row in rows:
+            seeds = [r.metrics["test_acc"] for r in _most_seeds(filter(row.matches, measured))]
+            # Methods on gradients have no run with the loss, so no pair of bars.
+            if seeds and row.method in ("Shuffle", "ER", "BER"):
+                form = "\nreleased" if row.where_parameters.get("er") == "released" else ""
+                on = "with" if row.where_parameters["drl_weight"] else "without"
+                values.setdefault(row.method + form, {})[f"{on} the loss"] = seeds
+        plots_tracks.plot_strategies(values, axis, title=rows[0].dataset.split()[-1])
+        if not values:
+            axis.text(0.5, 0.5, "no records yet", ha="center", transform=axis.transAxes)
+    plots_tracks.share_legend(figure)
+    figure.suptitle(f"CORe50-standin({base}), from the committed records", fontsize="medium")
+    return figure
+
+
+def drl_similarity(records: Sequence[Record]) -> Figure:
+    """Draw the correlations of DRL's Figure 1, ours of each seed and the paper's."""
+    ours, printed = {}, {}
+    measured = [r for r in records if r.paper == "drl" and not r.failed]
+    measured = [r for r in measured if r.parameters.get("classifier", "closest") == "closest"]
+    for row in drl_rows("Figure 1"):
+        if row.metric != "pearson_r":
+            continue
+        pairs = "one class" if "same" in row.setting else "different classes"
+        kind = row.our_metric.split("_")[1]
+        name = f"{row.dataset.split('-')[1]} {kind}, {pairs}"
+        ours[name] = [r.metrics[row.our_metric] for r in measured if row.matches(r)]
+        (printed[name],) = tables.compare("drl", [row], [])["paper"]
+    title = "MNIST, compare Figure 1" + ("" if any(ours.values()) else ": no records yet")
+    axes = plots_similarity.plot_correlations(ours, reference=printed, title=title)
+    return axes.figure
+
+
+def _crecl_fewrel(records: Sequence[Record], *varied: str) -> list[Record]:
+    """Pick FewRel in the paper's form and with the settings of its Table 1, but for those varied.
+
+    All have the same protocol and encoder: those that most was measured with.
+    """
+    held = {name: value for name, value in AS_WRITTEN.items() if name not in varied}
+    chosen = [
+        record
+        for record in records
+        if (record.paper, record.variant, record.dataset.get("set")) == ("crecl", "paper", "FewRel")
+        and all(record.parameters.get(k, v) == v for k, v in held.items())
+        and not record.failed
+    ]
+    kinds = Counter((record.protocol, record.backbone) for record in chosen)
+    usual = max(sorted(kinds), key=kinds.get, default=None)
+    return [record for record in chosen if (record.protocol, record.backbone) == usual]
+
+
+def _crecl_title(chosen: Sequence[Record], what: str) -> str:
+    kinds = {f"{record.protocol}, {record.backbone}" for record in chosen}
+    return f"FewRel ({', '.join(kinds) or 'no records yet'}): {what}"
+
+
+def crecl_curves(records: Sequence[Record]) -> Figure:
+    """Draw accuracy on all tasks so far over the tasks of FewRel, CRECL and its baselines."""
+    chosen = _most_seeds(_crecl_fewrel(records))
+    methods = ("JOINT", "CRECL", "CRECL+ATM", "RP-CRE+MA", "RP-CRE", "EMAR+BERT", "FINE-TUNE")
+    curves = plots_relations.task_curves(chosen, methods)
+    title = _crecl_title(chosen, "accuracy on all tasks so far")
+    axes = plots.plot_accuracy_curves(curves, title=title, ylabel="accuracy (%)")
+    if curves:
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    return axes.figure
+
+
+def crecl_ablation(records: Sequence[Record]) -> Figure:
+    """Draw CRECL without one part after the other on FewRel (Figure 3 a, b)."""
+    chosen = _most_seeds(_crecl_fewrel(records))
+    title = _crecl_title(chosen, "one part left out (Figure 3)")
+    methods = ("CRECL", *CRECL_ABLATIONS)
+    return plots_relations.plot_history_and_current(chosen, methods, title=title)
+
+
+def crecl_memory_sizes(records: Sequence[Record]) -> Figure:
+    """Draw accuracy at the end of FewRel against the memory size, Table 2 as diamonds."""
+    chosen = [r for r in _crecl_fewrel(records, "memory_size") if r.method in ("CRECL", "RP-CRE")]
+    values: dict[str, dict[int, list[float]]] = {}
+    for size in sorted({record.parameters["memory_size"] for record in chosen}):
+        for record in _most_seeds(r for r in chosen if r.parameters["memory_size"] == size):
+            values.setdefault(record.method, {}).setdefault(size, []).append(record.metrics["T10"])
+    rows = tables.read_paper_table("crecl", "Table 2")
+    at_end = {
+        tables.parse_setting(setting)["L"]: value
+        for setting, value in zip(rows["setting"], rows["value"], strict=True)
+        if setting.endswith(";T10")
+    }
+    title = _crecl_title(chosen, "accuracy after task 10")
+    return plots_relations.plot_memory_sizes(values, reference=at_end, title=title).figure
+
+
 FIGURES: dict[str, Callable[[Sequence[Record]], Figure]] = {
     "hpcr_curves": hpcr_curves,
     "hpcr_components": hpcr_components,
     "fastre_ablation": fastre_ablation,
+    "crecl_curves": crecl_curves,
+    "crecl_ablation": crecl_ablation,
+    "crecl_memory_sizes": crecl_memory_sizes,
+    "drl_tracks": drl_tracks,
+    "drl_similarity": drl_similarity,
 }
 
 

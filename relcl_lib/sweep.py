@@ -58,6 +58,7 @@ def run_cell(
     values = [
         f"{metric} {' '.join(f'{record.metrics[metric]:.1f}' for record in records)}"
         for metric in about.metrics
+        if metric in records[0].metrics
     ]
     return f"done: {name}: {', '.join(values)}"
 

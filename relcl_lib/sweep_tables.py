@@ -7,6 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from relcl_lib import sweep_tables_crecl as crecl
+from relcl_lib import sweep_tables_docre as docre
+from relcl_lib import sweep_tables_drl as drl
+
 Cell = dict[str, Any]  # the parameters of one run, as plain values
 
 #: the memory sizes of HPCR's Table III
@@ -31,7 +35,7 @@ class Paper:
         datasets: name -> default memory sizes (empty where nothing is stored).
         parameters: `module:class` of the parameters.
         runner: `module:function` that reads or trains one cell's records.
-        metrics: names to report of a finished cell.
+        metrics: names to report of a finished cell, where its records have them.
         progress: what a run says of itself while training: (done, of how many, score in per cent).
         unit: what it counts.
     """
@@ -182,6 +186,33 @@ PAPERS: dict[str, Paper] = {
         runner="relcl_lib.fastre_records:train_or_read",
         metrics=("F1",),
         progress=_fastre_progress,
+        unit="epoch",
+    ),
+    "crecl": Paper(
+        tables=crecl.TABLES,
+        datasets=crecl.SIZES,
+        parameters="relcl_lib.crecl_parameters:CreclParameters",
+        runner="relcl_lib.crecl_records:train_or_read",
+        metrics=("T1", "T4", "T10"),
+        progress=crecl.progress,
+        unit="task",
+    ),
+    "drl": Paper(
+        tables=drl.TABLES,
+        datasets=dict.fromkeys(drl.DATASETS, ()),
+        parameters="relcl_lib.drl_parameters:DrlParameters",
+        runner="relcl_lib.drl_records:train_or_read",
+        metrics=("avg_valid_acc", "test_acc"),
+        progress=drl.progress,
+        unit="experience",
+    ),
+    "docre_ii": Paper(
+        tables=docre.TABLES,
+        datasets=dict.fromkeys(docre.DATASETS, ()),
+        parameters="relcl_lib.docre_parameters:DocreParameters",
+        runner="relcl_lib.docre_records:train_or_read",
+        metrics=("F1", "F1_base"),
+        progress=docre.progress,
         unit="epoch",
     ),
 }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from relcl_lib.sweep_tables_crecl import ABLATIONS
 
 if TYPE_CHECKING:
     from relcl_lib.table_rows import Row
@@ -15,8 +18,32 @@ DEFAULTS: dict[str, Any] = {
     "n_tasks": 10,
     "validation": False,
 }
+#: what the variants change, one at a time: a row of the method as written has none of it
+AS_WRITTEN: dict[str, Any] = {
+    **DEFAULTS,
+    "exact_paper": False,
+    "order": "single",
+    "attend_pads": False,
+    "pooling": "opening",
+    "refresh_prototypes": False,
+    "classification_passes": 1,
+    "memory_passes": 10,
+    "epochs_warmup": 0,
+}
 #: methods whose numbers have no run of ours: a relative gain, and what is quoted only
 DERIVED = ("relative_improvement_pct",)
+#: the floor and the ceiling, which are ours
+OURS = ("FINE-TUNE", "JOINT")
+
+__all__ = [
+    "ABLATIONS",
+    "AS_WRITTEN",
+    "DEFAULTS",
+    "OURS",
+    "all_crecl_rows",
+    "crecl_own_rows",
+    "crecl_rows",
+]
 
 
 def crecl_rows(
@@ -32,11 +59,11 @@ def crecl_rows(
     Args:
         table: as in the table file, ``Table 1`` or ``Table 2``.
         dataset: FewRel or TACRED; None for all.
-        variant: only records of this variant.
+        variant: only records of this variant; ``paper`` leaves out those that change a part of it.
     """
     from relcl_lib.table_rows import Row, parse_setting, read_paper_table
 
-    rows = []
+    rows, held = [], AS_WRITTEN if variant == "paper" else DEFAULTS
     for entry in read_paper_table("crecl", table).itertuples():
         if entry.metric in DERIVED or dataset not in (None, entry.dataset):
             continue
@@ -49,11 +76,45 @@ def crecl_rows(
                 record_metric=task,
                 where_dataset={"set": entry.dataset},
                 where_parameters=wanted,
-                defaults={k: v for k, v in DEFAULTS.items() if k not in wanted},
+                defaults={k: v for k, v in held.items() if k not in wanted},
                 variant=variant,
             )
         )
     return rows
+
+
+def crecl_own_rows(
+    methods: Sequence[str],
+    settings: Sequence[str],
+    dataset: str = "FewRel",
+    *,
+    held: bool = True,
+    variant: str | None = "paper",
+) -> list[Row]:
+    """Return rows for what the paper draws without numbers (Figure 3), or does not have at all.
+
+    Args:
+        methods: of the records.
+        settings: metrics of the records: ``T10``, or ``current_T10`` for the last task alone.
+        dataset: FewRel or TACRED.
+        held: leave out runs that change what Table 1 holds fixed; False shows each of them in a
+            line of its own.
+        variant: as for `crecl_rows`.
+    """
+    from relcl_lib.table_rows import Row
+
+    fixed = AS_WRITTEN if variant == "paper" else DEFAULTS
+    return [
+        Row(
+            *("ours", dataset, setting, method, "accuracy_pct"),
+            record_metric=setting,
+            where_dataset={"set": dataset},
+            defaults=fixed if held else {},
+            variant=variant,
+        )
+        for method in methods
+        for setting in settings
+    ]
 
 
 def all_crecl_rows() -> list[Row]:

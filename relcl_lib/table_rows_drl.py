@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from relcl_lib.sweep_tables_drl import TABLES
+
 if TYPE_CHECKING:
+    from relcl_lib.sweep_tables_drl import Cell
     from relcl_lib.table_rows import Row
 
 #: metric in the paper's tables -> in records, and what brings the paper's number to their unit.
@@ -29,6 +33,16 @@ KINDS = {
     "corr(gradient_sim,feature_sim)": "features",
     "corr(gradient_sim,representation_sim)": "representations",
 }
+#: our cells, as the sweep makes them -> what stands for a table where the paper has none
+MEASURED = {
+    "table1": "Measured: Table 1",
+    "table2": "Measured: Table 2",
+    "table3": "Measured: Table 3",
+    "lambda": "Measured: lambda",
+    "variants": "Measured: forms of the loss",
+}
+#: stand-ins with rows of their own: those whose images the reduced ResNet-18 takes
+STAND_INS = ("cifar10", "cifar100", "tiny_imagenet", "tiny_imagenet_100")
 PAIRS = {"pairs=different_class": "different", "pairs=same_class": "same"}
 
 
@@ -89,7 +103,52 @@ def _figure1_rows(variant: str | None) -> list[Row]:
     return rows
 
 
+def drl_stand_in_rows(
+    table: str = "table1",
+    base: str = "cifar10",
+    metrics: Sequence[str] = ("avg_valid_acc", "test_acc"),
+) -> list[Row]:
+    """Return rows for the sweep's cells on a stand-in: each shows a dash for the paper.
+
+    A stand-in's numbers never share a column with CORe50's, so these rows have no printed entry; the
+    setting names what the paper's would.
+
+    Args:
+        table: of ``python -m relcl_lib.sweep drl``.
+        base: one of ``STAND_INS``.
+        metrics: of the records.
+    """
+    cells = TABLES[table](base, ())
+    return [_stand_in_row(table, base, cell, metric) for cell in cells for metric in metrics]
+
+
+def _stand_in_row(table: str, base: str, cell: Cell, metric: str) -> Row:
+    from relcl_lib.table_rows import Row
+
+    track = cell.get("track", "NI")
+    apart = {k: v for k, v in cell.items() if k not in ("dataset", "track", "method")}
+    shown = {"mem": "memory_size", "bs": "batch_size", "lambda": "drl_weight", "er": "er"}
+    shown |= {"loss": "loss", "taps": "taps"}
+    setting = [
+        f"{name}={apart[key]:g}" if isinstance(apart[key], float) else f"{name}={apart[key]}"
+        for name, key in shown.items()
+        if key in apart
+    ]
+    held = {**DEFAULTS, "loss": "released", "taps": "logits"}
+    return Row(
+        *(MEASURED[table], f"CORe50-standin({base}) {track}", ";".join(setting)),
+        *(cell["method"], metric),
+        where_dataset={"name": f"CORe50-standin({base})", "track": track},
+        where_parameters={**apart, "network": "Reduced ResNet-18"},
+        defaults={k: v for k, v in held.items() if k not in apart},
+    )
+
+
 def all_drl_rows() -> list[Row]:
-    """Return the rows of all tables and of Figure 1."""
+    """Return the rows of all tables and of Figure 1, and of what is measured on the stand-ins."""
     tables = ("Table 1", "Table 2", "Table 3", "Figure 1")
-    return [row for table in tables for row in drl_rows(table)]
+    printed = [row for table in tables for row in drl_rows(table)]
+    beside = [
+        row for base in STAND_INS for table in MEASURED for row in drl_stand_in_rows(table, base)
+    ]
+    return [*printed, *beside]

@@ -136,3 +136,118 @@ def test_ablation_bars_share_their_word_vectors_and_leave_other_structures_out()
 def test_an_ablation_without_records_says_so():
     (axes,) = figures.fastre_ablation([]).axes
     assert "no records yet" in axes.get_title()
+
+
+def drl_record(method, accuracy, seed=0, track="NI", **parameters):
+    held = {"memory_size": 100, "batch_size": 16, "drl_weight": 0.0, "er": "released"}
+    held |= {"loss": "released", "taps": "logits", "network": "Reduced ResNet-18", **parameters}
+    return make(
+        paper="drl",
+        experiment="tracks",
+        method=method,
+        seed=seed,
+        dataset={"name": "CORe50-standin(cifar10)", "track": track},
+        protocol="stand-in",
+        parameters=held,
+        metrics={"test_acc": accuracy},
+        accuracy_matrix=None,
+    )
+
+
+def test_a_panel_a_track_and_a_bar_with_and_without_the_loss():
+    nic = {"track": "NIC", "memory_size": 50}
+    records = [
+        *(drl_record("BER", 60.0 + 2 * seed, seed) for seed in range(2)),
+        drl_record("BER", 70.0, drl_weight=2e-4),
+        drl_record("BER", 99.0, drl_weight=0.5),  # a sweep of lambda
+        drl_record("GEM", 99.0),
+        drl_record("ER", 50.0, **nic, er="paper"),
+        drl_record("ER", 10.0, **nic),
+    ]
+    ni, multi, nic = figures.drl_tracks(records).axes
+    assert [bar.get_height() for bar in ni.patches] == [61.0, 70.0]
+    assert [label.get_text() for label in ni.get_xticklabels()] == ["BER"]
+    assert "no records yet" in [text.get_text() for text in multi.texts]
+    assert [bar.get_height() for bar in nic.patches] == [50.0, 10.0]
+    assert [label.get_text() for label in nic.get_xticklabels()] == ["ER", "ER\nreleased"]
+
+
+def test_correlations_beside_the_papers():
+    kinds, pairs = ("features", "representations"), ("same", "different")
+    scores = {f"r_{kind}_{pair}": 0.5 for kind in kinds for pair in pairs}
+    found = make(
+        paper="drl",
+        experiment="figure1",
+        method="MLP 2x100",
+        dataset={"name": "mnist", "set": "MNIST-{0,1}"},
+        parameters={"classifier": "closest"},
+        metrics=scores,
+        accuracy_matrix=None,
+    )
+    (axes,) = figures.drl_similarity([found]).axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(names) == 8 and "no records" not in axes.get_title()
+    dots = [c.get_offsets().tolist() for c in axes.collections]
+    drawn = [[names[int(row)], round(x, 2)] for offsets in dots for x, row in offsets]
+    assert ["{0,1} representations, different classes", 0.5] in drawn
+    assert ["{0,1} representations, different classes", -0.85] in drawn
+    assert ["{7,9} features, one class", 0.38] in drawn
+    (axes,) = figures.drl_similarity([]).axes
+    assert "no records yet" in axes.get_title()
+
+
+def relation_run(method, curve, seed=0, *, size=10, backbone="MiniLM", **changes):
+    held = {"memory_size": size, "temperature": 0.08, "margin": 0.3, "n_tasks": 10}
+    metrics = {f"{kind}{k}": v for kind in ("T", "current_T") for k, v in enumerate(curve, start=1)}
+    values = {
+        "experiment": "fewrel",
+        "variant": "paper",
+        "protocol": "reduced",
+        "dataset": {"name": "fewrel", "set": "FewRel"},
+        "parameters": {**held, "validation": False},
+        "accuracy_matrix": np.zeros((10, 10)).tolist(),
+    }
+    chosen = {**values, **changes}
+    return make(
+        paper="crecl", method=method, seed=seed, backbone=backbone, metrics=metrics, **chosen
+    )
+
+
+FALLING = [90.0 - k for k in range(10)]
+
+
+def test_relation_curves_have_one_encoder_and_protocol_and_the_usual_settings():
+    records = [
+        *(relation_run("CRECL", FALLING, seed) for seed in range(2)),
+        relation_run("RP-CRE", [value - 5 for value in FALLING]),
+        relation_run("JOINT", [99.0] * 10, backbone="bert-base-uncased"),
+        relation_run("RP-CRE", [1.0] * 10, seed=1, size=5),
+        relation_run("FINE-TUNE", [2.0] * 10, variant="released"),
+    ]
+    (axes,) = figures.crecl_curves(records).axes
+    means = {line.get_label(): line.get_ydata() for line in axes.lines if line.get_marker() == "o"}
+    assert list(means) == ["CRECL", "RP-CRE"]
+    np.testing.assert_allclose(means["CRECL"], FALLING)
+    assert "reduced, MiniLM" in axes.get_title()
+
+
+def test_relation_ablation_draws_historical_and_current():
+    records = [relation_run(name, FALLING) for name in ("CRECL-CL", "CRECL", "RP-CRE")]
+    figure = figures.crecl_ablation(records)
+    for axes in figure.axes:
+        assert [line.get_label() for line in axes.lines] == ["CRECL", "CRECL-CL"]
+
+
+def test_relation_memory_sizes_stand_beside_table_2():
+    records = [relation_run("CRECL", FALLING, size=size) for size in (5, 10)]
+    (axes,) = figures.crecl_memory_sizes(records).axes
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), [[5, 81], [10, 81]])
+    printed = dict(axes.collections[-1].get_offsets())
+    assert printed == {5: 80.2, 10: 82.7, 15: 83.5, 20: 85.2}
+
+
+@pytest.mark.parametrize("draw", ["crecl_curves", "crecl_ablation", "crecl_memory_sizes"])
+def test_relation_figures_without_records_say_so(draw):
+    figure = figures.FIGURES[draw]([])
+    texts = [axes.get_title() for axes in figure.axes] + [figure.get_suptitle()]
+    assert any("no records yet" in text for text in texts)

@@ -1,4 +1,8 @@
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
 import pytest
+import torch
 
 from relcl_lib import sweep
 from relcl_lib.records import read_records
@@ -131,3 +135,108 @@ def test_a_text_paper_s_cell_runs_and_is_read_again(tmp_path, capsys):
         assert ("epoch 2/2" in out) is expected
         assert "done: synthetic FastRE" in out
     assert len(read_records(tmp_path / "results")) == 1
+
+
+def drl(*words):
+    return sweep.make_cells(sweep.parser().parse_args(["drl", *words]))
+
+
+def test_drl_cells_are_with_and_without_the_loss():
+    for table, track in (("table1", "NI"), ("table2", "Multi-Task-NC"), ("table3", "NIC")):
+        cells = drl(table, "--dataset", "cifar10")
+        assert {cell["track"] for cell in cells} == {track}
+        for method in ("Shuffle", "ER", "BER"):
+            weights = {cell["drl_weight"] for cell in cells if cell["method"] == method}
+            assert weights == {0.0, 2e-4}
+    assert {cell["method"] for cell in drl("table1")} > {"GEM", "A-GEM", "GSS"}
+
+
+def test_drl_cells_have_the_settings_of_the_paper_s_tables():
+    """What the paper prints for replay with a ResNet-50 and m = 100 (50 in NIC) has its cell."""
+    parameters = PAPERS["drl"].load("parameters")
+    for table in ("table1", "table2", "table3"):
+        settings = [parameters.create(cell).resolved() for cell in drl(table)]
+        size = 50 if table == "table3" else 100
+        ours = {
+            f"mem={size};bs={s.batch_size};er={s.method};lambda={s.drl_weight:g}" for s in settings
+        }
+        rows = read_paper_table("drl", f"Table {table[-1]}")
+        rows = rows[(rows["method"] == "ResNet50") & (rows["metric"] == "avg_valid_acc")]
+        fixed = rows["setting"].str.contains(
+            f"mem={size};bs={'(?:32|16|2)' if size == 50 else 16};"
+        )
+        printed = set(rows["setting"][fixed]) - {"mem=50;bs=16;er=Shuffle;lambda=0.0002"}
+        assert printed and printed <= ours
+
+
+def test_drl_on_mnist_has_the_disjoint_stream_only(capsys):
+    parameters = PAPERS["drl"].load("parameters")
+    for table in ("variants", "lambda"):
+        found = {
+            parameters.create(cell).resolved().track for cell in drl(table, "--dataset", "mnist")
+        }
+        assert found == {"Disjoint"}
+    assert sweep.main(["drl", "table1", "--dataset", "mnist"]) == 2
+    assert "use Disjoint" in capsys.readouterr().err
+
+
+def test_a_drl_cell_runs_and_is_read_again(tmp_path, capsys):
+    words = ["drl", "table2", "--dataset", "digits", "--methods", "ER", "--seeds", "0"]
+    places = ["--results", str(tmp_path / "results"), "--work-dir", str(tmp_path / "work")]
+    for expected in (True, False):
+        assert sweep.main([*words, *places, "--set", "limit=40"]) == 0
+        out = capsys.readouterr().out
+        assert ("experience 5/5" in out) is expected
+        assert "done: digits ER (track=Multi-Task-NC, memory_size=100" in out
+    assert len(read_records(tmp_path / "results")) == 2
+
+
+def crecl(*words):
+    return sweep.make_cells(sweep.parser().parse_args(["crecl", *words]))
+
+
+def test_crecl_cells_are_those_of_the_paper_s_tables():
+    rows = read_paper_table("crecl", "Table 2")
+    printed = {setting.split("L=")[1].split(";")[0] for setting in rows["setting"]}
+    assert {str(cell["memory_size"]) for cell in crecl("table2")} == printed
+    own = {cell["method"] for cell in crecl("table1")}
+    missing = set(read_paper_table("crecl", "Table 1")["method"]) - own
+    assert missing == {"EA-EMR", "EMAR", "CML", "CRECL vs best baseline"}
+    assert own >= {"FINE-TUNE", "JOINT"}
+
+
+def test_crecl_memory_sizes_can_be_chosen():
+    cells = crecl("figure4", "--dataset", "tacred", "--buffers", "3", "7")
+    assert {(cell["method"], cell["memory_size"]) for cell in cells} == {
+        (method, size) for method in ("CRECL", "RP-CRE") for size in (3, 7)
+    }
+    assert crecl("table1", "--buffers", "3") == crecl("table1")
+
+
+def test_each_crecl_variant_changes_something():
+    parameters = PAPERS["crecl"].load("parameters")
+    settings = [parameters.create(cell).resolved().model_dump_json() for cell in crecl("variants")]
+    assert len(set(settings)) == len(settings)
+
+
+def test_a_crecl_cell_runs_and_is_read_again(tmp_path, capsys):
+    words = ["crecl", "table1", "--dataset", "synthetic", "--methods", "FINE-TUNE", "--seeds", "3"]
+    small = ["encoder=tiny", "n_tasks=2", "train_limit=2", "epochs_classification=1"]
+    places = ["--results", str(tmp_path / "results"), "--work-dir", str(tmp_path / "work")]
+    for expected in (True, False):
+        assert sweep.main([*words, *places, "--set", *small]) == 0
+        out = capsys.readouterr().out
+        assert ("task 2/2" in out) is expected
+        assert "done: synthetic FINE-TUNE (encoder=tiny" in out
+        assert "): T1 " in out
+    assert len(read_records(tmp_path / "results")) == 1
+
+
+def test_crecl_progress_is_the_historical_accuracy():
+    """Test sets of unequal size, as in TACRED."""
+    stream = MagicMock(__len__=lambda _: 3, sizes=lambda: [(9, 30), (9, 10), (9, 10)])
+    accuracy = torch.tensor([[1.0, 0.0, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    run = SimpleNamespace(tasks_done=2, accuracy=accuracy, stream=stream)
+    done, total, score = PAPERS["crecl"].progress(run)
+    assert (done, total) == (2, 3)
+    assert score == pytest.approx(100 * (0.5 * 30 + 10) / 40)

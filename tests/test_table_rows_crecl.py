@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 from example_records import make
 
+from relcl_lib import tables
 from relcl_lib.crecl_parameters import METHODS, CreclParameters
+from relcl_lib.sweep_tables_crecl import variants
 from relcl_lib.table_rows import read_paper_table
-from relcl_lib.table_rows_crecl import all_crecl_rows, crecl_rows
+from relcl_lib.table_rows_crecl import ABLATIONS, OURS, all_crecl_rows, crecl_own_rows, crecl_rows
 
 QUOTED_ONLY = {"EA-EMR", "EMAR", "CML"}
 
@@ -104,3 +106,32 @@ def test_ablations_have_no_printed_number():
 def test_the_table_file_lies_where_it_should():
     root = Path(__file__).resolve().parents[1]
     assert (root / "data" / "paper_tables" / "crecl.csv").is_file()
+
+
+def test_what_the_paper_does_not_print_has_rows_with_a_dash():
+    rows = crecl_own_rows(("CRECL", *ABLATIONS, *OURS), ("T10", "current_T10"))
+    assert len(rows) == 2 * 9
+    frame = tables.compare("crecl", rows, [record(name) for name in ABLATIONS])
+    assert frame["paper"].isna().all()
+    found = frame[frame["setting"] == "T10"].set_index("method")["ours"]
+    assert (found[list(ABLATIONS)] == 90).all()
+    assert found[["CRECL", *OURS]].isna().all()
+
+
+def test_other_settings_have_lines_of_their_own_where_nothing_is_held():
+    records = [record(), record(memory_size=5), record(temperature=0.5)]
+    for held, count in ((True, 1), (False, 3)):
+        frame = tables.compare("crecl", crecl_own_rows(("CRECL",), ("T1",), held=held), records)
+        assert len(frame) == count
+        assert (frame["protocol"] == "paper").all()
+
+
+@pytest.mark.parametrize("change", variants("fewrel", ())[1:], ids=str)
+def test_a_row_of_the_method_as_written_leaves_its_variants_out(change):
+    kept = {name: value for name, value in change.items() if name not in ("dataset", "method")}
+    changed = record(**kept).model_copy(update={"variant": change.get("variant", "paper")})
+    for rows in (crecl_rows("Table 1", variant="paper"), crecl_own_rows(("CRECL",), ("T1",))):
+        assert any(row.matches(record()) for row in rows)
+        assert not any(row.matches(changed) for row in rows)
+    everything = crecl_own_rows(("CRECL",), ("T1",), held=False, variant=None)
+    assert all(row.matches(changed) for row in everything)

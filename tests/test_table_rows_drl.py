@@ -4,8 +4,10 @@ import pytest
 from example_records import make
 
 from relcl_lib.drl_parameters import DrlParameters
+from relcl_lib.sweep_tables_drl import TABLES
 from relcl_lib.table_rows import read_paper_table
-from relcl_lib.table_rows_drl import METRICS, all_drl_rows, drl_rows
+from relcl_lib.table_rows_drl import MEASURED, METRICS, all_drl_rows, drl_rows, drl_stand_in_rows
+from relcl_lib.tables import compare
 
 SCORES = {"avg_valid_acc": 80.0, "test_acc": 89.0, "ram_mb": 900.0, "time_min": 12.0}
 
@@ -60,8 +62,38 @@ def test_stand_ins_and_other_settings_stay_out():
         assert not matching(record(backbone="timm/x", **change))
 
 
+def stand_in(cell, **changes):
+    given = {**cell, **changes}
+    track = given.pop("track", "NI")
+    name = f"CORe50-standin({given['dataset']})"
+    return record(track, name, "Reduced ResNet-18", **given)
+
+
+@pytest.mark.parametrize("table", MEASURED)
+def test_what_the_sweep_runs_on_a_stand_in_has_rows_without_a_printed_number(table):
+    cells = TABLES[table]("cifar10", ())
+    rows = drl_stand_in_rows(table)
+    assert len({(row.setting, row.method, row.metric) for row in rows}) == len(rows)
+    assert len(rows) == 2 * len(cells)
+    for cell in cells:
+        found = [row for row in rows if row.matches(stand_in(cell))]
+        assert {row.metric for row in found} == {"avg_valid_acc", "test_acc"}
+        assert len(found) == 2
+        assert not [row for row in rows if row.matches(stand_in(cell, epochs=2))]
+    shown = compare("drl", rows, [stand_in(cells[0])], only_run=True)
+    assert shown["paper"].isna().all() and len(shown) == 2
+
+
+def test_rows_of_the_main_tables_keep_other_forms_of_the_loss_out():
+    cell = TABLES["table1"]("cifar10", ())[-4]
+    assert (cell["method"], cell["drl_weight"]) == ("BER", 2e-4)
+    assert matching(stand_in(cell))
+    for change in ({"loss": "later"}, {"taps": "all"}):
+        assert not matching(stand_in(cell, **change))
+
+
 def test_every_number_has_a_row():
-    rows = all_drl_rows()
+    rows = [row for row in all_drl_rows() if row.table not in MEASURED.values()]
     entries = read_paper_table("drl")
     keys = {(row.table, row.dataset, row.setting, row.method, row.metric) for row in rows}
     assert len(keys) == len(rows) == len(entries)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from relcl_lib.data.sentences import MarkedSentence, RelationSentences
 from relcl_lib.data.words import pad_rows
-from relcl_lib.encoders import load_encoder  # noqa: F401  (TEMPORARY)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -2,15 +2,16 @@
 
 Run by hand, on a machine that does nothing else:
 
-    python tests/benchmarks/crecl_speed.py [--threads 2] [--encoder FOLDER] [--data FOLDER]
+    python tests/benchmarks/crecl_speed.py [--threads 2] [--encoder minilm] [--data FOLDER]
 
 Three ratios, each of two forms alternating in one run: CL2 with M = 10 dropout passes against the
 same step with one pass (should be near 1: the BERT sees a sentence once) and against M passes of the
 whole network; a task's training steps against the same steps padded to 256 tokens; encoding the
 memory for the prototypes in large batches against one sentence at a time. Then the shares of a step
 and the cost of a whole run. `--data` holds FewRel (fewrel80_subset.json will do); without it the
-generated corpus stands in, whose sentences are about as long. `--encoder` is a folder or hub name;
-without it a BERT of MiniLM's size with random weights, which cost the same.
+generated corpus stands in, whose sentences are about as long. `--encoder` is a folder or hub name,
+`tiny` (the default, over in a few minutes on one core), or `minilm`: a BERT of MiniLM's size with
+random weights, which cost the same as trained ones.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--data", help="folder of FewRel; None: the generated corpus")
-    parser.add_argument("--encoder", help="folder or hub name; None: MiniLM's size, random")
+    parser.add_argument("--encoder", default="tiny", help="tiny, minilm, a folder or a hub name")
     parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16")
     parser.add_argument("--sentences", type=int, default=128, help="of an epoch")
     parser.add_argument("--repeats", type=int, default=3)
@@ -108,8 +109,9 @@ def main() -> None:
     data = load_sentences("fewrel" if options.data else "synthetic", options.data)
     clock = CLOCKS[options.clock]
     with tempfile.TemporaryDirectory() as folder:
-        texts = [" ".join(sentence.tokens) for sentence in data.sentences]
-        encoder = options.encoder or minilm_sized(folder, texts)
+        encoder = options.encoder
+        if encoder == "minilm":
+            encoder = minilm_sized(folder, [" ".join(s.tokens) for s in data.sentences])
         chosen = CreclParameters.create(
             profile="full",
             dataset=data.name,

@@ -1,0 +1,35 @@
+"""Parameters of the notebook on DocRE-II, and the cells of its sweep."""
+
+import pytest
+
+from relcl_lib.docre_notebook import DocreNotebook
+from relcl_lib.docre_parameters import METHODS, DocreParameters
+from relcl_lib.files import repository_root
+from relcl_lib.sweep_tables import PAPERS
+
+
+def test_a_run_takes_the_notebooks_values_the_method_and_the_changes():
+    given = DocreNotebook.create(iterations=2, alone_epochs=3, results="here")
+    run = given.run("w/o ECA", inference_layers=2)
+    assert type(run) is DocreParameters
+    assert (run.iterations, run.inference_layers, run.dataset) == (2, 2, "synthetic")
+    assert run.resolved().attention == "all"
+    assert given.folder("results") == repository_root() / "here"
+    assert DocreNotebook.create().folder("work_dir") is None
+
+
+@pytest.mark.parametrize("table", PAPERS["docre_ii"].tables)
+@pytest.mark.parametrize("dataset", PAPERS["docre_ii"].datasets)
+def test_every_cell_of_the_sweep_can_be_run(table, dataset):
+    cells = PAPERS["docre_ii"].tables[table](dataset, ())
+    made = [DocreParameters.create(profile="full", **cell).resolved() for cell in cells]
+    assert len({str(settings.model_dump()) for settings in made}) == len(cells)
+
+
+def test_the_tables_hold_the_papers_rows():
+    tables = PAPERS["docre_ii"].tables
+    assert {cell["method"] for cell in tables["table4"]("docred", ())} == set(METHODS) - {
+        "ATLOP (base)"
+    }
+    assert [cell["inference_layers"] for cell in tables["table2"]("docred", ())] == [1, 2, 3, 4]
+    assert len(tables["table8"]("cdr", ())) == 4
