@@ -181,7 +181,7 @@ def plot_pushes(
     axes.axvline(0, color="lightgrey", lw=0.8)
     for point, end, label in zip(points, ends, labels, strict=True):
         axes.plot(*zip((0, 0), point, strict=True), color=f"C{int(label)}", lw=0.8, alpha=0.6)
-        if np.linalg.norm(end - point) > 0.05 * reach:
+        if np.linalg.norm(end - point) > 0.1 * reach:
             _arrow(axes, point, end, "black")
         axes.scatter(*point, s=45, color=f"C{int(label)}", zorder=3)
     # Of the points alone, so that pictures of other pushes of the same points can be compared.
