@@ -39,9 +39,10 @@ def test_variants_resolve_to_what_the_specification_lists():
     assert {exact.learning_rate, exact.head_learning_rate, exact.contrast_learning_rate} == {5e-5}
     assert (exact.head, exact.head_bias, exact.projector_norm) == ("per_task", True, False)
     assert exact.pooling == "pairs"
-    tacred = CreclParameters.create(dataset="tacred", variant="released").resolved()
+    made = {"dataset": "tacred", "profile": "full"}
+    tacred = CreclParameters.create(**made, variant="released").resolved()
     assert (tacred.memory_size, tacred.warmup_batch_size, tacred.batch_size) == (12, 8, 32)
-    assert CreclParameters.create(dataset="tacred").resolved().memory_size == 10
+    assert CreclParameters.create(**made).resolved().memory_size == 10
 
 
 def test_ablations_change_what_they_name_and_a_profile_does_not_undo_it():
