@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,39 @@ def run_name(identity: Mapping[str, Any]) -> str:
     """Return 12 hex digits for a run: everything that shapes its numbers, the seeds among it."""
     text = json.dumps(identity, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def run_folder(
+    work_dir: str | Path | None, name: str, identity: Callable[[], Mapping[str, Any]]
+) -> Path | None:
+    """Return the folder of a run's checkpoint below ``work_dir``, one a configuration.
+
+    Args:
+        work_dir: None keeps no checkpoints; then the identity is not asked for.
+        name: what the folder's name begins with.
+        identity: returns everything that shapes the run's numbers.
+    """
+    return None if work_dir is None else Path(work_dir) / f"{name}-{run_name(identity())}"
+
+
+def resume(
+    folder: Path | None, run: Any, counter: str, names: Sequence[str]
+) -> dict[str, Tensor] | None:
+    """Set a run's progress from its checkpoint and return the tensors, if that is further on.
+
+    Args:
+        folder: of the run; None: there is no checkpoint.
+        run: whose attributes ``names`` are set.
+        counter: the attribute that says how far a run is.
+        names: what the checkpoint holds of progress.
+    """
+    found = load(folder / "checkpoint") if folder else None
+    if found is None or found[1][counter] <= getattr(run, counter):
+        return None
+    state, progress = found
+    for name in names:
+        setattr(run, name, progress[name])
+    return state
 
 
 def save(folder: str | Path, state: Mapping[str, Tensor], progress: Mapping[str, Any]) -> None:

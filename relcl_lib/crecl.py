@@ -64,10 +64,7 @@ class CreclRun:
         precision = str(resolve_precision(parameters.precision, self.device))[len("torch.") :]
         self.settings = parameters.resolved().model_copy(update={"precision": precision})
         self.procedure = procedure(parameters.method)
-        self.folder = None
-        if work_dir is not None:
-            name = checkpoints.run_name(self._identity())
-            self.folder = Path(work_dir) / f"{data.name}-{name}"
+        self.folder = checkpoints.run_folder(work_dir, data.name, self._identity)
         self.stream = task_stream(self.settings, data, seed)
         order = torch.tensor(self.stream.class_order)
         self.relations = order.to(self.device)  # column of z -> relation
@@ -289,12 +286,9 @@ class CreclRun:
         checkpoints.save(self.folder / "checkpoint", state, progress)
 
     def _resume(self) -> None:
-        found = checkpoints.load(self.folder / "checkpoint") if self.folder else None
-        if found is None or found[1]["tasks_done"] <= self.tasks_done:
+        state = checkpoints.resume(self.folder, self, "tasks_done", PROGRESS)
+        if state is None:
             return
-        state, progress = found
         self.network.load_state_dict(checkpoints.part(state, "network."))
         self.memory.load_state_dict(checkpoints.part(state, "memory."))
         self.accuracy = state["run.accuracy"]
-        for name in PROGRESS:
-            setattr(self, name, progress[name])

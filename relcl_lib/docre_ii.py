@@ -67,9 +67,7 @@ class DocreRun:
         self.device = resolve_device(parameters.device)
         self.precision = resolve_precision(parameters.precision, self.device)
         self.base_name = make_base.__name__.removeprefix("build_")
-        self.folder = None
-        if work_dir is not None:
-            self.folder = Path(work_dir) / f"{data.name}-{checkpoints.run_name(self._identity())}"
+        self.folder = checkpoints.run_folder(work_dir, data.name, self._identity)
         self.tokenizer, self.model = build_network(self.settings, data, seed, make_base)
         self.model.to(self.device)
         self.known = docre_metrics.name_facts(data.train)
@@ -285,12 +283,9 @@ class DocreRun:
         checkpoints.save(self.folder / "checkpoint", state, progress)
 
     def _resume(self) -> None:
-        found = checkpoints.load(self.folder / "checkpoint") if self.folder else None
-        if found is None or found[1]["epochs_done"] <= self.epochs_done:
+        state = checkpoints.resume(self.folder, self, "epochs_done", PROGRESS)
+        if state is None:
             return
-        state, progress = found
-        for name in PROGRESS:
-            setattr(self, name, progress[name])
         self.model.load_state_dict(checkpoints.part(state, "model."))
         for name in ("best", "base_state"):
             kept = checkpoints.part(state, f"{name}.")

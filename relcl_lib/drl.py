@@ -64,10 +64,7 @@ class DrlRun:
         self.settings = parameters.resolved()
         self._choose_precision()
         self.method = METHODS[self.settings.method]
-        self.folder = None
-        if work_dir is not None:
-            name = checkpoints.run_name(self._identity())
-            self.folder = Path(work_dir) / f"{self.settings.dataset}-{name}"
+        self.folder = checkpoints.run_folder(work_dir, self.settings.dataset, self._identity)
         self.stream = domain_stream(
             self.settings.track, data, self.settings.order, limit=self.settings.limit
         )
@@ -282,10 +279,9 @@ class DrlRun:
         checkpoints.save(self.folder / "checkpoint", state, progress)
 
     def _resume(self) -> None:
-        found = checkpoints.load(self.folder / "checkpoint") if self.folder else None
-        if found is None or found[1]["experiences_done"] <= self.experiences_done:
+        state = checkpoints.resume(self.folder, self, "experiences_done", PROGRESS)
+        if state is None:
             return
-        state, progress = found
         self.network.load_state_dict(checkpoints.part(state, "network."))
         self.memory.load_state_dict(checkpoints.part(state, "memory."), torch.device("cpu"))
         checkpoints.restore_optimizer(self.optimizer, checkpoints.part(state, "optimizer."))
@@ -296,5 +292,3 @@ class DrlRun:
             for i in numbers
         ]
         self.valid = state["run.valid"]
-        for name in PROGRESS:
-            setattr(self, name, progress[name])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from relcl_lib.drl_parameters import DrlParameters
 from relcl_lib.notebook_folders import NotebookFolders
+from relcl_lib.parameters import Parameters
 from relcl_lib.sweep_tables_drl import TABLES
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class DrlNotebook(NotebookFolders, DrlParameters):
     weight than the tables' to do anything.
     """
 
+    runs: ClassVar[type[Parameters]] = DrlParameters
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
         **DrlParameters.profiles,
         "quick": {
@@ -56,11 +58,6 @@ class DrlNotebook(NotebookFolders, DrlParameters):
             "seeds": [0, 1, 2],
         },
     }
-
-    def run(self, **changes: Any) -> DrlParameters:
-        """Return the parameters of one run: this notebook's, with ``changes``."""
-        values = self.model_dump(include=set(DrlParameters.model_fields), exclude_none=True)
-        return DrlParameters.create({**values, **changes})
 
     def table_run(self, track: str, method: str, *, loss: bool, **changes: Any) -> DrlParameters:
         """Return the run of a cell that the sweep has of a track's table.

@@ -59,10 +59,7 @@ class FastreRun:
         self.given, self.data, self.seed = parameters, data, seed
         self.settings = parameters.resolved()
         self.device = resolve_device(parameters.device)
-        self.folder = None
-        if work_dir is not None:
-            name = checkpoints.run_name(self._identity())
-            self.folder = Path(work_dir) / f"{data.name}-{name}"
+        self.folder = checkpoints.run_folder(work_dir, data.name, self._identity)
         self.schema = choose_schema(data, self.settings.type_map)
         self.model, self.reader, self.vector_source = build_network(
             self.settings, data, self.schema, seed
@@ -280,15 +277,12 @@ class FastreRun:
         checkpoints.save(self.folder / "checkpoint", state, progress)
 
     def _resume(self) -> None:
-        found = checkpoints.load(self.folder / "checkpoint") if self.folder else None
-        if found is None or found[1]["epochs_done"] <= self.epochs_done:
+        state = checkpoints.resume(self.folder, self, "epochs_done", PROGRESS)
+        if state is None:
             return
-        state, progress = found
         self.model.load_state_dict(checkpoints.part(state, "model."))
         self.best = {k: v.to(self.device) for k, v in checkpoints.part(state, "best.").items()}
         checkpoints.restore_optimizer(self.optimizer, checkpoints.part(state, "optimizer."))
-        for name in PROGRESS:
-            setattr(self, name, progress[name])
 
 
 if __name__ == "__main__":

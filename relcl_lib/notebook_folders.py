@@ -29,10 +29,11 @@ class NotebookFolders(Parameters):
     figures: str | None = Field(None, description="folder of the figures")
     work_dir: str | None = Field(None, description="folder of the checkpoints")
 
-    def run(self, method: str, **changes: Any) -> Any:
+    def run(self, method: str | None = None, **changes: Any) -> Any:
         """Return the parameters of one run: this notebook's, with ``method`` and ``changes``."""
         values = self.model_dump(include=set(self.runs.model_fields), exclude_none=True)
-        return self.runs.create({**values, "method": method, **changes})
+        chosen = {} if method is None else {"method": method}
+        return self.runs.create({**values, **chosen, **changes})
 
     def folder(self, kind: str) -> Path | None:
         """Return where ``results``, ``figures`` or ``work_dir`` lie; None: nothing is written."""

@@ -252,13 +252,22 @@ class LiveCurve:
             f"[{self.name}] {run.settings.method}: task {done}/{tasks}, "
             f"accuracy {curve[:, -1].mean():.1f} (mean of {len(run.seeds)} seeds)"
         )
+        self.redraw(lambda axes: plot_accuracy_curves({run.settings.method: curve}, axes), tasks)
+
+    def redraw(self, draw: Callable[[Axes], Any], last: int) -> None:
+        """Put a figure in place of the one before, if a person is watching.
+
+        Args:
+            draw: draws into the axes it is given.
+            last: tasks, epochs or whatever the horizontal axis counts, when the run is over.
+        """
         if not is_watched():
             return
         from IPython.display import display
 
         figure, axes = plt.subplots(figsize=(WIDTH, 2.2))
-        plot_accuracy_curves({run.settings.method: curve}, axes)
-        axes.set_xlim(0.8, tasks + 0.2)
+        draw(axes)
+        axes.set_xlim(0.8, last + 0.2)
         if self.handle is None:
             self.handle = display(figure, display_id=True)
         else:

@@ -19,7 +19,6 @@ from matplotlib.patches import Patch
 from relcl_lib.data.document_files import Document, Fact
 from relcl_lib.plots import WIDTH, LiveCurve, _axes
 from relcl_lib.plots_words import plot_words
-from relcl_lib.runtime import is_watched
 
 #: what a predicted or annotated fact is -> colour of its edge or cell
 OUTCOMES = {"right": "#2a9d5c", "wrong": "#d1495b", "missed": "#b9bec7"}
@@ -271,15 +270,4 @@ class StageCurve(LiveCurve):
             f"[{self.name}] {settings.method}, seed {run.seed}: stage {last['stage']}, epoch "
             f"{run.epochs_done}/{total}, loss {last['loss']:.3f}, dev F1 {last['dev_F1']:.1f}"
         )
-        if not is_watched():
-            return
-        from IPython.display import display
-
-        figure, axes = plt.subplots(figsize=(WIDTH, 2.2))
-        plot_stages(run.history, axes)
-        axes.set_xlim(0.8, total + 0.2)
-        if self.handle is None:
-            self.handle = display(figure, display_id=True)
-        else:
-            self.handle.update(figure)
-        plt.close(figure)
+        self.redraw(lambda axes: plot_stages(run.history, axes), total)

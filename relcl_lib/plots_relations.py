@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 
 from relcl_lib.plots import WIDTH, LiveCurve, _axes, plot_accuracy_curves
 from relcl_lib.plots_words import plot_words, wrap_words
-from relcl_lib.runtime import is_watched
 
 if TYPE_CHECKING:
     from relcl_lib.data.sentences import MarkedSentence
@@ -248,19 +247,9 @@ class TaskCurve(LiveCurve):
             f"[{self.name}] {run.settings.method}, seed {run.seed}: task {done}/{tasks}, "
             f"historical {scores[f'T{done}']:.1f}, current {scores[f'current_T{done}']:.1f}"
         )
-        if not is_watched():
-            return
-        from IPython.display import display
-
-        figure, axes = plt.subplots(figsize=(WIDTH, 2.2))
         shown = {
             kind: [[scores[f"{prefix}{k}"] for k in range(1, done + 1)]]
             for kind, prefix in ACCURACIES.items()
         }
-        plot_accuracy_curves(shown, axes, title=run.settings.method, ylabel="accuracy (%)")
-        axes.set_xlim(0.8, tasks + 0.2)
-        if self.handle is None:
-            self.handle = display(figure, display_id=True)
-        else:
-            self.handle.update(figure)
-        plt.close(figure)
+        style = {"title": run.settings.method, "ylabel": "accuracy (%)"}
+        self.redraw(lambda axes: plot_accuracy_curves(shown, axes, **style), tasks)

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from relcl_lib.plots import WIDTH, LiveCurve, _axes, colour_of
+from relcl_lib.plots import LiveCurve, _axes, colour_of
 from relcl_lib.plots_words import TYPE_COLOURS
-from relcl_lib.runtime import is_watched
 
 # --- receptive fields ----------------------------------------------------------------------------
 
@@ -223,15 +221,5 @@ class EpochCurve(LiveCurve):
             f"{run.epochs_done}/{run.settings.epochs}, loss {last['loss']:.3f}, "
             f"validation F1 {last['valid_F1']:.1f}"
         )
-        if not is_watched():
-            return
-        from IPython.display import display
-
-        figure, axes = plt.subplots(figsize=(WIDTH, 2.2))
-        plot_epochs({run.settings.method: run.history}, axes)
-        axes.set_xlim(0.8, run.settings.epochs + 0.2)
-        if self.handle is None:
-            self.handle = display(figure, display_id=True)
-        else:
-            self.handle.update(figure)
-        plt.close(figure)
+        shown = {run.settings.method: run.history}
+        self.redraw(lambda axes: plot_epochs(shown, axes), run.settings.epochs)

@@ -19,7 +19,6 @@ from matplotlib.patches import Patch
 
 from relcl_lib.metrics import confidence_interval
 from relcl_lib.plots import WIDTH, LiveCurve, _axes
-from relcl_lib.runtime import is_watched
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -283,15 +282,5 @@ class ExperienceCurve(LiveCurve):
                 f"[{self.name}] {chosen.track} {chosen.method}, lambda {chosen.drl_weight:g}, seed "
                 f"{run.seed}: {experiences} experiences, validation {curve[-1]:.1f}"
             )
-        if not is_watched():
-            return
-        from IPython.display import display
-
-        figure, axes = plt.subplots(figsize=(WIDTH, 2.2))
-        plot_validation({run.settings.method: [curve.tolist()]}, axes)
-        axes.set_xlim(0.8, experiences + 0.2)
-        if self.handle is None:
-            self.handle = display(figure, display_id=True)
-        else:
-            self.handle.update(figure)
-        plt.close(figure)
+        shown = {run.settings.method: [curve.tolist()]}
+        self.redraw(lambda axes: plot_validation(shown, axes), experiences)

@@ -52,10 +52,7 @@ class ReplayRun:
         self.settings = parameters.resolved().model_copy(update={"precision": number_format})
         self.seeds = list(parameters.seeds)
         self.method = METHODS[parameters.method]
-        self.folder = None
-        if work_dir is not None:
-            name = checkpoints.run_name(self._identity())
-            self.folder = Path(work_dir) / f"{self.settings.dataset}-{name}"
+        self.folder = checkpoints.run_folder(work_dir, self.settings.dataset, self._identity)
         self._place_data()
         self.network = self._build_network()
         kind = torch.optim.SGD if self.settings.optimizer == "sgd" else torch.optim.Adam
@@ -287,13 +284,10 @@ class ReplayRun:
         checkpoints.save(self.folder / "checkpoint", state, progress)
 
     def _resume(self) -> None:
-        found = checkpoints.load(self.folder / "checkpoint") if self.folder else None
-        if found is None or found[1]["tasks_done"] <= self.tasks_done:
+        state = checkpoints.resume(self.folder, self, "tasks_done", PROGRESS)
+        if state is None:
             return
-        state, progress = found
         self.network.load_state_dict(checkpoints.part(state, "network."))
         self.memory.load_state_dict(checkpoints.part(state, "memory."), self.device)
         checkpoints.restore_optimizer(self.optimizer, checkpoints.part(state, "optimizer."))
         self.accuracy = state["run.accuracy"]
-        for name in PROGRESS:
-            setattr(self, name, progress[name])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from docre_data import parameters, tiny_data
 
-from relcl_lib import plots_documents
+from relcl_lib import plots, plots_documents
 from relcl_lib.data.document_files import Fact
 from relcl_lib.docre_ii import DocreRun
 from relcl_lib.plots_documents import OUTCOMES
@@ -98,7 +98,7 @@ def test_lines_start_where_they_are_told_to():
 def test_a_run_reports_each_stage(monkeypatch):
     said = []
     curve = plots_documents.StageCurve("docre_ii", said.append, every=10)
-    monkeypatch.setattr(plots_documents, "is_watched", lambda: False)
+    monkeypatch.setattr(plots, "is_watched", lambda: False)
     run = DocreRun(parameters(), tiny_data(4), 0).train(curve.update)
     assert [line.split(":")[1].split(",")[0] for line in said] == [" stage 1", " stage 2"]
     assert said[1].startswith("[docre_ii] DocRE-II, seed 0: stage 2, epoch 2/2, loss ")
