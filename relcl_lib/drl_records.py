@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,16 @@ from relcl_lib.data.images import ImageData
 from relcl_lib.data.sessions import SessionData, load_sessions
 from relcl_lib.drl import DrlRun
 from relcl_lib.drl_parameters import DrlParameters
-from relcl_lib.drl_similarity import FIGURE1_PAIRS, PairStudy, pair_study
+from relcl_lib.drl_similarity import (
+    CLASSIFIERS,
+    FIGURE1_PAIRS,
+    DisjointStudy,
+    PairStudy,
+    disjoint_study,
+    pair_study,
+)
 from relcl_lib.recorded import read_or_make
-from relcl_lib.records import Record, check_writable, write_record
+from relcl_lib.records import Record
 from relcl_lib.runtime import run_facts
 
 #: Settings that have a record field of their own, or do not shape the numbers beyond the data.
@@ -24,6 +34,8 @@ _ELSEWHERE = {
     *("profile", "dataset", "data_root", "method", "variant", "seeds", "device", "track"),
     *("backbone", "width"),
 }
+#: how Figure 1's classifiers are trained and looked at here, by Adam; the paper does not say
+PAIR_SETTINGS = {"samples": 100, "batch_size": 100, "epochs": 1, "learning_rate": 1e-3}
 _CURVE = re.compile(r"validation by experience: ([\d. ]+)")
 
 
@@ -140,36 +152,40 @@ def train_or_read(
     return read_or_make(runs, configuration, make, results)
 
 
-# --- Figure 1 ------------------------------------------------------------------------------------
+# --- Figures 1 and 2 -----------------------------------------------------------------------------
 
 
-def study_record(
-    study: PairStudy, data: ImageData, seed: int, classifier: str, seconds: float = 0.0
-) -> Record:
-    """Return the record of one pair of classes of Figure 1: correlations, and accuracy in per cent."""
-    name = ",".join(map(str, study.classes))
-    return Record(
-        paper="drl",
-        experiment="figure1",
-        method="MLP 2x100",
-        variant="released",
-        dataset={
-            "name": data.name,
-            "set": f"{data.name.upper()}-{{{name}}}",
-            "sizes": data.sizes,
-            "source": data.source,
-            "fingerprint": data.fingerprint,
-        },
-        protocol="reduced",  # how the classifiers were trained is not stated
-        backbone="MLP 2x100",
-        parameters={"classifier": classifier, "samples": len(study.similarities.same)},
-        seed=seed,
-        metrics={name: round(value, 4) for name, value in study.metrics().items()},
-        accuracy_matrix=None,
-        seconds=round(seconds, 2),
-        note="",
-        **run_facts(torch.device("cpu")),
-    )
+@dataclass
+class FigureStudy:
+    """A study behind a figure, in the form of a run.
+
+    Attributes:
+        configuration: the record fields that make it what it is.
+        make: trains and compares; what it returns names the metrics.
+        device: where.
+        seconds: how long that took; 0 before.
+    """
+
+    configuration: dict[str, Any]
+    make: Callable[[], PairStudy | DisjointStudy]
+    device: torch.device
+    seconds: float = 0.0
+
+    def record(self) -> Record:
+        """Make the study and return its record."""
+        started = time.perf_counter()
+        try:
+            metrics = self.make().metrics()
+        finally:  # a failed study's record has the time, too
+            self.seconds = time.perf_counter() - started
+        return Record(
+            **self.configuration,
+            metrics={name: round(value, 4) for name, value in metrics.items()},
+            accuracy_matrix=None,
+            seconds=round(self.seconds, 2),
+            note="",
+            **run_facts(self.device),
+        )
 
 
 def pair_records(
@@ -179,14 +195,93 @@ def pair_records(
     classifier: str = "closest",
     results: str | Path | None = None,
 ) -> list[Record]:
-    """Make and write the records of Figure 1 for both pairs of digits; a study takes a second."""
-    check_writable(results)
-    records = []
-    for seed in seeds:
-        for classes in FIGURE1_PAIRS:
-            started = time.perf_counter()
-            study = pair_study(data, classes, seed, classifier=classifier)
-            seconds = time.perf_counter() - started
-            records.append(study_record(study, data, seed, classifier, seconds))
-            write_record(records[-1], results)
-    return records
+    """Return the records of Figure 1, one a seed and pair of digits: read those that exist.
+
+    The others are made, in about a second each. Metrics: the four correlations of ``PairStudy``, in
+    [-1, 1], and ``test_acc`` in per cent.
+
+    Args:
+        data: MNIST; another set is a stand-in.
+        seeds: a study of each pair for each of them.
+        classifier: a key of ``CLASSIFIERS``.
+        results: folder of the records (None: ``data/results``); new ones are written there.
+
+    Raises:
+        ValueError: there is no such classifier.
+        RecordError: the results folder cannot be written to; nothing was run.
+        Exception: whatever stopped a study; a record that says so is written first.
+    """
+    if classifier not in CLASSIFIERS:
+        raise ValueError(f"classifier={classifier!r} is none of {', '.join(CLASSIFIERS)}")
+    parameters = {"classifier": classifier, **PAIR_SETTINGS}
+
+    def study(classes: tuple[int, int], seed: int) -> FigureStudy:
+        pair = ",".join(map(str, classes))
+        fields = {
+            "paper": "drl",
+            "experiment": "figure1",
+            "method": "MLP 2x100",
+            "variant": "released",
+            "dataset": {
+                "name": data.name,
+                "set": f"{data.name.upper()}-{{{pair}}}",
+                "sizes": data.sizes,
+                "source": data.source,
+                "note": data.note,
+                "fingerprint": data.fingerprint,
+            },
+            # How the classifiers were trained is not stated.
+            "protocol": "reduced" if data.name == "mnist" else "stand-in",
+            "backbone": "MLP 2x100",
+            # The classes are here, too: of a dataset, only name and fingerprint tell runs apart.
+            "parameters": {**parameters, "classes": list(classes)},
+            "seed": seed,
+        }
+        make = partial(pair_study, data, classes, seed, **parameters)
+        return FigureStudy(fields, make, torch.device("cpu"))
+
+    studies = (study(classes, seed) for seed in seeds for classes in FIGURE1_PAIRS)
+    return read_or_make(studies, attrgetter("configuration"), FigureStudy.record, results)
+
+
+def disjoint_records(
+    data: SessionData,
+    seeds: Sequence[int],
+    *,
+    weights: Sequence[float] = (0.0, 1e-3),
+    samples: int = 150,
+    results: str | Path | None = None,
+    **changes: Any,
+) -> list[Record]:
+    """Return the records of Figure 2, one a seed and weight: read those that exist.
+
+    The others are made, in some seconds each. Metrics: ``test_acc`` in per cent; of the cosines of
+    representations and of gradients, of pairs of different classes and of one, mean and standard
+    deviation (``representations_different``, ``representations_different_sd``, ...); ``length``, the
+    mean length of the representations.
+
+    Args:
+        data: MNIST; another set is a stand-in and needs its name as ``dataset``.
+        seeds: a run of each weight for each of them.
+        weights: lambda of each run.
+        samples: test samples that are compared.
+        results: folder of the records (None: ``data/results``); new ones are written there.
+        **changes: parameters of the runs.
+
+    Raises:
+        ParameterError: a parameter is unknown or wrong; nothing was run.
+        RecordError: the results folder cannot be written to; nothing was run.
+        Exception: whatever stopped a run; a record that says so is written first.
+    """
+    given = {"dataset": "mnist", "track": "Disjoint", "method": "BER", **changes}
+
+    def study(weight: float, seed: int) -> FigureStudy:
+        parameters = DrlParameters.create({**given, "drl_weight": weight}, profile="full")
+        run = DrlRun(parameters, data, seed)  # for its fields only: the study trains its own
+        fields = {**configuration(run), "experiment": "figure2"}
+        fields["parameters"]["samples"] = samples
+        chosen = {"weights": [weight], "samples": samples, **given}
+        return FigureStudy(fields, lambda: disjoint_study(data, seed, **chosen)[0], run.device)
+
+    studies = (study(weight, seed) for seed in seeds for weight in weights)
+    return read_or_make(studies, attrgetter("configuration"), FigureStudy.record, results)

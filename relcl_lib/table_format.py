@@ -42,8 +42,9 @@ def _difference(value: float, digits: int) -> str:
     return DASH if pd.isna(value) else f"{round(value, digits) + 0.0:+.{digits}f}"
 
 
-def _cells(frame: pd.DataFrame, digits: int) -> tuple[list[str], list[list[str]]]:
+def _cells(frame: pd.DataFrame, digits: int | None) -> tuple[list[str], list[list[str]]]:
     """Header and rows as text, without columns that would be empty or repeat one table's name."""
+    decimals = frame["digits"].tolist() if digits is None else [digits] * len(frame)
     columns = {
         "Table": frame["table"].tolist() if frame["table"].nunique() > 1 else [],
         "Dataset": frame["dataset"].tolist(),
@@ -51,11 +52,16 @@ def _cells(frame: pd.DataFrame, digits: int) -> tuple[list[str], list[list[str]]
         "Method": frame["method"].tolist(),
         "Metric": frame["metric"].tolist(),
         "Paper": [
-            _number(value, pm, digits)
-            for value, pm in zip(frame["paper"], frame["paper_pm"], strict=True)
+            _number(value, pm, places)
+            for value, pm, places in zip(frame["paper"], frame["paper_pm"], decimals, strict=True)
         ],
-        "Ours": [_ours(row, digits) for _, row in frame.iterrows()],
-        "Difference": [_difference(value, digits) for value in frame["difference"]],
+        "Ours": [
+            _ours(row, places) for (_, row), places in zip(frame.iterrows(), decimals, strict=True)
+        ],
+        "Difference": [
+            _difference(value, places)
+            for value, places in zip(frame["difference"], decimals, strict=True)
+        ],
         "Protocol": [
             protocol if n else DASH
             for protocol, n in zip(frame["protocol"], frame["n"], strict=True)
@@ -68,12 +74,12 @@ def _cells(frame: pd.DataFrame, digits: int) -> tuple[list[str], list[list[str]]
     return kept, [list(row) for row in zip(*(columns[name] for name in kept), strict=True)]
 
 
-def format_markdown(frame: pd.DataFrame, digits: int = 1) -> str:
+def format_markdown(frame: pd.DataFrame, digits: int | None = None) -> str:
     """Return a comparison as a GitHub table, e.g. ``| ER | 19.4 ± 0.6 | 18.9 ± 1.1 (n=3) |``.
 
     Args:
         frame: from ``compare``.
-        digits: decimals of every number.
+        digits: decimals of every number; None for each row's own.
     """
     header, rows = _cells(frame, digits)
     numeric = ("Paper", "Ours", "Difference")
@@ -82,12 +88,12 @@ def format_markdown(frame: pd.DataFrame, digits: int = 1) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *escaped))
 
 
-def format_text(frame: pd.DataFrame, digits: int = 1) -> str:
+def format_text(frame: pd.DataFrame, digits: int | None = None) -> str:
     """Return a comparison as aligned columns for a terminal.
 
     Args:
         frame: from ``compare``.
-        digits: decimals of every number.
+        digits: decimals of every number; None for each row's own.
     """
     header, rows = _cells(frame, digits)
     lines = [header, *rows]

@@ -123,7 +123,8 @@ class Row:
     and ``parameters`` hold the values given here, and it has the metric ``record_metric`` (by
     default the paper's name). A parameter in ``defaults`` may be absent but not have another value.
     ``experiment`` and ``variant`` narrow the choice further if given.
-    ``paper_scale`` brings the printed number to per cent (100 for a fraction).
+    ``paper_scale`` brings the printed number to per cent (100 for a fraction). ``digits`` decimals are
+    shown.
     """
 
     table: str
@@ -139,6 +140,7 @@ class Row:
     experiment: str | None = None
     variant: str | None = None
     paper_scale: float = 1.0
+    digits: int = 1
 
     @property
     def our_metric(self) -> str:

@@ -1,4 +1,4 @@
-"""Which records correspond to the numbers DRL's paper prints (Tables 1 to 3, Figure 1)."""
+"""Which records correspond to the numbers DRL's paper prints (Tables 1 to 3, Figure 1) or plots."""
 
 from __future__ import annotations
 
@@ -41,6 +41,14 @@ MEASURED = {
     "lambda": "Measured: lambda",
     "variants": "Measured: forms of the loss",
 }
+#: stands for a table where the paper has a plot without numbers
+MEASURED_FIGURE2 = "Measured: Figure 2"
+#: what is measured for it, in the names of the records: accuracy in per cent, means of cosines and,
+#: as the paper sees gradients of different classes concentrate around 0, the spread of theirs
+FIGURE2_METRICS = (
+    *("test_acc", "representations_different", "representations_same"),
+    *("gradients_different", "gradients_different_sd", "gradients_same"),
+)
 #: stand-ins with rows of their own: those whose images the reduced ResNet-18 takes
 STAND_INS = ("cifar10", "cifar100", "tiny_imagenet", "tiny_imagenet_100")
 PAIRS = {"pairs=different_class": "different", "pairs=same_class": "same"}
@@ -86,9 +94,9 @@ def _figure1_rows(variant: str | None) -> list[Row]:
     rows = []
     for entry in read_paper_table("drl", "Figure 1").itertuples():
         if entry.metric == "pearson_r":
-            metric, scale = f"r_{KINDS[entry.method]}_{PAIRS[entry.setting]}", 1.0
+            metric, scale, digits = f"r_{KINDS[entry.method]}_{PAIRS[entry.setting]}", 1.0, 2
         else:
-            metric, scale = METRICS[entry.metric]
+            (metric, scale), digits = METRICS[entry.metric], 1
         rows.append(
             Row(
                 *("Figure 1", entry.dataset, entry.setting, entry.method, entry.metric),
@@ -98,6 +106,7 @@ def _figure1_rows(variant: str | None) -> list[Row]:
                 experiment="figure1",
                 variant=variant,
                 paper_scale=scale,
+                digits=digits,
             )
         )
     return rows
@@ -144,11 +153,34 @@ def _stand_in_row(table: str, base: str, cell: Cell, metric: str) -> Row:
     )
 
 
+def drl_figure2_rows(weights: Sequence[float] = (0.0, 1e-3)) -> list[Row]:
+    """Return rows for Figure 2, which the paper plots without a number: each shows a dash for it.
+
+    Args:
+        weights: lambda of each run; the setting names it.
+    """
+    from relcl_lib.table_rows import Row
+
+    held = {**DEFAULTS, "limit": 1000, "loss": "released", "taps": "all", "samples": 150}
+    return [
+        Row(
+            *(MEASURED_FIGURE2, "MNIST Disjoint", f"lambda={weight:g}", "BER", metric),
+            where_dataset={"name": "mnist", "track": "Disjoint"},
+            where_parameters={"drl_weight": weight, "network": "MLP 2x100"},
+            defaults=held,
+            experiment="figure2",
+            digits=1 if metric == "test_acc" else 3,
+        )
+        for metric in FIGURE2_METRICS
+        for weight in weights
+    ]
+
+
 def all_drl_rows() -> list[Row]:
-    """Return the rows of all tables and of Figure 1, and of what is measured on the stand-ins."""
+    """Return the rows of all tables and figures, and of what is measured on the stand-ins."""
     tables = ("Table 1", "Table 2", "Table 3", "Figure 1")
     printed = [row for table in tables for row in drl_rows(table)]
     beside = [
         row for base in STAND_INS for table in MEASURED for row in drl_stand_in_rows(table, base)
     ]
-    return [*printed, *beside]
+    return [*printed, *drl_figure2_rows(), *beside]

@@ -61,6 +61,7 @@ ONLY_RUN = "run"
 COMPARE_COLUMNS = (
     *("table", "dataset", "setting", "method", "metric", "paper", "paper_pm"),
     *("ours", "ours_pm", "n", "difference", "protocol", "variant", "configuration"),
+    "digits",
 )
 
 
@@ -86,7 +87,7 @@ def compare(
         Columns ``COMPARE_COLUMNS``: paper and ours in per cent (with the row's ``paper_scale``),
         the ± of ours a 95 % half width over n seeds (NaN for n < 2), difference = ours - paper;
         NaN where there is no number. ``protocol`` is ``not run`` where there is no record, and
-        ``failed`` where all of them failed.
+        ``failed`` where all of them failed; ``digits`` is how many decimals the row shows.
     """
     keys = list(PAPER_COLUMNS[:5])
     printed = read_paper_table(paper).set_index(keys)[["value", "std"]]
@@ -103,12 +104,13 @@ def compare(
         finished = [record for record in matching if not record.failed]
         if not finished and not (only_run and not matching):
             status = "failed" if matching else NOT_RUN
-            lines.append((*theirs, np.nan, np.nan, 0, np.nan, status, "", ""))
+            lines.append((*theirs, np.nan, np.nan, 0, np.nan, status, "", "", row.digits))
         for label, group in _groups(finished):
             values = [record.metrics[row.our_metric] for record in group]
             mean, half = confidence_interval(values)
             outcome = (mean, half, len(values), mean - theirs[5])
-            lines.append((*theirs, *outcome, group[0].protocol, group[0].variant, label))
+            kind = (group[0].protocol, group[0].variant, label)
+            lines.append((*theirs, *outcome, *kind, row.digits))
     return pd.DataFrame(lines, columns=list(COMPARE_COLUMNS))
 
 

@@ -1,21 +1,35 @@
-"""Records of DRL runs: fields, the stand-in's name, reading what exists, failures."""
+"""Records of DRL runs and figures: fields, the stand-in's name, reading what exists, failures."""
 
+import inspect
 import json
+from pathlib import Path
 
 import pytest
+import torch
 from drl_data import make_run, parameters, tiny_data
 from gratings import gratings
 
 from relcl_lib import drl_records
+from relcl_lib.data.images import load_images
+from relcl_lib.data.sessions import load_sessions
 from relcl_lib.divergence import DivergenceError
 from relcl_lib.drl import DrlRun
 from relcl_lib.drl_records import (
+    PAIR_SETTINGS,
+    FigureStudy,
+    disjoint_records,
     pair_records,
     run_record,
     train_or_read,
     validation_curve,
 )
+from relcl_lib.drl_similarity import disjoint_study, pair_study
+from relcl_lib.parameters import ParameterError
 from relcl_lib.records import as_dict, read_records
+from relcl_lib.table_rows_drl import drl_figure2_rows, drl_rows
+from relcl_lib.tables import compare
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
 FAST = {"limit": 8, "method": "ER"}
 
@@ -109,13 +123,125 @@ def test_data_is_loaded_by_name_and_order(tmp_path, monkeypatch):
     assert asked == [("cifar10", "some/folder", 2)]
 
 
-def test_figure_1(tmp_path, monkeypatch):
-    monkeypatch.setattr(drl_records, "FIGURE1_PAIRS", ((1, 3),))
+# --- Figures 1 and 2 -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Count the studies made; pairs of classes that the gratings have."""
+    made = []
+
+    def count(name):
+        study = getattr(drl_records, name)
+        monkeypatch.setattr(drl_records, name, lambda *a, **k: made.append(name) or study(*a, **k))
+
+    count("pair_study")
+    count("disjoint_study")
+    monkeypatch.setattr(drl_records, "FIGURE1_PAIRS", ((1, 3), (2, 4)))
+    return made
+
+
+def test_figure_1_has_a_record_a_seed_and_pair(tmp_path, counted):
     records = pair_records(gratings(), [0, 1], results=tmp_path)
-    assert [record.seed for record in records] == [0, 1]
-    assert records[0].dataset["set"] == "CIFAR10-{1,3}"
+    assert [(record.seed, record.dataset["set"]) for record in records] == [
+        *((0, "CIFAR10-{1,3}"), (0, "CIFAR10-{2,4}")),
+        *((1, "CIFAR10-{1,3}"), (1, "CIFAR10-{2,4}")),
+    ]
+    study = pair_study(gratings(), (2, 4), 1)
+    assert records[3].metrics == pytest.approx(study.metrics(), abs=1e-4)
     assert set(records[0].metrics) == {
         *("r_features_different", "r_features_same", "test_acc"),
         *("r_representations_different", "r_representations_same"),
     }
-    assert len(read_records(tmp_path, experiment="figure1")) == 2
+    assert records[3].parameters == {
+        **{"classifier": "closest", "classes": [2, 4], "samples": 100},
+        **{"batch_size": 100, "epochs": 1, "learning_rate": 1e-3},
+    }
+    assert {record.protocol for record in records} == {"stand-in"}
+    # No file of one pair or seed has taken another's place.
+    assert len(read_records(tmp_path, experiment="figure1")) == len(counted) == 4
+    assert pair_records(gratings(), [1, 0], results=tmp_path) == [*records[2:], *records[:2]]
+    assert len(counted) == 4
+    pair_records(gratings(), [1], classifier="written", results=tmp_path)
+    assert len(counted) == 6
+
+
+def test_an_unknown_classifier_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="classifier='x' is none of written, closest"):
+        pair_records(gratings(), [0], classifier="x", results=tmp_path)
+    assert not read_records(tmp_path, include_failed=True)
+
+
+def test_pair_settings_are_the_study_s_own():
+    own = inspect.signature(pair_study).parameters
+    assert {name: own[name].default for name in PAIR_SETTINGS} == PAIR_SETTINGS
+
+
+DISJOINT = {"dataset": "cifar10", "backbone": "mlp", "limit": 20, "device": "cpu"}
+
+
+def figure_2(tmp_path, seeds, **changes):
+    given = {"weights": [0.0, 0.01], "samples": 20, **DISJOINT, **changes}
+    return disjoint_records(tiny_data(), seeds, results=tmp_path, **given)
+
+
+def test_figure_2_has_a_record_a_seed_and_weight(tmp_path, counted):
+    records = figure_2(tmp_path, [0, 1])
+    assert [(record.seed, record.parameters["drl_weight"]) for record in records] == [
+        *((0, 0.0), (0, 0.01), (1, 0.0), (1, 0.01)),
+    ]
+    studies = disjoint_study(tiny_data(), 1, weights=[0.0, 0.01], samples=20, **DISJOINT)
+    for record, study in zip(records[2:], studies, strict=True):
+        assert record.metrics == pytest.approx(study.metrics(), abs=1e-4)
+    first = records[0]
+    assert (first.experiment, first.method, first.protocol) == ("figure2", "BER", "stand-in")
+    assert (first.dataset["track"], first.dataset["experiences"]) == ("Disjoint", 2)
+    run = make_run(track="Disjoint", method="BER", **DISJOINT, batch_size=10)
+    expected = {**drl_records.configuration(run)["parameters"], "drl_weight": 0.0, "samples": 20}
+    assert first.parameters == expected
+    assert (expected["loss"], expected["taps"]) == ("released", "all")
+    assert all(record.seconds > 0 for record in records)
+    assert len(read_records(tmp_path, experiment="figure2")) == len(counted) == 4
+
+
+def test_figure_2_is_read_where_it_exists(tmp_path, counted):
+    records = figure_2(tmp_path, [0])
+    assert figure_2(tmp_path, [0]) == records and len(counted) == 2
+    figure_2(tmp_path, [0], weights=[0.01, 0.1])
+    assert len(counted) == 3
+    figure_2(tmp_path, [0], weights=[0.01], samples=10)
+    figure_2(tmp_path, [0], weights=[0.01], loss="later")
+    assert len(counted) == 5
+    assert len(read_records(tmp_path, paper="drl")) == 5
+
+
+def test_a_study_that_fails_leaves_a_record(tmp_path):
+    with pytest.raises(DivergenceError):
+        figure_2(tmp_path, [0], optimizer="sgd", learning_rate=1e30)
+    (failed,) = read_records(tmp_path, include_failed=True)
+    assert failed.experiment == "figure2" and "DivergenceError" in failed.note
+    assert failed.parameters["drl_weight"] == 0 and not failed.metrics
+    with pytest.raises(ParameterError, match="no_such"):
+        figure_2(tmp_path, [0], no_such=1)
+
+
+def test_a_study_that_fails_knows_how_long_it_took():
+    study = FigureStudy({}, lambda: [][0], torch.device("cpu"))
+    with pytest.raises(IndexError):
+        study.record()
+    assert study.seconds > 0
+
+
+def test_where_mnist_is_both_figures_correspond_to_their_rows(tmp_path):
+    if not (SHARED / "mnist").is_dir():
+        pytest.skip("no MNIST beside the repository")
+    pairs = pair_records(load_images("mnist", SHARED, download=False), [0], results=tmp_path)
+    disjoint = disjoint_records(load_sessions("mnist", SHARED), [0], results=tmp_path, device="cpu")
+    assert {record.protocol for record in (*pairs, *disjoint)} == {"reduced"}
+    found = compare("drl", [*drl_rows("Figure 1"), *drl_figure2_rows()], [*pairs, *disjoint])
+    assert (found["n"] == 1).all() and (found["configuration"] == "").all()
+    plain, with_loss = (record.metrics for record in disjoint)
+    # What the paper's Figure 2 shows most clearly.
+    assert with_loss["representations_different"] < plain["representations_different"] - 0.1
+    assert with_loss["representations_different"] < with_loss["representations_same"]
+    assert not any(str(SHARED.parents[1]) in path.read_text() for path in tmp_path.rglob("*.json"))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from example_records import run
 
@@ -31,6 +33,15 @@ def test_difference_of_nothing_is_not_minus_nothing():
     frame = compare("hpcr", hpcr_rows(), [run(a_t=53.39)], only_run=True)
     assert "| +0.0 |" in format_markdown(frame)
     assert "| -0.010 |" in format_markdown(frame, digits=3)
+
+
+def test_a_row_has_its_own_decimals():
+    one, other = hpcr_rows()[:2]
+    frame = compare("hpcr", [one, replace(other, digits=3)], [run()])
+    first, second = format_markdown(frame).splitlines()[2:]
+    paper = frame["paper"]
+    assert f" {paper[0]:.1f} ±" in first and f" {paper[1]:.3f} ±" in second
+    assert f" {paper[0]:.2f} ±" in format_markdown(frame, digits=2)
 
 
 def test_a_bar_in_a_cell_is_escaped():

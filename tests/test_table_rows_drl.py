@@ -6,8 +6,17 @@ from example_records import make
 from relcl_lib.drl_parameters import DrlParameters
 from relcl_lib.sweep_tables_drl import TABLES
 from relcl_lib.table_rows import read_paper_table
-from relcl_lib.table_rows_drl import MEASURED, METRICS, all_drl_rows, drl_rows, drl_stand_in_rows
-from relcl_lib.tables import compare
+from relcl_lib.table_rows_drl import (
+    FIGURE2_METRICS,
+    MEASURED,
+    MEASURED_FIGURE2,
+    METRICS,
+    all_drl_rows,
+    drl_figure2_rows,
+    drl_rows,
+    drl_stand_in_rows,
+)
+from relcl_lib.tables import compare, comparison, comparison_names
 
 SCORES = {"avg_valid_acc": 80.0, "test_acc": 89.0, "ram_mb": 900.0, "time_min": 12.0}
 
@@ -93,7 +102,7 @@ def test_rows_of_the_main_tables_keep_other_forms_of_the_loss_out():
 
 
 def test_every_number_has_a_row():
-    rows = [row for row in all_drl_rows() if row.table not in MEASURED.values()]
+    rows = [row for row in all_drl_rows() if not row.table.startswith("Measured")]
     entries = read_paper_table("drl")
     keys = {(row.table, row.dataset, row.setting, row.method, row.metric) for row in rows}
     assert len(keys) == len(rows) == len(entries)
@@ -121,3 +130,41 @@ def test_figure_1():
     assert len(rows) == 5 == len({row.our_metric for row in rows})
     assert all(row.paper_scale == 1 for row in rows)
     assert len(drl_rows("Figure 1")) == 10
+
+
+def figure_2(weight, seed=0, experiment="figure2", name="mnist", **changes):
+    given = {"dataset": "mnist", "track": "Disjoint", "drl_weight": weight, **changes}
+    chosen = DrlParameters.create(given, profile="full").resolved()
+    parameters = chosen.model_dump(exclude={"seeds", "method", "variant", "dataset", "track"})
+    return make(
+        paper="drl",
+        experiment=experiment,
+        method=chosen.method,
+        dataset={"name": name, "track": "Disjoint"},
+        parameters={**parameters, "network": "MLP 2x100", "samples": 150},
+        seed=seed,
+        metrics=dict.fromkeys(FIGURE2_METRICS, 100 * weight + seed),
+        accuracy_matrix=None,
+    )
+
+
+def test_figure_2_shows_both_weights_without_a_printed_number():
+    records = [figure_2(weight, seed) for weight in (0.0, 1e-3) for seed in (0, 1, 2)]
+    assert comparison_names(records) == ["drl/measured-figure-2/mnist-disjoint"]
+    frame = comparison("drl/measured-figure-2/run", records)
+    assert len(frame) == 2 * len(FIGURE2_METRICS) == len(drl_figure2_rows())
+    assert set(frame["metric"]) == set(FIGURE2_METRICS)
+    assert frame["paper"].isna().all() and (frame["n"] == 3).all()
+    for setting, mean in (("lambda=0", 1.0), ("lambda=0.001", 1.1)):
+        found = frame[frame["setting"] == setting]
+        assert found["ours"].tolist() == pytest.approx([mean] * len(FIGURE2_METRICS))
+        assert found["ours_pm"].gt(0).all()
+
+
+def test_other_runs_stay_out_of_figure_2():
+    assert {row.table for row in matching(figure_2(1e-3))} == {MEASURED_FIGURE2}
+    assert not matching(figure_2(0.5))
+    assert not matching(figure_2(1e-3, name="CORe50-standin(digits)"))
+    assert not matching(figure_2(1e-3, experiment="disjoint_mnist"))
+    for change in ({"limit": 500}, {"loss": "later"}, {"taps": "logits"}, {"epochs": 2}):
+        assert not matching(figure_2(1e-3, **change))
