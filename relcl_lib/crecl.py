@@ -24,7 +24,6 @@ from relcl_lib.crecl_network import (
     build_network,
     class_means,
     closing_markers,
-    drawing_from,
     shuffled_batches,
     task_stream,
 )
@@ -34,7 +33,7 @@ from relcl_lib.data.sentences import RelationSentences
 from relcl_lib.encoders import load_encoder
 from relcl_lib.memory import ExemplarMemory
 from relcl_lib.models.contrastive_network import AttentionMemory, CreclNetwork
-from relcl_lib.runtime import make_generator, resolve_device, resolve_precision
+from relcl_lib.runtime import drawing_from, make_generator, resolve_device, resolve_precision
 
 PROGRESS = ("tasks_done", "seconds", "history")
 #: sentences a pass without gradients; no effect on the numbers beyond rounding

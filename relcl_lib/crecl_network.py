@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -124,14 +122,6 @@ def closing_markers(ids: Tensor, tokenizer: PreTrainedTokenizerFast) -> dict[str
     numbers = tokenizer.convert_tokens_to_ids([MARKERS[1], MARKERS[3]])
     places = ((ids == number).int().argmax(1) for number in numbers)
     return dict(zip(("head_end", "tail_end"), places, strict=True))
-
-
-@contextlib.contextmanager
-def drawing_from(generator: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Let torch's own generator, which dropout and initialisers use, follow `generator` inside."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(generator.initial_seed())
-        yield
 
 
 def shuffled_batches(

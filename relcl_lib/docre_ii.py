@@ -20,6 +20,7 @@ from relcl_lib import checkpoints, docre_metrics
 from relcl_lib.data.document_files import Fact, write_result_file
 from relcl_lib.data.document_sets import DocumentData
 from relcl_lib.data.document_tokens import DocumentBatch, DocumentTokens, tokenize_documents
+from relcl_lib.docre_checkpoint import DocreCheckpoint
 from relcl_lib.docre_network import (
     BaseBuilder,
     as_facts,
@@ -32,11 +33,16 @@ from relcl_lib.docre_network import (
 )
 from relcl_lib.docre_parameters import DocreParameters
 from relcl_lib.models.pair_inference import iterate
-from relcl_lib.runtime import make_generator, resolve_device, resolve_precision
+from relcl_lib.runtime import (
+    drawing_from,
+    keep_freed_memory,
+    make_generator,
+    resolve_device,
+    resolve_precision,
+)
 from relcl_lib.training import epoch_batches, warm_up_then_fall
 
 MOST_ITERATIONS = 4  # that the paper tries
-PROGRESS = ("stage", "epochs_done", "step", "seconds", "best_epoch", "best_score", "history")
 
 
 class DocreRun:
@@ -63,11 +69,12 @@ class DocreRun:
         make_base: BaseBuilder = build_base,
     ) -> None:
         self.given, self.data, self.seed = parameters, data, seed
-        self.settings = parameters.resolved()
         self.device = resolve_device(parameters.device)
         self.precision = resolve_precision(parameters.precision, self.device)
+        name = str(self.precision).removeprefix("torch.")
+        self.settings = parameters.resolved().model_copy(update={"precision": name})
         self.base_name = make_base.__name__.removeprefix("build_")
-        self.folder = checkpoints.run_folder(work_dir, data.name, self._identity)
+        self.checkpoint = DocreCheckpoint(self, work_dir)
         self.tokenizer, self.model = build_network(self.settings, data, seed, make_base)
         self.model.to(self.device)
         self.known = docre_metrics.name_facts(data.train)
@@ -75,7 +82,7 @@ class DocreRun:
         if not len(self.tokens("train").usable):
             raise ValueError(f"no document of {data.name}'s training split has a pair of entities")
         self.stage = 1 if self.settings.stage1_epochs else 2
-        self.optimizer = self._build_optimizer()
+        self.renew_optimizer()
         self.epochs_done, self.step, self.seconds = 0, 0, 0.0
         self.best_epoch, self.best_score = 0, -1.0
         self.best: dict[str, Tensor] = {}
@@ -96,9 +103,10 @@ class DocreRun:
             ).to(self.device)
         return self._tokens[split]
 
-    def _build_optimizer(self) -> torch.optim.Optimizer:
+    def renew_optimizer(self) -> None:
+        """Start a new AdamW for what the stage trains."""
         groups = parameter_groups(self.model, self.settings, self.stage)
-        return torch.optim.AdamW(groups, eps=1e-6, fused=True)
+        self.optimizer = torch.optim.AdamW(groups, eps=1e-6, fused=True)
 
     @property
     def epochs(self) -> int:
@@ -124,7 +132,8 @@ class DocreRun:
         moment and started again, a run ends with the same numbers; on the CPU bit for bit.
         `on_epoch(run)` is called after each epoch.
         """
-        self._resume()
+        self.checkpoint.resume()
+        keep_freed_memory()  # attention maps are large
         while not self.finished:
             if self.stage == 1 and self.epochs_done >= self.settings.stage1_epochs:
                 self._enter_stage_2()
@@ -140,7 +149,7 @@ class DocreRun:
             self.history.append(
                 {"stage": self.stage, "loss": loss, "dev_F1": score, "seconds": self.seconds}
             )
-            self._save()
+            self.checkpoint.save()
             if on_epoch is not None:
                 on_epoch(self)
         self.model.load_state_dict(self.best)
@@ -153,7 +162,7 @@ class DocreRun:
         self.model.load_state_dict(self.best)
         self.base_state = checkpoints.part(self.best, "base.")
         self.stage, self.step, self.best_score = 2, 0, -1.0
-        self.optimizer = self._build_optimizer()
+        self.renew_optimizer()
 
     def train_epoch(self, epoch: int) -> float:
         """Make one pass over the training documents that have a pair; returns the mean loss of a step."""
@@ -168,10 +177,7 @@ class DocreRun:
         steps = len(batches) * self.epochs
         self.model.train()
         total = torch.zeros((), device=self.device)
-        devices = [self.device] if self.device.type == "cuda" else []
-        # Dropout draws from torch's own generator, which is the caller's again afterwards.
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(make_generator(self.seed, "dropout", epoch).initial_seed())
+        with drawing_from(make_generator(self.seed, "dropout", epoch), self.device):
             for rows in batches:
                 batch = tokens.batch(usable[rows.to(self.device)])
                 total += self.training_step(batch, steps, noise)
@@ -258,37 +264,3 @@ class DocreRun:
     def write_results(self, path: str | Path, split: str = "test") -> Path:
         """Write the predictions on a split as DocRED's competition takes them."""
         return write_result_file(path, getattr(self.data, split), self.predict(split)[-1])
-
-    # ----------------------------------------------------------- checkpoints
-
-    def _identity(self) -> dict[str, Any]:
-        hidden = {"profile", "data_root", "device", "seeds"}
-        return {
-            "settings": self.settings.model_dump(exclude=hidden),
-            "base": self.base_name,
-            "data": self.data.fingerprint,
-            "seed": self.seed,
-        }
-
-    def _save(self) -> None:
-        if self.folder is None:
-            return
-        state = checkpoints.join(
-            model=self.model.state_dict(),
-            best=self.best,
-            base_state=self.base_state,
-            optimizer=checkpoints.optimizer_state(self.optimizer),
-        )
-        progress = {name: getattr(self, name) for name in PROGRESS}
-        checkpoints.save(self.folder / "checkpoint", state, progress)
-
-    def _resume(self) -> None:
-        state = checkpoints.resume(self.folder, self, "epochs_done", PROGRESS)
-        if state is None:
-            return
-        self.model.load_state_dict(checkpoints.part(state, "model."))
-        for name in ("best", "base_state"):
-            kept = checkpoints.part(state, f"{name}.")
-            setattr(self, name, {k: v.to(self.device) for k, v in kept.items()})
-        self.optimizer = self._build_optimizer()
-        checkpoints.restore_optimizer(self.optimizer, checkpoints.part(state, "optimizer."))

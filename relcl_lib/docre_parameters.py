@@ -59,6 +59,21 @@ _NAMES = (
     *("batch_size", "stage1_epochs", "stage2_epochs", "encoder_rate", "classifier_rate"),
     *("base_rate", "inference_rate"),
 )
+#: settings that shape nothing of stage 1
+STAGE_2 = (
+    *(
+        "method",
+        "inference_size",
+        "inference_layers",
+        "iterations",
+        "attention",
+        "fusion",
+        "mixing",
+    ),
+    *("own_bonus", "relation", "inference_classifier", "sum_logits", "feedback", "noise"),
+    *("spurious", "contrast", "contrast_scale", "contrast_weight", "temperature", "freeze_base"),
+    *("dropout", "stage2_epochs", "base_rate", "inference_rate", "variant"),
+)
 #: Table 7: what each data set is trained with (RoBERTa-large: `roberta`).
 TRAINING = {
     name: dict(zip(_NAMES, values, strict=True))
@@ -112,6 +127,7 @@ class DocreParameters(Parameters):
             "classifier_rate": 2e-4,
             "base_rate": 1e-5,
             "inference_rate": 2e-4,
+            "precision": "auto",
             "reduced_data": True,
         },
         "full": {"dataset": "docred", "encoder": "bert-base-cased", "seeds": [0, 1, 2, 3, 4]},

@@ -17,7 +17,7 @@ from relcl_lib.runtime import run_facts
 #: Settings that have a record field of their own, or do not shape the numbers beyond the data.
 _ELSEWHERE = {
     *("profile", "dataset", "data_root", "reduced_data", "train_limit", "generated", "method"),
-    *("orientation", "variant", "seeds", "device", "encoder", "precision"),
+    *("orientation", "variant", "seeds", "device", "encoder"),
 }
 
 
@@ -30,7 +30,6 @@ def configuration(run: DocreRun) -> dict[str, Any]:
     parameters |= {
         "base": run.base_name,
         "encoder_type": kind,
-        "precision": str(run.precision).removeprefix("torch."),
         "orientation": settings.orientation,
     }
     return {

@@ -32,7 +32,7 @@ from relcl_lib.fastre_network import (
 )
 from relcl_lib.fastre_parameters import FastreParameters, learning_rate
 from relcl_lib.models.tagger import trainable_parameters
-from relcl_lib.runtime import make_generator, resolve_device
+from relcl_lib.runtime import drawing_from, make_generator, resolve_device
 from relcl_lib.training import epoch_batches
 
 PROGRESS = ("epochs_done", "step", "seconds", "best_epoch", "best_score", "threshold", "history")
@@ -165,10 +165,7 @@ class FastreRun:
         draws = torch.rand(len(usable), generator=make_generator(self.seed, "heads", epoch))
         self.model.train()
         total = torch.zeros((), device=self.device)
-        devices = [self.device] if self.device.type == "cuda" else []
-        # Dropout draws from torch's own generator, which is the caller's again afterwards.
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(make_generator(self.seed, "dropout", epoch).initial_seed())
+        with drawing_from(make_generator(self.seed, "dropout", epoch), self.device):
             for rows in batches:
                 batch = self.tagged.batch(
                     usable[rows.to(self.device)], self.settings.heads, draws[rows].to(self.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import datetime
 import hashlib
 import importlib.metadata
@@ -88,9 +89,29 @@ def make_generator(seed: int, purpose: str, *indices: int) -> torch.Generator:
 @contextlib.contextmanager
 def seeded_initialisation(seed: int) -> Iterator[None]:
     """Make torch's default initialisers draw from the seed's ``init`` generator inside the block."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(make_generator(seed, "init").initial_seed())
+    with drawing_from(make_generator(seed, "init"), torch.device("cpu")):
         yield
+
+
+@contextlib.contextmanager
+def drawing_from(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Let torch's own generator, which dropout and initialisers use, follow ``generator`` inside."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(generator.initial_seed())
+        yield
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the large blocks it frees (glibc; with another C library: nothing).
+
+    Otherwise each block of over 32 MiB goes back to the system when it is freed, and the next one is
+    mapped anew page by page: a third of a training step whose attention maps are that large.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    mallopt = ctypes.CDLL(None).mallopt
+    for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+        mallopt(option, 2**31 - 1)
 
 
 def is_watched() -> bool:

@@ -55,7 +55,7 @@ def test_a_second_stage_without_its_losses_is_the_first(monkeypatch):
 def test_a_frozen_base_stays_as_it_is():
     run = make(freeze_base=True)
     run.stage = 2
-    run.optimizer = run._build_optimizer()
+    run.renew_optimizer()
     before = weights(run)
     step(run)
     changed = {name for name, value in weights(run).items() if not torch.equal(value, before[name])}
@@ -90,7 +90,8 @@ def test_groups_have_the_rates_of_their_stage_and_decay_matrices_only():
     for group in run.optimizer.param_groups:
         assert all((id(p) in encoder) == (group["peak"] == 1e-3) for p in group["params"])
     run.stage = 2
-    optimizer = run._build_optimizer()
+    run.renew_optimizer()
+    optimizer = run.optimizer
     assert {g["peak"] for g in optimizer.param_groups} == {1e-4, 3e-3}
     assert sum(len(g["params"]) for g in optimizer.param_groups) == len(
         list(run.model.parameters())
@@ -189,6 +190,31 @@ def test_a_killed_run_ends_with_the_same_numbers(tmp_path):
     again = make(work_dir=tmp_path / "cut", **settings).train(lambda run: pytest.fail("trained"))
     assert again.predict("test") == whole.predict("test")
     assert again.predict_base("test") == whole.predict_base("test")
+
+
+def test_runs_that_differ_in_stage_2_share_stage_1(tmp_path):
+    settings = {"stage1_epochs": 2, "stage2_epochs": 1, "data": tiny_data(8), "dropout": 0.1}
+    without = {"method": "w/o ECA", "inference_layers": 2, **settings}
+    alone = make(work_dir=tmp_path / "alone", **without).train()
+    make(work_dir=tmp_path / "shared", **settings).train()
+    seen = []
+    second = make(work_dir=tmp_path / "shared", **without)
+    second.train(lambda run: seen.append((run.stage, run.epochs_done)))
+    assert seen == [(2, 3)]  # it trained its stage 2 only
+    for name, value in alone.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[name]), name
+    for name, value in alone.base_state.items():
+        assert torch.equal(value, second.base_state[name]), name
+    assert [h["loss"] for h in second.history] == [h["loss"] for h in alone.history]
+    base = make(work_dir=tmp_path / "shared", **{**settings, "method": "ATLOP (base)"})
+    base.train(lambda run: pytest.fail("trained"))
+    assert base.predict("test")[0] == alone.predict_base("test")
+    # What shapes stage 1 does not share it.
+    for change in ({"encoder_rate": 2e-3}, {"stage1_epochs": 1}, {"block": 4}):
+        seen.clear()
+        run = make(work_dir=tmp_path / "shared", **{**settings, **change})
+        run.train(lambda run: seen.append(run.stage))
+        assert 1 in seen, change
 
 
 def test_stage_2_starts_from_the_best_base():

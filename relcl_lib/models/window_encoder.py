@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from relcl_lib.fast_dropout import fast_dropout
+
 ROW_EPSILON = 1e-10  # added to the sum of an attention row of two windows
 DOUBLE_END = ("roberta", "xlm-roberta")  # their windows end with two specials
 
@@ -66,12 +68,13 @@ class WindowEncoder(nn.Module):
         )
 
     def _run(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        out = self.network(
-            input_ids=ids,
-            attention_mask=mask.long(),
-            output_attentions=True,
-            output_hidden_states=self.layers > 1,
-        )
+        with fast_dropout(ids.device):
+            out = self.network(
+                input_ids=ids,
+                attention_mask=mask.long(),
+                output_attentions=True,
+                output_hidden_states=self.layers > 1,
+            )
         if self.layers == 1:
             return out.last_hidden_state, out.attentions[-1]
         states, attentions = out.hidden_states[-self.layers :], out.attentions[-self.layers :]
