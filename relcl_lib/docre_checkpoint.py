@@ -32,7 +32,7 @@ class DocreCheckpoint:
         self.base_folder = checkpoints.run_folder(work_dir, f"{name}-base", self._base_identity)
 
     def _identity(self) -> dict[str, Any]:
-        hidden = {"profile", "data_root", "device", "seeds"}
+        hidden = {"profile", "data_root", "device", "seeds", "base"}
         return {
             "settings": self.run.settings.model_dump(exclude=hidden),
             "base": self.run.base_name,

@@ -22,9 +22,9 @@ from relcl_lib.data.document_sets import DocumentData
 from relcl_lib.data.document_tokens import DocumentBatch, DocumentTokens, tokenize_documents
 from relcl_lib.docre_checkpoint import DocreCheckpoint
 from relcl_lib.docre_network import (
+    BUILDERS,
     BaseBuilder,
     as_facts,
-    build_base,
     build_network,
     longest_document,
     pair_matrix,
@@ -57,7 +57,7 @@ class DocreRun:
         seed: of initialisation, order, noise and dropout.
         work_dir: where checkpoints go (a folder for this configuration is made below it); None keeps
             none, so a killed run starts over.
-        make_base: builds the tokenizer and the base module, for a base other than ATLOP.
+        make_base: builds the tokenizer and a base module of your own; None: `parameters.base`.
     """
 
     def __init__(
@@ -66,13 +66,14 @@ class DocreRun:
         data: DocumentData,
         seed: int = 0,
         work_dir: str | Path | None = None,
-        make_base: BaseBuilder = build_base,
+        make_base: BaseBuilder | None = None,
     ) -> None:
         self.given, self.data, self.seed = parameters, data, seed
         self.device = resolve_device(parameters.device)
         self.precision = resolve_precision(parameters.precision, self.device)
         name = str(self.precision).removeprefix("torch.")
         self.settings = parameters.resolved().model_copy(update={"precision": name})
+        make_base = make_base or BUILDERS[self.settings.base]
         self.base_name = make_base.__name__.removeprefix("build_")
         self.checkpoint = DocreCheckpoint(self, work_dir)
         self.tokenizer, self.model = build_network(self.settings, data, seed, make_base)
@@ -117,6 +118,11 @@ class DocreRun:
     def iterations(self) -> int:
         """K, or 0 where no stage trains the inference module."""
         return self.settings.iterations if self.settings.stage2_epochs else 0
+
+    @property
+    def has_base(self) -> bool:
+        """Whether the base can be scored by itself: stage 1 trained it, or it has no parameters."""
+        return bool(self.base_state) or not self.model.base.state_dict()
 
     @property
     def finished(self) -> bool:
@@ -246,8 +252,8 @@ class DocreRun:
         return scores | {f"F1_K{k}": score for k, score in enumerate(each)}
 
     def predict_base(self, split: str) -> list[set[Fact]]:
-        """Return the facts that the base finds with the weights of stage 1's best epoch."""
-        if not self.base_state:
+        """Return what the base finds by itself, with the weights of stage 1's best epoch if it has any."""
+        if not self.has_base:
             raise ValueError("stage 1 is not over, or there was none")
         now = {k: v.detach().clone() for k, v in self.model.base.state_dict().items()}
         self.model.base.load_state_dict(self.base_state)

@@ -23,10 +23,11 @@ from relcl_lib.models.pair_inference import (
     add_noise,
     with_class_zero,
 )
+from relcl_lib.models.stated_facts import build_stated_facts
 from relcl_lib.models.window_encoder import WindowEncoder, extend_positions
 from relcl_lib.runtime import seeded_initialisation
 
-#: settings and data -> tokenizer and base module; `build_base` or one of your own
+#: settings and data -> tokenizer and base module; one of `BUILDERS` or one of your own
 BaseBuilder = Callable[[DocreParameters, DocumentData], tuple[Any, nn.Module]]
 
 
@@ -38,7 +39,7 @@ class DocreNetwork(nn.Module):
         self.base, self.inference = base, inference
 
 
-def build_base(settings: DocreParameters, data: DocumentData) -> tuple[Any, Atlop]:
+def build_atlop(settings: DocreParameters, data: DocumentData) -> tuple[Any, Atlop]:
     """Return the tokenizer and ATLOP on the encoder of resolved parameters."""
     tokenizer, network = load_encoder(settings.encoder, attention="eager")
     if settings.long_documents == "positions":
@@ -61,8 +62,12 @@ def build_base(settings: DocreParameters, data: DocumentData) -> tuple[Any, Atlo
     return tokenizer, Atlop(config, WindowEncoder(network, ends, settings.encoder_layers))
 
 
+#: `DocreParameters.base` -> what builds it; the records name a base as its builder, without `build_`
+BUILDERS: dict[str, BaseBuilder] = {"atlop": build_atlop, "stated_facts": build_stated_facts}
+
+
 def build_network(
-    settings: DocreParameters, data: DocumentData, seed: int, make_base: BaseBuilder = build_base
+    settings: DocreParameters, data: DocumentData, seed: int, make_base: BaseBuilder
 ) -> tuple[Any, DocreNetwork]:
     """Return the tokenizer and the network of a run, initialised by its seed."""
     with seeded_initialisation(seed):

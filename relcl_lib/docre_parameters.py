@@ -103,19 +103,18 @@ class DocreParameters(Parameters):
             "dataset": "synthetic",
             "encoder": "tiny",
             "seeds": [0],
-            "mention": "first",
+            "generated": 360,
             "encoder_dropout": 0.0,
             "pair_size": 64,
             "block": 16,
             "inference_size": 64,
-            "batch_size": 1,
-            "stage1_epochs": 9,
-            "stage2_epochs": 5,
+            "batch_size": 4,
+            "stage1_epochs": 3,
+            "stage2_epochs": 2,
             "encoder_rate": 5e-4,
             "classifier_rate": 2e-3,
             "base_rate": 3e-5,
             "inference_rate": 2e-3,
-            "inference_layers": 1,
             "dropout": 0.0,
         },
         "reduced": {
@@ -142,6 +141,9 @@ class DocreParameters(Parameters):
         "document", description="of CDR's, GDA's pairs"
     )
     method: Literal[tuple(METHODS)] = Field("DocRE-II", description="row of the paper's tables")
+    base: Literal["atlop", "stated_facts"] = Field(
+        "atlop", description="whose predictions are refined; stated_facts has no stage 1"
+    )
     variant: Literal["paper", "released"] = Field("paper", description="printed or code's form")
     seeds: Seeds = Field([0, 1, 2], description="one run each")
     encoder: str = Field("bert-base-cased", description="hub name, folder, or tiny")
@@ -212,6 +214,8 @@ class DocreParameters(Parameters):
         }
         if filled["markers"] is None:
             filled["markers"] = "mention" if self.dataset in ("cdr", "gda") else "boundary"
+        if self.base == "stated_facts":
+            filled["stage1_epochs"] = 0  # it has nothing to train
         if not filled["stage1_epochs"] + filled["stage2_epochs"]:
             raise ParameterError("stage1_epochs and stage2_epochs are both 0: nothing to train")
         if filled["inference_size"] % 4:

@@ -16,8 +16,8 @@ from relcl_lib.runtime import run_facts
 
 #: Settings that have a record field of their own, or do not shape the numbers beyond the data.
 _ELSEWHERE = {
-    *("profile", "dataset", "data_root", "reduced_data", "train_limit", "generated", "method"),
-    *("orientation", "variant", "seeds", "device", "encoder"),
+    *("profile", "dataset", "data_root", "reduced_data", "train_limit", "method"),
+    *("orientation", "variant", "seeds", "device", "encoder", "base"),
 }
 
 
@@ -58,15 +58,15 @@ def configuration(run: DocreRun) -> dict[str, Any]:
 def run_metrics(run: DocreRun) -> dict[str, float]:
     """Return the scores of a finished run on test and, with the suffix `_dev`, on dev; in per cent.
 
-    Those with `_base` are of the base module as stage 1 left it. Splits without public labels are
-    left out. `best_epoch` and the weights of Figure 5 (not in per cent) stand among them.
+    Those with `_base` are of the base module by itself, as stage 1 left it. Splits without public
+    labels are left out. `best_epoch` and the weights of Figure 5 (not in per cent) stand among them.
     """
     found: dict[str, float] = {}
     for split, suffix in (("test", ""), ("dev", "_dev")):
         if not getattr(run.data, split) or not run.data.is_labelled(split):
             continue
         found |= {f"{name}{suffix}": value for name, value in run.evaluate(split).items()}
-        if run.base_state:
+        if run.has_base:
             base = run.evaluate_base(split)
             found |= {f"{name}_base{suffix}": value for name, value in base.items()}
     of_features, of_relations = run.model.inference.slot_weights()

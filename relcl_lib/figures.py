@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
@@ -18,6 +19,7 @@ from relcl_lib.files import repository_root
 from relcl_lib.records import Record, canonical_json, configuration, read_records
 from relcl_lib.table_rows_crecl import ABLATIONS as CRECL_ABLATIONS
 from relcl_lib.table_rows_crecl import AS_WRITTEN
+from relcl_lib.table_rows_docre import docre_measured_rows
 from relcl_lib.table_rows_drl import drl_rows, drl_stand_in_rows
 from relcl_lib.table_rows_fastre import ABLATIONS, DEFAULTS
 
@@ -222,6 +224,41 @@ def crecl_memory_sizes(records: Sequence[Record]) -> Figure:
     return plots_relations.plot_memory_sizes(values, reference=at_end, title=title).figure
 
 
+def docre_gain(records: Sequence[Record]) -> Figure:
+    """Draw F1 of DocRE-II beside that of its own base as stage 1 left it, a pair a data set."""
+    measured = [r for r in records if r.paper == "docre_ii" and not r.failed]
+    values: dict[str, dict[str, list[float]]] = {}
+    for name in ("CDR", "Re-DocRED", "synthetic"):
+        rows = [r for r in docre_measured_rows(name) if r.method == "DocRE-II"]
+        base = next(row for row in rows if row.metric == "F1_base")
+        if chosen := _most_seeds(filter(base.matches, measured)):
+            pair = {k: [r.metrics[k] for r in chosen] for k in ("F1_base", "F1")}
+            gain = fmean(pair["F1"]) - fmean(pair["F1_base"])
+            text = f"{name} ({chosen[0].protocol})\n{gain:+.1f}, n = {len(chosen)}"
+            values[text] = {"base": pair["F1_base"], "base + inference": pair["F1"]}
+    title = "DocRE-II and its own base" + ("" if values else ": no records yet")
+    return plots_tracks.plot_strategies(values, title=title, ylabel="F1, test (%)").figure
+
+
+def docre_inferred(records: Sequence[Record]) -> Figure:
+    """Draw the recall of facts that no sentence states, inference module on stated facts alone."""
+    measured = [r for r in records if r.paper == "docre_ii" and not r.failed]
+    values: dict[str, list[float]] = {}
+    for row in docre_measured_rows("alone"):
+        if row.metric == "recall_inferred" and (
+            chosen := _most_seeds(filter(row.matches, measured))
+        ):
+            # The base has no parameters: its recall is the same in every run.
+            values["stated facts (base)"] = [chosen[0].metrics["recall_inferred_base"]]
+            values[f"{row.method}, {row.setting}"] = [r.metrics[row.metric] for r in chosen]
+    title = "Inference alone, generated documents" + ("" if values else ": no records yet")
+    axes = plots.plot_bars(values, title=title, xlabel="recall of inferred facts (%)")
+    axes.set_xlim(0, 100)
+    for number in axes.texts:
+        number.set_color("black")  # the base has no bar that a white number could stand on
+    return axes.figure
+
+
 FIGURES: dict[str, Callable[[Sequence[Record]], Figure]] = {
     "hpcr_curves": hpcr_curves,
     "hpcr_components": hpcr_components,
@@ -229,6 +266,8 @@ FIGURES: dict[str, Callable[[Sequence[Record]], Figure]] = {
     "crecl_curves": crecl_curves,
     "crecl_ablation": crecl_ablation,
     "crecl_memory_sizes": crecl_memory_sizes,
+    "docre_gain": docre_gain,
+    "docre_inferred": docre_inferred,
     "drl_tracks": drl_tracks,
     "drl_similarity": drl_similarity,
 }

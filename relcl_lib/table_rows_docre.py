@@ -1,8 +1,15 @@
-"""Which records correspond to the numbers DocRE-II's paper prints (Tables 1 to 6 and 8, Figure 5)."""
+"""Which records correspond to the numbers DocRE-II's paper prints (Tables 1 to 6 and 8, Figure 5).
+
+And to what is measured beyond them. Every row asks for the base that it means, so that runs on ATLOP
+and runs on stated facts are never counted together.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from relcl_lib import sweep_tables_docre as sweep
+from relcl_lib.docre_parameters import METHODS
 
 if TYPE_CHECKING:
     from relcl_lib.table_rows import Row
@@ -27,6 +34,19 @@ WEIGHTS = {
 }
 #: what Table 2 varies and the other tables hold fixed, so that its runs stay out of them
 DEFAULTS: dict[str, Any] = {"inference_layers": 2, "iterations": 3}
+#: stands for a table where the paper has none
+MEASURED = "Measured"
+#: what is measured -> the sweep's table and data set, and the records' `dataset.set`
+MEASURED_CELLS = {
+    "CDR": ("table4", "cdr", "CDR"),
+    "Re-DocRED": ("table4", "redocred", "Re-DocRED"),
+    "synthetic": ("text", "synthetic", "synthetic"),
+    "alone": ("alone", "synthetic", "synthetic"),
+}
+#: further metrics of documents whose labels tell stated facts from inferred ones
+STATED = ("precision", "recall_stated", "recall_inferred")
+#: settings that have a record field of their own
+_ELSEWHERE = ("dataset", "method", "encoder")
 
 
 def docre_rows(
@@ -54,7 +74,7 @@ def docre_rows(
         setting = parse_setting(entry.setting)
         methods, suffix = _record_names(entry.method)
         metric = {**INFER, **WEIGHTS}.get(entry.metric, entry.metric)
-        wanted: dict[str, Any] = {}
+        wanted: dict[str, Any] = {"base": "atlop"}
         if "K" in setting:
             metric, wanted["inference_layers"] = f"F1_K{setting['K']}", setting["N_I"]
         if "RoBERTa" in entry.method:
@@ -90,6 +110,45 @@ def _record_names(method: str) -> tuple[tuple[str, ...], str]:
     return ((method,), "") if method in ABLATIONS else ((), "")
 
 
+def docre_measured_rows(what: str) -> list[Row]:
+    """Return rows for the sweep's cells on a data set: each shows a dash for the paper.
+
+    For each method F1 on the test split and F1 of the run's own base (none where the base has no
+    stage of its own); on generated documents also precision, and the recall of stated and of
+    inferred facts.
+
+    Args:
+        what: `CDR`, `Re-DocRED`; `synthetic`, the generated documents read by ATLOP; `alone`, the
+            inference module on stated facts.
+    """
+    table, dataset, name = MEASURED_CELLS[what]
+    cells = sweep.TABLES[table](dataset, ())
+    return [row for cell in cells for row in _measured_rows(what, name, cell)]
+
+
+def _measured_rows(what: str, name: str, cell: sweep.Cell) -> list[Row]:
+    from relcl_lib.table_rows import Row
+
+    method, apart = cell["method"], {k: v for k, v in cell.items() if k not in _ELSEWHERE}
+    held = {"generated": 0, **DEFAULTS}
+    wanted = {"base": "atlop", **apart}
+    metrics = ["F1"] if "stage1_epochs" in METHODS[method] else ["F1", "F1_base"]
+    if name == "synthetic":
+        metrics += STATED
+    return [
+        Row(
+            f"{MEASURED}: inference alone" if what == "alone" else MEASURED,
+            *(name, f"N_I={cell['inference_layers']}" if what == "alone" else "test"),
+            *(method, metric),
+            where_dataset={"set": name},
+            where_parameters=wanted,
+            defaults={k: v for k, v in held.items() if k not in wanted},
+        )
+        for metric in metrics
+    ]
+
+
 def all_docre_rows() -> list[Row]:
-    """Return the rows of all tables that hold results."""
-    return [row for table in TABLES for row in docre_rows(table)]
+    """Return the rows of all tables that hold results, and of what is measured beside them."""
+    printed = [row for table in TABLES for row in docre_rows(table)]
+    return [*printed, *(row for what in MEASURED_CELLS for row in docre_measured_rows(what))]

@@ -10,6 +10,8 @@ from example_records import failed, make, run
 matplotlib.use("agg")
 
 from relcl_lib import figures, plots
+from relcl_lib import sweep_tables_docre as docre
+from relcl_lib.docre_parameters import DocreParameters
 
 
 @pytest.fixture(autouse=True)
@@ -251,3 +253,55 @@ def test_relation_figures_without_records_say_so(draw):
     figure = figures.FIGURES[draw]([])
     texts = [axes.get_title() for axes in figure.axes] + [figure.get_suptitle()]
     assert any("no records yet" in text for text in texts)
+
+
+def document_run(cell, seed=0, **metrics):
+    """A record as the sweep's cell makes it."""
+    settings = DocreParameters.create({**cell, "profile": "full"}).resolved()
+    dataset = cell["dataset"]
+    return make(
+        paper="docre_ii",
+        experiment=dataset,
+        method=cell["method"],
+        seed=seed,
+        dataset={"name": dataset, "set": {"cdr": "CDR"}.get(dataset, dataset)},
+        protocol="stand-in" if dataset == "synthetic" else "reduced",
+        parameters=settings.model_dump(exclude={"dataset", "encoder", "method", "seeds"}),
+        metrics=metrics,
+        accuracy_matrix=None,
+    )
+
+
+def test_each_data_set_stands_beside_its_own_base():
+    cdr, text, alone = docre.table1("cdr")[0], docre.text("synthetic")[0], docre.alone("synthetic")
+    records = [
+        *(document_run(cdr, seed, F1=60.0 + seed, F1_base=58.0) for seed in range(2)),
+        document_run({**cdr, "inference_layers": 4}, F1=99.0, F1_base=99.0),
+        document_run(text, F1=70.0, F1_base=71.5),
+        document_run(alone[1], F1=98.0, F1_base=83.0),  # not a base that reads
+    ]
+    (axes,) = figures.docre_gain(records).axes
+    assert [bar.get_height() for bar in axes.patches] == [58.0, 71.5, 60.5, 70.0]
+    assert axes.get_legend_handles_labels()[1] == ["base", "base + inference"]
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    assert names == ["CDR (reduced)\n+2.5, n = 2", "synthetic (stand-in)\n-1.5, n = 1"]
+
+
+def test_recall_of_inferred_facts_begins_with_the_base():
+    recalls = {"recall_inferred": 60.0, "recall_inferred_base": 0.0}
+    cells = docre.alone("synthetic")
+    records = [
+        *(document_run(cells[1], seed, **recalls) for seed in range(2)),
+        document_run(cells[2], **{**recalls, "recall_inferred": 20.0}),
+        document_run({**cells[2], "base": "atlop"}, seed=1, **{**recalls, "recall_inferred": 99.0}),
+    ]
+    (axes,) = figures.docre_inferred(records).axes
+    assert [bar.get_width() for bar in axes.patches] == [0.0, 60.0, 20.0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["stated facts (base)", "DocRE-II, N_I=2", "w/o ECA, N_I=2"]
+
+
+@pytest.mark.parametrize("draw", ["docre_gain", "docre_inferred"])
+def test_document_figures_without_records_say_so(draw):
+    (axes,) = figures.FIGURES[draw]([]).axes
+    assert "no records yet" in axes.get_title()

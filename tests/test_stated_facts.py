@@ -7,14 +7,48 @@ from docre_data import parameters, tiny_data
 from relcl_lib import docre_metrics
 from relcl_lib.data.document_sets import assemble
 from relcl_lib.docre_ii import DocreRun
-from relcl_lib.docre_records import configuration
+from relcl_lib.docre_network import BUILDERS
+from relcl_lib.docre_parameters import STAGE_2, DocreParameters
+from relcl_lib.docre_records import configuration, run_record, train_or_read
 from relcl_lib.models.pair_inference import decode_relations
 from relcl_lib.models.stated_facts import StatedFacts, build_stated_facts
+from relcl_lib.parameters import ParameterError
 
 
 def run_on(data, **changes):
-    settings = parameters(stage1_epochs=0, stage2_epochs=1, **changes)
-    return DocreRun(settings, data, 0, make_base=build_stated_facts)
+    settings = parameters(base="stated_facts", stage1_epochs=0, stage2_epochs=1, **changes)
+    return DocreRun(settings, data, 0)
+
+
+def test_every_base_has_its_builder_and_is_named_by_it():
+    annotation = DocreParameters.model_fields["base"].annotation
+    assert set(BUILDERS) == set(annotation.__args__)
+    assert all(make.__name__ == f"build_{name}" for name, make in BUILDERS.items())
+    assert "base" not in STAGE_2  # it shapes stage 1
+
+
+def test_it_has_no_stage_1_and_a_profile_asks_for_none():
+    for profile in DocreParameters.profiles:
+        given = DocreParameters.create(profile=profile, base="stated_facts")
+        resolved = given.resolved()
+        assert resolved.stage1_epochs == resolved.resolved().stage1_epochs == 0
+        assert (
+            resolved.stage2_epochs
+            == given.model_copy(update={"base": "atlop"}).resolved().stage2_epochs
+        )
+    with pytest.raises(ParameterError, match="base: Input should be 'atlop' or 'stated_facts'"):
+        DocreParameters.create(base="none")
+
+
+def test_the_parameter_and_the_builder_are_the_same_base(tmp_path):
+    data, epochs = tiny_data(4), {"stage1_epochs": 0, "stage2_epochs": 1}
+    named = DocreRun(parameters(base="stated_facts", **epochs), data, 0, tmp_path)
+    built = DocreRun(parameters(**epochs), data, 0, tmp_path, make_base=build_stated_facts)
+    atlop = DocreRun(parameters(**epochs), data, 0, tmp_path)
+    assert configuration(named) == configuration(built)
+    assert configuration(atlop)["parameters"]["base"] == "atlop"
+    folders = [run.checkpoint.folder for run in (named, built, atlop)]
+    assert folders[0] == folders[1] != folders[2]
 
 
 def test_it_predicts_what_is_stated_and_nothing_else():
@@ -50,6 +84,34 @@ def test_the_inference_module_trains_on_it_alone():
     assert (scores["precision"], scores["recall_inferred"]) == (100, 0)
     assert configuration(run)["parameters"]["base"] == "stated_facts"
     assert not list(StatedFacts(3).parameters())
+    assert run.has_base and run.evaluate_base("test") == scores_of_the_base(run)
+
+
+def scores_of_the_base(run):
+    found = run.predict("test", 0)[0]
+    return docre_metrics.all_scores(found, run.data.test, run.known)
+
+
+def test_its_records_hold_its_own_scores_and_are_read_again(tmp_path):
+    chosen = parameters(base="stated_facts", stage1_epochs=0)
+    options = {"data": tiny_data(4), "results": tmp_path}
+    (record,) = train_or_read(chosen, **options)
+    metrics = record.metrics
+    assert (metrics["precision_base"], metrics["recall_stated_base"]) == (100, 100)
+    assert metrics["recall_inferred_base"] == 0
+    assert metrics["F1_base"] == metrics["F1_K0"] < 100
+    assert (record.parameters["base"], record.parameters["stage1_epochs"]) == ("stated_facts", 0)
+    assert record.parameters["encoder_type"] == "none"
+    again = train_or_read(chosen, on_epoch=lambda run: pytest.fail("trained"), **options)
+    assert again == [record]
+
+
+def test_a_base_that_no_stage_trained_has_no_scores_of_its_own():
+    run = DocreRun(parameters(method="w/o pre-training"), tiny_data(4), 0).train()
+    assert not run.has_base
+    assert not any("_base" in name for name in run_record(run).metrics)
+    with pytest.raises(ValueError, match="there was none"):
+        run.predict_base("test")
 
 
 def test_data_that_does_not_say_what_is_stated_is_refused():

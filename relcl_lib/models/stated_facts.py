@@ -37,7 +37,7 @@ class StatedFacts(nn.Module):
 
 
 def build_stated_facts(settings: DocreParameters, data: DocumentData) -> tuple[Any, StatedFacts]:
-    """Return a tokenizer, which only counts words here, and the module: for `DocreRun(make_base=)`.
+    """Return a tokenizer, which only counts words here, and the module.
 
     Raises:
         ValueError: the data does not say which facts are stated.
