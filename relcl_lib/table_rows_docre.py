@@ -115,7 +115,7 @@ def docre_measured_rows(what: str) -> list[Row]:
 
     For each method F1 on the test split and F1 of the run's own base (none where the base has no
     stage of its own); on generated documents also precision, and the recall of stated and of
-    inferred facts.
+    inferred facts, of the latter the base's, too (with stated facts as the base it is 0).
 
     Args:
         what: `CDR`, `Re-DocRED`; `synthetic`, the generated documents read by ATLOP; `alone`, the
@@ -135,6 +135,8 @@ def _measured_rows(what: str, name: str, cell: sweep.Cell) -> list[Row]:
     metrics = ["F1"] if "stage1_epochs" in METHODS[method] else ["F1", "F1_base"]
     if name == "synthetic":
         metrics += STATED
+    if what == "synthetic":
+        metrics += ["recall_inferred_base"]
     return [
         Row(
             f"{MEASURED}: inference alone" if what == "alone" else MEASURED,
