@@ -23,6 +23,7 @@ import pandas as pd
 
 from relcl_lib.files import repository_root
 from relcl_lib.records import Record, RecordError, read_records, record_path
+from relcl_lib.sweep_tables import PAPERS
 from relcl_lib.table_format import DASH
 from relcl_lib.tables import TableError, compare, paper_rows, rows_without_paper
 
@@ -182,23 +183,24 @@ def collect_records(folders: Iterable[Path | None]) -> list[Record]:
 
 
 def summary(records: Sequence[Record]) -> str:
-    """Return the table as text: for each paper its first metric, by table, data set and setting."""
+    """Return the table as text: what counts of each paper, by table, data set and setting."""
     lines = [("Experiment and method", "Ours", "Paper", "Protocol", "")]
     shown = set()
     for paper in sorted({record.paper for record in records}):
         ours = [record for record in records if record.paper == paper]
-        metric = next((name for record in ours for name in record.metrics), None)
-        rows = paper_rows(paper)
+        rows, counting = paper_rows(paper), list(PAPERS[paper].metrics)
         frame = pd.concat(
             [
                 compare(paper, rows, ours, only_run=True),
                 compare(paper, rows_without_paper(ours, rows), ours),
             ]
         )
-        frame = frame[frame["metric"] == metric]
+        frame = frame[frame["metric"].isin(counting)]
         for (table, dataset, setting), part in frame.groupby(
             ["table", "dataset", "setting"], sort=False
         ):
+            metric = max(part["metric"], key=counting.index)
+            part = part[part["metric"] == metric]
             title = ", ".join(filter(None, (f"{paper.upper()} {table}".strip(), dataset, setting)))
             lines += [("", "", "", "", ""), (f"{title}: {metric}, %", "", "", "", "")]
             lines += [_line(row) for _, row in part.iterrows()]

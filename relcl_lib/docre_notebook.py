@@ -17,4 +17,4 @@ class DocreNotebook(NotebookFolders, DocreParameters):
     runs: ClassVar[type[Parameters]] = DocreParameters
     profiles: ClassVar[dict[str, dict[str, Any]]] = DocreParameters.profiles
 
-    alone_epochs: int = Field(5, ge=1, description="of the inference module on stated facts alone")
+    alone_epochs: int = Field(6, ge=1, description="of the inference module on stated facts alone")

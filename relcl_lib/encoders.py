@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relcl_lib.data.download import DataNotFoundError
 from relcl_lib.files import repository_root
+from relcl_lib.runtime import is_watched
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -35,7 +38,10 @@ def load_encoder(
         DataNotFoundError: a folder lacks the tokenizer or the weights, or the name is neither a
             folder nor on the hub (or the hub cannot be reached).
     """
-    from transformers import AutoModel, AutoTokenizer
+    with warnings.catch_warnings():
+        # tqdm misses ipywidgets in a notebook; its bars of text do.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from transformers import AutoModel, AutoTokenizer
 
     folder = repository_root() / "data" / "synthetic" / "encoder" if name == TINY else Path(name)
     if name == TINY or folder.is_dir():
@@ -45,8 +51,9 @@ def load_encoder(
     place = str(folder) if folder.is_dir() else str(name)
     options = {} if attention is None else {"attn_implementation": attention}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place)
-        model = AutoModel.from_pretrained(place, use_safetensors=True, **options)
+        with _bars_if_watched():
+            tokenizer = AutoTokenizer.from_pretrained(place)
+            model = AutoModel.from_pretrained(place, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise DataNotFoundError(
@@ -56,6 +63,21 @@ def load_encoder(
         ) from error
     # Half-precision files are loaded as such by newer transformers and as float32 by older ones.
     return tokenizer, model.float()
+
+
+@contextlib.contextmanager
+def _bars_if_watched() -> Iterator[None]:
+    """Let transformers draw its progress bars only where somebody is likely to look."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    if not is_watched():
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _expect_files(folder: Path, what: str, files: Sequence[str]) -> None:

@@ -35,7 +35,7 @@ class Paper:
         datasets: name -> default memory sizes (empty where nothing is stored).
         parameters: `module:class` of the parameters.
         runner: `module:function` that reads or trains one cell's records.
-        metrics: names to report of a finished cell, where its records have them.
+        metrics: names to report of a finished cell, where its records have them; what counts is last.
         progress: what a run says of itself while training: (done, of how many, score in per cent).
         unit: what it counts.
     """
@@ -211,7 +211,7 @@ PAPERS: dict[str, Paper] = {
         datasets=dict.fromkeys(docre.DATASETS, ()),
         parameters="relcl_lib.docre_parameters:DocreParameters",
         runner="relcl_lib.docre_records:train_or_read",
-        metrics=("F1", "F1_base"),
+        metrics=("F1_base", "F1"),
         progress=docre.progress,
         unit="epoch",
     ),

@@ -90,7 +90,7 @@ def text(dataset: str, sizes: Sequence[int] = ()) -> list[Cell]:
         ParameterError: for data that cannot be generated.
     """
     _only_synthetic("text", dataset)
-    shared = {**QUICK, "dataset": dataset, "generated": 4000}
+    shared = {**QUICK, "dataset": dataset, "generated": 4000, "batch_size": 4}
     shared |= {"stage1_epochs": 4, "stage2_epochs": 3}
     return [{**shared, "method": method} for method in ("DocRE-II", *ABLATIONS[:2])]
 
