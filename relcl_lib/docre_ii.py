@@ -71,6 +71,7 @@ class DocreRun:
         self.given, self.data, self.seed = parameters, data, seed
         self.device = resolve_device(parameters.device)
         self.precision = resolve_precision(parameters.precision, self.device)
+        keep_freed_memory()  # attention maps are large
         name = str(self.precision).removeprefix("torch.")
         self.settings = parameters.resolved().model_copy(update={"precision": name})
         make_base = make_base or BUILDERS[self.settings.base]
@@ -139,7 +140,6 @@ class DocreRun:
         `on_epoch(run)` is called after each epoch.
         """
         self.checkpoint.resume()
-        keep_freed_memory()  # attention maps are large
         while not self.finished:
             if self.stage == 1 and self.epochs_done >= self.settings.stage1_epochs:
                 self._enter_stage_2()

@@ -186,7 +186,7 @@ def throughput(options: argparse.Namespace) -> None:
     print(f"{run.data.name}, {tokens.lengths[middle].float().mean():.0f} pieces a document")
     for stage in (1, 2):
         run.stage, run.step = stage, 1
-        run.optimizer = run._build_optimizer()
+        run.renew_optimizer()
         run.model.train()
         run.training_step(batches[0], 100, noise)
         started = time.perf_counter()
