@@ -32,7 +32,16 @@ METHOD_COLOURS = {
     "ER": "#1f77b4",
     "PCR": "#ff7f0e",
     "HPCR": "#d62728",
+    "CRECL-CL": "#9e9e9e",  # fine-tuning
+    "JOINT": "#424242",
+    "EMAR+BERT": "#1f77b4",
+    "RP-CRE": "#ff7f0e",
+    "RP-CRE+MA": "#8c564b",
+    "CRECL": "#d62728",
+    "CRECL+ATM": "#e377c2",
 }
+#: colours of other names, which come twice from the seventeenth on
+OTHER_COLOURS = [*sns.color_palette("Set2", 8), *sns.color_palette("Dark2", 8)]
 
 
 def use_house_style() -> None:
@@ -59,7 +68,7 @@ def _axes(axes: Axes | None, height: float) -> Axes:
 
 def colour_of(method: str, index: int = 0) -> Any:
     """Return a method's colour; names without one of their own take the palette's ``index``-th."""
-    return METHOD_COLOURS.get(method, sns.color_palette("Set2")[index % 8])
+    return METHOD_COLOURS.get(method, OTHER_COLOURS[index % len(OTHER_COLOURS)])
 
 
 def plot_accuracy_curves(
