@@ -119,16 +119,14 @@ def fastre_ablation(records: Sequence[Record], dataset: str = "NYT10") -> Figure
 
 
 def drl_tracks(records: Sequence[Record], base: str = "cifar10") -> Figure:
-    """Draw test accuracy by strategy without and with DRL's loss, a panel a track of a stand-in.
+    """Draw test accuracy by strategy without and with DRL's loss, a panel a track that was run.
 
-    The cells are those of the sweep; ER as released stands beside ER where there are more
-    experiences than B.
+    The cells are those of the sweep on a stand-in; ER as released stands beside ER where there are
+    more experiences than B.
     """
     measured = [r for r in records if r.paper == "drl" and not r.failed]
-    figure, axes = plt.subplots(
-        1, 3, figsize=(plots.WIDTH, 2.8), sharey=True, width_ratios=(3, 3, 4)
-    )
-    for axis, table in zip(axes, ("table1", "table2", "table3"), strict=True):
+    panels: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for table in ("table1", "table2", "table3"):
         values: dict[str, dict[str, list[float]]] = {}
         rows = drl_stand_in_rows(table, base, ("test_acc",))
         for row in rows:
@@ -138,7 +136,14 @@ def drl_tracks(records: Sequence[Record], base: str = "cifar10") -> Figure:
                 form = "\nreleased" if row.where_parameters.get("er") == "released" else ""
                 on = "with" if row.where_parameters["drl_weight"] else "without"
                 values.setdefault(row.method + form, {})[f"{on} the loss"] = seeds
-        plots_tracks.plot_strategies(values, axis, title=rows[0].dataset.split()[-1])
+        panels[rows[0].dataset.split()[-1]] = values
+    panels = {track: values for track, values in panels.items() if values} or panels
+    widths = [max(len(values), 3) for values in panels.values()]
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(plots.WIDTH, 2.8), sharey=True, width_ratios=widths, squeeze=False
+    )
+    for axis, (track, values) in zip(axes[0], panels.items(), strict=True):
+        plots_tracks.plot_strategies(values, axis, title=track)
         if not values:
             axis.text(0.5, 0.5, "no records yet", ha="center", transform=axis.transAxes)
     plots_tracks.share_legend(figure)
