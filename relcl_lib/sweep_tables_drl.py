@@ -28,10 +28,11 @@ def table1(dataset: str, sizes: Sequence[int] = ()) -> list[Cell]:
 
 
 def table2(dataset: str, sizes: Sequence[int] = ()) -> list[Cell]:
-    """Table 2, Multi-Task-NC: replay strategies without and with the loss."""
+    """Table 2, Multi-Task-NC: replay strategies without and with the loss; then GEM and A-GEM."""
     shared = {"memory_size": 100, "batch_size": 16}
-    methods = ("Shuffle", "ER", "BER")
-    return _cells(dataset, "Multi-Task-NC", methods, (0.0, 2e-4), **shared)
+    track = "Multi-Task-NC"
+    strategies = _cells(dataset, track, ("Shuffle", "ER", "BER"), (0.0, 2e-4), **shared)
+    return strategies + _cells(dataset, track, ("GEM", "A-GEM"), (0.0,), **shared)
 
 
 def table3(dataset: str, sizes: Sequence[int] = ()) -> list[Cell]:
