@@ -103,7 +103,7 @@ class DocreParameters(Parameters):
             "dataset": "synthetic",
             "encoder": "tiny",
             "seeds": [0],
-            "generated": 260,
+            "generated": 160,
             "encoder_dropout": 0.0,
             "pair_size": 64,
             "block": 16,
