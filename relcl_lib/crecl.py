@@ -31,9 +31,16 @@ from relcl_lib.crecl_parameters import CreclParameters
 from relcl_lib.data.marked import MarkedTokens, mark_sentences
 from relcl_lib.data.sentences import RelationSentences
 from relcl_lib.encoders import load_encoder
+from relcl_lib.fast_dropout import fast_dropout
 from relcl_lib.memory import ExemplarMemory
 from relcl_lib.models.contrastive_network import AttentionMemory, CreclNetwork
-from relcl_lib.runtime import drawing_from, make_generator, resolve_device, resolve_precision
+from relcl_lib.runtime import (
+    drawing_from,
+    make_generator,
+    precision_name,
+    resolve_device,
+    resolve_precision,
+)
 
 PROGRESS = ("tasks_done", "seconds", "history")
 #: sentences a pass without gradients; no effect on the numbers beyond rounding
@@ -60,7 +67,7 @@ class CreclRun:
     ) -> None:
         self.given, self.data, self.seed = parameters, data, seed
         self.device = resolve_device(parameters.device)
-        precision = str(resolve_precision(parameters.precision, self.device))[len("torch.") :]
+        precision = precision_name(resolve_precision(parameters.precision, self.device))
         self.settings = parameters.resolved().model_copy(update={"precision": precision})
         self.procedure = procedure(parameters.method)
         self.folder = checkpoints.run_folder(work_dir, data.name, self._identity)
@@ -181,7 +188,7 @@ class CreclRun:
                 total = torch.zeros((), device=self.device)
                 self.network.train()
                 dropout = make_generator(self.seed, f"dropout, {phase}", task, epoch)
-                with drawing_from(dropout, self.device):
+                with drawing_from(dropout, self.device), fast_dropout(self.device):
                     for rows in batches:
                         value = loss(self.batch(sentences[rows]))
                         optimizer.zero_grad(set_to_none=True)

@@ -37,6 +37,7 @@ from relcl_lib.runtime import (
     drawing_from,
     keep_freed_memory,
     make_generator,
+    precision_name,
     resolve_device,
     resolve_precision,
 )
@@ -72,8 +73,8 @@ class DocreRun:
         self.device = resolve_device(parameters.device)
         self.precision = resolve_precision(parameters.precision, self.device)
         keep_freed_memory()  # attention maps are large
-        name = str(self.precision).removeprefix("torch.")
-        self.settings = parameters.resolved().model_copy(update={"precision": name})
+        number_format = {"precision": precision_name(self.precision)}
+        self.settings = parameters.resolved().model_copy(update=number_format)
         make_base = make_base or BUILDERS[self.settings.base]
         self.base_name = make_base.__name__.removeprefix("build_")
         self.checkpoint = DocreCheckpoint(self, work_dir)

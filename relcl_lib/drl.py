@@ -30,7 +30,7 @@ from relcl_lib.losses import cross_entropy_loss, discriminative_loss
 from relcl_lib.memory import Memory
 from relcl_lib.memory_experience import ExperienceMemory
 from relcl_lib.models.taps import TappedNetwork, save_head, set_head, tapped_network
-from relcl_lib.runtime import make_generator, resolve_device, resolve_precision
+from relcl_lib.runtime import make_generator, precision_name, resolve_device, resolve_precision
 from relcl_lib.streams_domains import domain_stream, padded_batches
 
 PROGRESS = ("experiences_done", "step", "seconds", "first_lengths", "losses")
@@ -86,8 +86,8 @@ class DrlRun:
         """Keep small fully connected networks in float32: they gain nothing and lose digits."""
         wanted = "float32" if self.settings.backbone == "mlp" else self.settings.precision
         self.precision = resolve_precision(wanted, self.device)
-        number_format = str(self.precision).removeprefix("torch.")
-        self.settings = self.settings.model_copy(update={"precision": number_format})
+        number_format = {"precision": precision_name(self.precision)}
+        self.settings = self.settings.model_copy(update=number_format)
 
     def _place_data(self) -> None:
         images, side = self.data.images, self.settings.image_size

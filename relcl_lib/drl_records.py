@@ -22,7 +22,8 @@ from relcl_lib.drl_similarity import (
     FIGURE1_PAIRS,
     DisjointStudy,
     PairStudy,
-    disjoint_study,
+    disjoint_findings,
+    disjoint_run,
     pair_study,
 )
 from relcl_lib.recorded import read_or_make
@@ -273,15 +274,12 @@ def disjoint_records(
         RecordError: the results folder cannot be written to; nothing was run.
         Exception: whatever stopped a run; a record that says so is written first.
     """
-    given = {"dataset": "mnist", "track": "Disjoint", "method": "BER", **changes}
 
     def study(weight: float, seed: int) -> FigureStudy:
-        parameters = DrlParameters.create({**given, "drl_weight": weight}, profile="full")
-        run = DrlRun(parameters, data, seed)  # for its fields only: the study trains its own
+        run = disjoint_run(data, seed, weight, **changes)
         fields = {**configuration(run), "experiment": "figure2"}
         fields["parameters"]["samples"] = samples
-        chosen = {"weights": [weight], "samples": samples, **given}
-        return FigureStudy(fields, lambda: disjoint_study(data, seed, **chosen)[0], run.device)
+        return FigureStudy(fields, partial(disjoint_findings, run, samples), run.device)
 
     studies = (study(weight, seed) for seed in seeds for weight in weights)
     return read_or_make(studies, attrgetter("configuration"), FigureStudy.record, results)

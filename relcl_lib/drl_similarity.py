@@ -206,6 +206,36 @@ class DisjointStudy:
         return found
 
 
+def disjoint_run(data: SessionData, seed: int = 0, weight: float = 0.0, **changes: Any) -> DrlRun:
+    """Return an untrained run of Figure 2: BER on the Disjoint stream, lambda = `weight`.
+
+    The paper does not state the setting; see ``drl_parameters.TRACKS`` for the one used.
+
+    Args:
+        data: MNIST; another set, as its stand-in, needs its name as ``dataset``.
+        seed: of the run.
+        weight: lambda.
+        **changes: parameters of the run.
+    """
+    given = {"dataset": "mnist", "track": "Disjoint", "method": "BER", **changes}
+    parameters = DrlParameters.create({**given, "drl_weight": weight}, profile="full")
+    return DrlRun(parameters, data, seed)
+
+
+def disjoint_findings(run: DrlRun, samples: int = 150) -> DisjointStudy:
+    """Train a run of ``disjoint_run`` and compare test samples of all classes.
+
+    The samples depend on the run's seed alone.
+    """
+    run.train()
+    test = run.stream.tests[0]
+    drawn = torch.randperm(len(test), generator=make_generator(run.seed, "samples"))[:samples]
+    images, labels = run.pixels(test[drawn]), run.labels_of(test[drawn])
+    found = similarities(run.network, images, labels)
+    length = mean_representation_length(run.network, images)
+    return DisjointStudy(run.settings.drl_weight, run.test_accuracy(), found, length)
+
+
 def disjoint_study(
     data: SessionData,
     seed: int = 0,
@@ -216,26 +246,10 @@ def disjoint_study(
 ) -> list[DisjointStudy]:
     """Train the Disjoint stream without and with the discriminative loss, and compare (Figure 2).
 
-    The paper does not state the setting; see ``drl_parameters.TRACKS`` for the one used.
-
     Args:
-        data: MNIST, or digits as its small stand-in.
-        seed: of the runs, and of the test samples, which all runs share.
+        data, seed, **changes: see ``disjoint_run``; all runs share the test samples.
         weights: lambda of each run.
         samples: test samples of all classes.
-        **changes: parameters of the runs.
     """
-    given = {"dataset": "mnist", "track": "Disjoint", "method": "BER", **changes}
-    studies = []
-    for weight in weights:
-        run = DrlRun(
-            DrlParameters.create({**given, "drl_weight": weight}, profile="full"), data, seed
-        )
-        run.train()
-        test = run.stream.tests[0]
-        drawn = test[torch.randperm(len(test), generator=make_generator(seed, "samples"))[:samples]]
-        images, labels = run.pixels(drawn), run.labels_of(drawn)
-        found = similarities(run.network, images, labels)
-        length = mean_representation_length(run.network, images)
-        studies.append(DisjointStudy(weight, run.test_accuracy(), found, length))
-    return studies
+    runs = (disjoint_run(data, seed, weight, **changes) for weight in weights)
+    return [disjoint_findings(run, samples) for run in runs]

@@ -259,8 +259,6 @@ def docre_inferred(records: Sequence[Record]) -> Figure:
     title = "Inference alone, generated documents" + ("" if values else ": no records yet")
     axes = plots.plot_bars(values, title=title, xlabel="recall of inferred facts (%)")
     axes.set_xlim(0, 100)
-    for number in axes.texts:
-        number.set_color("black")  # the base has no bar that a white number could stand on
     return axes.figure
 
 

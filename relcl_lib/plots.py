@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from relcl_lib.records import Record
 
 WIDTH = 7.0  # inches; every figure fits a notebook column at this width
+SHORT_BAR = 10  # per cent; a shorter bar has its number beside it
 #: one colour a method, the same in every figure
 METHOD_COLOURS = {
     "FINE-TUNE": "#9e9e9e",
@@ -223,7 +224,10 @@ def plot_bars(
         mean, half = confidence_interval(seeds)
         error = half if len(seeds) >= 5 else None
         axes.barh(index, mean, xerr=error, color=colour_of(name, index), alpha=0.85, height=0.65)
-        axes.text(1, index, f"{mean:.1f}", va="center", color="white", fontsize="small")
+        # In the bar, or beside one too short for it.
+        inside = mean > SHORT_BAR
+        place, ink = (1, "white") if inside else (max(mean, 0) + 1, "black")
+        axes.text(place, index, f"{mean:.1f}", va="center", color=ink, fontsize="small")
         if 1 < len(seeds) < 5:
             axes.scatter(seeds, [index] * len(seeds), color="black", s=7, zorder=3)
     if reference:

@@ -23,7 +23,7 @@ from relcl_lib.models.resnet import ReplayNetwork, build_network
 from relcl_lib.replay_evaluation import features_and_proxies, task_accuracies
 from relcl_lib.replay_methods import METHODS, Rows, Step
 from relcl_lib.replay_parameters import ReplayParameters
-from relcl_lib.runtime import make_generator, resolve_device, resolve_precision
+from relcl_lib.runtime import make_generator, precision_name, resolve_device, resolve_precision
 from relcl_lib.streams import class_incremental_stream, hold_out
 
 PROGRESS = ("tasks_done", "total_step", "seconds")
@@ -48,8 +48,8 @@ class ReplayRun:
         self.given, self.data = parameters, data
         self.device = resolve_device(parameters.device)
         self.precision = resolve_precision(parameters.precision, self.device)
-        number_format = str(self.precision).removeprefix("torch.")
-        self.settings = parameters.resolved().model_copy(update={"precision": number_format})
+        number_format = {"precision": precision_name(self.precision)}
+        self.settings = parameters.resolved().model_copy(update=number_format)
         self.seeds = list(parameters.seeds)
         self.method = METHODS[parameters.method]
         self.folder = checkpoints.run_folder(work_dir, self.settings.dataset, self._identity)

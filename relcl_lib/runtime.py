@@ -73,6 +73,11 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     return getattr(torch, precision)
 
 
+def precision_name(precision: torch.dtype) -> str:
+    """Return what `resolve_precision` and the records call a number format."""
+    return str(precision).removeprefix("torch.")
+
+
 def make_generator(seed: int, purpose: str, *indices: int) -> torch.Generator:
     """Return a CPU generator that depends only on the seed, the purpose and the indices given.
 

@@ -136,7 +136,7 @@ def counted(monkeypatch):
         monkeypatch.setattr(drl_records, name, lambda *a, **k: made.append(name) or study(*a, **k))
 
     count("pair_study")
-    count("disjoint_study")
+    count("disjoint_findings")
     monkeypatch.setattr(drl_records, "FIGURE1_PAIRS", ((1, 3), (2, 4)))
     return made
 
