@@ -9,6 +9,7 @@ What a task's training consists of stands in `crecl_methods`; here is what the m
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from relcl_lib import checkpoints
-from relcl_lib.crecl_methods import procedure
+from relcl_lib.crecl_methods import Score, head_scores, procedure
 from relcl_lib.crecl_network import (
     build_network,
     class_means,
@@ -78,6 +79,7 @@ class CreclRun:
         size, selection = self.settings.memory_size, self.settings.memory_selection
         self.memory = ExemplarMemory(size, len(data.relations), selection=selection)
         self.accuracy = torch.zeros(len(self.stream), len(self.stream))
+        self.head_accuracy = torch.zeros_like(self.accuracy)  # see `at_head`
         self.tasks_done, self.seconds = 0, 0.0
         self.history: list[dict[str, Any]] = []  # one entry an epoch: task, phase, epoch, loss
         self._on_phase: Callable[[CreclRun, str], Any] | None = None
@@ -141,7 +143,12 @@ class CreclRun:
         while self.tasks_done < len(self.stream):
             started = time.perf_counter()
             self.procedure.train(self, self.tasks_done)
-            self.accuracy[self.tasks_done] = self.evaluate(self.tasks_done)
+            task = self.tasks_done
+            if self.has_two_readings:
+                both = self._accuracies(task, self.procedure.score, head_scores)
+                self.accuracy[task], self.head_accuracy[task] = both
+            else:
+                self.accuracy[task] = self.evaluate(task)
             self.tasks_done += 1
             self.seconds += time.perf_counter() - started
             self._save()
@@ -257,21 +264,54 @@ class CreclRun:
 
         Every relation seen so far is a candidate; tasks to come score 0 without being run.
         """
-        tests = [self.stream[i].test_indices for i in range(task + 1)]
-        sentences = torch.cat(tests)
-        predicted = self.predict(sentences, task)
-        correct = predicted == self.tokens.labels[sentences.to(self.device)]
-        scores = torch.zeros(len(self.stream))
-        sizes = [len(test) for test in tests]
-        scores[: task + 1] = torch.stack([part.float().mean() for part in correct.split(sizes)])
-        return scores
+        return self._accuracies(task, self.procedure.score)[0]
 
     @torch.no_grad()
     def predict(self, sentences: Tensor, task: int) -> Tensor:
         """Return the relation (n,) of sentences (n,) among those of tasks 0 .. `task`."""
+        return self._predictions(sentences, task, self.procedure.score)[0]
+
+    @property
+    def has_two_readings(self) -> bool:
+        """Whether this is CRECL as written, whose classifier's head can be read as well."""
+        chosen = self.settings
+        written = chosen.prediction == "prototypes" and chosen.head == "fixed"
+        return chosen.method == "CRECL" and written
+
+    def at_head(self) -> CreclRun:
+        """Return CRECL(C), this run read at its classifier's head (Figure 3); it shares the network.
+
+        Raises:
+            ValueError: the run is not CRECL, whose nearest prototype is the other reading.
+        """
+        if not self.has_two_readings:
+            raise ValueError(
+                f"only CRECL that predicts by prototypes has a second reading, at a head of all "
+                f"relations; this is {self.settings.method}, head {self.settings.head!r}, "
+                f"prediction {self.settings.prediction!r}"
+            )
+        twin = copy.copy(self)
+        changes = {"method": "CRECL(C)", "prediction": "head"}
+        twin.settings = self.settings.model_copy(update=changes)
+        twin.accuracy = self.head_accuracy
+        return twin
+
+    @torch.no_grad()
+    def _predictions(self, sentences: Tensor, task: int, *scores: Score) -> list[Tensor]:
+        """Return a prediction (n,) for each way to score; the encoder sees the sentences once."""
         self.network.eval()
-        scores = self.procedure.score(self, self.embed(sentences))
-        return self.relations[scores[:, : len(self.stream.classes_seen(task))].argmax(1)]
+        h, seen = self.embed(sentences), len(self.stream.classes_seen(task))
+        return [self.relations[score(self, h)[:, :seen].argmax(1)] for score in scores]
+
+    def _accuracies(self, task: int, *scores: Score) -> Tensor:
+        tests = [self.stream[i].test_indices for i in range(task + 1)]
+        sentences, sizes = torch.cat(tests), [len(test) for test in tests]
+        labels = self.tokens.labels[sentences.to(self.device)]
+        accuracies = torch.zeros(len(scores), len(self.stream))
+        for row, predicted in enumerate(self._predictions(sentences, task, *scores)):
+            parts = (predicted == labels).split(sizes)
+            accuracies[row, : task + 1] = torch.stack([part.float().mean() for part in parts])
+        return accuracies
 
     # ----------------------------------------------------------- checkpoints
 
@@ -286,7 +326,7 @@ class CreclRun:
         state = checkpoints.join(
             network=self.network.state_dict(),
             memory=self.memory.state_dict(),
-            run={"accuracy": self.accuracy},
+            run={"accuracy": self.accuracy, "head_accuracy": self.head_accuracy},
         )
         progress = {name: getattr(self, name) for name in PROGRESS}
         checkpoints.save(self.folder / "checkpoint", state, progress)
@@ -297,4 +337,4 @@ class CreclRun:
             return
         self.network.load_state_dict(checkpoints.part(state, "network."))
         self.memory.load_state_dict(checkpoints.part(state, "memory."))
-        self.accuracy = state["run.accuracy"]
+        self.accuracy, self.head_accuracy = state["run.accuracy"], state["run.head_accuracy"]

@@ -217,6 +217,10 @@ def dot_products(run: CreclRun, h: Tensor) -> Tensor:
     return h @ run.prototypes().T
 
 
+#: (run, h) -> (n, C)
+Score = Callable[["CreclRun", Tensor], Tensor]
+
+
 @dataclass(frozen=True)
 class Procedure:
     """Training of one task, and scores for prediction.
@@ -229,7 +233,7 @@ class Procedure:
     """
 
     train: Callable[[CreclRun, int], None]
-    score: Callable[[CreclRun, Tensor], Tensor]
+    score: Score
     attends: bool = False
 
 

@@ -12,7 +12,7 @@ from relcl_lib.crecl import CreclRun
 from relcl_lib.crecl_parameters import STREAMS, CreclParameters
 from relcl_lib.data.sentences import RelationSentences, load_sentences
 from relcl_lib.recorded import read_or_make
-from relcl_lib.records import Record
+from relcl_lib.records import Record, write_record
 from relcl_lib.runtime import run_facts
 
 #: Settings that have a record field of their own, or do not shape the numbers.
@@ -94,6 +94,8 @@ def train_or_read(
 ) -> list[Record]:
     """Return the records of a configuration, one a seed: read those that exist, train the others.
 
+    Training CRECL leaves a record of CRECL(C) as well, which is the same training.
+
     Args:
         parameters: what to run.
         data: the data set; loaded by name if None.
@@ -110,6 +112,8 @@ def train_or_read(
 
     def make(run: CreclRun) -> Record:
         run.train(on_task, on_phase)
+        if run.has_two_readings:
+            write_record(run_record(run.at_head(), "the same training as CRECL"), results)
         return run_record(run)
 
     runs = (CreclRun(parameters, data, seed, work_dir) for seed in parameters.seeds)

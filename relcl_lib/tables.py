@@ -153,12 +153,17 @@ def _parts(row: Row) -> tuple[str, str, str]:
     return slug(row.table), slug(row.dataset), slug(parse_setting(row.setting).get("buffer", ""))
 
 
-def comparison(name: str, records: Iterable[Record]) -> pd.DataFrame:
-    """Return the comparison of a name: ``paper[/table[/dataset[/buffer size]]][/run]``.
+def _words(row: Row) -> set[str]:
+    return {slug(name) for name, value in parse_setting(row.setting).items() if value is True}
 
-    E.g. ``hpcr/table-iii/split-cifar10/200``, which includes rows without a memory. Less of the
-    name means more rows. ``<paper>/other`` holds what was run but stands in no table. A final
-    ``/run`` leaves out rows that were not run.
+
+def comparison(name: str, records: Iterable[Record]) -> pd.DataFrame:
+    """Return the comparison of a name: ``paper[/table[/dataset[/buffer size or word]]][/run]``.
+
+    E.g. ``hpcr/table-iii/split-cifar10/200``, which includes rows without a memory, or
+    ``crecl/table-1/fewrel/t10``, the rows whose setting has this word. Less of the name means more
+    rows. ``<paper>/other`` holds what was run but stands in no table. A final ``/run`` leaves out
+    rows that were not run.
 
     Raises:
         TableError: the paper is unknown or no row has such a name.
@@ -170,7 +175,7 @@ def comparison(name: str, records: Iterable[Record]) -> pd.DataFrame:
     rows = paper_rows(paper)
     if wanted == [OTHER]:
         return compare(paper, rows_without_paper(ours, rows), ours)
-    chosen = [row for row in rows if _within(_parts(row), wanted)]
+    chosen = [row for row in rows if _within(_parts(row), _words(row), wanted)]
     if not chosen:
         raise TableError(
             f"no comparison is named {name!r}; names look like hpcr/table-iii/split-cifar10/200"
@@ -178,10 +183,10 @@ def comparison(name: str, records: Iterable[Record]) -> pd.DataFrame:
     return compare(paper, chosen, ours, only_run=only_run)
 
 
-def _within(parts: tuple[str, str, str], wanted: Sequence[str]) -> bool:
+def _within(parts: tuple[str, str, str], words: set[str], wanted: Sequence[str]) -> bool:
     if len(wanted) > 3 or list(parts[:2])[: len(wanted)] != list(wanted[:2]):
         return False
-    return len(wanted) < 3 or parts[2] in (wanted[2], "none")
+    return len(wanted) < 3 or parts[2] in (wanted[2], "none") or wanted[2] in words
 
 
 def comparison_names(records: Iterable[Record]) -> list[str]:

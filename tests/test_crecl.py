@@ -296,6 +296,26 @@ def test_prediction_is_the_nearest_prototype():
     assert run.predict(tests, 1).tolist() == expected
 
 
+def test_crecl_c_is_crecl_read_at_its_head():
+    options = {"n_tasks": 2, "epochs_classification": 2, "epochs_current": 1, "epochs_memory": 1}
+    run = make_run(**options).train()
+    alone = make_run(method="CRECL(C)", **options).train()
+    twin = run.at_head()
+    assert torch.equal(twin.accuracy, alone.accuracy)
+    assert twin.settings == alone.settings
+    assert not torch.equal(twin.accuracy, run.accuracy)
+    assert torch.equal(twin.evaluate(1), alone.accuracy[1])
+    assert run.settings.method == "CRECL"  # the run itself is as it was
+
+
+@pytest.mark.parametrize("changes", [{"prediction": "head"}, {"head": "per_task"}])
+def test_only_crecl_as_written_has_a_second_reading(changes):
+    for run in (make_run(**changes), make_run(method="CRECL-K"), make_run(method="FINE-TUNE")):
+        assert not run.has_two_readings
+        with pytest.raises(ValueError, match="second reading"):
+            run.at_head()
+
+
 def test_embedding_order_and_batches_do_not_matter():
     run = make_run()
     sentences = run.stream[0].train_indices
@@ -328,6 +348,7 @@ def test_a_killed_run_ends_with_the_same_numbers(tmp_path, method):
     assert done == [2, 3]
     assert same(weights(whole.network), weights(resumed.network))
     assert torch.equal(whole.accuracy, resumed.accuracy)
+    assert torch.equal(whole.head_accuracy, resumed.head_accuracy)
     assert torch.equal(whole.remembered(), resumed.remembered())
     assert whole.history == resumed.history
     finished = make_run(tmp_path)

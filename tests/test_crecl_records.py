@@ -103,6 +103,19 @@ def test_records_are_written_once_and_hold_no_path(tmp_path):
     assert again == records
 
 
+def test_training_crecl_leaves_the_record_of_its_other_reading(tmp_path):
+    chosen = parameters(seeds=[2021], epochs_classification=1)
+    (record,) = train_or_read(chosen, data=tiny_data(), results=tmp_path)
+    options = {"data": tiny_data(), "results": tmp_path}
+    other = parameters(seeds=[2021], epochs_classification=1, method="CRECL(C)")
+    never = {"on_task": lambda run: pytest.fail("trained")}
+    (head,) = train_or_read(other, **options, **never)
+    assert (record.method, head.method) == ("CRECL", "CRECL(C)")
+    assert head.metrics != record.metrics
+    train_or_read(parameters(seeds=[2021], epochs_classification=1, memory_size=2), **options)
+    assert len(list(tmp_path.rglob("*.json"))) == 4
+
+
 def test_reading_a_record_needs_no_encoder(tmp_path):
     chosen = parameters(seeds=[2021], method="FINE-TUNE", epochs_classification=1)
     options = {"data": tiny_data(), "results": tmp_path}

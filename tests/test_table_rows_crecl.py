@@ -10,7 +10,15 @@ from relcl_lib import tables
 from relcl_lib.crecl_parameters import METHODS, CreclParameters
 from relcl_lib.sweep_tables_crecl import variants
 from relcl_lib.table_rows import read_paper_table
-from relcl_lib.table_rows_crecl import ABLATIONS, OURS, all_crecl_rows, crecl_own_rows, crecl_rows
+from relcl_lib.table_rows_crecl import (
+    ABLATIONS,
+    MEASURED,
+    OURS,
+    SMALL,
+    all_crecl_rows,
+    crecl_own_rows,
+    crecl_rows,
+)
 
 QUOTED_ONLY = {"EA-EMR", "EMAR", "CML"}
 
@@ -20,7 +28,7 @@ def record(method="CRECL", dataset="FewRel", **parameters):
     held = chosen.model_dump(exclude={"seeds", "device", "profile", "data_root", "encoder"})
     return make(
         paper="crecl",
-        experiment=dataset.lower(),
+        experiment=dataset.partition(",")[0].lower(),
         method=method,
         variant="paper",
         dataset={"name": dataset.lower(), "set": dataset},
@@ -100,7 +108,27 @@ def test_every_printed_method_is_ours_or_quoted():
 
 
 def test_ablations_have_no_printed_number():
-    assert matching(record("CRECL-MAG")) == set()
+    for method in ("CRECL-MAG", "CRECL(C)", "JOINT"):
+        assert matching(record(method)) == {(MEASURED, "FewRel", "T10")}
+    assert matching(record("CRECL-MAG", memory_size=5)) == set()
+
+
+def test_the_small_stream_has_rows_of_its_own():
+    found = matching(record("CRECL", SMALL, n_tasks=4))
+    assert found == {(MEASURED, SMALL, "T4")}
+    assert matching(record("JOINT", SMALL, n_tasks=4, memory_size=5)) == set()
+
+
+def test_a_comparison_can_be_narrowed_to_a_task():
+    records = [record(), record("JOINT")]
+    frame = tables.comparison("crecl/table-1/fewrel/t10/run", records)
+    assert frame[["method", "setting"]].to_numpy().tolist() == [["CRECL", "T10"]]
+    whole = tables.comparison("crecl/table-1/fewrel/t10", records)
+    assert set(whole["setting"]) == {"T10"} and len(whole) == 8
+    own = tables.comparison("crecl/measured/fewrel/run", records)
+    assert own["method"].tolist() == ["JOINT"]
+    with pytest.raises(tables.TableError, match="t11"):
+        tables.comparison("crecl/table-1/fewrel/t11", records)
 
 
 def test_the_table_file_lies_where_it_should():
