@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from relcl_lib.files import atomic_write_bytes
@@ -223,10 +224,12 @@ def plot_bars(
         seeds = np.asarray(values[name], dtype=float)
         mean, half = confidence_interval(seeds)
         error = half if len(seeds) >= 5 else None
-        axes.barh(index, mean, xerr=error, color=colour_of(name, index), alpha=0.85, height=0.65)
+        colour = colour_of(name, index)
+        axes.barh(index, mean, xerr=error, color=colour, alpha=0.85, height=0.65)
         # In the bar, or beside one too short for it.
         inside = mean > SHORT_BAR
-        place, ink = (1, "white") if inside else (max(mean, 0) + 1, "black")
+        place = 1 if inside else max(mean, 0) + 1
+        ink = "white" if inside and _is_dark(colour) else "black"
         axes.text(place, index, f"{mean:.1f}", va="center", color=ink, fontsize="small")
         if 1 < len(seeds) < 5:
             axes.scatter(seeds, [index] * len(seeds), color="black", s=7, zorder=3)
@@ -245,6 +248,11 @@ def plot_bars(
     axes.set(yticks=range(len(names)), yticklabels=names, title=title, xlabel=xlabel)
     axes.invert_yaxis()
     return axes
+
+
+def _is_dark(colour: Any) -> bool:
+    """Whether white text can be read on it (ITU-R BT.601 luma)."""
+    return float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114))) < 0.6
 
 
 class LiveCurve:

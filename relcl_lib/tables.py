@@ -58,6 +58,7 @@ __all__ = [
 
 OTHER = "other"
 ONLY_RUN = "run"
+NO_RECORDS = "No run recorded yet."
 COMPARE_COLUMNS = (
     *("table", "dataset", "setting", "method", "metric", "paper", "paper_pm"),
     *("ours", "ours_pm", "n", "difference", "protocol", "variant", "configuration"),
@@ -226,7 +227,9 @@ def update_readme(path: Path, records: Iterable[Record], *, check: bool = False)
     stale = []
     for name in marker_names(old):
         before = text
-        text = replace_between_markers(text, name, format_markdown(comparison(name, records)))
+        frame = comparison(name, records)
+        shown = format_markdown(frame) if len(frame) else NO_RECORDS
+        text = replace_between_markers(text, name, shown)
         if text != before:
             stale.append(name)
     if stale and not check:

@@ -184,13 +184,15 @@ def test_no_records(tmp_path, capsys):
 def test_readme_is_filled_and_checked(results, tmp_path, capsys):
     readme = tmp_path / "README.md"
     name = "hpcr/table-iii/split-cifar10/200/run"
-    readme.write_bytes(f"± a\r\n{block(name)}\nb".encode())
+    empty = "hpcr/table-iii/split-cifar10/5000/run"
+    readme.write_bytes(f"± a\r\n{block(name)}\nb{block(empty)}".encode())
     arguments = ["--results", str(results), "--update-readme", str(readme)]
     before = readme.read_bytes()
     assert main([*arguments, "--check"]) == 1
     assert readme.read_bytes() == before
     assert main(arguments) == 0
     assert "| HPCR | A_T | 53.4 ± 1.4 | 51.0 (n=1) |" in readme.read_text(encoding="utf-8")
+    assert tables.NO_RECORDS in readme.read_text(encoding="utf-8")
     assert readme.read_bytes().startswith("± a\r\n".encode())
     assert main([*arguments, "--check"]) == 0
     write_record(run(1), results)
