@@ -77,34 +77,34 @@ class MarkerEncoder(nn.Module):
         if self.pooling == "pairs":
             markers += [batch["head_end"], batch["tail_end"]]
         ids, mask, places = batch["input_ids"], batch["attention_mask"], torch.stack(markers, 1)
-        if self.pieces == 1 or self.attend_pads:
-            states = self._states(ids, mask, places)
-        else:
-            lengths = mask.sum(1)
-            order = lengths.argsort(stable=True)
-            parts = [rows for rows in order.tensor_split(self.pieces) if len(rows)]
-            longest = lengths[torch.stack([rows[-1] for rows in parts])].tolist()
-            states = torch.cat(
-                [
-                    self._states(ids[rows, :n], mask[rows, :n], places[rows])
-                    for rows, n in zip(parts, longest, strict=True)
-                ]
-            )[order.argsort()]
-        states = states.float()
+        reduced = self.precision != torch.float32
+        # Around all pieces, so that the weights are rounded once.
+        with torch.autocast(ids.device.type, self.precision, enabled=reduced):
+            states = self._all_states(ids, mask, places).float()
         if self.pooling == "pairs":
             states = (states[:, :2] + states[:, 2:]) / 2
         return states.flatten(1)
 
+    def _all_states(self, ids: Tensor, mask: Tensor, places: Tensor) -> Tensor:
+        """Return the last layer's states (B, P, H) at `places` (B, P), piece by piece."""
+        if self.pieces == 1 or self.attend_pads:
+            return self._states(ids, mask, places)
+        lengths = mask.sum(1)
+        order = lengths.argsort(stable=True)
+        parts = [rows for rows in order.tensor_split(self.pieces) if len(rows)]
+        longest = lengths[torch.stack([rows[-1] for rows in parts])].tolist()
+        pieces = [
+            self._states(ids[rows, :n], mask[rows, :n], places[rows])
+            for rows, n in zip(parts, longest, strict=True)
+        ]
+        return torch.cat(pieces)[order.argsort()]
+
     def _states(self, ids: Tensor, mask: Tensor, places: Tensor) -> Tensor:
-        """Return the last layer's states (B, P, H) at `places` (B, P)."""
         mask = torch.ones_like(mask) if self.attend_pads else mask
         ids = ids.long() if self._places is None else self._places[ids.long()]
-        with torch.autocast(
-            ids.device.type, self.precision, enabled=self.precision != torch.float32
-        ):
-            hidden = self.network(input_ids=ids, attention_mask=mask).last_hidden_state
-            rows = hidden.gather(1, places.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
-            return rows if self.last is None else attend(self.last, rows, hidden, mask)
+        hidden = self.network(input_ids=ids, attention_mask=mask).last_hidden_state
+        rows = hidden.gather(1, places.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+        return rows if self.last is None else attend(self.last, rows, hidden, mask)
 
     @contextlib.contextmanager
     def only_tokens(self, ids: Tensor) -> Iterator[None]:
