@@ -52,6 +52,36 @@ HPCR_DEFAULTS = {
 }
 
 
+#: the papers' names
+TITLES = {
+    "hpcr": "HPCR",
+    "fastre": "FastRE",
+    "crecl": "CRECL",
+    "docre_ii": "DocRE-II",
+    "drl": "DRL",
+}
+_FIGURE_1 = (
+    *("drl", "Figure 1", "MNIST-{7,9}", "pairs=different_class"),
+    *("corr(gradient_sim,representation_sim)", "r_representations_different"),
+)
+_STAND_IN = "CORe50-standin(cifar10) Multi-Task-NC"
+#: the rows of the summary: paper, then the row's first four fields and its metric in the records
+SUMMARY = (
+    ("hpcr", "Table III", "Split CIFAR10", "buffer=200", "HPCR", "A_T"),
+    ("hpcr", "Table III", "Split CIFAR10", "buffer=200", "PCR", "A_T"),
+    ("fastre", "Table 2", "NYT10", "partial_match_rerun_mean_of_3", "FastRE", "F1"),
+    ("fastre", "Measured", "WebNLG", "partial match", "FastRE", "F1"),
+    ("crecl", "Table 1", "FewRel", "T10", "CRECL", "T10"),
+    ("crecl", "Table 1", "FewRel", "T10", "RP-CRE", "T10"),
+    ("docre_ii", "Table 3", "CDR", "test", "Ours-SciBERT", "F1"),
+    ("docre_ii", "Measured", "CDR", "test", "DocRE-II", "F1_base"),
+    ("docre_ii", "Measured: inference alone", "synthetic", "N_I=2", "DocRE-II", "recall_inferred"),
+    _FIGURE_1,
+    ("drl", "Measured: Table 2", _STAND_IN, "mem=100;bs=16;lambda=0", "BER", "test_acc"),
+    ("drl", "Measured: Table 2", _STAND_IN, "mem=100;bs=16;lambda=0.0002", "BER", "test_acc"),
+)
+
+
 # --- what the papers print -------------------------------------------------------------------
 
 
@@ -234,6 +264,16 @@ SPECS: dict[str, Callable[[], list[Row]]] = {
 def paper_rows(paper: str) -> list[Row]:
     """Return the rows of all tables of a paper; [] while nothing says which records correspond."""
     return SPECS[paper]() if paper in SPECS else []
+
+
+def summary_rows(paper: str) -> list[Row]:
+    """Return the rows of a paper that stand in the summary, in its order."""
+    chosen = [fields[1:] for fields in SUMMARY if fields[0] == paper]
+    named = {
+        (row.table, row.dataset, row.setting, row.method, row.our_metric): row
+        for row in paper_rows(paper)
+    }
+    return [named[fields] for fields in chosen]
 
 
 def rows_without_paper(records: Iterable[Record], rows: Iterable[Row] = ()) -> list[Row]:

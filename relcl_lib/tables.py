@@ -30,12 +30,14 @@ from relcl_lib.table_format import (
 )
 from relcl_lib.table_rows import (
     PAPER_COLUMNS,
+    TITLES,
     Row,
     hpcr_rows,
     paper_rows,
     parse_setting,
     read_paper_table,
     rows_without_paper,
+    summary_rows,
 )
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
 
 OTHER = "other"
 ONLY_RUN = "run"
+SUMMARY = "summary"
 NO_RECORDS = "No run recorded yet."
 COMPARE_COLUMNS = (
     *("table", "dataset", "setting", "method", "metric", "paper", "paper_pm"),
@@ -161,6 +164,8 @@ def _words(row: Row) -> set[str]:
 def comparison(name: str, records: Iterable[Record]) -> pd.DataFrame:
     """Return the comparison of a name: ``paper[/table[/dataset[/buffer size or word]]][/run]``.
 
+    Or ``summary``: some rows of every paper.
+
     E.g. ``hpcr/table-iii/split-cifar10/200``, which includes rows without a memory, or
     ``crecl/table-1/fewrel/t10``, the rows whose setting has this word. Less of the name means more
     rows. ``<paper>/other`` holds what was run but stands in no table. A final ``/run`` leaves out
@@ -169,6 +174,8 @@ def comparison(name: str, records: Iterable[Record]) -> pd.DataFrame:
     Raises:
         TableError: the paper is unknown or no row has such a name.
     """
+    if name == SUMMARY:
+        return summary(records)
     paper, *wanted = name.split("/")
     only_run = wanted[-1:] == [ONLY_RUN]
     wanted = wanted[:-1] if only_run else wanted
@@ -182,6 +189,19 @@ def comparison(name: str, records: Iterable[Record]) -> pd.DataFrame:
             f"no comparison is named {name!r}; names look like hpcr/table-iii/split-cifar10/200"
         )
     return compare(paper, chosen, ours, only_run=only_run)
+
+
+def summary(records: Iterable[Record]) -> pd.DataFrame:
+    """Return a few lines of every paper: of each row the configuration with the most seeds."""
+    records, frames = list(records), []
+    for paper, title in TITLES.items():
+        frame = compare(paper, summary_rows(paper), records, only_run=True)
+        frame["table"] = [f"{title}, {table}" for table in frame["table"]]
+        frames.append(frame.assign(configuration=""))
+    lines = pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
+    fewest_last = lines.sort_values("n", ascending=False, kind="stable")
+    row = list(COMPARE_COLUMNS[:5])
+    return fewest_last.drop_duplicates(row).sort_index().reset_index(drop=True)
 
 
 def _within(parts: tuple[str, str, str], words: set[str], wanted: Sequence[str]) -> bool:

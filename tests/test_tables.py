@@ -19,6 +19,7 @@ from relcl_lib.tables import (
     hpcr_rows,
     main,
     rows_without_paper,
+    summary_rows,
 )
 
 ROOT = Path(tables.__file__).parents[1]
@@ -174,6 +175,16 @@ def test_prints_every_comparison(results, capsys):
     out = capsys.readouterr().out
     assert "hpcr/table-iii/split-cifar10/200\n" in out
     assert "51.0 (n=1)" in out
+
+
+def test_the_summary_has_the_most_seeds_of_each_row():
+    for paper in tables.TITLES:
+        assert summary_rows(paper)  # every row of the summary exists
+    shorter = run(3, a_t=10.0, more={"alpha": 1.0})
+    lines = comparison("summary", [shorter, run(0), run(1), run(0, method="ER")])
+    assert lines[["table", "method", "n"]].to_numpy().tolist() == [["HPCR, Table III", "HPCR", 2]]
+    assert set(lines["configuration"]) == {""}
+    assert comparison("summary", []).empty
 
 
 def test_no_records(tmp_path, capsys):
