@@ -237,11 +237,9 @@ class Procedure:
     attends: bool = False
 
 
-_FINE_TUNE = Procedure(fine_tune, head_scores)
 _RP_CRE = Procedure(train_rp_cre, attended_scores, attends=True)
 _OTHERS = {
-    "CRECL-CL": _FINE_TUNE,
-    "FINE-TUNE": _FINE_TUNE,
+    "CRECL-CL": Procedure(fine_tune, head_scores),
     "JOINT": Procedure(train_jointly, head_scores),
     "RP-CRE": _RP_CRE,
     "RP-CRE+MA": _RP_CRE,

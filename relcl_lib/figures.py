@@ -195,7 +195,7 @@ def _crecl_title(chosen: Sequence[Record], what: str) -> str:
 def crecl_curves(records: Sequence[Record]) -> Figure:
     """Draw accuracy on all tasks so far over the tasks of FewRel, CRECL and its baselines."""
     chosen = _most_seeds(_crecl_fewrel(records))
-    methods = ("JOINT", "CRECL", "CRECL+ATM", "RP-CRE+MA", "RP-CRE", "EMAR+BERT", "FINE-TUNE")
+    methods = ("JOINT", "CRECL", "CRECL+ATM", "RP-CRE+MA", "RP-CRE", "EMAR+BERT", "CRECL-CL")
     curves = plots_relations.task_curves(chosen, methods)
     title = _crecl_title(chosen, "accuracy on all tasks so far")
     axes = plots.plot_accuracy_curves(curves, title=title, ylabel="accuracy (%)")

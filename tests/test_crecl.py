@@ -271,7 +271,7 @@ def test_it_learns_and_remembers_more_than_fine_tuning():
         "learning_rate": 5e-4,
         "contrast_learning_rate": 3e-4,
     }
-    crecl, floor = (make_run(method=m, **options).train() for m in ("CRECL", "FINE-TUNE"))
+    crecl, floor = (make_run(method=m, **options).train() for m in ("CRECL", "CRECL-CL"))
     assert crecl.accuracy[1].mean() > 0.75  # of six relations
     assert crecl.accuracy[1].mean() > floor.accuracy[1].mean() + 0.2
 
@@ -310,7 +310,7 @@ def test_crecl_c_is_crecl_read_at_its_head():
 
 @pytest.mark.parametrize("changes", [{"prediction": "head"}, {"head": "per_task"}])
 def test_only_crecl_as_written_has_a_second_reading(changes):
-    for run in (make_run(**changes), make_run(method="CRECL-K"), make_run(method="FINE-TUNE")):
+    for run in (make_run(**changes), make_run(method="CRECL-K"), make_run(method="CRECL-CL")):
         assert not run.has_two_readings
         with pytest.raises(ValueError, match="second reading"):
             run.at_head()
@@ -359,7 +359,7 @@ def test_a_killed_run_ends_with_the_same_numbers(tmp_path, method):
 def test_seeds_differ_and_the_callers_generator_is_untouched():
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    options = {"method": "FINE-TUNE", "n_tasks": 2, "epochs_classification": 1}
+    options = {"method": "CRECL-CL", "n_tasks": 2, "epochs_classification": 1}
     first, second = (make_run(seed, **options).train() for seed in (2021, 2121))
     assert torch.equal(torch.get_rng_state(), before)
     assert first.stream.class_order != second.stream.class_order
@@ -369,12 +369,12 @@ def test_seeds_differ_and_the_callers_generator_is_untouched():
 
 def test_methods_see_the_same_data_in_the_same_order():
     shown = {}
-    for method in ("CRECL", "CRECL-MAG", "FINE-TUNE"):
+    for method in ("CRECL", "CRECL-MAG", "CRECL-CL"):
         run = make_run(method=method)
         batches = spy_batches(run)
         classify(run, 0, run.stream[0].train_indices, 1)
         shown[method] = torch.cat(batches).tolist()
-    assert shown["CRECL"] == shown["CRECL-MAG"] == shown["FINE-TUNE"]
+    assert shown["CRECL"] == shown["CRECL-MAG"] == shown["CRECL-CL"]
 
 
 @pytest.mark.parametrize("changes", [{"pooling": "pairs"}, {"attend_pads": True}, {"size": 16}])

@@ -117,10 +117,10 @@ def test_training_crecl_leaves_the_record_of_its_other_reading(tmp_path):
 
 
 def test_reading_a_record_needs_no_encoder(tmp_path):
-    chosen = parameters(seeds=[2021], method="FINE-TUNE", epochs_classification=1)
+    chosen = parameters(seeds=[2021], method="CRECL-CL", epochs_classification=1)
     options = {"data": tiny_data(), "results": tmp_path}
     records = train_or_read(chosen, **options)
-    run = make_run(method="FINE-TUNE", epochs_classification=1)
+    run = make_run(method="CRECL-CL", epochs_classification=1)
     assert train_or_read(chosen, **options) == records
     configuration(run)
     assert not {"tokens", "network", "_pretrained"} & set(vars(run))

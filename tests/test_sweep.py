@@ -214,7 +214,7 @@ def test_crecl_cells_are_those_of_the_paper_s_tables():
     own = {cell["method"] for cell in crecl("table1")}
     missing = set(read_paper_table("crecl", "Table 1")["method"]) - own
     assert missing == {"EA-EMR", "EMAR", "CML", "CRECL vs best baseline"}
-    assert own >= {"FINE-TUNE", "JOINT"}
+    assert own >= {"CRECL-CL", "JOINT"}
 
 
 def test_crecl_memory_sizes_can_be_chosen():
@@ -232,14 +232,14 @@ def test_each_crecl_variant_changes_something():
 
 
 def test_a_crecl_cell_runs_and_is_read_again(tmp_path, capsys):
-    words = ["crecl", "table1", "--dataset", "synthetic", "--methods", "FINE-TUNE", "--seeds", "3"]
+    words = ["crecl", "table1", "--dataset", "synthetic", "--methods", "CRECL-CL", "--seeds", "3"]
     small = ["encoder=tiny", "n_tasks=2", "train_limit=2", "epochs_classification=1"]
     places = ["--results", str(tmp_path / "results"), "--work-dir", str(tmp_path / "work")]
     for expected in (True, False):
         assert sweep.main([*words, *places, "--set", *small]) == 0
         out = capsys.readouterr().out
         assert ("task 2/2" in out) is expected
-        assert "done: synthetic FINE-TUNE (encoder=tiny" in out
+        assert "done: synthetic CRECL-CL (encoder=tiny" in out
         assert "): T1 " in out
     assert len(read_records(tmp_path / "results")) == 1
 
