@@ -9,7 +9,6 @@ What a task's training consists of stands in `crecl_methods`; here is what the m
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -19,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from relcl_lib import checkpoints
-from relcl_lib.crecl_methods import Score, head_scores, procedure
+from relcl_lib import checkpoints, crecl_evaluation
+from relcl_lib.crecl_methods import procedure
 from relcl_lib.crecl_network import (
     build_network,
     class_means,
@@ -145,12 +144,7 @@ class CreclRun:
         while self.tasks_done < len(self.stream):
             started = time.perf_counter()
             self.procedure.train(self, self.tasks_done)
-            task = self.tasks_done
-            if self.has_two_readings:
-                both = self._accuracies(task, self.procedure.score, head_scores)
-                self.accuracy[task], self.head_accuracy[task] = both
-            else:
-                self.accuracy[task] = self.evaluate(task)
+            crecl_evaluation.score_task(self, self.tasks_done)
             self.tasks_done += 1
             self.seconds += time.perf_counter() - started
             self._save()
@@ -266,54 +260,15 @@ class CreclRun:
 
         Every relation seen so far is a candidate; tasks to come score 0 without being run.
         """
-        return self._accuracies(task, self.procedure.score)[0]
+        return crecl_evaluation.accuracies(self, task, self.procedure.score)[0]
 
-    @torch.no_grad()
     def predict(self, sentences: Tensor, task: int) -> Tensor:
         """Return the relation (n,) of sentences (n,) among those of tasks 0 .. `task`."""
-        return self._predictions(sentences, task, self.procedure.score)[0]
-
-    @property
-    def has_two_readings(self) -> bool:
-        """Whether this is CRECL as written, whose classifier's head can be read as well."""
-        chosen = self.settings
-        written = chosen.prediction == "prototypes" and chosen.head == "fixed"
-        return chosen.method == "CRECL" and written
+        return crecl_evaluation.predictions(self, sentences, task, self.procedure.score)[0]
 
     def at_head(self) -> CreclRun:
-        """Return CRECL(C), this run read at its classifier's head (Figure 3); it shares the network.
-
-        Raises:
-            ValueError: the run is not CRECL, whose nearest prototype is the other reading.
-        """
-        if not self.has_two_readings:
-            raise ValueError(
-                f"only CRECL that predicts by prototypes has a second reading, at a head of all "
-                f"relations; this is {self.settings.method}, head {self.settings.head!r}, "
-                f"prediction {self.settings.prediction!r}"
-            )
-        twin = copy.copy(self)
-        changes = {"method": "CRECL(C)", "prediction": "head"}
-        twin.settings = self.settings.model_copy(update=changes)
-        twin.accuracy = self.head_accuracy
-        return twin
-
-    @torch.no_grad()
-    def _predictions(self, sentences: Tensor, task: int, *scores: Score) -> list[Tensor]:
-        """Return a prediction (n,) for each way to score; the encoder sees the sentences once."""
-        self.network.eval()
-        h, seen = self.embed(sentences), len(self.stream.classes_seen(task))
-        return [self.relations[score(self, h)[:, :seen].argmax(1)] for score in scores]
-
-    def _accuracies(self, task: int, *scores: Score) -> Tensor:
-        tests = [self.stream[i].test_indices for i in range(task + 1)]
-        sentences, sizes = torch.cat(tests), [len(test) for test in tests]
-        labels = self.tokens.labels[sentences.to(self.device)]
-        accuracies = torch.zeros(len(scores), len(self.stream))
-        for row, predicted in enumerate(self._predictions(sentences, task, *scores)):
-            parts = (predicted == labels).split(sizes)
-            accuracies[row, : task + 1] = torch.stack([part.float().mean() for part in parts])
-        return accuracies
+        """Return CRECL(C), this run read at its head; see `crecl_evaluation.at_head`."""
+        return crecl_evaluation.at_head(self)
 
     # ----------------------------------------------------------- checkpoints
 

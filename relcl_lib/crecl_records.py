@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from relcl_lib.crecl import CreclRun
+from relcl_lib.crecl_evaluation import has_two_readings
 from relcl_lib.crecl_parameters import STREAMS, CreclParameters
 from relcl_lib.data.sentences import RelationSentences, load_sentences
 from relcl_lib.recorded import read_or_make
@@ -112,7 +113,7 @@ def train_or_read(
 
     def make(run: CreclRun) -> Record:
         run.train(on_task, on_phase)
-        if run.has_two_readings:
+        if has_two_readings(run):
             write_record(run_record(run.at_head(), "the same training as CRECL"), results)
         return run_record(run)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from crecl_data import easy_data, make_run
 
+from relcl_lib.crecl_evaluation import has_two_readings
 from relcl_lib.crecl_methods import classify, contrast, train_crecl
 from relcl_lib.crecl_network import class_means, shuffled_batches
 from relcl_lib.crecl_parameters import METHODS
@@ -311,7 +312,7 @@ def test_crecl_c_is_crecl_read_at_its_head():
 @pytest.mark.parametrize("changes", [{"prediction": "head"}, {"head": "per_task"}])
 def test_only_crecl_as_written_has_a_second_reading(changes):
     for run in (make_run(**changes), make_run(method="CRECL-K"), make_run(method="CRECL-CL")):
-        assert not run.has_two_readings
+        assert not has_two_readings(run)
         with pytest.raises(ValueError, match="second reading"):
             run.at_head()
 
