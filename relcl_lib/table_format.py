@@ -8,6 +8,8 @@ import pandas as pd
 
 NOT_RUN = "not run"
 DASH = "–"
+#: stands for a table where the paper has none
+MEASURED = "Measured"
 
 _NAME = r"[A-Za-z0-9_./+-]+"
 _MARKER = re.compile(rf"<!-- (?P<end>/?)table:(?P<name>{_NAME}) -->")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from relcl_lib.crecl_parameters import STREAMS
 from relcl_lib.sweep_tables_crecl import ABLATIONS
+from relcl_lib.table_format import MEASURED
 
 if TYPE_CHECKING:
     from relcl_lib.table_rows import Row
@@ -34,10 +36,8 @@ AS_WRITTEN: dict[str, Any] = {
 DERIVED = ("relative_improvement_pct",)
 #: the floor and the ceiling, which are ours
 OURS = ("CRECL-CL", "JOINT")
-#: stands for a table where the paper has none
-MEASURED = "Measured"
 #: 16 relations of FewRel in full, which the paper does not use -> what is run on them
-SMALL = "FewRel, 16 relations"
+SMALL = STREAMS["fewrel_val"][0]
 ON_SMALL = ("CRECL", "RP-CRE", *OURS)
 
 __all__ = [

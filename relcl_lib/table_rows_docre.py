@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from relcl_lib import sweep_tables_docre as sweep
 from relcl_lib.docre_parameters import METHODS
+from relcl_lib.table_format import MEASURED
 
 if TYPE_CHECKING:
     from relcl_lib.table_rows import Row
@@ -34,8 +35,6 @@ WEIGHTS = {
 }
 #: what Table 2 varies and the other tables hold fixed, so that its runs stay out of them
 DEFAULTS: dict[str, Any] = {"inference_layers": 2, "iterations": 3}
-#: stands for a table where the paper has none
-MEASURED = "Measured"
 #: what is measured -> the sweep's table and data set, and the records' `dataset.set`
 MEASURED_CELLS = {
     "CDR": ("table4", "cdr", "CDR"),

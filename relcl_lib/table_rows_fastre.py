@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from relcl_lib.table_format import MEASURED
+
 if TYPE_CHECKING:
     from relcl_lib.table_rows import Row
 
@@ -28,8 +30,6 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 #: data sets and methods that are measured beyond the paper's tables
 DATASETS = ("NYT10", "NYT11", "NYT24", "WebNLG")
 METHODS_MEASURED = ("FastRE", "CasRel tagger + FastRE encoder", "CasRel")
-#: stands for a table where the paper has none
-MEASURED = "Measured"
 #: the entries of Table 2 that were run under the partial match
 _RERUN = "partial_match_rerun_mean_of_3"
 _STRUCTURE = re.compile(r"L=(\d+),d=([\d-]+)")
