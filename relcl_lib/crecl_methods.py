@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -39,7 +39,18 @@ def classify(
     consistency: bool = False,
     batch_size: int | None = None,
 ) -> None:
-    """Train encoder and head by cross-entropy (Eq. 2 and 3), `passes` dropout masks a sentence."""
+    """Train encoder and head by cross-entropy (Eq. 2 and 3).
+
+    Args:
+        run: whose network is trained.
+        task: index of the task that is being learned.
+        sentences: (n,) int64, positions in the data.
+        epochs: passes over them.
+        phase: names the random streams and the entries of the run's history.
+        passes: dropout masks a sentence; the encoder sees it once.
+        consistency: add the release's loss between the masks.
+        batch_size: None: the run's.
+    """
     network, encoder, s = run.network, run.network.encoder, run.settings
     classes = torch.tensor(run.stream[task].classes, device=run.device)
 
@@ -56,12 +67,23 @@ def classify(
     run.fit(phase, task, sentences, epochs, loss, rates, batch_size=batch_size)
 
 
-def contrast(run: CreclRun, phase: str, task: int, prototypes: Tensor) -> None:
+def contrast(run: CreclRun, phase: Literal["CL1", "CL2"], task: int, prototypes: Tensor) -> None:
     """Train encoder and projector by L_2 (Eq. 8): CL1 on the task's sentences, CL2 on the memory.
 
     In CL2 a sentence of an old relation gives M rows, each with a dropout mask of its own, so that
     few old and many new sentences weigh alike; the BERT sees it once.
+
+    Args:
+        run: whose network is trained.
+        phase: which of the two.
+        task: index of the task that is being learned.
+        prototypes: p (C, d) of the relations seen, in the order they came; not trained (Eq. 4).
+
+    Raises:
+        ValueError: another phase.
     """
+    if phase not in ("CL1", "CL2"):
+        raise ValueError(f"phase is 'CL1' or 'CL2', not {phase!r}")
     network, encoder, s = run.network, run.network.encoder, run.settings
     old = len(prototypes) - len(run.stream[task].classes)
     memory = phase == "CL2"
@@ -92,15 +114,10 @@ def contrast(run: CreclRun, phase: str, task: int, prototypes: Tensor) -> None:
 
 def train_crecl(run: CreclRun, task: int) -> None:
     """CRECL (Algorithm 1): classify, choose the memory, contrast on the task, then on the memory."""
-    s, new = run.settings, run.stream[task].train_indices
+    s = run.settings
     if s.head == "per_task":
         run.renew_head(task)
-    classify(run, task, new, s.epochs_warmup, phase="warm-up", batch_size=s.warmup_batch_size)
-    classify(
-        *(run, task, new, s.epochs_classification),
-        passes=s.classification_passes,
-        consistency=s.consistency,
-    )
+    fine_tune(run, task)
     run.remember(task)
     if s.attention_memory != "off":
         run.renew_attention_memory(task)
@@ -126,10 +143,15 @@ def fine_tune(run: CreclRun, task: int) -> None:
 
 
 def train_jointly(run: CreclRun, task: int) -> None:
-    """Cross-entropy on the sentences of all tasks so far: the ceiling."""
+    """Cross-entropy on the sentences of all tasks so far: the ceiling.
+
+    The first task is learned as by every method; after that `epochs_joint` may be fewer, as the
+    older sentences are seen again with every task.
+    """
     s = run.settings
     seen = torch.cat([run.stream[i].train_indices for i in range(task + 1)])
-    classify(run, task, seen, s.epochs_joint or s.epochs_classification)
+    later = s.epochs_joint or s.epochs_classification
+    classify(run, task, seen, later if task else s.epochs_classification)
 
 
 def train_rp_cre(run: CreclRun, task: int) -> None:
@@ -194,7 +216,7 @@ def train_emar(run: CreclRun, task: int) -> None:
 
 
 def nearest_prototype(run: CreclRun, h: Tensor) -> Tensor:
-    """Cosines to the prototypes after the projector (Eq. 9), encoded anew from the memory."""
+    """Cosines (n, C) of h (n, d) to prototypes made anew from the memory (Eq. 9)."""
     if run.settings.prediction == "head":
         return head_scores(run, h)
     attend = run.settings.attention_memory != "off"
@@ -202,18 +224,18 @@ def nearest_prototype(run: CreclRun, h: Tensor) -> Tensor:
 
 
 def head_scores(run: CreclRun, h: Tensor) -> Tensor:
-    """Logits of the head."""
+    """Logits (n, C) of the head (Eq. 1 and 2) for h (n, d)."""
     return run.network.head(h)[:, run.relations]
 
 
 def attended_scores(run: CreclRun, h: Tensor) -> Tensor:
-    """RP-CRE's logits: the head on u after the attention memory."""
+    """RP-CRE's logits (n, C) for h (n, d): the head on u after the attention memory."""
     u = run.network.attention_memory(run.network.head.hidden(h), run.prototypes())
     return run.network.head.linear(u)[:, run.relations]
 
 
 def dot_products(run: CreclRun, h: Tensor) -> Tensor:
-    """EMAR's scores: dot products with the prototypes."""
+    """EMAR's scores (n, C) for h (n, d): dot products with the prototypes."""
     return h @ run.prototypes().T
 
 

@@ -33,7 +33,7 @@ RP_CRE: dict[str, Any] = {
     "max_grad_norm": 10.0,
 }
 #: EMAR's rounds are short; its first stage trained an LSTM for one epoch, a BERT needs more.
-EMAR = {"epochs_classification": 10}
+EMAR: dict[str, Any] = {"epochs_classification": 10, "max_grad_norm": 1.0}
 #: Only the classifier: what CRECL's variants set does not reach these methods.
 _HEAD_ONLY: dict[str, Any] = {
     "head": "fixed",
@@ -55,11 +55,26 @@ METHODS: dict[str, dict[str, Any]] = {
     "CRECL-CL": {"prediction": "head"},
     "CRECL-K": {"memory_selection": "random"},
     "CRECL(C)": {"prediction": "head"},
-    "CRECL+consistency": {"consistency": True, "classification_passes": 10},
     "RP-CRE": {**_HEAD_ONLY, **RP_CRE},
     "RP-CRE+MA": {**_HEAD_ONLY, **RP_CRE},
     "EMAR+BERT": {**_HEAD_ONLY, **EMAR},
     "JOINT": _HEAD_ONLY,
+}
+
+_CONTRAST = (
+    *("projector_norm", "contrast_current", "contrast_memory", "refresh_prototypes"),
+    *("temperature", "margin", "lambda1", "memory_passes", "epochs_current"),
+)
+_MEMORY = ("memory_size", "memory_selection", "epochs_memory", "attention_learning_rate")
+_RP_CRE_UNREAD = (*_CONTRAST, "contrast_learning_rate", "epochs_joint")
+#: Method -> settings it does not read. They keep the method's or the variant's value, whatever is
+#: given, so that a run made before is found again.
+UNREAD: dict[str, tuple[str, ...]] = {
+    "CRECL-CL": (*_CONTRAST, *_MEMORY, "contrast_learning_rate", "epochs_joint"),
+    "JOINT": (*_CONTRAST, *_MEMORY, "contrast_learning_rate"),
+    "RP-CRE": _RP_CRE_UNREAD,
+    "RP-CRE+MA": _RP_CRE_UNREAD,
+    "EMAR+BERT": (*_CONTRAST, "epochs_memory", "attention_learning_rate", "epochs_joint"),
 }
 
 #: The method as written; what the paper leaves open, or prints so that it would not train, is the
@@ -240,14 +255,19 @@ class CreclParameters(Parameters):
             **PER_DATASET.get((self.variant, self.dataset), {}),
             **method,
         }
-        if filled["prediction"] == "head":  # old relations need their rows to be scored
+        if "head" in (filled["prediction"], self.prediction):  # old relations need their rows
             filled["head"] = "fixed"
-        given = {name: value for name, value in self.model_dump().items() if value is not None}
+        unread = UNREAD.get(self.method, ())
+        given = {
+            name: value
+            for name, value in self.model_dump().items()
+            if value is not None and name not in unread
+        }
         chosen = type(self).model_validate({**filled, **given})
         if chosen.prediction == "head" and chosen.head == "per_task":
             raise ParameterError(
-                f"{chosen.method} predicts with the head, so old relations need their rows: leave "
-                "head='per_task' out"
+                f"{chosen.method} predicts with the head, so old relations need their rows: head "
+                "must be 'fixed'"
             )
         return chosen
 

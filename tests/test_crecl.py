@@ -11,6 +11,7 @@ from relcl_lib.crecl_evaluation import has_two_readings
 from relcl_lib.crecl_methods import classify, contrast, train_crecl
 from relcl_lib.crecl_network import class_means, shuffled_batches
 from relcl_lib.crecl_parameters import METHODS
+from relcl_lib.crecl_records import run_metrics
 from relcl_lib.losses import prototype_contrastive_loss
 
 ALL = list(METHODS)
@@ -278,6 +279,25 @@ def test_it_learns_and_remembers_more_than_fine_tuning():
 
 
 def test_historical_is_current_after_the_first_task():
+    run = make_run().train()
+    metrics = run_metrics(run.accuracy, [n for _, n in run.stream.sizes()])
+    assert metrics["T1"] == metrics["current_T1"]
+    assert metrics["T3"] == pytest.approx(float(run.accuracy[2].mean()))  # tests of one size
+    assert metrics["current_T3"] == run.accuracy[2, 2]
+
+
+def test_prediction_ignores_the_temperature():
+    run = prepared()
+    tests = torch.cat([run.stream[i].test_indices for i in range(2)])
+    found = []
+    for temperature in (0.01, 0.08, 5.0):
+        run.settings = run.settings.model_copy(update={"temperature": temperature})
+        found.append(run.predict(tests, 1))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+def test_the_accuracy_matrix_holds_the_share_of_right_predictions():
     run = make_run().train()
     tests = run.stream[0].test_indices
     correct = run.predict(tests, 2) == run.tokens.labels[tests]

@@ -14,7 +14,8 @@ def test_misspelt_and_contradictory_parameters():
         parameters(margins=0.3)
     for changes, word in (
         ({"exact_paper": True, "variant": "released"}, "exact_paper"),
-        ({"method": "CRECL(C)", "head": "per_task"}, "leave head='per_task' out"),
+        ({"method": "CRECL(C)", "head": "per_task"}, "head must be 'fixed'"),
+        ({"prediction": "head", "head": "per_task"}, "head must be 'fixed'"),
         ({"lambda1": 1.5}, "lambda1"),
         ({"sizes": [1, 2]}, "sizes"),
         ({"method": "CRECL-XY"}, "method"),

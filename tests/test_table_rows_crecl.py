@@ -115,7 +115,7 @@ def test_ablations_have_no_printed_number():
 def test_the_small_stream_has_rows_of_its_own():
     found = matching(record("CRECL", SMALL, n_tasks=4))
     assert found == {(MEASURED, SMALL, "T4")}
-    assert matching(record("JOINT", SMALL, n_tasks=4, memory_size=5)) == set()
+    assert matching(record("RP-CRE", SMALL, n_tasks=4, memory_size=5)) == set()
 
 
 def test_a_comparison_can_be_narrowed_to_a_task():

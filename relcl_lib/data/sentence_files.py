@@ -26,7 +26,8 @@ class RawSentence(NamedTuple):
     """A sentence of a file: tokens, half-open token spans of head and tail, relation name.
 
     `mentions` is the number of mentions of head and of tail in the sentence (the spans are the
-    first ones); `contiguous` is False where a mention skips tokens, which its span then covers.
+    first ones); `contiguous` is False where a mention skips tokens, which its span then covers;
+    `place` names file and record for error messages.
     """
 
     tokens: tuple[str, ...]
@@ -35,6 +36,7 @@ class RawSentence(NamedTuple):
     relation: str
     mentions: tuple[int, int] = (1, 1)
     contiguous: bool = True
+    place: str = ""
 
 
 def read_fewrel(path: str | Path) -> dict[str, list[RawSentence]]:
@@ -77,7 +79,7 @@ def read_tacred(path: Path) -> Iterator[RawSentence]:
         spans = []
         for name in ("subj", "obj"):
             start, end = record[f"{name}_start"], record[f"{name}_end"]
-            whole = all(isinstance(value, int) for value in (start, end))
+            whole = type(start) is int and type(end) is int
             if not whole or not 0 <= start <= end < len(tokens):
                 raise DataFormatError(
                     path,
@@ -86,7 +88,8 @@ def read_tacred(path: Path) -> Iterator[RawSentence]:
                     TACRED_FIX,
                 )
             spans.append((start, end + 1))
-        yield RawSentence(tokens, *spans, str(record["relation"]))
+        where = f"{Path(path).name}, record {at}"
+        yield RawSentence(tokens, *spans, str(record["relation"]), place=where)
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -134,6 +137,8 @@ def _fewrel(path: str | Path, relation: str, at: int, record: Any) -> RawSentenc
         try:
             _, _, mentions = record[key]
             positions = sorted(mentions[0])
+            if not all(type(position) is int for position in positions):  # a bool is no position
+                raise TypeError
             start, end = positions[0], positions[-1] + 1
             inside = start >= 0 and end <= len(tokens)
         except (TypeError, ValueError, IndexError, KeyError) as error:
@@ -148,7 +153,8 @@ def _fewrel(path: str | Path, relation: str, at: int, record: Any) -> RawSentenc
         spans.append((start, end))
         counts.append(len(mentions))
         contiguous &= len(positions) == end - start
-    return RawSentence(tokens, *spans, relation, tuple(counts), contiguous)
+    where = f"{Path(path).name}, {place}"
+    return RawSentence(tokens, *spans, relation, tuple(counts), contiguous, where)
 
 
 def _tokens(path: str | Path, place: str, field: str, value: Any, fix: str) -> tuple[str, ...]:

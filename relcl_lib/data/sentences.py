@@ -16,6 +16,7 @@ from torch import Tensor
 
 from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate
 from relcl_lib.data.sentence_files import (
+    TACRED_FIX,
     RawSentence,
     Span,
     parse_fewrel,
@@ -79,9 +80,9 @@ class RelationSentences:
 
     `relations` are ids, of which the position is the label; `relation_names` are in words where
     `pid2name.json` lies beside the data, else the ids. `split` is `train` or `test` where the data
-    gives a split, else None, for each sentence. `protocol` is `paper` only where the files have the
-    paper's size. `fingerprint` is a hash of all that is trained on. `report` counts what could
-    surprise: `sentences`, `repeated` (the same tokens as an earlier sentence of the relation),
+    gives a split, else None, for each sentence; `places` name file and record of each. `protocol` is
+    `paper` only where the files have the paper's size. `fingerprint` is a hash of all that is
+    trained on. `report` counts what could surprise: `sentences`, `repeated` (the same tokens as an earlier sentence of the relation),
     `repeated_with_mentions` (the same spans too), `several_mentions`, `not_contiguous`,
     `overlapping`, `tail_first`, `longest` (tokens), and what was left out.
     """
@@ -95,6 +96,7 @@ class RelationSentences:
     report: Mapping[str, int]
     source: str = ""
     fingerprint: str = field(default="", compare=False)
+    places: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def labels(self) -> Tensor:
@@ -102,10 +104,11 @@ class RelationSentences:
         return torch.tensor([sentence.label for sentence in self.sentences], dtype=torch.long)
 
     def describe(self, index: int) -> str:
-        """Name a sentence for an error message: its number, relation and first words."""
+        """Name a sentence for an error message: its file and record, relation and first words."""
         sentence = self.sentences[index]
         words = " ".join(sentence.tokens[:8])
-        return f"{self.name}, sentence {index} ({self.relations[sentence.label]}: {words!r} ...)"
+        place = self.places[index] if self.places else f"sentence {index}"
+        return f"{self.name}, {place} ({self.relations[sentence.label]}: {words!r} ...)"
 
 
 def load_sentences(name: str, root: str | os.PathLike[str] | None = None) -> RelationSentences:
@@ -197,6 +200,10 @@ def _tacred(folder: Path) -> RelationSentences:
                 )
             found[sentence.relation].append(sentence)
     total = left_out + sum(map(len, found.values()))
+    if total == left_out:
+        raise DataFormatError(
+            folder, f"{', '.join(TACRED_FILES)} hold no sentence with a relation", TACRED_FIX
+        )
     return _assemble(
         "tacred",
         "paper" if total == TACRED_SENTENCES else "reduced",
@@ -270,4 +277,5 @@ def _assemble(
         counts | dict(report or {}),
         source,
         digest,
+        tuple(row.place for _, row in rows),
     )

@@ -46,7 +46,7 @@ def test_the_two_files_in_order_with_names(tmp_path):
     assert data.split == (None,) * 4 and data.protocol == "reduced"
     assert data.report["repeated"] == data.report["repeated_with_mentions"] == 1
     assert data.report["several_mentions"] == 1 and data.report["tail_first"] == 1
-    assert "sentence 2 (P3: 'Ada Byron" in data.describe(2)
+    assert "train_wiki.json, relation P3, record 1 (P3: 'Ada Byron" in data.describe(2)
 
 
 def test_only_the_papers_sizes_are_the_papers_protocol(tmp_path, monkeypatch):
@@ -102,6 +102,8 @@ def test_a_mention_with_a_gap_and_entities_that_overlap_are_counted(tmp_path):
         ({"P7": [record(t=((7, 8),))]}, ["P7, record 1, field t", "[7, 8]", "outside the 8 tok"]),
         ({"P7": [record(h=((-1, 0),))]}, ["P7, record 1, field h", "outside"]),
         ({"P7": [record(h=())]}, ["P7, record 1, field h", "no entity with a mention"]),
+        ({"P7": [record(h=((0.0, 1.0),))]}, ["P7, record 1, field h", "no entity with a mention"]),
+        ({"P7": [record(t=((True,),))]}, ["P7, record 1, field t", "no entity with a mention"]),
         ({"P7": [record(h=((),))]}, ["P7, record 1, field h", "no entity with a mention"]),
         ('{"P7": [], "P8": [], "P7": []}', ["'P7' occurs twice", "Join or rename"]),
         ({"P9": [record()]}, ["val_wiki.json", "the relation P9 is in train_wiki.json as well"]),

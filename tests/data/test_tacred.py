@@ -74,6 +74,7 @@ def test_the_official_number_of_sentences_is_the_papers_protocol(tmp_path, monke
             ["record 1 (org:founded_by)", "subj_end", "outside the 8 tokens"],
         ),
         ([record(object_=(3, 2))], ["fields obj_start and obj_end", "3 to 2"]),
+        ([record(object_=(True, 2))], ["fields obj_start", "True"]),
         ([record(object_=(None, 2))], ["fields obj_start", "None"]),
         ([{**record(), "token": "Ada"}], ["field token: not a list of words"]),
         (
@@ -86,6 +87,12 @@ def test_files_that_are_not_tacred(tmp_path, content, words):
     with pytest.raises(DataFormatError) as caught:
         load_sentences("tacred", write(tmp_path, dev=content))
     assert all(word in str(caught.value) for word in ["dev.json", *words]), caught.value
+
+
+def test_files_without_a_relation(tmp_path):
+    folder = write(tmp_path, train=[record("no_relation")], dev=[], test=[])
+    with pytest.raises(DataFormatError, match=r"dev\.json, test\.json hold no sentence"):
+        load_sentences("tacred", folder)
 
 
 def test_nothing_is_downloaded(tmp_path):

@@ -127,14 +127,12 @@ class TestInference:
         torch.testing.assert_close(z.diagonal(), torch.ones(5, dtype=torch.float64))
         assert z.argmax(1).tolist() == list(range(5))
 
-    def test_argmax_ignores_temperature_scale_and_order(self):
+    def test_argmax_ignores_scale_and_order(self):
         x, p, _ = inputs(40)
         model = network()
         h = model.encoder(x)
         z = model.similarities(h, p)
         best = z.argmax(1)
-        for temperature in (0.01, 0.08, 5.0):
-            assert torch.equal((z / temperature).argmax(1), best)
         order = torch.tensor([3, 0, 4, 1, 2])
         assert torch.equal(order[model.similarities(h, p[order]).argmax(1)], best)
         with torch.no_grad():  # the un-normalised projection, five times as long
