@@ -42,7 +42,7 @@ from relcl_lib.runtime import (
     resolve_precision,
 )
 
-PROGRESS = ("tasks_done", "seconds", "history")
+PROGRESS = ("tasks_done", "seconds", "history", "separation")
 #: sentences a pass without gradients; no effect on the numbers beyond rounding
 EMBED_BATCH = {"cpu": 64, "cuda": 512}
 
@@ -81,6 +81,7 @@ class CreclRun:
         self.head_accuracy = torch.zeros_like(self.accuracy)  # see `at_head`
         self.tasks_done, self.seconds = 0, 0.0
         self.history: list[dict[str, Any]] = []  # one entry an epoch: task, phase, epoch, loss
+        self.separation: dict[str, float] = {}  # see `crecl_separation.note`
         self._on_phase: Callable[[CreclRun, str], Any] | None = None
 
     # ---------------------------------------------------------------- set-up

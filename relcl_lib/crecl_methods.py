@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from relcl_lib.crecl_separation import note
 from relcl_lib.losses import (
     cross_entropy_loss,
     dropout_consistency_loss,
@@ -118,16 +119,19 @@ def train_crecl(run: CreclRun, task: int) -> None:
     if s.head == "per_task":
         run.renew_head(task)
     fine_tune(run, task)
+    note(run, "classification", task)
     run.remember(task)
     if s.attention_memory != "off":
         run.renew_attention_memory(task)
     prototypes = run.prototypes()  # of all relations seen, old ones encoded anew
     if s.contrast_current:
         contrast(run, "CL1", task, prototypes)
+        note(run, "CL1", task)
     if s.refresh_prototypes:
         prototypes = run.prototypes()
     if s.contrast_memory:
         contrast(run, "CL2", task, prototypes)
+        note(run, "CL2", task)
 
 
 def fine_tune(run: CreclRun, task: int) -> None:

@@ -66,13 +66,13 @@ def run_metrics(accuracy: Tensor, test_sizes: list[int]) -> dict[str, float]:
 
 
 def run_record(run: CreclRun, note: str = "") -> Record:
-    """Return the record of a finished run, in per cent."""
+    """Return the record of a finished run, in per cent; with what `crecl_separation` noted."""
     if run.tasks_done < len(run.stream):
         raise ValueError(
             f"{run.tasks_done} of {len(run.stream)} tasks are done: call run.train() first"
         )
     per_cent = 100 * run.accuracy.double()
-    scores = run_metrics(per_cent, [n for _, n in run.stream.sizes()])
+    scores = run_metrics(per_cent, [n for _, n in run.stream.sizes()]) | run.separation
     order = f"task order {' '.join(map(str, run.stream.class_order))}"
     return Record(
         **configuration(run),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
-from relcl_lib.crecl import CreclRun
+if TYPE_CHECKING:
+    from relcl_lib.crecl import CreclRun
 
 
 class Instances(NamedTuple):
@@ -56,3 +57,16 @@ def separation(features: Tensor, labels: Tensor, tasks: Tensor) -> dict[str, flo
         "silhouette": float(silhouette_score(features.double().numpy(), labels.numpy())),
         "mixed": 100 * float((~old)[nearest].double().mean()),
     }
+
+
+def note(run: CreclRun, phase: str, task: int) -> None:
+    """Keep, in `run.separation`, how far the first two tasks lie apart after a phase of the second.
+
+    Names are like `mixed_s_CL2`: the measure, the space (h or s), and the phase.
+    """
+    if task != 1:
+        return
+    found = instances(run)
+    for space, features in (("h", found.h), ("s", found.projections)):
+        values = separation(features, found.labels, found.tasks)
+        run.separation |= {f"{name}_{space}_{phase}": value for name, value in values.items()}

@@ -2,6 +2,7 @@ import pytest
 import torch
 from crecl_data import make_run
 
+from relcl_lib.crecl_records import run_record
 from relcl_lib.crecl_separation import instances, separation
 
 
@@ -33,3 +34,21 @@ def test_instances_are_the_two_tasks_training_sentences():
     torch.testing.assert_close(found.projections.norm(dim=1), torch.ones(48))
     for task in (0, 2):
         assert set(found.labels[found.tasks == task].tolist()) == set(run.stream[task].classes)
+
+
+def test_a_run_notes_the_first_two_tasks_after_each_phase_of_the_second(tmp_path):
+    seen = {}
+
+    def look(run, phase):
+        if run.tasks_done == 1:
+            found = instances(run)
+            for space, features in (("h", found.h), ("s", found.projections)):
+                values = separation(features, found.labels, found.tasks)
+                seen.update({f"{name}_{space}_{phase}": v for name, v in values.items()})
+
+    run = make_run(work_dir=tmp_path).train(on_phase=look)
+    assert run.separation == seen
+    assert len(seen) == 2 * 2 * 3
+    assert run_record(run).metrics["mixed_s_CL2"] == pytest.approx(seen["mixed_s_CL2"], abs=1e-4)
+    assert make_run(work_dir=tmp_path).train().separation == seen  # read from the checkpoint
+    assert make_run(method="RP-CRE").train().separation == {}
