@@ -169,8 +169,8 @@ def drl_similarity(records: Sequence[Record]) -> Figure:
     return axes.figure
 
 
-def _crecl_fewrel(records: Sequence[Record], *varied: str) -> list[Record]:
-    """Pick FewRel in the paper's form and with the settings of its Table 1, but for those varied.
+def _crecl(records: Sequence[Record], dataset: str, *varied: str) -> list[Record]:
+    """Pick a data set in the paper's form and with the settings of Table 1, but for those varied.
 
     All have the same protocol and encoder: those that most was measured with.
     """
@@ -178,7 +178,7 @@ def _crecl_fewrel(records: Sequence[Record], *varied: str) -> list[Record]:
     chosen = [
         record
         for record in records
-        if (record.paper, record.variant, record.dataset.get("set")) == ("crecl", "paper", "FewRel")
+        if (record.paper, record.variant, record.dataset.get("set")) == ("crecl", "paper", dataset)
         and all(record.parameters.get(k, v) == v for k, v in held.items())
         and not record.failed
     ]
@@ -187,34 +187,36 @@ def _crecl_fewrel(records: Sequence[Record], *varied: str) -> list[Record]:
     return [record for record in chosen if (record.protocol, record.backbone) == usual]
 
 
-def _crecl_title(chosen: Sequence[Record], what: str) -> str:
+def _crecl_title(chosen: Sequence[Record], dataset: str, what: str) -> str:
     kinds = {f"{record.protocol}, {record.backbone}" for record in chosen}
-    return f"FewRel ({', '.join(kinds) or 'no records yet'}): {what}"
+    return f"{dataset} ({', '.join(kinds) or 'no records yet'}): {what}"
 
 
-def crecl_curves(records: Sequence[Record]) -> Figure:
-    """Draw accuracy on all tasks so far over the tasks of FewRel, CRECL and its baselines."""
-    chosen = _most_seeds(_crecl_fewrel(records))
+def crecl_curves(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
+    """Draw accuracy on all tasks so far over the tasks, CRECL and its baselines."""
+    chosen = _most_seeds(_crecl(records, dataset))
     methods = ("JOINT", "CRECL", "CRECL+ATM", "RP-CRE+MA", "RP-CRE", "EMAR+BERT", "CRECL-CL")
     curves = plots_relations.task_curves(chosen, methods)
-    title = _crecl_title(chosen, "accuracy on all tasks so far")
+    title = _crecl_title(chosen, dataset, "accuracy on all tasks so far")
     axes = plots.plot_accuracy_curves(curves, title=title, ylabel="accuracy (%)")
     if curves:
         axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
     return axes.figure
 
 
-def crecl_ablation(records: Sequence[Record]) -> Figure:
-    """Draw CRECL without one part after the other on FewRel (Figure 3 a, b)."""
-    chosen = _most_seeds(_crecl_fewrel(records))
-    title = _crecl_title(chosen, "one part left out (Figure 3)")
+def crecl_ablation(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
+    """Draw CRECL without one part after the other (Figure 3 a, b on FewRel)."""
+    chosen = _most_seeds(_crecl(records, dataset))
+    title = _crecl_title(chosen, dataset, "one part left out (Figure 3)")
     methods = ("CRECL", *CRECL_ABLATIONS)
     return plots_relations.plot_history_and_current(chosen, methods, title=title)
 
 
 def crecl_memory_sizes(records: Sequence[Record]) -> Figure:
     """Draw accuracy at the end of FewRel against the memory size, Table 2 as diamonds."""
-    chosen = [r for r in _crecl_fewrel(records, "memory_size") if r.method in ("CRECL", "RP-CRE")]
+    chosen = [
+        r for r in _crecl(records, "FewRel", "memory_size") if r.method in ("CRECL", "RP-CRE")
+    ]
     values: dict[str, dict[int, list[float]]] = {}
     for size in sorted({record.parameters["memory_size"] for record in chosen}):
         for record in _most_seeds(r for r in chosen if r.parameters["memory_size"] == size):
@@ -225,7 +227,7 @@ def crecl_memory_sizes(records: Sequence[Record]) -> Figure:
         for setting, value in zip(rows["setting"], rows["value"], strict=True)
         if setting.endswith(";T10")
     }
-    title = _crecl_title(chosen, "accuracy after task 10")
+    title = _crecl_title(chosen, "FewRel", "accuracy after task 10")
     return plots_relations.plot_memory_sizes(values, reference=at_end, title=title).figure
 
 

@@ -151,8 +151,37 @@ def plot_separation(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> 
             axes.plot(list(phases), values, marker="o", label=label)
         axes.set(ylabel=text)
         axes.margins(x=0.1)
-    panels[1].set_ylim(bottom=0)
+        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))  # so that small changes look small
     panels[0].legend(frameon=False, fontsize="small")
+    return figure
+
+
+def plot_attention_maps(maps: Mapping[str, np.ndarray], names: Sequence[str], old: int) -> Figure:
+    """Draw where the sentences of each relation attend to, side by side on one scale.
+
+    Args:
+        maps: title -> (C, C + 1) shares in per cent: a row a relation, a column a prototype, the
+            last one the sentence itself.
+        names: of the C relations, in the order they came.
+        old: how many of them are of old tasks; a line is drawn behind them.
+    """
+    size = len(names)
+    figure, panels = plt.subplots(
+        1, len(maps), squeeze=False, sharey=True, figsize=(WIDTH, 1.2 + 0.24 * size)
+    )
+    largest = max(float(np.max(values)) for values in maps.values())
+    for axes, (title, values) in zip(panels[0], maps.items(), strict=True):
+        image = axes.imshow(values, cmap="crest", vmin=0, vmax=largest, aspect="auto")
+        own = float(np.mean(np.diagonal(values)))
+        axes.set_title(f"{title}: own relation {own:.0f} %", fontsize="small")
+        axes.set_xticks(range(size + 1), [*names, "itself"], rotation=90, fontsize="xx-small")
+        axes.set_yticks(range(size), names, fontsize="xx-small")
+        axes.axhline(old - 0.5, color="white")
+        axes.axvline(old - 0.5, color="white")
+        axes.grid(False)
+    panels[0, 0].set_ylabel("relation of the sentences")
+    figure.supxlabel("prototype", fontsize="small")
+    figure.colorbar(image, ax=panels.ravel().tolist(), label="attention (%)", shrink=0.7)
     return figure
 
 

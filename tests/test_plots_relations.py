@@ -101,7 +101,17 @@ def test_separation_has_a_line_a_representation_in_each_panel():
     assert [line.get_label() for line in left.lines] == ["h", "s"]
     np.testing.assert_allclose([line.get_ydata() for line in left.lines], [[0.1, 0.4], [0.0, 0.6]])
     np.testing.assert_allclose([line.get_ydata() for line in right.lines], [[30, 5], [40, 1]])
-    assert right.get_ylim()[0] == 0
+    assert left.get_ylim()[0] == right.get_ylim()[0] == 0
+
+
+def test_attention_maps_share_one_scale():
+    maps = {"trained": np.full((2, 3), 10.0), "untrained": np.array([[40, 1, 1], [1, 20, 1.0]])}
+    figure = plots_relations.plot_attention_maps(maps, ["a", "b"], old=1)
+    first, second = figure.axes[:2]
+    assert first.get_title() == "trained: own relation 10 %"
+    assert second.get_title() == "untrained: own relation 30 %"
+    assert first.images[0].get_clim() == second.images[0].get_clim() == (0, 40)
+    assert [label.get_text() for label in first.get_xticklabels()] == ["a", "b", "itself"]
 
 
 # --- accuracy over the tasks ---------------------------------------------------------------------

@@ -87,12 +87,16 @@ class AttentionMemory(nn.Module):
         split = getattr(self, part)(states).unflatten(-1, (self.heads, -1))
         return getattr(self, f"{part}_norm")(split)  # (..., heads, size)
 
-    def forward(self, x: Tensor, prototypes: Tensor) -> Tensor:
-        """Return ATM(x; P) (B, d) of x (B, d) and prototypes P (C, d)."""
+    def weights(self, x: Tensor, prototypes: Tensor) -> Tensor:
+        """Return the attention (B, heads, C + 1) of x (B, d) to P (C, d) and, last, to itself."""
         query = self._heads("query", x) * self.scale  # (B, h, k)
         to_memory = torch.einsum("bhk,chk->bhc", query, self._heads("key", prototypes))
         to_self = (query * self._heads("key", x)).sum(-1, keepdim=True)  # (B, h, 1)
-        weights = torch.cat([to_memory, to_self], dim=-1).softmax(-1)
+        return torch.cat([to_memory, to_self], dim=-1).softmax(-1)
+
+    def forward(self, x: Tensor, prototypes: Tensor) -> Tensor:
+        """Return ATM(x; P) (B, d) of x (B, d) and prototypes P (C, d)."""
+        weights = self.weights(x, prototypes)
         mixed = torch.einsum("bhc,chv->bhv", weights[..., :-1], self._heads("value", prototypes))
         mixed = mixed + weights[..., -1:] * self._heads("value", x)
         a = self.merge_norm(self.merge(mixed.flatten(1)))
@@ -126,7 +130,7 @@ class CreclNetwork(nn.Module):
         self.attention_memory = AttentionMemory(encoder.size) if attention_memory else None
 
     def similarities(self, h: Tensor, prototypes: Tensor, *, attend: bool = False) -> Tensor:
-        """Return z (B, C), the cosines of h (B, d) and prototypes p (C, d) after the projector.
+        """Return z (B, C), cosines of h (B, d) and p (C, d) after the projector (Eq. 6 and 9).
 
         Prototypes are constants: the encoder has its gradient from h, the projector from both.
 

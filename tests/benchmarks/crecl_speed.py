@@ -4,11 +4,11 @@ Run by hand, on a machine that does nothing else:
 
     python tests/benchmarks/crecl_speed.py [--threads 2] [--encoder minilm] [--data FOLDER]
 
-Three ratios, each of two forms alternating in one run: CL2 with M = 10 dropout passes against the
-same step with one pass (should be near 1: the BERT sees a sentence once) and against M passes of the
-whole network; a task's training steps against the same steps padded to 256 tokens; encoding the
-memory for the prototypes in large batches against one sentence at a time. Then the shares of a step
-and the cost of a whole run. `--data` holds FewRel (fewrel80_subset.json will do); without it the
+Ratios, each of two forms alternating in one run: CL2 with M = 10 dropout passes against the same
+step with one pass (should be near 1: the BERT sees a sentence once) and against M passes of the
+whole network; classification, and a whole task (classification, memory, prototypes, CL1, CL2),
+against the same padded to 256 tokens; encoding the memory for the prototypes in large batches
+against one sentence at a time. Then the shares of a step and the cost of a whole run. `--data` holds FewRel (fewrel80_subset.json will do); without it the
 generated corpus stands in, whose sentences are about as long. `--encoder` is a folder or hub name,
 `tiny` (the default, over in a few minutes on one core), or `minilm`: a BERT of MiniLM's size with
 random weights, which cost the same as trained ones.
@@ -34,7 +34,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 from relcl_lib.crecl import CreclRun
 from relcl_lib.crecl_methods import classify, contrast
 from relcl_lib.crecl_parameters import CreclParameters
-from relcl_lib.data.sentences import load_sentences
+from relcl_lib.data.sentences import RelationSentences, load_sentences
 from relcl_lib.data.synthetic_encoder import build_tokenizer
 from relcl_lib.runtime import device_name
 
@@ -86,6 +86,20 @@ def training(run: CreclRun, phase: str, sentences: torch.Tensor, task: int, **ch
     return action
 
 
+def whole_task(run: CreclRun, task: int, **changes: object):
+    """Return an action that trains a task from beginning to end, one epoch a phase."""
+    plain = run.settings
+
+    def action() -> None:
+        run.settings = plain.model_copy(update=changes)
+        run.network.encoder.attend_pads = bool(changes.get("attend_pads"))
+        run.procedure.train(run, task)
+        run.settings = plain
+        run.network.encoder.attend_pads = False
+
+    return action
+
+
 def repeated_network(run: CreclRun, sentences: torch.Tensor, task: int, passes: int):
     """Return CL2 in the plain form: every sentence of an old relation M times through the BERT."""
     columns = run.column[run.tokens.labels[sentences]]
@@ -119,8 +133,46 @@ def main() -> None:
             precision=options.precision,
             epochs_memory=1,
         )
-        run = CreclRun(chosen, data, 2021)
-        report(run, options, clock)
+        report(CreclRun(chosen, data, 2021), options, clock)
+        report_task(chosen, data, options, clock)
+
+
+def report_task(
+    chosen: CreclParameters,
+    data: RelationSentences,
+    options: argparse.Namespace,
+    clock: Callable[[], float],
+) -> None:
+    """Print the ratio of a whole task, few sentences a relation, on a run of its own."""
+    each = max(1, options.sentences * chosen.resolved().n_tasks // len(data.relations))
+    few = {"train_limit": each, "memory_size": 2, "epochs_classification": 1, "epochs_current": 1}
+    run = CreclRun(chosen.model_copy(update=few), data, 2021)
+    last = len(run.stream) - 1
+    for index in range(last + 1):
+        run.remember(index)
+    forms = {
+        "dynamic padding": whole_task(run, last),
+        "padded to 256 tokens": whole_task(run, last, attend_pads=True, max_length=256),
+    }
+    count = 2 * len(run.stream[last].train_indices) + len(run.remembered())
+    show(f"the whole last task, {each} sentences a relation", forms, count, options.repeats, clock)
+
+
+def show(
+    title: str,
+    forms: dict[str, Callable[[], None]],
+    count: int,
+    repeats: int,
+    clock: Callable[[], float],
+) -> dict[str, float]:
+    """Measure forms of the same work on `count` sentences, print and return their seconds."""
+    found = alternate(forms, repeats, clock)
+    first = next(iter(found.values()))
+    print(f"\n{title}")
+    for name, seconds in found.items():
+        ratio = f"{seconds / first:6.2f}"
+        print(f"  {name:34s} {count / seconds:8.1f} sentences/s  {ratio} times the first")
+    return found
 
 
 def report(run: CreclRun, options: argparse.Namespace, clock: Callable[[], float]) -> None:
@@ -128,21 +180,13 @@ def report(run: CreclRun, options: argparse.Namespace, clock: Callable[[], float
     task = len(run.stream) - 1
     for index in range(len(run.stream)):
         run.remember(index)
+    how = (options.repeats, clock)
     lengths = run.tokens.lengths.float()
     print(f"{device_name(run.device)}, {run.settings.precision}")
     print(f"{len(run.data.sentences)} sentences, {lengths.mean():.1f} tokens, {lengths.max():.0f}")
     memory = run.remembered()
     every = torch.linspace(0, len(memory) - 1, options.sentences).long()
     some, new = memory[every], run.stream[task].train_indices[: options.sentences]
-
-    def show(title: str, forms: dict[str, Callable[[], None]], count: int) -> dict[str, float]:
-        found = alternate(forms, options.repeats, clock)
-        first = next(iter(found.values()))
-        print(f"\n{title}")
-        for name, seconds in found.items():
-            ratio = f"{seconds / first:6.2f}"
-            print(f"  {name:34s} {count / seconds:8.1f} sentences/s  {ratio} times the first")
-        return found
 
     show(
         "CL2, old and new relations, one epoch",
@@ -152,6 +196,7 @@ def report(run: CreclRun, options: argparse.Namespace, clock: Callable[[], float
             "M = 10 passes of the BERT": repeated_network(run, some, task, 10),
         },
         len(some),
+        *how,
     )
     found = show(
         "classification, one epoch",
@@ -162,6 +207,7 @@ def report(run: CreclRun, options: argparse.Namespace, clock: Callable[[], float
             ),
         },
         len(new),
+        *how,
     )
     encoder = run.network.encoder
 
@@ -175,6 +221,7 @@ def report(run: CreclRun, options: argparse.Namespace, clock: Callable[[], float
         "prototypes: the memory encoded anew",
         {"large batches": lambda: run.embed(some), "one by one": one_by_one},
         len(some),
+        *how,
     )
     epoch = training(run, "classification", new, task)
 
@@ -205,6 +252,7 @@ def report(run: CreclRun, options: argparse.Namespace, clock: Callable[[], float
             "last layer at every token": whole_layer,
         },
         len(new),
+        *how,
     )
     speed = len(new) / found["dynamic padding"]
     usual = CreclParameters.create(profile="full", dataset=run.data.name).resolved()
