@@ -151,7 +151,8 @@ def plot_separation(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> 
             axes.plot(list(phases), values, marker="o", label=label)
         axes.set(ylabel=text)
         axes.margins(x=0.1)
-        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))  # so that small changes look small
+        lowest = min(found[name] for phases in scores.values() for found in phases.values())
+        axes.set_ylim(bottom=min(0.0, lowest))  # small changes should look small
     panels[0].legend(frameon=False, fontsize="small")
     return figure
 
