@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from relcl_lib.data.document_tokens import DocumentBatch, DocumentTokens, tokeni
 from relcl_lib.docre_checkpoint import DocreCheckpoint
 from relcl_lib.docre_network import (
     BUILDERS,
+    FEEDS,
     BaseBuilder,
     as_facts,
     build_network,
@@ -216,12 +217,16 @@ class DocreRun:
 
     # ------------------------------------------------------------ evaluation
 
-    @torch.no_grad()
     def predict(self, split: str, iterations: int | None = None) -> list[list[set[Fact]]]:
         """Return the facts found in each document: by the base, then after each of K iterations."""
-        k = self.iterations if iterations is None else iterations
+        return self._predict(split, self.iterations if iterations is None else iterations)
+
+    @torch.no_grad()
+    def _predict(self, split: str, k: int, feeds: Sequence[str] = ()) -> list[list[set[Fact]]]:
+        """Return `predict`'s K + 1 lists, then one for each of `feeds` (of `FEEDS`)."""
         tokens, documents = self.tokens(split), getattr(self.data, split)
-        found: list[list[set[Fact]]] = [[set() for _ in documents] for _ in range(k + 1)]
+        count = k + 1 + len(feeds)
+        found: list[list[set[Fact]]] = [[set() for _ in documents] for _ in range(count)]
         usable = tokens.usable[tokens.lengths[tokens.usable].argsort(stable=True)]
         self.model.eval()
         for rows in usable.split(2 * self.settings.batch_size):
@@ -234,6 +239,7 @@ class DocreRun:
                     k,
                     limit=self.data.max_labels,
                     sum_logits=self.settings.sum_logits,
+                    fed=[FEEDS[name](batch) for name in feeds],
                 )
             for sets, chosen in zip(found, labels, strict=True):
                 for document, fact in as_facts(chosen, batch.pairs, rows, self.data.relations):
@@ -244,13 +250,19 @@ class DocreRun:
         """Score a split: `docre_metrics.all_scores` after K iterations, and `F1_K0`, `F1_K1`, ...
 
         `F1_K0` is the base as stage 2 left it; `evaluate_base` scores it as stage 1 left it.
+        `F1_fed_gold` and `F1_fed_none` are, where a stage trains the inference module, the F1 of
+        its first pass when it reads the gold relations, or no relation at all, in place of the
+        base's predictions; the features are the same. Equal F1: the module does not read R.
         """
         documents = getattr(self.data, split)
         k = self.iterations if iterations is None else iterations
-        found = self.predict(split, max(k, MOST_ITERATIONS) if k else 0)
+        most = max(k, MOST_ITERATIONS) if k else 0
+        feeds = tuple(FEEDS) if self.settings.stage2_epochs else ()
+        found = self._predict(split, most, feeds)
         scores = docre_metrics.all_scores(found[k], documents, self.known)
+        names = [*(f"K{k}" for k in range(most + 1)), *(f"fed_{name}" for name in feeds)]
         each = (docre_metrics.fact_scores(facts, documents)["F1"] for facts in found)
-        return scores | {f"F1_K{k}": score for k, score in enumerate(each)}
+        return scores | {f"F1_{name}": score for name, score in zip(names, each, strict=True)}
 
     def predict_base(self, split: str) -> list[set[Fact]]:
         """Return what the base finds by itself, with the weights of stage 1's best epoch if it has any."""

@@ -45,7 +45,10 @@ def configuration(run: DocreRun) -> dict[str, Any]:
             "source": data.source,
             "note": data.note,
             "left_out": data.report,
+            # What was cut. A record is found by the data's name and fingerprint, not by this.
             "training_documents": run.tokens("train").report,
+            "dev_documents": run.tokens("dev").report,
+            "test_documents": run.tokens("test").report,
             "fingerprint": data.fingerprint,
         },
         "protocol": run.given.protocol(data.protocol),
@@ -58,7 +61,10 @@ def configuration(run: DocreRun) -> dict[str, Any]:
 def run_metrics(run: DocreRun) -> dict[str, float]:
     """Return the scores of a finished run on test and, with the suffix `_dev`, on dev; in per cent.
 
-    Those with `_base` are of the base module by itself, as stage 1 left it. Splits without public
+    Those with `_base` are of the base module by itself, as stage 1 left it. `F1_fed_gold` and
+    `F1_fed_none` are of the first inference pass when it is handed the gold relations, or no
+    relation at all, in place of the base's predictions; equal F1: the module does not read R. They
+    are absent where no stage trains the inference module ("ATLOP (base)"). Splits without public
     labels are left out. `best_epoch` and the weights of Figure 5 (not in per cent) stand among them.
     """
     found: dict[str, float] = {}

@@ -1,9 +1,8 @@
-"""Figures of DocRE-II: documents, their facts as graphs, the matrix of entity pairs, iterations."""
+"""Figures of DocRE-II: documents, their facts as graphs, iterations and epochs."""
 
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -12,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, to_hex
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -22,8 +21,6 @@ from relcl_lib.plots_words import plot_words
 
 #: what a predicted or annotated fact is -> colour of its edge or cell
 OUTCOMES = {"right": "#2a9d5c", "wrong": "#d1495b", "missed": "#b9bec7"}
-#: the four lines that a pair's attention reads, heads 1 to 4
-HEADS = ("head 1: row s", "head 2: column o", "head 3: column s", "head 4: row o")
 
 
 def entity_colours(count: int) -> list[Any]:
@@ -122,96 +119,10 @@ def _arrow(axes: Axes, start: Any, end: Any, colour: str, kind: str, text: str) 
     if text:
         normal = np.array([end[1] - start[1], start[0] - end[0]])
         middle = (start + end) / 2 + 0.08 * normal  # where the curve is
-        axes.text(*middle, text, fontsize=5, color=colour, ha="center", va="center", zorder=4)
-
-
-def plot_pair_matrix(
-    document: Document,
-    predicted: AbstractSet[Fact],
-    axes: Axes | None = None,
-    *,
-    names: Mapping[str, str] | None = None,
-    title: str = "",
-) -> Axes:
-    """Draw the matrix of entity pairs: row head, column tail, a cell coloured by what was found.
-
-    A cell with a wrong relation is `wrong` even if another one of it is right.
-    """
-    count = len(document.entities)
-    axes = _axes(axes, 0.8 + 0.42 * count)
-    found = outcomes(predicted, document.gold())
-    grid = np.zeros((count, count))
-    for value, kind in enumerate(("missed", "right", "wrong"), start=1):
-        for fact in found[kind]:
-            grid[fact.head, fact.tail] = max(grid[fact.head, fact.tail], value)
-    np.fill_diagonal(grid, np.nan)
-    colours = ["#f3f4f6", OUTCOMES["missed"], OUTCOMES["right"], OUTCOMES["wrong"]]
-    axes.imshow(grid, cmap=ListedColormap(colours), vmin=0, vmax=3, aspect="auto")
-    cells: dict[tuple[int, int], list[str]] = {}
-    for fact in sorted(predicted | document.gold()):
-        text = (names or {}).get(fact.relation, fact.relation)
-        cells.setdefault((fact.head, fact.tail), []).append(text)
-    for (head, tail), texts in cells.items():
-        lines = [
-            line
-            for text in texts[:2]
-            for line in textwrap.wrap(text, 90 // count, break_long_words=False)
-        ]
-        axes.text(tail, head, "\n".join(lines[:3]), fontsize=5.5, ha="center", va="center")
-    ticks = [short_name(document, entity, 18) for entity in range(count)]
-    axes.set(xticks=range(count), yticks=range(count), xlabel="tail", ylabel="head", title=title)
-    axes.set_xticklabels([str(entity) for entity in range(count)])
-    axes.set_yticklabels(ticks, fontsize="x-small")
-    axes.set_xticks(np.arange(count + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(count + 1) - 0.5, minor=True)
-    axes.grid(False)
-    axes.grid(True, which="minor", color="white", lw=1.2)
-    axes.tick_params(which="both", length=0)
-    handles = [Patch(color=colour, label=kind) for kind, colour in OUTCOMES.items()]
-    axes.legend(
-        handles=handles, frameon=False, fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1)
-    )
-    return axes
-
-
-def plot_reach(count: int, pair: tuple[int, int], axes: Axes | None = None) -> Axes:
-    """Draw the 4 n - 6 cells that the attention of one pair reads, coloured by head."""
-    axes = _axes(axes, 2.8)
-    s, o = pair
-    lines = [
-        [(s, m) for m in range(count)],
-        [(m, o) for m in range(count)],
-        [(m, s) for m in range(count)],
-        [(o, m) for m in range(count)],
-    ]
-    colours = sns.color_palette("deep", 4)
-    picture = np.ones((count, count, 3)) * 0.95
-    for line, colour in zip(lines, colours, strict=True):
-        for cell in line:
-            if cell[0] != cell[1] and cell != pair:
-                picture[cell] = colour
-    # (o, s) lies on two lines, heads 3 and 4.
-    picture[o, s] = (np.array(colours[2]) + np.array(colours[3])) / 2
-    picture[pair] = 0.15
-    for entity in range(count):
-        picture[entity, entity] = 1
-    axes.imshow(picture)
-    axes.text(o, s, "s, o", color="white", ha="center", va="center", fontsize="x-small")
-    names = ["s" if i == s else "o" if i == o else str(i) for i in range(count)]
-    axes.set(xticks=range(count), yticks=range(count), xlabel="object", ylabel="subject")
-    axes.set_xticklabels(names)
-    axes.set_yticklabels(names)
-    axes.grid(False)
-    handles = [Patch(color=c, label=n) for c, n in zip(colours, HEADS, strict=True)]
-    handles.append(Patch(color="0.15", label="the pair itself, in every head"))
-    axes.legend(
-        handles=handles,
-        frameon=False,
-        fontsize="x-small",
-        loc="center left",
-        bbox_to_anchor=(1, 0.5),
-    )
-    return axes
+        box = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none"}
+        axes.text(
+            *middle, text, fontsize=6.5, color=colour, ha="center", va="center", zorder=4, bbox=box
+        )
 
 
 def plot_lines(

@@ -75,7 +75,7 @@ def alone(dataset: str, sizes: Sequence[int] = ()) -> list[Cell]:
         ParameterError: for data that do not say which facts are stated.
     """
     _only_synthetic("alone", dataset)
-    rows = (("DocRE-II", 1), ("DocRE-II", 2), *((method, 2) for method in ABLATIONS[:3]))
+    rows = [*(("DocRE-II", n) for n in (1, 2, 3, 4)), *((method, 2) for method in ABLATIONS[:3])]
     shared = {**QUICK, "dataset": dataset, "generated": 0, "base": "stated_facts"}
     shared |= {"stage2_epochs": 10, "batch_size": 8, "inference_rate": 3e-3}
     return [{**shared, "method": method, "inference_layers": n} for method, n in rows]

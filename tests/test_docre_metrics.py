@@ -118,6 +118,17 @@ def test_all_scores_under_the_papers_names():
     assert found["IgnF1"] == pytest.approx(100, abs=1e-2)
 
 
+def test_inference_scores_are_left_out_where_no_gold_fact_lies_on_a_triangle():
+    """CDR and GDA: between two kinds of entity there is none, and 0 would look like a score."""
+    gold = [document([(0, "r", 1), (2, "r", 1)]), document(GOLD[:2])]
+    predicted = [facts((0, "r", 1)), facts(*GOLD)]  # a triangle of predictions is none of gold
+    found = all_scores(predicted, gold)
+    assert not [name for name in found if name.startswith("Infer-")]
+    assert found["F1"] > 0
+    both = all_scores([*predicted, facts()], [*gold, document(GOLD)])
+    assert both["Infer-R"] == 0
+
+
 @pytest.mark.skipif(not REAL.is_dir(), reason="no Re-DocRED beside the checkout")
 def test_real_re_docred():
     """Measured on the dev split: check 14."""

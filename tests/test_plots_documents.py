@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from docre_data import parameters, tiny_data
 
-from relcl_lib import plots, plots_documents
+from relcl_lib import plots, plots_documents, plots_pairs
 from relcl_lib.data.document_files import Fact
 from relcl_lib.docre_ii import DocreRun
 from relcl_lib.plots_documents import OUTCOMES
@@ -56,7 +56,7 @@ def test_the_cells_of_the_pair_matrix(document):
     gold = sorted(document.gold())
     free = next(p for p in document.candidates() if p not in {(f.head, f.tail) for f in gold})
     wrong = Fact(free[0], "P0", free[1])
-    axes = plots_documents.plot_pair_matrix(
+    axes = plots_pairs.plot_pair_matrix(
         document, {gold[0], wrong}, names={gold[0].relation: "one two"}
     )
     grid = axes.images[0].get_array()
@@ -65,6 +65,19 @@ def test_the_cells_of_the_pair_matrix(document):
     assert {tuple(at) for at in np.argwhere(grid == 1)} == missed
     assert np.isnan(grid.filled(np.nan)[0, 0])
     assert "P0" in texts(axes) and any(t.startswith("one") for t in texts(axes))
+
+
+def test_changed_cells_are_framed_and_the_triangle_of_a_new_fact_is_dotted(document):
+    first, second, third = (Fact(s, "P0", o) for s, o in ((0, 1), (1, 2), (0, 2)))
+    axes = plots_pairs.plot_pair_matrix(
+        document, {first, second, third}, before={first, second, Fact(2, "P0", 0)}
+    )
+    framed = {(round(p.get_y() + 0.46), round(p.get_x() + 0.46)) for p in axes.patches}
+    assert framed == {(0, 2), (2, 0)}
+    dots = {(round(float(y[0])), round(float(x[0]))) for x, y in (d.get_data() for d in axes.lines)}
+    assert dots == {(0, 1), (1, 2)}
+    same = plots_pairs.plot_pair_matrix(document, {first}, before={first})
+    assert not same.patches and not same.lines
 
 
 def test_arrows_of_graphs_and_their_names(document):
@@ -82,7 +95,7 @@ def test_arrows_of_graphs_and_their_names(document):
 
 def test_the_cells_a_pair_reads():
     n = 8
-    axes = plots_documents.plot_reach(n, (2, 5))
+    axes = plots_pairs.plot_reach(n, (2, 5))
     picture = np.asarray(axes.images[0].get_array())
     shades = {(s, o): picture[s, o] for s in range(n) for o in range(n) if s != o}
     plain = [cell for cell, shade in shades.items() if np.allclose(shade, 0.95)]

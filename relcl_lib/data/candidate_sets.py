@@ -6,12 +6,12 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from relcl_lib.data.document_gda import read_gda_folder
 from relcl_lib.data.document_sets import SPLITS, DocumentData, assemble
 from relcl_lib.data.download import locate
 from relcl_lib.data.pubtator import (
     Abstract,
     as_candidate_document,
-    read_gda_folder,
     read_mesh_tree,
     read_pubtator,
 )

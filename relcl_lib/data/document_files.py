@@ -117,16 +117,16 @@ def as_document(
         if name not in record:
             raise DataFormatError(path, f"record {at} has no field {name}", AGAIN)
     where = f"record {at} ({record['title']!r})"
+    sentences = _sentences(path, where, record["sents"])
     try:
-        sentences = tuple(tuple(str(token) for token in sent) for sent in record["sents"])
         entities = tuple(
             tuple(_mention(mention) for mention in vertex) for vertex in record["vertexSet"]
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataFormatError(
             path,
-            f"{where}, field vertexSet or sents: {type(error).__name__} {error}",
-            "A mention is {name, sent_id, pos: [start, end], type}, a sentence a list of tokens",
+            f"{where}, field vertexSet: {type(error).__name__} {error}",
+            "A mention is {name, sent_id, pos: [start, end], type}, an entity a list of them",
         ) from error
     _check_mentions(path, where, sentences, entities)
     facts, inferred, hops = None, None, None
@@ -141,9 +141,34 @@ def as_document(
     return Document(title, sentences, entities, facts, inferred=inferred, hops=hops)
 
 
+def _sentences(path: str | Path, where: str, sentences: Any) -> tuple[tuple[str, ...], ...]:
+    if not isinstance(sentences, list):
+        raise DataFormatError(
+            path, f"{where}, field sents: a {type(sentences).__name__}, no list", AGAIN
+        )
+    for number, sentence in enumerate(sentences):
+        # A text would be read as a list of its letters.
+        whole = isinstance(sentence, list) and all(isinstance(token, str) for token in sentence)
+        if not whole:
+            raise DataFormatError(
+                path,
+                f"{where}, field sents: sentence {number} is {sentence!r}, no list of tokens",
+                "Split each sentence into tokens",
+            )
+    return tuple(map(tuple, sentences))
+
+
 def _mention(record: dict) -> Mention:
-    start, end = record["pos"]
-    return Mention(int(record["sent_id"]), int(start), int(end), record["type"], record["name"])
+    start, end = (_whole_number(x, "pos") for x in record["pos"])
+    sentence = _whole_number(record["sent_id"], "sent_id")
+    return Mention(sentence, start, end, record["type"], record["name"])
+
+
+def _whole_number(value: Any, field: str) -> int:
+    """Return a whole number as it is; `int` would cut a fraction off in silence."""
+    if type(value) is not int:
+        raise TypeError(f"{field}: {value!r} is no whole number")
+    return value
 
 
 def _check_mentions(path: str | Path, where: str, sentences: Sequence, entities: Sequence) -> None:
@@ -168,15 +193,20 @@ def _check_mentions(path: str | Path, where: str, sentences: Sequence, entities:
 def _facts(
     path: str | Path,
     where: str,
-    labels: Iterable[Any],
+    labels: Any,
     count: int,
     relations: Collection[str] | None,
 ) -> dict[Fact, tuple[bool | None, int | None]]:
     """Return the facts, each once, with what their labels say of `stated` and `hops`."""
+    if not isinstance(labels, list):
+        raise DataFormatError(
+            path, f"{where}, field labels: a {type(labels).__name__}, no list", AGAIN
+        )
     found: dict[Fact, tuple[bool | None, int | None]] = {}
     for label in labels:
         try:
-            fact = Fact(int(label["h"]), str(label["r"]), int(label["t"]))
+            head, tail = _whole_number(label["h"], "h"), _whole_number(label["t"], "t")
+            fact = Fact(head, str(label["r"]), tail)
         except (KeyError, TypeError, ValueError) as error:
             raise DataFormatError(
                 path, f"{where}, field labels: {error} in {label!r}", "A label is {h, t, r}"
@@ -235,7 +265,8 @@ def read_result_file(
     found: list[set[Fact]] = [set() for _ in documents]
     for at, row in enumerate(read_records(Path(path)), start=1):
         try:
-            title, fact = row["title"], Fact(int(row["h_idx"]), str(row["r"]), int(row["t_idx"]))
+            head, tail = _whole_number(row["h_idx"], "h_idx"), _whole_number(row["t_idx"], "t_idx")
+            title, fact = row["title"], Fact(head, str(row["r"]), tail)
         except (KeyError, TypeError, ValueError) as error:
             raise DataFormatError(
                 path, f"row {at}: {error}", "A row is {title, h_idx, t_idx, r}"

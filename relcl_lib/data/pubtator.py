@@ -1,4 +1,4 @@
-"""CDR and GDA from their original files: abstracts in the PubTator format, and RENET's folders.
+"""Abstracts in the PubTator format, as CDR has them, and documents of their candidate pairs.
 
 A candidate is each pair of a document's first and second kind of entity (chemical and disease, gene
 and disease). Sentences and tokens come from regular expressions; labels do not depend on them.
@@ -30,6 +30,14 @@ _SENTENCE_END = re.compile(r"[.!?][)\]\"']*\s+(?=[A-Z0-9(\[\"'])")
 MeshTree = Mapping[str, frozenset[str]]
 
 
+class Line(NamedTuple):
+    """A line in the PubTator format, and where it stands: file and number from 1."""
+
+    path: Path
+    number: int
+    text: str
+
+
 class Annotation(NamedTuple):
     """A mention: characters `start` to `end` (exclusive) of the text, its kind, its identifiers.
 
@@ -53,6 +61,19 @@ class Abstract(NamedTuple):
     relations: tuple[tuple[str, str], ...]
 
 
+def read_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a text file without their ends.
+
+    Raises:
+        DataFormatError: the file cannot be read.
+    """
+    try:
+        with path.open(encoding="utf-8") as stream:
+            yield from (line.rstrip("\r\n") for line in stream)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataFormatError(path, f"cannot be read: {error}", "Get the file again") from error
+
+
 def read_pubtator(
     path: str | os.PathLike[str],
     relation: str = "CID",
@@ -72,16 +93,12 @@ def read_pubtator(
         DataFormatError: names the file, the document, the line and the field.
     """
     path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataFormatError(path, f"cannot be read: {error}", "Get the file again") from error
     abstracts, block = [], []
-    for number, line in enumerate([*lines, ""], start=1):
-        if line.strip():
-            block.append((number, line.rstrip("\r")))
+    for number, text in enumerate([*read_lines(path), ""], start=1):
+        if text.strip():
+            block.append(Line(path, number, text))
         elif block:
-            abstracts.append(_abstract(path, block, relation, report))
+            abstracts.append(make_abstract(block, relation, report))
             block = []
     repeated = [pmid for pmid, n in Counter(a.pmid for a in abstracts).items() if n > 1]
     if repeated:
@@ -89,29 +106,39 @@ def read_pubtator(
     return abstracts
 
 
-def _abstract(
-    path: Path, block: Sequence[tuple[int, str]], relation: str, report: Counter[str] | None
+def make_abstract(
+    lines: Sequence[Line], relation: str, report: Counter[str] | None = None
 ) -> Abstract:
+    """Make an abstract of its lines, which may come from several files; arguments as `read_pubtator`.
+
+    Raises:
+        DataFormatError: names the file of the line, the document, the line and the field.
+    """
     texts = {"t": "", "a": ""}
     rows, pmid = [], None
-    for number, line in block:
-        found = _TEXT.fullmatch(line)
+    for line in lines:
+        found = _TEXT.fullmatch(line.text)
         if found:
             texts[found["part"]] = found["text"]
             pmid = found["pmid"]
         else:
-            rows.append((number, line.split("\t")))
+            rows.append((line, line.text.split("\t")))
     if pmid is None:
-        raise DataFormatError(path, f"line {block[0][0]}: a document without a title line", FIX)
+        path, number, _ = lines[0]
+        raise DataFormatError(path, f"line {number}: a document without a title line", FIX)
     text = f"{texts['t']} {texts['a']}"
     annotations, relations = [], []
-    for number, columns in rows:
+    for (path, number, _), columns in rows:
         where = f"document {pmid}, line {number}"
         if columns[0] != pmid:
             raise DataFormatError(
                 path, f"{where}: its first column is {columns[0]!r}", f"{FIX}, of one document"
             )
-        if len(columns) == 4 and columns[1] == relation:
+        if len(columns) == 4:
+            if columns[1] != relation:
+                raise DataFormatError(
+                    path, f"{where}, field relation: {columns[1]!r}, expected {relation!r}", FIX
+                )
             relations.append((columns[2], columns[3].strip()))
         elif len(columns) in (6, 7):
             mention = _annotation(path, where, columns, text, report)
@@ -128,14 +155,15 @@ def _annotation(
         start, end = int(columns[1]), int(columns[2])
     except ValueError as error:
         raise DataFormatError(path, f"{where}, fields start and end: {error}", FIX) from error
-    if text[start:end] != columns[3] or not columns[3].strip():
+    inside = 0 <= start < end <= len(text)  # a negative offset would count from the end
+    if not inside or text[start:end] != columns[3] or not columns[3].strip():
         if report is not None:
             report["offsets_disagree"] += 1
             return None
         raise DataFormatError(
             path,
-            f"{where}, fields start and end: the text at {start} to {end} is {text[start:end]!r}, "
-            f"the mention {columns[3]!r}",
+            f"{where}, fields start and end: the text at {start} to {end} is "
+            f"{text[start:end] if inside else ''!r}, the mention {columns[3]!r}",
             "Offsets count characters from 0 over title, one space and abstract",
         )
     ids = tuple(columns[5].strip().split("|"))
@@ -144,55 +172,10 @@ def _annotation(
     return Annotation(start, end, columns[4], ids, names)
 
 
-def read_gda_folder(
-    folder: str | os.PathLike[str], report: Counter[str] | None = None
-) -> list[Abstract]:
-    """Read RENET's `abstracts.txt`, `anns.txt` and `labels.csv` (label 1: an association).
-
-    Args:
-        folder: holds the three files.
-        report: as for `read_pubtator`.
-    """
-    folder = Path(folder)
-    mentions: dict[str, list[str]] = defaultdict(list)
-    positives: dict[str, list[str]] = defaultdict(list)
-    for line in _lines(folder / "anns.txt"):
-        mentions[line.split("\t", 1)[0]].append(line)
-    for number, line in enumerate(_lines(folder / "labels.csv"), start=1):
-        columns = line.split(",")
-        if len(columns) < 4:
-            raise DataFormatError(
-                folder / "labels.csv", f"line {number}: {len(columns)} columns", "It needs four"
-            )
-        if columns[3].strip() == "1":  # the heading has a word there
-            positives[columns[0]].append("\t".join((columns[0], "GDA", columns[1], columns[2])))
-    abstracts, block = [], []
-    for number, line in enumerate(_lines(folder / "abstracts.txt"), start=1):
-        if line.strip().isdigit():
-            block = [line.strip()]
-        elif line.strip() and block:
-            block.append(line)
-            if len(block) == 3:
-                pmid, title, body = block
-                rows = [f"{pmid}|t|{title}", f"{pmid}|a|{body}", *mentions[pmid], *positives[pmid]]
-                numbered = [(number, row) for row in rows]
-                abstracts.append(_abstract(folder / "abstracts.txt", numbered, "GDA", report))
-                block = []
-    return abstracts
-
-
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8") as stream:
-            yield from (line.rstrip("\r\n") for line in stream)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataFormatError(path, f"cannot be read: {error}", "Get the file again") from error
-
-
 def read_mesh_tree(path: str | os.PathLike[str]) -> MeshTree:
     """Read a MeSH tree: lines of tree number, descriptor id and term, apart by tabs."""
     numbers: dict[str, set[str]] = defaultdict(set)
-    for at, line in enumerate(_lines(Path(path)), start=1):
+    for at, line in enumerate(read_lines(Path(path)), start=1):
         columns = line.split("\t")
         if len(columns) < 2:
             raise DataFormatError(path, f"line {at}: no tab", "A line is number, id, term")
@@ -219,7 +202,7 @@ def as_candidate_document(
     An entity is every mention of one identifier; a mention with several belongs to each of them.
 
     Args:
-        abstract: of `read_pubtator` or `read_gda_folder`.
+        abstract: of `read_pubtator` or `document_gda.read_gda_folder`.
         kinds: first and second kind, as relations are written.
         relation: the one relation's name.
         orientation: the head of a pair is the entity that comes `first` in the document (the

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 HEADS = 4
+#: attention scores (of all documents and heads together) that are computed at once: 32 MiB in float32
+SCORES = 2**23
 
 
 class PairMatrix(NamedTuple):
@@ -114,7 +118,10 @@ class CrossedAttention(nn.Module):
 class PairAttention(nn.Module):
     """Ordinary multi-head attention of each pair to all pairs of its document ("w/o ECA").
 
-    Its scores are quadratic in the pairs; they are not kept (torch's fused attention).
+    Its scores are quadratic in the pairs. Torch's fused attention keeps none of them, but on a CPU
+    it has no dropout, and the unfused form keeps them three times over. So where they are more than
+    `SCORES`, queries go by in chunks whose scores are computed again for the gradient: what is kept
+    for it is linear in the pairs, above a bound that does not depend on them.
     """
 
     def __init__(
@@ -141,10 +148,16 @@ class PairAttention(nn.Module):
             padded = padded.index_put((document, place), values)
             heads.append(padded.unflatten(-1, (HEADS, -1)).transpose(1, 2))
         mask = torch.arange(widest, device=count.device) < count.unsqueeze(1)
-        attended = F.scaled_dot_product_attention(
-            *heads,
+        queries_at_once = max(1, SCORES // max(1, cells.b * HEADS * widest))
+        attend = partial(
+            F.scaled_dot_product_attention,
             attn_mask=mask[:, None, None],
             dropout_p=self.dropout.p if self.training else 0.0,
         )
+        q, k, v = heads
+        chunks = q.split(queries_at_once, dim=2)
+        if len(chunks) > 1:
+            attend = partial(checkpoint, attend, use_reentrant=False)
+        attended = torch.cat([attend(chunk, k, v) for chunk in chunks], dim=2)
         attended = attended.transpose(1, 2).flatten(2)[document, place]
         return self.dropout(self.out(attended))

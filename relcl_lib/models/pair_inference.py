@@ -7,6 +7,7 @@ sees the matrix.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -241,6 +242,7 @@ def iterate(
     *,
     limit: int = 4,
     sum_logits: bool = False,
+    fed: Iterable[Tensor] = (),
 ) -> list[Tensor]:
     """Predict, feed the predictions back, and predict again (section 3.2).
 
@@ -252,15 +254,23 @@ def iterate(
         limit: relations a pair may have.
         sum_logits: decode the sum of the base's and all iterations' logits (released) in place of
             the last iteration's alone (paper).
+        fed: (p, R + 1) bool each, class 0 first: what a first pass of its own reads in place of the
+            base's prediction, to see what the feedback changes.
 
     Returns:
-        K + 1 tensors (p, R + 1) bool: the base's prediction, then that of each iteration.
+        K + 1 tensors (p, R + 1) bool: the base's prediction, then that of each iteration; after
+        them one for each of `fed`.
     """
     features, logits = inference.embed_features(scores.features), scores.logits.float()
+
+    def one_pass(labels: Tensor, before: Tensor) -> Tensor:
+        vectors = inference(features, inference.embed_relations(labels), cells)
+        new = inference.classifier(vectors).float()
+        return before + new if sum_logits else new
+
+    apart = [decode_relations(one_pass(labels, logits), limit) for labels in fed]
     found = [decode_relations(logits, limit)]
     for _ in range(iterations):
-        relations = inference.embed_relations(inference.fed_back(logits, limit))
-        new = inference.classifier(inference(features, relations, cells)).float()
-        logits = logits + new if sum_logits else new
+        logits = one_pass(inference.fed_back(logits, limit), logits)
         found.append(decode_relations(logits, limit))
-    return found
+    return found + apart

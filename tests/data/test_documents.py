@@ -74,7 +74,19 @@ def test_a_label_given_twice_counts_once():
         (lambda r: mention(r).update(pos=[3, 9]), "sentence 0, which has 5 tokens"),
         (lambda r: mention(r).update(pos=[3, 3]), "tokens 3 to 3"),
         (lambda r: mention(r).update(sent_id=2), "of 2 sentences"),
-        (lambda r: mention(r).pop("pos"), "field vertexSet or sents: KeyError 'pos'"),
+        (lambda r: mention(r).pop("pos"), "field vertexSet: KeyError 'pos'"),
+        (lambda r: mention(r).update(pos=[0.9, 1.9]), "field vertexSet: TypeError pos: 0.9 is no"),
+        (lambda r: mention(r).update(pos=["0", "1"]), "pos: '0' is no whole number"),
+        (lambda r: mention(r).update(sent_id=0.5), "sent_id: 0.5 is no whole number"),
+        (lambda r: r.update(vertexSet=None), "field vertexSet: TypeError"),
+        (lambda r: r.update(sents=None), "field sents: a NoneType, no list"),
+        (
+            lambda r: r.update(sents=["Ann lives in Bonn."] * 2),
+            "sentence 0 is 'Ann lives in Bonn.'",
+        ),
+        (lambda r: r["sents"][1].append(None), "field sents: sentence 1 is ['Bonn'"),
+        (lambda r: r.update(labels=None), "field labels: a NoneType, no list"),
+        (lambda r: r["labels"][0].update(h=0.7), "field labels: h: 0.7 is no whole number"),
         (lambda r: r["labels"][0].update(t=0), "h = 0 and t = 0"),
         (lambda r: r["labels"][0].update(t=2), "not two of the 2 entities"),
         (lambda r: r["labels"][0].update(r="P0"), "relation 'P0' is unknown"),
@@ -190,6 +202,9 @@ def test_result_files_need_titles_that_differ_and_are_known(tmp_path):
         read_result_file(path, documents[1:])
     with pytest.raises(ValueError, match="two documents are called 'a'"):
         write_result_file(path, [documents[0]] * 2, [set(), set()])
+    path.write_text('[{"title": "a", "h_idx": 0.7, "t_idx": 1, "r": "r1"}]')
+    with pytest.raises(DataFormatError, match=r"row 1: h_idx: 0\.7 is no whole number"):
+        read_result_file(path, documents)
     path.write_text('[{"title": "a"}]')
     with pytest.raises(DataFormatError, match="row 1: 'h_idx'"):
         read_result_file(path, documents)

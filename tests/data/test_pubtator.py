@@ -7,12 +7,12 @@ import pytest
 
 from relcl_lib.data.candidate_sets import CDR_FILES
 from relcl_lib.data.document_files import Fact
+from relcl_lib.data.document_gda import read_gda_folder
 from relcl_lib.data.documents import load_documents
 from relcl_lib.data.download import DataFormatError
 from relcl_lib.data.pubtator import (
     as_candidate_document,
     is_hypernym,
-    read_gda_folder,
     read_mesh_tree,
     read_pubtator,
 )
@@ -137,6 +137,9 @@ def test_the_hypernym_filter_drops_diseases_above_a_related_one(tmp_path):
         ("7\tx\t7\tNausea\tDisease\tD1", "line 3, fields start and end: invalid literal"),
         ("8\t0\t6\tNausea\tDisease\tD1", "its first column is '8'"),
         ("7\t0\t6", "line 3: 3 columns"),
+        ("7\t5\t3\tNausea\tDisease\tD1", "fields start and end: the text at 5 to 3 is ''"),
+        ("7\t0\t999\t" + TEXT + "\tDisease\tD1", "the text at 0 to 999 is ''"),
+        ("7\tXYZ\tC1\tD1", "line 3, field relation: 'XYZ', expected 'CID'"),
     ],
 )
 def test_damaged_lines_are_named(tmp_path, bad, words):
@@ -146,6 +149,19 @@ def test_damaged_lines_are_named(tmp_path, bad, words):
     assert words in str(caught.value)
     assert "document 7" in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_offsets_from_the_end_of_the_text_are_refused(tmp_path):
+    """A slice takes negative numbers, so the text there is the mention's."""
+    start = TEXT.index("stupor") - len(TEXT)
+    assert TEXT[start : start + 6] == "stupor"
+    path = write(tmp_path / "a.txt", [f"7\t{start}\t{start + 6}\tstupor\tDisease\tD1"])
+    words = f"line 3, fields start and end: the text at {start} to {start + 6} is ''"
+    with pytest.raises(DataFormatError, match=words):
+        read_pubtator(path)
+    report = Counter()
+    read_pubtator(path, report=report)
+    assert report == {"offsets_disagree": 1}
 
 
 def test_offsets_that_disagree_can_be_counted(tmp_path):
@@ -231,6 +247,38 @@ def test_gda_from_its_folders(tmp_path):
     (tmp_path / "testing_data" / "labels.csv").write_text("1,2\n")
     with pytest.raises(DataFormatError, match=r"labels\.csv: line 1: 2 columns"):
         load_documents("gda", tmp_path)
+
+
+def test_gda_documents_without_abstract_or_title(tmp_path):
+    gda(tmp_path)
+    folder = tmp_path / "training_data"
+    texts = ["1", TITLE, "", "2", TITLE, BODY, "", "3", "", "4", TITLE]
+    (folder / "abstracts.txt").write_text("\n".join(texts))
+    report = Counter()
+    abstracts = read_gda_folder(folder, report)
+    assert [(a.pmid, a.text) for a in abstracts] == [
+        ("1", f"{TITLE} "),
+        ("2", TEXT),
+        ("4", f"{TITLE} "),
+    ]
+    assert report["documents_without_abstract"] == 2
+    assert report["documents_without_title"] == 1
+    assert [len(a.annotations) for a in abstracts] == [2] * 3  # both stand in the title
+    anns = (folder / "anns.txt").read_text()
+    (folder / "anns.txt").write_text(anns.replace("offset", TEXT[3:9]))
+    with pytest.raises(DataFormatError, match=r"abstracts\.txt: line 8: document 3 has no title"):
+        read_gda_folder(folder)
+
+
+def test_damaged_rows_of_gda_are_named_with_their_file(tmp_path):
+    gda(tmp_path)
+    folder = tmp_path / "training_data"
+    rows = (folder / "anns.txt").read_text().split("\n")
+    rows[5] = "2\tx\t6\tNausea\tDisease\tD1"
+    (folder / "anns.txt").write_text("\n".join(rows))
+    with pytest.raises(DataFormatError) as caught:
+        read_gda_folder(folder, Counter())
+    assert str(caught.value).startswith(f"{folder / 'anns.txt'}: document 2, line 6, fields start")
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="no CDR corpus beside the checkout")

@@ -6,6 +6,7 @@ import pytest
 import torch
 from pair_matrices import pair_matrix
 
+from relcl_lib.models import pair_attention
 from relcl_lib.models.pair_attention import CrossedAttention, PairAttention
 
 
@@ -148,6 +149,81 @@ def test_attention_to_all_pairs_equals_a_loop():
         weights = torch.einsum("he,jhe->hj", q[i], k[same]) / math.sqrt(q.shape[-1])
         expected = torch.einsum("hj,jhe->he", weights.softmax(-1), v[same])
         torch.testing.assert_close(found[i], layer.out(expected.flatten()))
+
+
+# --- what is kept for the gradient ---------------------------------------------------------------
+
+
+def kept_bytes(layer, queries, memory, cells):
+    """Bytes that autograd keeps of a forward pass, each block of memory once."""
+    blocks = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        blocks[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        out = layer(
+            queries, memory, cells
+        )  # held, so that no block is freed and counted as another
+    del out
+    return sum(blocks.values())
+
+
+def test_chunks_of_queries_change_no_number(monkeypatch):
+    cells = pair_matrix([5, 3], keep=holes([5, 3], 0.8))
+    found = []
+    for scores in (2**23, 2 * 4 * len(cells.pairs), 1):  # all queries, a few, one at once
+        monkeypatch.setattr(pair_attention, "SCORES", scores)
+        layer, queries, memory = make(cells, attention=PairAttention)
+        layer.dropout.p = 0.0
+        queries.requires_grad_(), memory.requires_grad_()
+        out = layer.train()(queries, memory, cells)
+        out.square().sum().backward()
+        found.append((out, queries.grad, memory.grad, layer.key.weight.grad))
+    for other in found[1:]:
+        for one, another in zip(found[0], other, strict=True):
+            torch.testing.assert_close(another, one)
+
+
+def test_dropout_of_chunks_is_the_same_in_both_passes(monkeypatch):
+    """The scores made again for the gradient meet the zeros of the first time."""
+    cells = pair_matrix([4])
+    layer, queries, memory = make(cells, attention=PairAttention)
+    layer.train().dropout.p = 0.5
+    monkeypatch.setattr(pair_attention, "SCORES", 4 * len(cells.pairs))
+
+    def loss(values):
+        torch.manual_seed(3)
+        return layer(queries, values, cells).square().sum()
+
+    assert torch.autograd.gradcheck(loss, memory.requires_grad_())
+
+
+def test_attention_to_all_pairs_keeps_nothing_quadratic_in_the_pairs():
+    """At 60 entities the scores alone are 191 MiB, and three of that kind were kept."""
+    kept = {}
+    for n in (40, 60):
+        cells = pair_matrix([n])
+        layer, queries, memory = make(cells, size=16, memory=16, attention=PairAttention)
+        layer, queries, memory = layer.float().train(), queries.float(), memory.float()
+        kept[n] = kept_bytes(layer, queries, memory, cells)
+    pairs = {n: n * (n - 1) for n in kept}
+    assert kept[60] < 4 * 4 * pairs[60] ** 2 / 100
+    assert kept[60] / kept[40] < 1.1 * pairs[60] / pairs[40]
+
+
+def test_crossed_attention_keeps_n_cubed_scores():
+    """Its scores are 4 n^2 (n + 1), those of attention to all pairs 4 n^4: nothing to chunk."""
+    kept = {}
+    for n in (20, 60):
+        cells = pair_matrix([n])
+        layer, queries, memory = make(cells, size=4, memory=4)
+        layer, queries, memory = layer.float().train(), queries.float(), memory.float()
+        kept[n] = kept_bytes(layer, queries, memory, cells)
+        assert kept[n] < 5 * 4 * 4 * n**2 * (n + 1)
+    assert kept[60] / kept[20] < 3**3
 
 
 def test_matrices_are_filled_and_read_back():

@@ -279,6 +279,26 @@ def test_iterations_add_up_where_told():
         assert torch.equal(found, y)
 
 
+@pytest.mark.parametrize("summed", [False, True])
+def test_a_first_pass_can_be_fed_something_else(summed):
+    cells, module = pair_matrix([4, 3]), make()
+    given = scores(cells)
+    own = decode_relations(given.logits.float())
+    other = with_class_zero(torch.rand(len(cells.pairs), R, generator=torch.manual_seed(3)) < 0.3)
+    plain = iterate(module, given, cells, 2, sum_logits=summed)
+    found = iterate(module, given, cells, 2, sum_logits=summed, fed=(own, other))
+    assert len(found) == 5
+    for one, another in zip(plain, found, strict=False):
+        assert torch.equal(one, another)
+    assert torch.equal(found[3], plain[1])
+    vectors = module(
+        module.embed_features(given.features), other.double() @ module.relations, cells
+    )
+    expected = module.classifier(vectors) + (given.logits if summed else 0)
+    assert torch.equal(found[4], decode_relations(expected))
+    assert not torch.equal(found[4], found[3])
+
+
 def test_a_silent_inference_module():
     """Check 8: logits of 0 leave the sum as it is, and alone they are no relation."""
     cells, module = pair_matrix([4]), make()
