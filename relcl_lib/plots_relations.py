@@ -151,8 +151,8 @@ def plot_separation(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> 
             axes.plot(list(phases), values, marker="o", label=label)
         axes.set(ylabel=text)
         axes.margins(x=0.1)
-        lowest = min(found[name] for phases in scores.values() for found in phases.values())
-        axes.set_ylim(bottom=min(0.0, lowest))  # small changes should look small
+        every = [found[name] for phases in scores.values() for found in phases.values()]
+        axes.set_ylim(min(0.0, *every), 1.1 * max(0.01, *every))  # small changes should look small
     panels[0].legend(frameon=False, fontsize="small")
     return figure
 
