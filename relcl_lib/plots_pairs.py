@@ -25,6 +25,11 @@ def pale(colour: str) -> str:
     return to_hex(1 - 0.5 * (1 - np.array(to_rgb(colour))))
 
 
+def _cut(text: str, letters: int) -> str:
+    """Return a text whose words longer than `letters` end in an ellipsis."""
+    return " ".join(w if len(w) <= letters + 1 else f"{w[:letters]}…" for w in text.split())
+
+
 def plot_pair_matrix(
     document: Document,
     predicted: AbstractSet[Fact],
@@ -64,11 +69,8 @@ def plot_pair_matrix(
     width = axes.get_window_extent().width / axes.figure.dpi / count  # of a cell, in inches
     letters = max(5, int(width / 0.052))
     for (head, tail), texts in cells.items():
-        lines = [
-            line
-            for text in texts[:2]
-            for line in textwrap.wrap(text, letters, break_long_words=False)
-        ]
+        whole = (_cut(text, letters) for text in texts[:2])
+        lines = [line for text in whole for line in textwrap.wrap(text, letters + 1)]
         axes.text(tail, head, "\n".join(lines[:3]), fontsize=6.5, ha="center", va="center")
     if before is not None:
         _mark_changes(axes, predicted, before)
