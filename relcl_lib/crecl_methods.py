@@ -135,7 +135,7 @@ def train_crecl(run: CreclRun, task: int) -> None:
 
 
 def fine_tune(run: CreclRun, task: int) -> None:
-    """Cross-entropy on the task's sentences alone: CRECL-CL, the floor."""
+    """Cross-entropy on the task's sentences alone: CRECL's first phase, and CRECL-CL, the floor."""
     s = run.settings
     new = run.stream[task].train_indices
     classify(run, task, new, s.epochs_warmup, phase="warm-up", batch_size=s.warmup_batch_size)

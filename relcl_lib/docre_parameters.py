@@ -35,7 +35,6 @@ PAPER: dict[str, Any] = {
     "feedback": "predicted",
     "sum_logits": False,
     "inference_layers": 2,
-    "contrast_scale": "paper",
 }
 #: The released code, as far as it is reproduced. Not reproduced are its sampling of negative pairs,
 #: its four passes a step and the factor common to its losses; its noise, r ~ U(0.2, 0.5) of the
@@ -55,7 +54,6 @@ RELEASED: dict[str, Any] = {
     "feedback": "gold",
     "sum_logits": True,
     "inference_layers": 1,
-    "contrast_scale": "paper",
 }
 VARIANTS = {"paper": PAPER, "released": RELEASED}
 
@@ -192,7 +190,7 @@ class DocreParameters(Parameters):
     noise: float = Field(0.4, ge=0, le=1, description="upper end of the share of changed relations")
     spurious: bool = Field(True, description="noise gives relations to pairs without one too")
     contrast: Literal["agreement", "negatives", "none"] = "agreement"
-    contrast_scale: Literal["paper", "released"] | None = None
+    contrast_scale: Literal["paper", "released"] = Field("paper", description="released: twice L_C")
     contrast_weight: float = Field(0.2, ge=0)
     temperature: float = Field(0.1, gt=0, description="of contrast='negatives'; not printed")
     freeze_base: bool = Field(False, description="in stage 2")

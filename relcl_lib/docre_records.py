@@ -45,10 +45,6 @@ def configuration(run: DocreRun) -> dict[str, Any]:
             "source": data.source,
             "note": data.note,
             "left_out": data.report,
-            # What was cut. A record is found by the data's name and fingerprint, not by this.
-            "training_documents": run.tokens("train").report,
-            "dev_documents": run.tokens("dev").report,
-            "test_documents": run.tokens("test").report,
             "fingerprint": data.fingerprint,
         },
         "protocol": run.given.protocol(data.protocol),
@@ -94,8 +90,12 @@ def run_record(run: DocreRun, note: str = "") -> Record:
         run.data.note,
         "" if run.data.is_labelled("test") else "the test split has no public labels",
     ]
+    # What was cut: no part of the configuration, so that finding a record needs no tokens.
+    names = {"training_documents": "train", "dev_documents": "dev", "test_documents": "test"}
+    found = configuration(run)
+    found["dataset"] |= {name: run.tokens(split).report for name, split in names.items()}
     return Record(
-        **configuration(run),
+        **found,
         metrics={name: round(float(value), 4) for name, value in run_metrics(run).items()},
         accuracy_matrix=None,
         seconds=round(run.seconds, 2),

@@ -67,20 +67,28 @@ def alternate(
     return {name: statistics.median(found) for name, found in times.items()}
 
 
+@contextlib.contextmanager
+def changed(run: CreclRun, changes: dict[str, object]):
+    """Inside the block the run has other settings."""
+    plain = run.settings
+    run.settings = plain.model_copy(update=changes)
+    run.network.encoder.attend_pads = bool(changes.get("attend_pads"))
+    yield
+    run.settings = plain
+    run.network.encoder.attend_pads = False
+
+
 def training(run: CreclRun, phase: str, sentences: torch.Tensor, task: int, **changes: object):
     """Return an action that trains one epoch of a phase on some sentences."""
-    plain = run.settings
 
     def action() -> None:
-        run.settings = plain.model_copy(update=changes)
-        run.network.encoder.attend_pads = bool(changes.get("attend_pads"))
-        kept, run.remembered = run.remembered, lambda: sentences
-        if phase == "CL2":
-            contrast(run, "CL2", task, prototypes)
-        else:
-            classify(run, task, sentences, 1)
-        run.remembered, run.settings = kept, plain
-        run.network.encoder.attend_pads = False
+        with changed(run, changes):
+            kept, run.remembered = run.remembered, lambda: sentences
+            if phase == "CL2":
+                contrast(run, "CL2", task, prototypes)
+            else:
+                classify(run, task, sentences, 1)
+            run.remembered = kept
 
     prototypes = run.prototypes()
     return action
@@ -88,14 +96,10 @@ def training(run: CreclRun, phase: str, sentences: torch.Tensor, task: int, **ch
 
 def whole_task(run: CreclRun, task: int, **changes: object):
     """Return an action that trains a task from beginning to end, one epoch a phase."""
-    plain = run.settings
 
     def action() -> None:
-        run.settings = plain.model_copy(update=changes)
-        run.network.encoder.attend_pads = bool(changes.get("attend_pads"))
-        run.procedure.train(run, task)
-        run.settings = plain
-        run.network.encoder.attend_pads = False
+        with changed(run, changes):
+            run.procedure.train(run, task)
 
     return action
 
