@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -33,15 +33,16 @@ PAPER: dict[str, Any] = {
     "own_bonus": 0.0,
     "inference_classifier": "linear",
     "feedback": "predicted",
+    "noise": 0.4,
     "sum_logits": False,
     "inference_layers": 2,
 }
 #: The released code, as far as it is reproduced. Not reproduced are its sampling of negative pairs,
-#: its four passes a step and the factor common to its losses; its noise, r ~ U(0.2, 0.5) of the
-#: pairs with a relation (`noise` is the upper end of a range from 0); and an optimizer of stage 2
-#: that lacks the base's pair projections, extractor and classifier, but not its encoder
-#: (`freeze_base` holds the encoder, too). Its losses amount to L_C : L_R = 1 : 5 with L_C as the
-#: paper prints it, which is `contrast_weight` = 0.2; contrast_scale="released" would double that.
+#: its four passes a step and the factor common to its losses; noise drawn for a batch, where ours is
+#: for a document; and an optimizer of stage 2 that lacks the base's pair projections, extractor and
+#: classifier, but not its encoder (`freeze_base` holds the encoder, too). Its losses amount to
+#: L_C : L_R = 1 : 5 with L_C as the paper prints it, which is `contrast_weight` = 0.2;
+#: contrast_scale="released" would double that.
 RELEASED: dict[str, Any] = {
     "markers": "typed",
     "mention": "both",
@@ -52,6 +53,7 @@ RELEASED: dict[str, Any] = {
     "own_bonus": 1.0,
     "inference_classifier": "projected",
     "feedback": "gold",
+    "noise": [0.2, 0.5],
     "sum_logits": True,
     "inference_layers": 1,
 }
@@ -98,6 +100,8 @@ _ANY = {
     *("profile", "seeds", "device", "precision", "bucket"),
     *("data_root", "reduced_data", "train_limit", "generated", "orientation"),
 }
+#: type of a share, of pairs for instance
+Share = Annotated[float, Field(ge=0, le=1)]
 #: setting -> the values it has in Table 2 (K and N_I)
 _TABLE_2 = {"iterations": (1, 2, 3, 4), "inference_layers": (1, 2, 3, 4)}
 
@@ -187,7 +191,9 @@ class DocreParameters(Parameters):
     inference_classifier: Literal["linear", "projected"] | None = None
     sum_logits: bool | None = Field(None, description="add up the iterations' logits")
     feedback: Literal["predicted", "gold"] | None = Field(None, description="R_0 in training")
-    noise: float = Field(0.4, ge=0, le=1, description="upper end of the share of changed relations")
+    noise: Share | list[Share] | None = Field(
+        None, description="range of the share of changed relations: its upper end, or both ends"
+    )
     spurious: bool = Field(True, description="noise gives relations to pairs without one too")
     contrast: Literal["agreement", "negatives", "none"] = "agreement"
     contrast_scale: Literal["paper", "released"] = Field("paper", description="released: twice L_C")
@@ -232,6 +238,9 @@ class DocreParameters(Parameters):
             filled["stage1_epochs"] = 0  # it has nothing to train
         if not filled["stage1_epochs"] + filled["stage2_epochs"]:
             raise ParameterError("stage1_epochs and stage2_epochs are both 0: nothing to train")
+        ends = filled["noise"] if isinstance(filled["noise"], list) else [0.0, filled["noise"]]
+        if len(ends) != 2 or ends[0] > ends[1]:
+            raise ParameterError(f"noise={ends} must be one share, or two that do not fall")
         if filled["inference_size"] % 4:
             raise ParameterError("inference_size must be a multiple of 4, one part a head")
         if filled["pair_network"] == "bilinear" and filled["pair_size"] % filled["block"]:

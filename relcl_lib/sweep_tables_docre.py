@@ -23,6 +23,7 @@ CHANGES: tuple[Cell, ...] = (
     {"encoder_layers": 3},
     {"own_bonus": 1.0},
     {"feedback": "gold"},
+    {"noise": [0.2, 0.5]},
     {"sum_logits": True},
     {"relation": "argmax"},
     {"inference_classifier": "projected"},

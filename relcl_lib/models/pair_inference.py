@@ -73,13 +73,13 @@ def add_noise(
     gold: Tensor,
     documents: Tensor,
     *,
-    rate: float = 0.4,
+    rate: float | tuple[float, float] = 0.4,
     spurious: tuple[float, float] = (0.05, 0.15),
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Replace relations of a document by wrong ones (section 3.3 of the paper).
 
-    Of the pairs with a predicted relation a share r ~ U(0, rate) is changed, r drawn for each
+    Of the pairs with a predicted relation a share r ~ U(rate) is changed, r drawn for each
     document. Pairs without one get a relation too, as in the release: 5 P q of them in the mean, P
     the pairs with a relation and q ~ U(spurious). A changed pair has one class, drawn from those
     that are neither gold nor predicted; where there is none it stays.
@@ -88,7 +88,7 @@ def add_noise(
         predicted: (p, R + 1) bool, class 0 first.
         gold: (p, R + 1) bool.
         documents: (p,), the document of each pair, from 0.
-        rate: upper end of r; 0 leaves the pairs with a relation as they are.
+        rate: range of r, or its upper end; 0 leaves the pairs with a relation as they are.
         spurious: range of q; (0, 0) leaves the others as they are.
         generator: of the CPU.
 
@@ -103,9 +103,11 @@ def add_noise(
     related = ~predicted[:, 0]
     positives = related.new_zeros(count, dtype=torch.float).index_add(0, documents, related.float())
     negatives = documents.bincount(minlength=count) - positives
+    low, high = (0.0, rate) if isinstance(rate, float | int) else rate
+    r = low + draws[0] * (high - low)
     share = spurious[0] + draws[1] * (spurious[1] - spurious[0])
     share = 5 * share * positives / negatives.clamp(min=1)
-    limits = torch.where(related, (rate * draws[0])[documents], share[documents])
+    limits = torch.where(related, r[documents], share[documents])
     allowed = ~(predicted | gold)
     options = allowed.sum(-1)
     # The k-th allowed class, k uniform: one draw a pair, whatever the number of classes.
