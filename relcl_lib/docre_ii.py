@@ -9,31 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from relcl_lib import checkpoints, docre_metrics
+from relcl_lib import checkpoints, docre_evaluation, docre_metrics
 from relcl_lib.data.document_files import Fact, write_result_file
 from relcl_lib.data.document_sets import DocumentData
 from relcl_lib.data.document_tokens import DocumentBatch, DocumentTokens, tokenize_documents
 from relcl_lib.docre_checkpoint import DocreCheckpoint
 from relcl_lib.docre_network import (
     BUILDERS,
-    FEEDS,
     BaseBuilder,
-    as_facts,
     build_network,
     longest_document,
-    pair_matrix,
     parameter_groups,
     stage_loss,
 )
 from relcl_lib.docre_parameters import DocreParameters
-from relcl_lib.models.pair_inference import iterate
 from relcl_lib.runtime import (
     drawing_from,
     keep_freed_memory,
@@ -43,8 +39,6 @@ from relcl_lib.runtime import (
     resolve_precision,
 )
 from relcl_lib.training import epoch_batches, warm_up_then_fall
-
-MOST_ITERATIONS = 4  # that the paper tries
 
 
 class DocreRun:
@@ -207,11 +201,12 @@ class DocreRun:
 
     def loss(self, batch: DocumentBatch, noise: torch.Generator) -> Tensor:
         """Return the stage's loss of a batch."""
-        with self._autocast():
+        with self.autocast():
             limit = self.data.max_labels
             return stage_loss(self.model, batch, self.settings, self.stage, limit, noise)
 
-    def _autocast(self) -> contextlib.AbstractContextManager:
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """Return the context in which the network computes in the run's number format."""
         enabled = self.precision != torch.float32
         return torch.autocast(self.device.type, dtype=self.precision, enabled=enabled)
 
@@ -219,32 +214,8 @@ class DocreRun:
 
     def predict(self, split: str, iterations: int | None = None) -> list[list[set[Fact]]]:
         """Return the facts found in each document: by the base, then after each of K iterations."""
-        return self._predict(split, self.iterations if iterations is None else iterations)
-
-    @torch.no_grad()
-    def _predict(self, split: str, k: int, feeds: Sequence[str] = ()) -> list[list[set[Fact]]]:
-        """Return `predict`'s K + 1 lists, then one for each of `feeds` (of `FEEDS`)."""
-        tokens, documents = self.tokens(split), getattr(self.data, split)
-        count = k + 1 + len(feeds)
-        found: list[list[set[Fact]]] = [[set() for _ in documents] for _ in range(count)]
-        usable = tokens.usable[tokens.lengths[tokens.usable].argsort(stable=True)]
-        self.model.eval()
-        for rows in usable.split(2 * self.settings.batch_size):
-            batch = tokens.batch(rows)
-            with self._autocast():
-                labels = iterate(
-                    self.model.inference,
-                    self.model.base(batch),
-                    pair_matrix(batch),
-                    k,
-                    limit=self.data.max_labels,
-                    sum_logits=self.settings.sum_logits,
-                    fed=[FEEDS[name](batch) for name in feeds],
-                )
-            for sets, chosen in zip(found, labels, strict=True):
-                for document, fact in as_facts(chosen, batch.pairs, rows, self.data.relations):
-                    sets[document].add(fact)
-        return found
+        k = self.iterations if iterations is None else iterations
+        return docre_evaluation.read(self, split, k, k).facts
 
     def evaluate(self, split: str = "test", iterations: int | None = None) -> dict[str, float]:
         """Score a split: `docre_metrics.all_scores` after K iterations, and `F1_K0`, `F1_K1`, ...
@@ -253,32 +224,33 @@ class DocreRun:
         `F1_fed_gold` and `F1_fed_none` are, where a stage trains the inference module, the F1 of
         its first pass when it reads the gold relations, or no relation at all, in place of the
         base's predictions; the features are the same. Equal F1: the module does not read R.
+        `AP` is `docre_metrics.average_precision`, which knows of no threshold.
         """
-        documents = getattr(self.data, split)
         k = self.iterations if iterations is None else iterations
-        most = max(k, MOST_ITERATIONS) if k else 0
-        feeds = tuple(FEEDS) if self.settings.stage2_epochs else ()
-        found = self._predict(split, most, feeds)
-        scores = docre_metrics.all_scores(found[k], documents, self.known)
-        names = [*(f"K{k}" for k in range(most + 1)), *(f"fed_{name}" for name in feeds)]
-        each = (docre_metrics.fact_scores(facts, documents)["F1"] for facts in found)
-        return scores | {f"F1_{name}": score for name, score in zip(names, each, strict=True)}
+        return docre_evaluation.score(self, split, k)
 
-    def predict_base(self, split: str) -> list[set[Fact]]:
-        """Return what the base finds by itself, with the weights of stage 1's best epoch if it has any."""
+    @contextlib.contextmanager
+    def trained_base(self) -> Iterator[None]:
+        """Inside the block the base has the weights of stage 1's best epoch, if it has any."""
         if not self.has_base:
             raise ValueError("stage 1 is not over, or there was none")
         now = {k: v.detach().clone() for k, v in self.model.base.state_dict().items()}
         self.model.base.load_state_dict(self.base_state)
         try:
-            return self.predict(split, 0)[0]
+            yield
         finally:
             self.model.base.load_state_dict(now)
 
+    def predict_base(self, split: str) -> list[set[Fact]]:
+        """Return what the base finds by itself, as stage 1 left it."""
+        with self.trained_base():
+            return self.predict(split, 0)[0]
+
     def evaluate_base(self, split: str = "test") -> dict[str, float]:
         """Score the base module as stage 1 left it."""
-        found = self.predict_base(split)
-        return docre_metrics.all_scores(found, getattr(self.data, split), self.known)
+        with self.trained_base():
+            found = docre_evaluation.read(self, split, 0, 0)
+        return docre_evaluation.score_reading(self, split, found, 0)
 
     def write_results(self, path: str | Path, split: str = "test") -> Path:
         """Write the predictions on a split as DocRED's competition takes them."""

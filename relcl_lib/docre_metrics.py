@@ -9,6 +9,9 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
+from sklearn.metrics import average_precision_score
+from torch import Tensor
+
 from relcl_lib.data.document_files import Document, Fact
 
 Predictions = Sequence[AbstractSet[Fact]]
@@ -51,6 +54,22 @@ def fact_scores(
         n_predicted += len(mine)
         n_gold += len(gold)
     return scores(hits, n_predicted, n_gold)
+
+
+def average_precision(margins: Tensor, labels: Tensor, gold: int) -> float:
+    """Return the average precision of all facts of all pairs, ranked together, in per cent.
+
+    What F1 mixes is apart here: how well facts are told from others, wherever the threshold lies.
+
+    Args:
+        margins: (p, R) float, a relation's logit less the threshold's.
+        labels: (p, R) bool.
+        gold: facts in all; those of pairs that were cut away count as never found.
+    """
+    if not labels.any():
+        return 0.0
+    found = average_precision_score(labels.numpy().ravel(), margins.numpy().ravel())
+    return 100 * float(found) * int(labels.sum()) / gold
 
 
 def name_facts(documents: Iterable[Document]) -> set[NameFact]:

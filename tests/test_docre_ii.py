@@ -137,9 +137,11 @@ def test_every_method_trains_and_is_scored(method):
     assert run.finished
     assert all(entry["loss"] > 0 for entry in run.history)
     scores = run.evaluate("test")
-    assert {"F1", "IgnF1", "Infer-F1", "F1_K0", "recall_inferred"} <= set(scores)
+    assert {"F1", "IgnF1", "AP", "Infer-F1", "F1_K0", "recall_inferred"} <= set(scores)
     if method == "ATLOP (base)":  # nothing trained an inference module
-        assert run.evaluate_base("test")["F1"] == scores["F1_K0"] == scores["F1"]
+        base = run.evaluate_base("test")
+        assert base["F1"] == scores["F1_K0"] == scores["F1"]
+        assert base["AP"] == scores["AP"] > 0
     assert ("F1_K4" in scores) == (method != "ATLOP (base)")
 
 

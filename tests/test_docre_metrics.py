@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from relcl_lib.data.document_files import Document, Fact, Mention, read_documents
 from relcl_lib.docre_metrics import (
     all_scores,
+    average_precision,
     fact_scores,
     ignore_scores,
     inference_scores,
@@ -136,3 +138,22 @@ def test_real_re_docred():
     intra = sum(is_intra(d, fact) for d in documents for fact in d.facts)
     closed = sum(len(triangle_facts(d.gold())) for d in documents)
     assert (intra, 17_284 - intra, closed) == (7982, 9302, 12_024)
+
+
+def test_average_precision_equals_its_definition():
+    """Mean over the facts of the precision at the rank where each is found."""
+    g = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        margins, labels = torch.randn(30, 3, generator=g), torch.rand(30, 3, generator=g) < 0.2
+        order = margins.flatten().argsort(descending=True)
+        hits = labels.flatten()[order].tolist()
+        precisions = [sum(hits[: i + 1]) / (i + 1) for i, hit in enumerate(hits) if hit]
+        gold = int(labels.sum()) + 4  # of pairs that were cut away
+        expected = 100 * sum(precisions) / gold
+        assert average_precision(margins, labels, gold) == pytest.approx(expected)
+
+
+def test_average_precision_knows_of_no_threshold():
+    margins, labels = torch.tensor([[2.0], [1.0], [-3.0]]), torch.tensor([[True], [True], [False]])
+    assert average_precision(margins - 9, labels, 2) == pytest.approx(100)
+    assert average_precision(margins, labels & False, 0) == 0

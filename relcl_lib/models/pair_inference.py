@@ -236,7 +236,7 @@ class PairInference(nn.Module):
 
 
 @torch.no_grad()
-def iterate(
+def iterate_logits(
     inference: PairInference,
     scores: PairScores,
     cells: PairMatrix,
@@ -260,8 +260,8 @@ def iterate(
             base's prediction, to see what the feedback changes.
 
     Returns:
-        K + 1 tensors (p, R + 1) bool: the base's prediction, then that of each iteration; after
-        them one for each of `fed`.
+        K + 1 tensors (p, R + 1) float32, threshold first: the base's logits, then those of each
+        iteration; after them one for each of `fed`.
     """
     features, logits = inference.embed_features(scores.features), scores.logits.float()
 
@@ -270,9 +270,22 @@ def iterate(
         new = inference.classifier(vectors).float()
         return before + new if sum_logits else new
 
-    apart = [decode_relations(one_pass(labels, logits), limit) for labels in fed]
-    found = [decode_relations(logits, limit)]
+    apart = [one_pass(labels, logits) for labels in fed]
+    found = [logits]
     for _ in range(iterations):
-        logits = one_pass(inference.fed_back(logits, limit), logits)
-        found.append(decode_relations(logits, limit))
+        found.append(one_pass(inference.fed_back(found[-1], limit), found[-1]))
     return found + apart
+
+
+def iterate(
+    inference: PairInference,
+    scores: PairScores,
+    cells: PairMatrix,
+    iterations: int,
+    *,
+    limit: int = 4,
+    **options: Any,
+) -> list[Tensor]:
+    """Return what `iterate_logits` comes to, (p, R + 1) bool each: the relations of each pair."""
+    logits = iterate_logits(inference, scores, cells, iterations, limit=limit, **options)
+    return [decode_relations(found, limit) for found in logits]
