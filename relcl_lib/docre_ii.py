@@ -35,10 +35,14 @@ from relcl_lib.runtime import (
     keep_freed_memory,
     make_generator,
     precision_name,
+    release_freed_memory,
     resolve_device,
     resolve_precision,
 )
 from relcl_lib.training import epoch_batches, warm_up_then_fall
+
+#: steps between two releases of the memory that batches of other sizes left behind
+RELEASE_EVERY = 16
 
 
 class DocreRun:
@@ -180,9 +184,11 @@ class DocreRun:
         self.model.train()
         total = torch.zeros((), device=self.device)
         with drawing_from(make_generator(self.seed, "dropout", epoch), self.device):
-            for rows in batches:
+            for i, rows in enumerate(batches):
                 batch = tokens.batch(usable[rows.to(self.device)])
                 total += self.training_step(batch, steps, noise)
+                if i % RELEASE_EVERY == 0:
+                    release_freed_memory()
         return float(total) / len(batches)
 
     def training_step(self, batch: DocumentBatch, steps: int, noise: torch.Generator) -> Tensor:

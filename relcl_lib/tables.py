@@ -60,7 +60,7 @@ __all__ = [
 
 OTHER = "other"
 ONLY_RUN = "run"
-SUMMARY = "summary"
+SUMMARY_TABLE = "summary"
 NO_RECORDS = "No run recorded yet."
 COMPARE_COLUMNS = (
     *("table", "dataset", "setting", "method", "metric", "paper", "paper_pm"),
@@ -174,7 +174,7 @@ def comparison(name: str, records: Iterable[Record]) -> pd.DataFrame:
     Raises:
         TableError: the paper is unknown or no row has such a name.
     """
-    if name == SUMMARY:
+    if name == SUMMARY_TABLE:
         return summary(records)
     paper, *wanted = name.split("/")
     only_run = wanted[-1:] == [ONLY_RUN]
