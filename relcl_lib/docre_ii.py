@@ -35,14 +35,10 @@ from relcl_lib.runtime import (
     keep_freed_memory,
     make_generator,
     precision_name,
-    release_freed_memory,
     resolve_device,
     resolve_precision,
 )
 from relcl_lib.training import epoch_batches, warm_up_then_fall
-
-#: steps between two releases of the memory that batches of other sizes left behind
-RELEASE_EVERY = 16
 
 
 class DocreRun:
@@ -184,11 +180,9 @@ class DocreRun:
         self.model.train()
         total = torch.zeros((), device=self.device)
         with drawing_from(make_generator(self.seed, "dropout", epoch), self.device):
-            for i, rows in enumerate(batches):
+            for rows in batches:
                 batch = tokens.batch(usable[rows.to(self.device)])
                 total += self.training_step(batch, steps, noise)
-                if i % RELEASE_EVERY == 0:
-                    release_freed_memory()
         return float(total) / len(batches)
 
     def training_step(self, batch: DocumentBatch, steps: int, noise: torch.Generator) -> Tensor:
@@ -197,11 +191,13 @@ class DocreRun:
         for group in self.optimizer.param_groups:
             group["lr"] = warm_up_then_fall(self.step, steps, peak=group["peak"], warmup=warmup)
         loss = self.loss(batch, noise)
-        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(trained, self.settings.clip)
         self.optimizer.step()
+        # Here and not before the next backward pass: gradients that outlive the step lie between the
+        # blocks it frees, and the next step's larger ones fit in none of the gaps.
+        self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         return loss.detach()
 

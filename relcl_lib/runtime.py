@@ -110,9 +110,9 @@ def keep_freed_memory(largest: int = 128) -> None:
     """Let this process keep the blocks it frees, up to a size (glibc; elsewhere: nothing).
 
     Otherwise each block of over 32 MiB goes back to the system when it is freed, and the next one is
-    mapped anew page by page: a third of a training step whose attention maps are that large. Kept
-    blocks of ever other sizes leave gaps, so the very largest still go back, and a training loop
-    should call `release_freed_memory` now and then.
+    mapped anew page by page: a third of a training step whose attention maps are that large. What
+    is kept serves the next step only if nothing that outlives a step lies in between: let go of the
+    gradients at a step's end, or the process grows to a multiple of what it uses.
 
     Args:
         largest: MiB.
@@ -121,12 +121,6 @@ def keep_freed_memory(largest: int = 128) -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
         mallopt(-3, largest * 2**20)  # M_MMAP_THRESHOLD
-
-
-def release_freed_memory() -> None:
-    """Give back to the system what `keep_freed_memory` kept."""
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def is_watched() -> bool:
