@@ -428,3 +428,12 @@ def test_unlabelled_test_documents_are_not_scored():
     assert "F1_dev" in record.metrics
     assert "F1" not in record.metrics
     assert "no public labels" in record.note
+
+
+def test_gradients_end_with_their_step():
+    """What outlives a step on a CPU splits the memory that the next one needs in one piece."""
+    run = make()
+    tokens = run.tokens("train")
+    run.model.train()
+    run.training_step(tokens.batch(tokens.usable[:2]), 4, torch.Generator())
+    assert all(p.grad is None for p in run.model.parameters())
