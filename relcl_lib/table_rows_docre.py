@@ -112,9 +112,11 @@ def _record_names(method: str) -> tuple[tuple[str, ...], str]:
 def docre_measured_rows(what: str) -> list[Row]:
     """Return rows for the sweep's cells on a data set: each shows a dash for the paper.
 
-    For each method F1 on the test split and F1 of the run's own base (none where the base has no
-    stage of its own); on generated documents also precision, and the recall of stated and of
-    inferred facts, of the latter the base's, too (with stated facts as the base it is 0).
+    For each method F1 on the test split and the average precision, which knows of no threshold, each
+    beside the run's own base (none where the base has no stage of its own; `alone` has no average
+    precision, as what its base states is certain); on generated documents also precision, and the
+    recall of stated and of inferred facts, of the latter the base's, too (with stated facts as the
+    base it is 0).
 
     Args:
         what: `CDR`, `Re-DocRED`; `synthetic`, the generated documents read by ATLOP; `alone`, the
@@ -131,7 +133,9 @@ def _measured_rows(what: str, name: str, cell: sweep.Cell) -> list[Row]:
     method, apart = cell["method"], {k: v for k, v in cell.items() if k not in _ELSEWHERE}
     held = {"generated": 0, **DEFAULTS}
     wanted = {"base": "atlop", **apart}
-    metrics = ["F1"] if "stage1_epochs" in METHODS[method] else ["F1", "F1_base"]
+    metrics = ["F1"] if what == "alone" else ["F1", "AP"]
+    if "stage1_epochs" not in METHODS[method]:
+        metrics = [each for metric in metrics for each in (metric, f"{metric}_base")]
     if name == "synthetic":
         metrics += STATED
     if what == "synthetic":

@@ -96,7 +96,7 @@ def measured(what, place=0, seed=0, **changes):
     cell = TABLES[table](dataset, ())[place]
     settings = DocreParameters.create({**cell, "profile": "full"}).resolved()
     values = settings.model_dump(exclude={"encoder", "dataset", "method", "seeds"})
-    metrics = ("F1", "precision", "recall_stated", "recall_inferred")
+    metrics = ("F1", "AP", "precision", "recall_stated", "recall_inferred")
     return make(
         paper="docre_ii",
         experiment=dataset,
@@ -121,7 +121,8 @@ def test_every_cell_has_rows_of_its_own(what):
         generated = {"precision", "recall_stated", "recall_inferred"}
         expected = {"F1", "F1_base"} if dataset != "synthetic" else {"F1", "F1_base"} | generated
         expected |= {"recall_inferred_base"} if what == "synthetic" else set()
-        without = {"F1_base"} if cell["method"] == "w/o pre-training" else set()
+        expected |= {"AP", "AP_base"} if what != "alone" else set()
+        without = {"F1_base", "AP_base"} if cell["method"] == "w/o pre-training" else set()
         assert {row.metric for row in found} == expected - without
         assert len(found) == len(expected - without)
 
