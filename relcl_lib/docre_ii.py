@@ -35,6 +35,7 @@ from relcl_lib.runtime import (
     keep_freed_memory,
     make_generator,
     precision_name,
+    release_freed_memory,
     resolve_device,
     resolve_precision,
 )
@@ -141,7 +142,9 @@ class DocreRun:
                 self._enter_stage_2()
             started = time.perf_counter()
             loss = self.train_epoch(self.epochs_done)
+            release_freed_memory()
             found = self.predict("dev", self.iterations if self.stage == 2 else 0)[-1]
+            release_freed_memory()
             score = docre_metrics.fact_scores(found, self.data.dev)["F1"]
             self.epochs_done += 1
             if score > self.best_score:

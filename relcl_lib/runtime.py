@@ -112,7 +112,8 @@ def keep_freed_memory(largest: int = 128) -> None:
     Otherwise each block of over 32 MiB goes back to the system when it is freed, and the next one is
     mapped anew page by page: a third of a training step whose attention maps are that large. What
     is kept serves the next step only if nothing that outlives a step lies in between: let go of the
-    gradients at a step's end, or the process grows to a multiple of what it uses.
+    gradients at a step's end, and call `release_freed_memory` where other work follows, or the
+    process grows to a multiple of what it uses.
 
     Args:
         largest: MiB.
@@ -121,6 +122,12 @@ def keep_freed_memory(largest: int = 128) -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
         mallopt(-3, largest * 2**20)  # M_MMAP_THRESHOLD
+
+
+def release_freed_memory() -> None:
+    """Give back to the system what `keep_freed_memory` kept; some seconds' work, so once an epoch."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def is_watched() -> bool:
