@@ -75,6 +75,8 @@ SUMMARY = (
     ("crecl", "Table 1", "FewRel", "T10", "RP-CRE", "T10"),
     ("docre_ii", "Table 3", "CDR", "test", "Ours-SciBERT", "F1"),
     ("docre_ii", "Measured", "CDR", "test", "DocRE-II", "F1_base"),
+    ("docre_ii", "Measured", "Re-DocRED", "test", "DocRE-II", "F1"),
+    ("docre_ii", "Measured", "Re-DocRED", "test", "DocRE-II", "F1_base"),
     ("docre_ii", "Measured: inference alone", "synthetic", "N_I=2", "DocRE-II", "recall_inferred"),
     _FIGURE_1,
     ("drl", "Measured: Table 2", _STAND_IN, "mem=100;bs=16;lambda=0", "BER", "test_acc"),
