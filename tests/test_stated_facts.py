@@ -84,7 +84,9 @@ def test_the_inference_module_trains_on_it_alone():
     assert (scores["precision"], scores["recall_inferred"]) == (100, 0)
     assert configuration(run)["parameters"]["base"] == "stated_facts"
     assert not list(StatedFacts(3).parameters())
-    assert run.has_base and run.evaluate_base("test") == scores_of_the_base(run)
+    base = run.evaluate_base("test")
+    assert run.has_base and base.pop("AP") > 0
+    assert base == scores_of_the_base(run)
 
 
 def scores_of_the_base(run):
