@@ -25,8 +25,9 @@ class Reading(NamedTuple):
     Attributes:
         facts: sets of facts [reading][document]: by the base, after each of K iterations, then for
             each of the feeds.
-        margins: (p, R) float, logit of a relation less the threshold's, of all pairs after K.
-        labels: (p, R) bool, gold.
+        margins: (p, R) float, logit of a relation less the threshold's, of all pairs after the
+            iteration they were asked for; p is 0 where none was.
+        labels: (p, R) bool, gold, of the same pairs.
     """
 
     facts: list[list[set[Fact]]]
@@ -35,13 +36,20 @@ class Reading(NamedTuple):
 
 
 @torch.no_grad()
-def read(run: DocreRun, split: str, k: int, most: int, feeds: Sequence[str] = ()) -> Reading:
-    """Return what a run says after up to `most` iterations, the margins after `k` of them."""
+def read(
+    run: DocreRun,
+    split: str,
+    most: int,
+    feeds: Sequence[str] = (),
+    margins_after: int | None = None,
+) -> Reading:
+    """Return what a run says after up to `most` iterations, with the margins after one of them."""
     tokens, documents = run.tokens(split), getattr(run.data, split)
     limit = run.data.max_labels
     count = most + 1 + len(feeds)
     facts: list[list[set[Fact]]] = [[set() for _ in documents] for _ in range(count)]
-    margins, labels = [torch.zeros(0, len(run.data.relations))], []
+    margins = [torch.zeros(0, len(run.data.relations))]
+    labels = [torch.zeros(0, len(run.data.relations), dtype=torch.bool)]
     usable = tokens.usable[tokens.lengths[tokens.usable].argsort(stable=True)]
     run.model.eval()
     for rows in usable.split(2 * run.settings.batch_size):
@@ -56,13 +64,15 @@ def read(run: DocreRun, split: str, k: int, most: int, feeds: Sequence[str] = ()
                 sum_logits=run.settings.sum_logits,
                 fed=[FEEDS[name](batch) for name in feeds],
             )
-        margins.append((logits[k][:, 1:] - logits[k][:, :1]).cpu())
-        labels.append(batch.labels.cpu())
+        if margins_after is not None:
+            after = logits[margins_after]
+            margins.append((after[:, 1:] - after[:, :1]).cpu())
+            labels.append(batch.labels.cpu())
         for sets, found in zip(facts, logits, strict=True):
             chosen = decode_relations(found, limit)
             for document, fact in as_facts(chosen, batch.pairs, rows, run.data.relations):
                 sets[document].add(fact)
-    return Reading(facts, torch.cat(margins), torch.cat([margins[0] > 0, *labels]))
+    return Reading(facts, torch.cat(margins), torch.cat(labels))
 
 
 def score(run: DocreRun, split: str, k: int) -> dict[str, float]:
@@ -70,7 +80,7 @@ def score(run: DocreRun, split: str, k: int) -> dict[str, float]:
     documents = getattr(run.data, split)
     most = max(k, MOST_ITERATIONS) if k else 0
     feeds = tuple(FEEDS) if run.settings.stage2_epochs else ()
-    found = read(run, split, k, most, feeds)
+    found = read(run, split, most, feeds, margins_after=k)
     scores = score_reading(run, split, found, k)
     names = [*(f"K{k}" for k in range(most + 1)), *(f"fed_{name}" for name in feeds)]
     each = (docre_metrics.fact_scores(facts, documents)["F1"] for facts in found.facts)

@@ -220,7 +220,7 @@ class DocreRun:
     def predict(self, split: str, iterations: int | None = None) -> list[list[set[Fact]]]:
         """Return the facts found in each document: by the base, then after each of K iterations."""
         k = self.iterations if iterations is None else iterations
-        return docre_evaluation.read(self, split, k, k).facts
+        return docre_evaluation.read(self, split, k).facts
 
     def evaluate(self, split: str = "test", iterations: int | None = None) -> dict[str, float]:
         """Score a split: `docre_metrics.all_scores` after K iterations, and `F1_K0`, `F1_K1`, ...
@@ -254,7 +254,7 @@ class DocreRun:
     def evaluate_base(self, split: str = "test") -> dict[str, float]:
         """Score the base module as stage 1 left it."""
         with self.trained_base():
-            found = docre_evaluation.read(self, split, 0, 0)
+            found = docre_evaluation.read(self, split, 0, margins_after=0)
         return docre_evaluation.score_reading(self, split, found, 0)
 
     def write_results(self, path: str | Path, split: str = "test") -> Path:

@@ -149,7 +149,7 @@ def inference_loss(
         known = inference.fed_back(scores.logits.detach(), limit)
     features = inference.embed_features(scores.features)
     noise = {
-        "rate": settings.noise,
+        "rate": settings.noise_range,
         "spurious": (0.05, 0.15) if settings.spurious else (0.0, 0.0),
         "generator": generator,
     }

@@ -102,6 +102,7 @@ _ANY = {
 }
 #: type of a share, of pairs for instance
 Share = Annotated[float, Field(ge=0, le=1)]
+TwoShares = Annotated[list[Share], Field(min_length=2, max_length=2)]
 #: setting -> the values it has in Table 2 (K and N_I)
 _TABLE_2 = {"iterations": (1, 2, 3, 4), "inference_layers": (1, 2, 3, 4)}
 
@@ -192,7 +193,7 @@ class DocreParameters(Parameters):
     inference_classifier: Literal["linear", "projected"] | None = None
     sum_logits: bool | None = Field(None, description="add up the iterations' logits")
     feedback: Literal["predicted", "gold"] | None = Field(None, description="R_0 in training")
-    noise: Share | list[Share] | None = Field(
+    noise: Share | TwoShares | None = Field(
         None, description="range of the share of changed relations: its upper end, or both ends"
     )
     spurious: bool = Field(True, description="noise gives relations to pairs without one too")
@@ -239,9 +240,6 @@ class DocreParameters(Parameters):
             filled["stage1_epochs"] = 0  # it has nothing to train
         if not filled["stage1_epochs"] + filled["stage2_epochs"]:
             raise ParameterError("stage1_epochs and stage2_epochs are both 0: nothing to train")
-        ends = filled["noise"] if isinstance(filled["noise"], list) else [0.0, filled["noise"]]
-        if len(ends) != 2 or ends[0] > ends[1]:
-            raise ParameterError(f"noise={ends} must be one share, or two that do not fall")
         if filled["inference_size"] % 4:
             raise ParameterError("inference_size must be a multiple of 4, one part a head")
         if filled["pair_network"] == "bilinear" and filled["pair_size"] % filled["block"]:
@@ -250,7 +248,18 @@ class DocreParameters(Parameters):
             )
         if not filled["stage1_epochs"] and filled["freeze_base"]:
             raise ParameterError("freeze_base with stage1_epochs=0 would freeze an untrained base")
-        return type(self).model_validate(filled)
+        found = type(self).model_validate(filled)
+        low, high = found.noise_range
+        if low > high:
+            raise ParameterError(
+                f"noise={found.noise} must not fall from its lower to its upper end"
+            )
+        return found
+
+    @property
+    def noise_range(self) -> tuple[float, float]:
+        """Lowest and highest share of changed relations, of settings that are resolved."""
+        return tuple(self.noise) if isinstance(self.noise, list) else (0.0, self.noise)
 
     def protocol(self, data_protocol: str) -> str:
         """Return `paper`, `reduced` or `stand-in`: how far the numbers speak of the paper's.

@@ -52,7 +52,9 @@ def by_hand(run, batch, scores, *, gold=False, draws=2, swap=False, weight=0.2, 
     known = truth if gold else decode_relations(scores.logits, run.data.max_labels)
     noise = torch.Generator().manual_seed(SEED)
     noisy = [
-        add_noise(known, truth, batch.pairs[:, 0], rate=0.4, spurious=(0.05, 0.15), generator=noise)
+        add_noise(
+            known, truth, batch.pairs[:, 0], rate=(0.0, 0.4), spurious=(0.05, 0.15), generator=noise
+        )
         for _ in range(draws)
     ]
     one, other = (inference.embed_relations(labels) for labels in (noisy * 2)[:2])

@@ -73,7 +73,7 @@ def add_noise(
     gold: Tensor,
     documents: Tensor,
     *,
-    rate: float | tuple[float, float] = 0.4,
+    rate: tuple[float, float] = (0.0, 0.4),
     spurious: tuple[float, float] = (0.05, 0.15),
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -88,7 +88,7 @@ def add_noise(
         predicted: (p, R + 1) bool, class 0 first.
         gold: (p, R + 1) bool.
         documents: (p,), the document of each pair, from 0.
-        rate: range of r, or its upper end; 0 leaves the pairs with a relation as they are.
+        rate: range of r; (0, 0) leaves the pairs with a relation as they are.
         spurious: range of q; (0, 0) leaves the others as they are.
         generator: of the CPU.
 
@@ -103,8 +103,7 @@ def add_noise(
     related = ~predicted[:, 0]
     positives = related.new_zeros(count, dtype=torch.float).index_add(0, documents, related.float())
     negatives = documents.bincount(minlength=count) - positives
-    low, high = (0.0, rate) if isinstance(rate, float | int) else rate
-    r = low + draws[0] * (high - low)
+    r = rate[0] + draws[0] * (rate[1] - rate[0])
     share = spurious[0] + draws[1] * (spurious[1] - spurious[0])
     share = 5 * share * positives / negatives.clamp(min=1)
     limits = torch.where(related, r[documents], share[documents])
@@ -284,8 +283,10 @@ def iterate(
     iterations: int,
     *,
     limit: int = 4,
-    **options: Any,
+    sum_logits: bool = False,
+    fed: Iterable[Tensor] = (),
 ) -> list[Tensor]:
     """Return what `iterate_logits` comes to, (p, R + 1) bool each: the relations of each pair."""
-    logits = iterate_logits(inference, scores, cells, iterations, limit=limit, **options)
+    options = {"limit": limit, "sum_logits": sum_logits, "fed": fed}
+    logits = iterate_logits(inference, scores, cells, iterations, **options)
     return [decode_relations(found, limit) for found in logits]
