@@ -12,6 +12,7 @@ from relcl_lib import docre_metrics
 from relcl_lib.data.document_files import Fact
 from relcl_lib.docre_network import FEEDS, as_facts, pair_matrix
 from relcl_lib.models.pair_inference import decode_relations, iterate_logits
+from relcl_lib.runtime import releasing_memory
 
 if TYPE_CHECKING:
     from relcl_lib.docre_ii import DocreRun
@@ -52,7 +53,7 @@ def read(
     labels = [torch.zeros(0, len(run.data.relations), dtype=torch.bool)]
     usable = tokens.usable[tokens.lengths[tokens.usable].argsort(stable=True)]
     run.model.eval()
-    for rows in usable.split(2 * run.settings.batch_size):
+    for rows in releasing_memory(usable.split(2 * run.settings.batch_size)):
         batch = tokens.batch(rows)
         with run.autocast():
             logits = iterate_logits(

@@ -35,7 +35,7 @@ from relcl_lib.runtime import (
     keep_freed_memory,
     make_generator,
     precision_name,
-    release_freed_memory,
+    releasing_memory,
     resolve_device,
     resolve_precision,
 )
@@ -142,9 +142,7 @@ class DocreRun:
                 self._enter_stage_2()
             started = time.perf_counter()
             loss = self.train_epoch(self.epochs_done)
-            release_freed_memory()
             found = self.predict("dev", self.iterations if self.stage == 2 else 0)[-1]
-            release_freed_memory()
             score = docre_metrics.fact_scores(found, self.data.dev)["F1"]
             self.epochs_done += 1
             if score > self.best_score:
@@ -183,7 +181,7 @@ class DocreRun:
         self.model.train()
         total = torch.zeros((), device=self.device)
         with drawing_from(make_generator(self.seed, "dropout", epoch), self.device):
-            for rows in batches:
+            for rows in releasing_memory(batches):
                 batch = tokens.batch(usable[rows.to(self.device)])
                 total += self.training_step(batch, steps, noise)
         return float(total) / len(batches)

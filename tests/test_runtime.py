@@ -1,3 +1,4 @@
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -181,3 +182,34 @@ def test_importing_the_library_imports_no_torch():
     root = Path(runtime.__file__).resolve().parents[1]
     code = "import sys, relcl_lib; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
+
+
+FREED_MEMORY = """
+import torch
+from relcl_lib.runtime import keep_freed_memory, releasing_memory
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+
+keep_freed_memory()
+before = resident()
+def allocate(step):
+    blocks = [torch.ones(64 * 2**18) for _ in range(4)]  # 64 MiB each
+    blocks.insert(0, torch.ones(1))  # outlives them
+    return blocks[0]
+kept = [allocate(0)]
+print(resident() - before)
+for step in releasing_memory(range(3), every=2):
+    kept.append(allocate(step))
+print(resident() - before)
+assert [*releasing_memory("abcde", every=2)] == [*"abcde"] and [*releasing_memory([])] == []
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators are left alone")
+def test_freed_memory_is_kept_until_a_loop_releases_it():
+    command = [sys.executable, "-c", FREED_MEMORY]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    kept, released = (float(line) for line in done.stdout.split())
+    assert kept > 200
+    assert released < 50
