@@ -227,6 +227,8 @@ class DocreRun:
         `F1_fed_gold` and `F1_fed_none` are, where a stage trains the inference module, the F1 of
         its first pass when it reads the gold relations, or no relation at all, in place of the
         base's predictions; the features are the same. Equal F1: the module does not read R.
+        `F1_fed_neighbours` is that of pairs which keep their own prediction while three of four
+        others have their gold relations: more than `F1_K1` if R of other pairs is read to advantage.
         `AP` is `docre_metrics.average_precision`, which knows of no threshold.
         """
         k = self.iterations if iterations is None else iterations

@@ -88,13 +88,6 @@ def build_network(
         return tokenizer, DocreNetwork(base, PairInference(config))
 
 
-#: what a first pass can be handed in place of the base's predictions: batch -> (p, R + 1) bool
-FEEDS: dict[str, Callable[[DocumentBatch], Tensor]] = {
-    "gold": lambda batch: with_class_zero(batch.labels),
-    "none": lambda batch: with_class_zero(torch.zeros_like(batch.labels)),
-}
-
-
 def longest_document(settings: DocreParameters, base: nn.Module) -> int:
     """Return how many pieces a document may have: two windows cover no more than twice their size."""
     window = getattr(getattr(base, "encoder", None), "window", settings.max_pieces)

@@ -59,8 +59,9 @@ def run_metrics(run: DocreRun) -> dict[str, float]:
 
     Those with `_base` are of the base module by itself, as stage 1 left it. `F1_fed_gold` and
     `F1_fed_none` are of the first inference pass when it is handed the gold relations, or no
-    relation at all, in place of the base's predictions; equal F1: the module does not read R. They
-    are absent where no stage trains the inference module ("ATLOP (base)"). Splits without public
+    relation at all, in place of the base's predictions; equal F1: the module does not read R. In
+    `F1_fed_neighbours` a pair keeps its own prediction, three of four others have the gold relations
+    (`docre_evaluation.fed_logits`); runs scored before it was measured lack it. They are absent where no stage trains the inference module ("ATLOP (base)"). Splits without public
     labels are left out. `best_epoch` and the weights of Figure 5 (not in per cent) stand among them.
     """
     found: dict[str, float] = {}

@@ -5,12 +5,15 @@ import torch
 from docre_data import parameters, tiny_data
 
 from relcl_lib.data.document_sets import STAND_INS
+from relcl_lib.docre_evaluation import fed_logits
 from relcl_lib.docre_ii import DocreRun
 from relcl_lib.docre_metrics import fact_scores
 from relcl_lib.docre_network import as_facts, pair_matrix
 from relcl_lib.docre_parameters import DocreParameters
 from relcl_lib.docre_records import _ELSEWHERE, configuration, run_metrics, run_record
-from relcl_lib.models.pair_inference import decode_relations, with_class_zero
+from relcl_lib.models.atlop import PairScores
+from relcl_lib.models.pair_attention import PairMatrix
+from relcl_lib.models.pair_inference import decode_relations, iterate_logits, with_class_zero
 from relcl_lib.records import config_hash, read_records, results_root
 
 RECORDS = read_records(paper="docre_ii")
@@ -50,6 +53,43 @@ def test_records_say_whether_the_module_reads_what_is_fed_back():
     torch.nn.init.zeros_(run.model.inference.relations)  # now R is 0 whatever is fed back
     metrics = run_metrics(run)
     assert metrics["F1_fed_gold"] == metrics["F1_fed_none"] == metrics["F1_K1"]
+    assert metrics["F1_fed_neighbours"] == metrics["F1_K1"]
+
+
+@torch.no_grad()
+def test_neighbours_are_told_and_the_pair_itself_is_not():
+    run = make()
+    run.model.inference.relations.mul_(20)
+    module, batch = run.model.eval().inference, run.tokens("test").batch(torch.arange(3))
+    scores, cells, gold = run.model.base(batch), pair_matrix(batch), with_class_zero(batch.labels)
+    options = {"limit": run.data.max_labels, "sum_logits": False}
+    draw = torch.Generator().manual_seed(3)
+    found = fed_logits(module, scores, cells, gold, draw, **options)[2]
+    own = decode_relations(scores.logits, run.data.max_labels)
+    part = torch.randint(4, (len(gold),), generator=torch.Generator().manual_seed(3)).tolist()
+    features = module.embed_features(scores.features)
+    told = 0
+    for pair in range(len(gold)):
+        read = [own[i] if part[i] == part[pair] else gold[i] for i in range(len(gold))]
+        told += sum(part[i] != part[pair] for i in range(len(gold)))
+        vectors = module(features, module.embed_relations(torch.stack(read)), cells)
+        assert torch.allclose(module.classifier(vectors)[pair], found[pair], atol=1e-4)
+    assert told / len(gold) / (len(gold) - 1) == pytest.approx(0.75, abs=0.05)
+    usual = run.model.inference.classifier(module(features, module.embed_relations(own), cells))
+    assert not torch.allclose(usual, found, atol=1e-2)
+
+
+@torch.no_grad()
+def test_a_pair_alone_has_no_neighbours_to_read():
+    run = make()
+    run.model.inference.relations.mul_(20)
+    module, pairs, R = run.model.eval().inference, 5, len(run.data.relations)
+    cells = PairMatrix(torch.tensor([(document, 0, 1) for document in range(pairs)]), pairs, 2)
+    scores = PairScores(torch.randn(pairs, module.config.feature_size), torch.randn(pairs, R + 1))
+    gold = with_class_zero(torch.rand(pairs, R) < 0.5)
+    options = {"limit": 4, "sum_logits": False}
+    found = fed_logits(module, scores, cells, gold, torch.Generator(), **options)[2]
+    assert torch.allclose(found, iterate_logits(module, scores, cells, 1, **options)[1], atol=1e-5)
 
 
 def test_the_base_is_called_once_a_batch():
@@ -57,7 +97,7 @@ def test_the_base_is_called_once_a_batch():
     calls = []
     run.model.base.register_forward_hook(lambda *_: calls.append(1))
     scores = run.evaluate("test")
-    assert {"F1_K4", "F1_fed_gold", "F1_fed_none"} <= set(scores)
+    assert {"F1_K4", "F1_fed_gold", "F1_fed_none", "F1_fed_neighbours"} <= set(scores)
     assert len(calls) == -(-len(run.tokens("test").usable) // (2 * run.settings.batch_size))
 
 
