@@ -36,6 +36,7 @@ from relcl_lib.memory import ExemplarMemory
 from relcl_lib.models.contrastive_network import AttentionMemory, CreclNetwork
 from relcl_lib.runtime import (
     drawing_from,
+    keep_freed_memory,
     make_generator,
     precision_name,
     resolve_device,
@@ -67,6 +68,7 @@ class CreclRun:
     ) -> None:
         self.given, self.data, self.seed = parameters, data, seed
         self.device = resolve_device(parameters.device)
+        keep_freed_memory()  # batches differ in length, so none fits where the last one was
         precision = precision_name(resolve_precision(parameters.precision, self.device))
         self.settings = parameters.resolved().model_copy(update={"precision": precision})
         self.procedure = procedure(parameters.method)
@@ -89,9 +91,7 @@ class CreclRun:
 
     @cached_property
     def _pretrained(self) -> tuple[Any, nn.Module]:
-        # On a CPU what `fast_dropout` saves on attention maps is more than a fused attention saves.
-        attention = "eager" if self.device.type == "cpu" else None
-        return load_encoder(self.settings.encoder, attention=attention)
+        return load_encoder(self.settings.encoder)
 
     @cached_property
     def tokens(self) -> MarkedTokens:

@@ -20,8 +20,8 @@ from relcl_lib.streams import TaskStream
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-#: parts a training batch is cut into by length: a GPU is bound by launches, not by padding
-PIECES = {"cpu": 2, "cuda": 1}
+#: groups of like length of a batch's attention maps: a GPU is bound by launches, not by padding
+GROUPS = {"cpu": 3, "cuda": 1}
 
 
 def task_stream(settings: CreclParameters, data: RelationSentences, seed: int) -> TaskStream:
@@ -105,7 +105,7 @@ def build_network(
             dropout=settings.dropout,
             pooling=settings.pooling,
             attend_pads=settings.attend_pads,
-            pieces=PIECES[resolve_device(settings.device).type],
+            groups=GROUPS[resolve_device(settings.device).type],
             precision=getattr(torch, settings.precision),
         )
         return CreclNetwork(

@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Iterator, Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from relcl_lib.models.packed_bert import Packing, apply_layer, split_layers
 
 POOLINGS = ("opening", "pairs")
 
@@ -16,9 +17,9 @@ class MarkerEncoder(nn.Module):
     """h = W Dropout(e) + b, e the states at the two entities' markers side by side.
 
     Three things make a pass cheaper and change no number (beyond rounding): the last layer is
-    computed at the markers alone, as nothing else of it is read; a batch is sorted by length and cut
-    into pieces, each padded to its own longest sentence; and `only_tokens` trains a small table of
-    embeddings in place of the large one.
+    computed at the markers alone, as nothing else of it is read; the layers see the tokens of a batch
+    without its pads (`packed_bert`); and `only_tokens` trains a small table of embeddings in place of
+    the large one. The first two need a network that is built as BERT is; others run as they are.
 
     Args:
         network: a BERT of transformers without heads; it is taken apart, so do not use it elsewhere.
@@ -28,7 +29,7 @@ class MarkerEncoder(nn.Module):
         dropout: p between e and the linear layer.
         pooling: `opening` reads `[E11]` and `[E21]`; `pairs` averages each with its closing marker.
         attend_pads: pads are attended to like words, as released; pad every batch to one length.
-        pieces: parts a batch is cut into.
+        groups: groups of like length, each padded by itself where attention needs padding.
         precision: number format of the BERT's matrix products; e and h are float32.
     """
 
@@ -41,7 +42,7 @@ class MarkerEncoder(nn.Module):
         dropout: float = 0.2,
         pooling: str = "opening",
         attend_pads: bool = False,
-        pieces: int = 1,
+        groups: int = 1,
         precision: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
@@ -50,11 +51,11 @@ class MarkerEncoder(nn.Module):
         if network.get_input_embeddings().num_embeddings < vocabulary:
             network.resize_token_embeddings(vocabulary, mean_resizing=False)
         width = network.config.hidden_size
-        self.network, self.last = split_last_layer(network)
+        self.network, self.layers = split_layers(network)
         self.size = size or width
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(2 * width, self.size)
-        self.pooling, self.attend_pads, self.pieces = pooling, attend_pads, pieces
+        self.pooling, self.attend_pads, self.groups = pooling, attend_pads, groups
         self.precision = precision
         self._places: Tensor | None = None  # token id -> row of the small table
 
@@ -78,33 +79,26 @@ class MarkerEncoder(nn.Module):
             markers += [batch["head_end"], batch["tail_end"]]
         ids, mask, places = batch["input_ids"], batch["attention_mask"], torch.stack(markers, 1)
         reduced = self.precision != torch.float32
-        # Around all pieces, so that the weights are rounded once.
         with torch.autocast(ids.device.type, self.precision, enabled=reduced):
-            states = self._all_states(ids, mask, places).float()
+            states = self._states(ids, mask, places).float()
         if self.pooling == "pairs":
             states = (states[:, :2] + states[:, 2:]) / 2
         return states.flatten(1)
 
-    def _all_states(self, ids: Tensor, mask: Tensor, places: Tensor) -> Tensor:
-        """Return the last layer's states (B, P, H) at `places` (B, P), piece by piece."""
-        if self.pieces == 1 or self.attend_pads:
-            return self._states(ids, mask, places)
-        lengths = mask.sum(1)
-        order = lengths.argsort(stable=True)
-        parts = [rows for rows in order.tensor_split(self.pieces) if len(rows)]
-        longest = lengths[torch.stack([rows[-1] for rows in parts])].tolist()
-        pieces = [
-            self._states(ids[rows, :n], mask[rows, :n], places[rows])
-            for rows, n in zip(parts, longest, strict=True)
-        ]
-        return torch.cat(pieces)[order.argsort()]
-
     def _states(self, ids: Tensor, mask: Tensor, places: Tensor) -> Tensor:
+        """Return the last layer's states (B, P, H) at `places` (B, P)."""
         mask = torch.ones_like(mask) if self.attend_pads else mask
         ids = ids.long() if self._places is None else self._places[ids.long()]
         hidden = self.network(input_ids=ids, attention_mask=mask).last_hidden_state
-        rows = hidden.gather(1, places.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
-        return rows if self.last is None else attend(self.last, rows, hidden, mask)
+        if self.layers is None:
+            return hidden.gather(1, places.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+        packing = Packing(mask, self.groups)
+        x = packing.pack(hidden)
+        for layer in self.layers[:-1]:
+            x = apply_layer(layer, x, packing)
+        return apply_layer(self.layers[-1], x, packing, packing.rows(places))[
+            packing.order.argsort()
+        ]
 
     @contextlib.contextmanager
     def only_tokens(self, ids: Tensor) -> Iterator[None]:
@@ -134,41 +128,3 @@ class MarkerEncoder(nn.Module):
                 full.weight[kept] = small.weight
             self.network.set_input_embeddings(full)
             self._places = None
-
-
-def split_last_layer(network: nn.Module) -> tuple[nn.Module, nn.Module | None]:
-    """Cut the last layer off a BERT (and its pooler); (network, None) where it is built otherwise."""
-    if getattr(network, "pooler", None) is not None:
-        network.pooler = None
-    layers = getattr(getattr(network, "encoder", None), "layer", None)
-    absolute = getattr(network.config, "position_embedding_type", "absolute") in (None, "absolute")
-    if layers is None or not absolute or not hasattr(layers[-1], "intermediate"):
-        return network, None
-    network.encoder.layer = layers[:-1]
-    return network, layers[-1]
-
-
-def attend(layer: nn.Module, rows: Tensor, hidden: Tensor, mask: Tensor) -> Tensor:
-    """Apply a layer of BERT to some positions only.
-
-    Args:
-        layer: `BertLayer` of transformers.
-        rows: (B, P, H), the layer's input at these positions.
-        hidden: (B, n, H), its input at all positions, which are attended to.
-        mask: (B, n), 0 at positions that are not.
-
-    Returns:
-        (B, P, H).
-    """
-    own = layer.attention.self
-
-    def heads(states: Tensor) -> Tensor:
-        return states.unflatten(-1, (own.num_attention_heads, -1)).transpose(1, 2)
-
-    mixed = F.scaled_dot_product_attention(
-        *(heads(part) for part in (own.query(rows), own.key(hidden), own.value(hidden))),
-        attn_mask=mask.bool()[:, None, None],
-        dropout_p=own.dropout.p if layer.training else 0.0,
-    )
-    attended = layer.attention.output(mixed.transpose(1, 2).flatten(2), rows)
-    return layer.output(layer.intermediate(attended), attended)

@@ -73,11 +73,11 @@ def whole(network, seed=1):
 
 @torch.no_grad()
 @pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("pieces", [1, 2, 3])
-def test_entities_are_the_states_at_the_opening_markers(layers, pieces):
+@pytest.mark.parametrize("groups", [1, 2, 3])
+def test_entities_are_the_states_at_the_opening_markers(layers, groups):
     network = bert(layers=layers)
     reference, batch = whole(network), sentences()
-    e = encoder(network, pieces=pieces).eval().entities(batch)
+    e = encoder(network, groups=groups).eval().entities(batch)
     assert e.shape == (4, 64)
     states = plain_states(reference, batch)
     for row in range(4):
@@ -99,11 +99,11 @@ def test_the_paper_size():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("pieces", [1, 2])
-def test_padding_changes_nothing_unless_pads_are_attended(pieces):
+@pytest.mark.parametrize("groups", [1, 2])
+def test_padding_changes_nothing_unless_pads_are_attended(groups):
     network = bert()
-    masked = encoder(copy.deepcopy(network), pieces=pieces).eval()
-    attending = encoder(network, pieces=pieces, attend_pads=True).eval()
+    masked = encoder(copy.deepcopy(network), groups=groups).eval()
+    attending = encoder(network, groups=groups, attend_pads=True).eval()
     short, medium, long = (sentences(pad_to=n) for n in (None, 64, 256))
     for other in (medium, long):
         difference = (masked.entities(short) - masked.entities(other)).abs().max()
@@ -138,7 +138,7 @@ def gradients(model):
 def test_the_shortcuts_have_the_gradients_of_the_plain_pass():
     network = bert()
     reference = whole(network)
-    model = encoder(network, pieces=2).eval()
+    model = encoder(network, groups=2).eval()
     batch = sentences()
     weights = torch.randn(4, 64, generator=torch.Generator().manual_seed(3))
     (model.entities(batch) * weights).sum().backward()
@@ -147,7 +147,7 @@ def test_the_shortcuts_have_the_gradients_of_the_plain_pass():
     (e * weights).sum().backward()
     found = gradients(model)
     for name, expected in gradients(reference).items():
-        ours = f"network.{name}".replace("network.encoder.layer.1.", "last.")
+        ours = f"network.{name}".replace("network.encoder.layer.", "layers.")
         torch.testing.assert_close(found[ours], expected, rtol=1e-3, atol=1e-5)
     # Queries at other places than the markers get none; everything else is reached.
     assert len(found) == len(gradients(reference))

@@ -1,0 +1,186 @@
+"""A BERT's layers over the tokens of a batch alone, without its pads.
+
+Sentences of unlike length waste a quarter of a padded batch of 32. Here the tokens of all sentences
+lie in one matrix (T, H), which every linear layer, norm and dropout reads; only the attention maps
+are padded, and those to the longest of a group of sentences of like length.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Group(NamedTuple):
+    """Sentences of like length: `slots` (t,) of their tokens in (rows * width,), `mask` of the keys."""
+
+    rows: int
+    width: int
+    slots: Tensor
+    mask: Tensor  # (rows, 1, 1, width) bool
+
+
+class Packing:
+    """Where the tokens of a padded batch lie when its pads are left out.
+
+    Args:
+        mask: (B, n) of 0 and 1, tokens on the left.
+        groups: groups of like length for the attention maps; more of them pad less and launch more.
+
+    Attributes:
+        order: (B,) rows of the batch by length; everything packed is in this order.
+        slots: (T,) places of the tokens in the batch's rows so ordered, flattened to (B * n,).
+        starts: (B,) each sentence's first row in (T, H).
+        sizes: tokens of each group.
+    """
+
+    def __init__(self, mask: Tensor, groups: int = 1) -> None:
+        lengths = mask.sum(1)
+        self.order = lengths.argsort(stable=True)
+        lengths = lengths[self.order].cpu()  # the only wait for a GPU
+        self.starts = (lengths.cumsum(0) - lengths).to(mask.device)
+        self.slots = _tokens(lengths, mask.shape[1]).flatten().nonzero().squeeze(1).to(mask.device)
+        self.groups, self.sizes = [], []
+        for part in lengths.tensor_split(groups):
+            if len(part):
+                tokens = _tokens(part, int(part[-1]))
+                slots = tokens.flatten().nonzero().squeeze(1)
+                self.groups.append(
+                    Group(
+                        *tokens.shape, slots.to(mask.device), tokens[:, None, None].to(mask.device)
+                    )
+                )
+                self.sizes.append(len(slots))
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """Return the tokens (T, H) of a padded batch (B, n, H)."""
+        return padded[self.order].flatten(0, 1)[self.slots]
+
+    def rows(self, places: Tensor) -> Tensor:
+        """Return where in (T, H) positions (B, P) of the batch lie, (B, P), rows in `order`."""
+        return self.starts.unsqueeze(1) + places[self.order]
+
+
+def _tokens(lengths: Tensor, width: int) -> Tensor:
+    return torch.arange(width) < lengths.unsqueeze(1)
+
+
+class _Pad(torch.autograd.Function):
+    """Rows (t, D) to their slots in (size, D), zeros elsewhere; each slot is used once."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, slots: Tensor, size: int) -> Tensor:
+        ctx.save_for_backward(slots)
+        return rows.new_zeros(size, rows.shape[1]).index_copy_(0, slots, rows)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return grad.index_select(0, *ctx.saved_tensors), None, None
+
+
+class _Unpad(torch.autograd.Function):
+    """The inverse: rows (size, D) at the slots, (t, D). torch's own gradient would add row by row."""
+
+    @staticmethod
+    def forward(ctx: Any, padded: Tensor, slots: Tensor) -> Tensor:
+        ctx.save_for_backward(slots)
+        ctx.size = len(padded)
+        return padded.index_select(0, slots)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (slots,) = ctx.saved_tensors
+        return grad.new_zeros(ctx.size, grad.shape[1]).index_copy_(0, slots, grad), None
+
+
+def split_layers(network: nn.Module) -> tuple[nn.Module, nn.ModuleList | None]:
+    """Take the layers out of a BERT (and its pooler off); (network, None) where it is built otherwise.
+
+    What is left of the network returns its embeddings.
+    """
+    if getattr(network, "pooler", None) is not None:
+        network.pooler = None
+    layers = getattr(getattr(network, "encoder", None), "layer", None)
+    absolute = getattr(network.config, "position_embedding_type", "absolute") in (None, "absolute")
+    if not layers or not absolute or not all(map(_is_bert_layer, layers)):
+        return network, None
+    network.encoder.layer = nn.ModuleList()
+    return network, layers
+
+
+def _is_bert_layer(layer: nn.Module) -> bool:
+    attention = getattr(layer, "attention", None)
+    own, output = getattr(attention, "self", None), getattr(attention, "output", None)
+    parts = all(hasattr(own, name) for name in ("query", "key", "value", "num_attention_heads"))
+    return parts and hasattr(output, "LayerNorm") and hasattr(layer, "intermediate")
+
+
+def apply_layer(
+    layer: nn.Module, x: Tensor, packing: Packing, rows: Tensor | None = None
+) -> Tensor:
+    """Apply a layer of BERT to packed tokens.
+
+    Args:
+        layer: `BertLayer` of transformers.
+        x: (T, H), its input at all tokens.
+        packing: where they lie.
+        rows: (B, P), rows of x at which its output is wanted (see `Packing.rows`); None: at all.
+
+    Returns:
+        (T, H), or (B, P, H).
+    """
+    own = layer.attention.self
+    if rows is None:
+        taken, mixed = x, _mix_all(own, x, packing)
+    else:
+        taken = x[rows]
+        mixed = _mix_some(own, x, taken, packing)
+    attended = layer.attention.output(mixed, taken)
+    return layer.output(layer.intermediate(attended), attended)
+
+
+def _mix_all(own: nn.Module, x: Tensor, packing: Packing) -> Tensor:
+    """Self-attention (T, H) at all tokens."""
+    parts = _linear(x, own.query, own.key, own.value).split(packing.sizes)
+    mixed = []
+    for part, group in zip(parts, packing.groups, strict=True):
+        padded = _Pad.apply(part, group.slots, group.rows * group.width)
+        heads = padded.view(group.rows, group.width, 3, own.num_attention_heads, -1)
+        out = _attend(own, *heads.permute(2, 0, 3, 1, 4), group.mask)
+        mixed.append(_Unpad.apply(out.transpose(1, 2).reshape(len(padded), -1), group.slots))
+    return torch.cat(mixed)
+
+
+def _mix_some(own: nn.Module, x: Tensor, taken: Tensor, packing: Packing) -> Tensor:
+    """Self-attention (B, P, H) of queries `taken` (B, P, H) to all tokens x (T, H)."""
+    parts = _linear(x, own.key, own.value).split(packing.sizes)
+    queries = own.query(taken).unflatten(-1, (own.num_attention_heads, -1)).transpose(1, 2)
+    mixed = []
+    for part, group, query in zip(
+        parts, packing.groups, queries.split([g.rows for g in packing.groups]), strict=True
+    ):
+        padded = _Pad.apply(part, group.slots, group.rows * group.width)
+        heads = padded.view(group.rows, group.width, 2, own.num_attention_heads, -1)
+        out = _attend(own, query, *heads.permute(2, 0, 3, 1, 4), group.mask)
+        mixed.append(out.transpose(1, 2).flatten(2))
+    return torch.cat(mixed)
+
+
+def _linear(x: Tensor, *layers: nn.Linear) -> Tensor:
+    """Apply linear layers that read the same x as one product, their outputs side by side."""
+    weight = torch.cat([layer.weight for layer in layers])
+    return F.linear(x, weight, torch.cat([layer.bias for layer in layers]))
+
+
+def _attend(own: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+    """Scaled dot-product attention (R, heads, m, d) with dropout of the maps while training."""
+    p = own.dropout.p if own.training else 0.0
+    if p and query.device.type == "cpu":
+        # By hand, so that `fast_dropout` serves the maps: on a CPU they cost more than the products.
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+        maps = scores.masked_fill(~mask, -torch.inf).softmax(-1)
+        return F.dropout(maps, p).to(value.dtype) @ value
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=p)
