@@ -7,6 +7,7 @@ are padded, and those to the longest of a group of sentences of like length.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -133,51 +134,54 @@ def apply_layer(
         (T, H), or (B, P, H).
     """
     own = layer.attention.self
-    if rows is None:
-        taken, mixed = x, _mix_all(own, x, packing)
-    else:
-        taken = x[rows]
-        mixed = _mix_some(own, x, taken, packing)
+    taken = x if rows is None else x[rows]
+    mixed = _mix_all(own, x, packing) if rows is None else _mix_some(own, x, taken, packing)
     attended = layer.attention.output(mixed, taken)
     return layer.output(layer.intermediate(attended), attended)
 
 
 def _mix_all(own: nn.Module, x: Tensor, packing: Packing) -> Tensor:
     """Self-attention (T, H) at all tokens."""
-    parts = _linear(x, own.query, own.key, own.value).split(packing.sizes)
     mixed = []
-    for part, group in zip(parts, packing.groups, strict=True):
-        padded = _Pad.apply(part, group.slots, group.rows * group.width)
-        heads = padded.view(group.rows, group.width, 3, own.num_attention_heads, -1)
-        out = _attend(own, *heads.permute(2, 0, 3, 1, 4), group.mask)
-        mixed.append(_Unpad.apply(out.transpose(1, 2).reshape(len(padded), -1), group.slots))
+    for (query, key, value), group in _heads(own, x, (own.query, own.key, own.value), packing):
+        out = attend(query, key, value, group.mask, _dropout(own))  # (rows, heads, width, d)
+        mixed.append(_Unpad.apply(out.transpose(1, 2).flatten(0, 1).flatten(1), group.slots))
     return torch.cat(mixed)
 
 
 def _mix_some(own: nn.Module, x: Tensor, taken: Tensor, packing: Packing) -> Tensor:
     """Self-attention (B, P, H) of queries `taken` (B, P, H) to all tokens x (T, H)."""
-    parts = _linear(x, own.key, own.value).split(packing.sizes)
     queries = own.query(taken).unflatten(-1, (own.num_attention_heads, -1)).transpose(1, 2)
-    mixed = []
-    for part, group, query in zip(
-        parts, packing.groups, queries.split([g.rows for g in packing.groups]), strict=True
-    ):
-        padded = _Pad.apply(part, group.slots, group.rows * group.width)
-        heads = padded.view(group.rows, group.width, 2, own.num_attention_heads, -1)
-        out = _attend(own, query, *heads.permute(2, 0, 3, 1, 4), group.mask)
-        mixed.append(out.transpose(1, 2).flatten(2))
+    parts = queries.split([group.rows for group in packing.groups])
+    states = _heads(own, x, (own.key, own.value), packing)
+    mixed = [
+        attend(query, key, value, group.mask, _dropout(own)).transpose(1, 2).flatten(2)
+        for query, ((key, value), group) in zip(parts, states, strict=True)
+    ]
     return torch.cat(mixed)
 
 
-def _linear(x: Tensor, *layers: nn.Linear) -> Tensor:
-    """Apply linear layers that read the same x as one product, their outputs side by side."""
-    weight = torch.cat([layer.weight for layer in layers])
-    return F.linear(x, weight, torch.cat([layer.bias for layer in layers]))
+def _heads(
+    own: nn.Module, x: Tensor, projections: Sequence[nn.Linear], packing: Packing
+) -> Iterator[tuple[Tensor, Group]]:
+    """Yield for each group the projections of its tokens, padded: (len, rows, heads, width, d).
+
+    One product serves all projections, their outputs side by side.
+    """
+    weight = torch.cat([layer.weight for layer in projections])
+    states = F.linear(x, weight, torch.cat([layer.bias for layer in projections]))
+    for part, group in zip(states.split(packing.sizes), packing.groups, strict=True):
+        padded = _Pad.apply(part, group.slots, group.rows * group.width)
+        heads = padded.view(group.rows, group.width, len(projections), own.num_attention_heads, -1)
+        yield heads.permute(2, 0, 3, 1, 4), group
 
 
-def _attend(own: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-    """Scaled dot-product attention (R, heads, m, d) with dropout of the maps while training."""
-    p = own.dropout.p if own.training else 0.0
+def _dropout(own: nn.Module) -> float:
+    return own.dropout.p if own.training else 0.0
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, p: float) -> Tensor:
+    """Scaled dot-product attention (R, heads, m, d) to keys in `mask`, with dropout of the maps."""
     if p and query.device.type == "cpu":
         # By hand, so that `fast_dropout` serves the maps: on a CPU they cost more than the products.
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)

@@ -31,11 +31,13 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
+from relcl_lib import crecl
 from relcl_lib.crecl import CreclRun
 from relcl_lib.crecl_methods import classify, contrast
 from relcl_lib.crecl_parameters import CreclParameters
 from relcl_lib.data.sentences import RelationSentences, load_sentences
 from relcl_lib.data.synthetic_encoder import build_tokenizer
+from relcl_lib.models import marker_encoder
 from relcl_lib.runtime import device_name
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -227,12 +229,12 @@ def report(run: CreclRun, options: argparse.Namespace, clock: Callable[[], float
         len(some),
         *how,
     )
-    epoch = training(run, "classification", new, task)
+    epoch, none = training(run, "classification", new, task), torch.nn.ModuleList()
 
-    def uncut() -> None:
-        encoder.pieces, kept = 1, encoder.pieces
+    def plain_layers() -> None:
+        encoder.network.encoder.layer, encoder.layers = encoder.layers, None
         epoch()
-        encoder.pieces = kept
+        encoder.layers, encoder.network.encoder.layer = encoder.network.encoder.layer, none
 
     def whole_table() -> None:
         encoder.only_tokens = lambda ids: contextlib.nullcontext()
@@ -240,20 +242,27 @@ def report(run: CreclRun, options: argparse.Namespace, clock: Callable[[], float
         del encoder.only_tokens
 
     def whole_layer() -> None:
-        last = encoder.last
-        encoder.network.encoder.layer.append(last)
-        encoder.last = None
+        def everywhere(layer, x, packing, rows=None):
+            states = kept(layer, x, packing)
+            return states if rows is None else states[rows]
+
+        marker_encoder.apply_layer, kept = everywhere, marker_encoder.apply_layer
         epoch()
-        encoder.last = last
-        del encoder.network.encoder.layer[-1]
+        marker_encoder.apply_layer = kept
+
+    def torch_dropout() -> None:
+        crecl.fast_dropout, kept = (lambda device: contextlib.nullcontext()), crecl.fast_dropout
+        epoch()
+        crecl.fast_dropout = kept
 
     show(
         "the shortcuts, one left out at a time: classification, one epoch",
         {
             "all": epoch,
-            "batches not cut by length": uncut,
             "whole embedding table": whole_table,
             "last layer at every token": whole_layer,
+            "torch's own dropout": torch_dropout,
+            "padded, as transformers runs it": plain_layers,
         },
         len(new),
         *how,
