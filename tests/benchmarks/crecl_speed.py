@@ -157,7 +157,7 @@ def report_task(
     for index in range(last + 1):
         run.remember(index)
     forms = {
-        "dynamic padding": whole_task(run, last),
+        "without pads": whole_task(run, last),
         "padded to 256 tokens": whole_task(run, last, attend_pads=True, max_length=256),
     }
     count = 2 * len(run.stream[last].train_indices) + len(run.remembered())
@@ -207,7 +207,7 @@ def report(run: CreclRun, options: argparse.Namespace, clock: Callable[[], float
     found = show(
         "classification, one epoch",
         {
-            "dynamic padding": training(run, "classification", new, task),
+            "without pads": training(run, "classification", new, task),
             "padded to 256 tokens": training(
                 run, "classification", new, task, attend_pads=True, max_length=256
             ),
@@ -267,7 +267,7 @@ def report(run: CreclRun, options: argparse.Namespace, clock: Callable[[], float
         len(new),
         *how,
     )
-    speed = len(new) / found["dynamic padding"]
+    speed = len(new) / found["without pads"]
     usual = CreclParameters.create(profile="full", dataset=run.data.name).resolved()
     epochs = usual.epochs_classification + usual.epochs_current
     sentences = epochs * sum(n for n, _ in run.stream.sizes())
