@@ -15,6 +15,7 @@ from relcl_lib.table_rows_crecl import (
     MEASURED,
     SMALL,
     all_crecl_rows,
+    crecl_leads,
     crecl_own_rows,
     crecl_rows,
 )
@@ -162,3 +163,25 @@ def test_a_row_of_the_method_as_written_leaves_its_variants_out(change):
         assert not any(row.matches(changed) for row in rows)
     everything = crecl_own_rows(("CRECL",), ("T1",), held=False, variant=None)
     assert all(row.matches(changed) for row in everything)
+
+
+def test_leads_are_within_a_seed():
+    def with_score(method, seed, score, **changes):
+        made = record(method, **changes)
+        metrics = {"T1": score, "T2": score / 2, "current_T1": 0.0}
+        return made.model_copy(update={"seed": seed, "metrics": metrics})
+
+    records = [
+        with_score("CRECL", 1, 90.0),
+        with_score("RP-CRE", 1, 86.0),
+        with_score("CRECL", 2, 70.0),
+        with_score("RP-CRE", 2, 80.0),
+        with_score("CRECL", 3, 99.0),  # its partner failed
+        with_score("RP-CRE", 3, 0.0).model_copy(update={"metrics": {}, "note": "failed: killed"}),
+        with_score("RP-CRE", 4, 99.0),  # alone
+        with_score("CRECL", 4, 50.0, memory_size=5),  # not Table 1's
+        with_score("JOINT", 1, 91.0),
+    ]
+    assert crecl_leads(records) == {1: {"T1": 4.0, "T2": 2.0}, 2: {"T1": -10.0, "T2": -5.0}}
+    assert crecl_leads(records, over="JOINT") == {1: {"T1": -1.0, "T2": -0.5}}
+    assert crecl_leads(records, dataset="TACRED") == {}
