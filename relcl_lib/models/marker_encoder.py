@@ -96,9 +96,8 @@ class MarkerEncoder(nn.Module):
         x = packing.pack(hidden)
         for layer in self.layers[:-1]:
             x = apply_layer(layer, x, packing)
-        return apply_layer(self.layers[-1], x, packing, packing.rows(places))[
-            packing.order.argsort()
-        ]
+        x = apply_layer(self.layers[-1], x, packing, packing.rows(places))
+        return x[packing.order.argsort()]
 
     @contextlib.contextmanager
     def only_tokens(self, ids: Tensor) -> Iterator[None]:
