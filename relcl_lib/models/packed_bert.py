@@ -184,7 +184,7 @@ def _dropout(own: nn.Module) -> float:
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, p: float) -> Tensor:
     """Scaled dot-product attention (R, heads, m, d) to keys in `mask`, with dropout of the maps."""
     if p and query.device.type == "cpu":
-        # By hand, so that `fast_dropout` serves the maps: on a CPU they cost more than the products.
+        # By hand, as `fast_dropout` does not reach into torch's function.
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
         maps = scores.masked_fill(~mask, -torch.inf).softmax(-1)
         return F.dropout(maps, p).to(value.dtype) @ value

@@ -229,12 +229,13 @@ def report(run: CreclRun, options: argparse.Namespace, clock: Callable[[], float
         len(some),
         *how,
     )
-    epoch, none = training(run, "classification", new, task), torch.nn.ModuleList()
+    epoch = training(run, "classification", new, task)
 
     def plain_layers() -> None:
-        encoder.network.encoder.layer, encoder.layers = encoder.layers, None
+        layers, encoder.layers = encoder.layers, None
+        encoder.network.encoder.layer = layers
         epoch()
-        encoder.layers, encoder.network.encoder.layer = encoder.network.encoder.layer, none
+        encoder.layers, encoder.network.encoder.layer = layers, torch.nn.ModuleList()
 
     def whole_table() -> None:
         encoder.only_tokens = lambda ids: contextlib.nullcontext()
