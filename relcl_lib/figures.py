@@ -213,14 +213,25 @@ def crecl_ablation(records: Sequence[Record], dataset: str = "FewRel") -> Figure
 
 
 def crecl_memory_sizes(records: Sequence[Record]) -> Figure:
-    """Draw accuracy at the end of FewRel against the memory size, Table 2 as diamonds."""
+    """Draw accuracy at the end of FewRel against the memory size, Table 2 as diamonds.
+
+    A method's line joins means of the same seeds: those run at every size it was run at.
+    """
     chosen = [
         r for r in _crecl(records, "FewRel", "memory_size") if r.method in ("CRECL", "RP-CRE")
     ]
-    values: dict[str, dict[int, list[float]]] = {}
+    found: dict[str, dict[int, dict[int, float]]] = {}  # method -> L -> seed -> accuracy
     for size in sorted({record.parameters["memory_size"] for record in chosen}):
         for record in _most_seeds(r for r in chosen if r.parameters["memory_size"] == size):
-            values.setdefault(record.method, {}).setdefault(size, []).append(record.metrics["T10"])
+            at_size = found.setdefault(record.method, {}).setdefault(size, {})
+            at_size[record.seed] = record.metrics["T10"]
+    values: dict[str, dict[int, list[float]]] = {}
+    for method, sizes in found.items():
+        common = set.intersection(*map(set, sizes.values()))
+        values[method] = {
+            size: [value for seed, value in seeds.items() if seed in (common or seeds)]
+            for size, seeds in sizes.items()
+        }
     rows = tables.read_paper_table("crecl", "Table 2")
     at_end = {
         tables.parse_setting(setting)["L"]: value

@@ -3,6 +3,7 @@
     python -m relcl_lib.sweep hpcr table3 --dataset cifar10
     python -m relcl_lib.sweep hpcr table7 --dataset cifar10 --buffers 200 --seeds 0 1 2
     python -m relcl_lib.sweep fastre table5 --dataset nyt10 --set word_vectors=glove.6B.300d.txt
+    python -m relcl_lib.sweep crecl table1 --dataset fewrel --device cuda --jobs 16
     python -m relcl_lib.sweep hpcr table3 --engine ray --address auto --gpus-per-run 0.25
 
 A cell whose records exist is read, not run; one that was killed goes on from its last task or epoch;
@@ -28,7 +29,9 @@ def describe(cell: Cell) -> str:
     """Return a cell in one line."""
     skip = ("dataset", "method", "seeds", "data_root", "device", "profile")
     rest = ", ".join(f"{k}={v}" for k, v in cell.items() if k not in skip)
-    return f"{cell['dataset']} {cell['method']}" + (f" ({rest})" if rest else "")
+    seeds = cell.get("seeds") or ()
+    seed = f", seed {seeds[0]}" if len(seeds) == 1 else ""
+    return f"{cell['dataset']} {cell['method']}" + (f" ({rest})" if rest else "") + seed
 
 
 def run_cell(
@@ -113,7 +116,8 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--results", default=None, help="folder of the records (data/results)")
     line.add_argument("--work-dir", default=str(root / "runs" / "sweep"), help="checkpoints")
     line.add_argument("--engine", choices=("local", "ray"), default="local")
-    line.add_argument("--jobs", type=int, default=1, help="local: processes at a time")
+    jobs = "local: processes at a time; more than cells: the seeds run apart (not HPCR's)"
+    line.add_argument("--jobs", type=int, default=1, help=jobs)
     line.add_argument("--address", help="ray: address of the cluster (default: start one here)")
     line.add_argument("--gpus-per-run", type=float, default=0.0, help="ray: may be a fraction")
     line.add_argument("--cpus-per-run", type=float, default=1.0, help="ray: cores of a run")
@@ -162,6 +166,17 @@ def make_cells(options: argparse.Namespace) -> list[Cell]:
     return cells
 
 
+def one_a_seed(paper: str, cells: Sequence[Cell]) -> list[Cell]:
+    """Split cells into one for each seed: first every cell's first seed, then the second, ...
+
+    So more processes than cells have work, and a sweep that is stopped leaves rows of the same seeds.
+    """
+    create = PAPERS[paper].load("parameters").create
+    pairs = [(place, cell) for cell in cells for place in enumerate(create(cell).seeds)]
+    pairs.sort(key=lambda pair: pair[0][0])
+    return [{**cell, "seeds": [seed]} for (_, seed), cell in pairs]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 if every cell is done, 1 if one failed, 2 for a wrong argument."""
     options = parser().parse_args(arguments)
@@ -175,6 +190,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.dry_run:
         print("\n".join(describe(cell) for cell in cells))
         return 0
+    together = PAPERS[options.paper].side_by_side
+    if not together and (options.engine == "ray" or options.jobs > len(cells)):
+        cells = one_a_seed(options.paper, cells)
     shared = {
         "paper": options.paper,
         "results": options.results,

@@ -38,6 +38,7 @@ class Paper:
         metrics: names to report of a finished cell, where its records have them; what counts is last.
         progress: what a run says of itself while training: (done, of how many, score in per cent).
         unit: what it counts.
+        side_by_side: a run trains all its seeds at once, so they are not worth a process each.
     """
 
     tables: Mapping[str, Callable[[str, Sequence[int]], list[Cell]]]
@@ -47,6 +48,7 @@ class Paper:
     metrics: tuple[str, ...]
     progress: Callable[[Any], tuple[int, int, float]]
     unit: str
+    side_by_side: bool = False
 
     def load(self, place: str) -> Any:
         """Return the class or function that `parameters` or `runner` names."""
@@ -173,6 +175,7 @@ PAPERS: dict[str, Paper] = {
         metrics=("A_T",),
         progress=_replay_progress,
         unit="task",
+        side_by_side=True,
     ),
     "fastre": Paper(
         tables={

@@ -249,6 +249,17 @@ def test_relation_memory_sizes_stand_beside_table_2():
     assert printed == {5: 80.2, 10: 82.7, 15: 83.5, 20: 85.2}
 
 
+def test_relation_memory_sizes_are_means_of_the_same_seeds():
+    records = [
+        relation_run("CRECL", FALLING, seed, size=size) for seed in (0, 1) for size in (5, 10)
+    ]
+    records.append(relation_run("CRECL", [1.0] * 10, seed=2, size=10))
+    records += [relation_run("RP-CRE", FALLING, seed=size, size=size) for size in (5, 10)]
+    (axes,) = figures.crecl_memory_sizes(records).axes
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), [[5, 81], [10, 81]])
+    np.testing.assert_allclose(axes.lines[1].get_xydata(), [[5, 81], [10, 81]])  # none in common
+
+
 @pytest.mark.parametrize("draw", ["crecl_curves", "crecl_ablation", "crecl_memory_sizes"])
 def test_relation_figures_without_records_say_so(draw):
     figure = figures.FIGURES[draw]([])

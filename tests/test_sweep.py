@@ -80,6 +80,33 @@ def test_a_failing_cell_leaves_the_others_running_and_sets_the_exit_code(tmp_pat
     assert "DeviceError" in capsys.readouterr().out
 
 
+def test_more_processes_than_cells_get_a_seed_each(tmp_path, monkeypatch, capsys):
+    begun = []
+
+    def locally(cells, jobs, **options):
+        begun.extend(cells)
+        return (sweep.describe(cell) for cell in cells)
+
+    monkeypatch.setattr(sweep, "run_locally", locally)
+    table = ["crecl", "table1", "--methods", "CRECL", "JOINT", "--seeds", "5", "7"]
+    assert sweep.main([*table, "--jobs", "2"]) == 0
+    assert [cell["seeds"] for cell in begun] == [[5, 7], [5, 7]]
+    begun.clear()
+    assert sweep.main([*table, "--jobs", "3"]) == 0
+    assert [(cell["method"], *cell["seeds"]) for cell in begun] == [
+        *(("CRECL", 5), ("JOINT", 5), ("CRECL", 7), ("JOINT", 7))
+    ]
+    assert "[4/4] fewrel JOINT, seed 7" in capsys.readouterr().out
+    begun.clear()
+    own = ["crecl", "table1", "--methods", "JOINT", "--profile", "reduced", "--jobs", "9"]
+    assert sweep.main(own) == 0  # the profile's seeds, as none are given
+    assert [cell["seeds"] for cell in begun] == [[2021], [2121], [2221]]
+    begun.clear()
+    together = ["hpcr", "table3", "--methods", "ER", "--buffers", "100", "--seeds", "0", "1"]
+    assert sweep.main([*together, "--jobs", "8"]) == 0
+    assert [cell["seeds"] for cell in begun] == [[0, 1]]
+
+
 def test_ray_absent_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(SystemExit, match="pip install"):
@@ -242,7 +269,7 @@ def test_a_crecl_cell_runs_and_is_read_again(tmp_path, capsys):
         out = capsys.readouterr().out
         assert ("task 2/2" in out) is expected
         assert "done: synthetic CRECL-CL (encoder=tiny" in out
-        assert "): T1 " in out
+        assert "), seed 3: T1 " in out
     assert len(read_records(tmp_path / "results")) == 1
 
 

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.attention import sdpa_kernel
 
 from relcl_lib.models.marker_encoder import MarkerEncoder
-from relcl_lib.models.packed_bert import Packing, apply_layer, attend, split_layers
+from relcl_lib.models.packed_bert import CUDA_KERNELS, Packing, apply_layer, attend, split_layers
 
 SIZES = {
     "vocab_size": 60,
@@ -111,6 +112,13 @@ def test_dropout_of_the_maps_keeps_their_mean():
     torch.testing.assert_close(attend(q, k, v, mask, 0.0), plain)
     torch.testing.assert_close(drawn.mean(0, keepdim=True), plain, rtol=0, atol=0.05)
     assert drawn.std(0).min() > 0.05  # every row has masks of its own
+
+
+def test_on_a_gpu_cudnn_plans_no_attention():
+    with sdpa_kernel(CUDA_KERNELS):
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
+        assert torch.backends.cuda.mem_efficient_sdp_enabled()
+        assert torch.backends.cuda.math_sdp_enabled()
 
 
 def test_dropout_is_that_of_the_layer_and_only_in_training():

@@ -1,0 +1,50 @@
+"""Every paper on a GPU; where there is none these are skipped."""
+
+import pytest
+import torch
+
+from relcl_lib import sweep
+from relcl_lib.crecl import CreclRun
+from relcl_lib.crecl_parameters import CreclParameters
+from relcl_lib.data.sentences import load_sentences
+from relcl_lib.losses import cross_entropy_loss
+from relcl_lib.records import read_records
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+DEVICE = "cuda"
+#: small quick runs
+QUICK = {
+    "hpcr": {"dataset": "digits", "method": "HPCR", "seeds": [0]},
+    "drl": {"dataset": "digits", "method": "BER", "drl_weight": 1e-3, "track": "NIC"},
+    "fastre": {"dataset": "synthetic", "method": "FastRE", "seeds": [0], "epochs": 2},
+    "docre_ii": {"dataset": "synthetic", "method": "DocRE-II", "generated": 40, "stage1_epochs": 1},
+    "crecl": {"dataset": "synthetic", "method": "CRECL", "n_tasks": 6, "train_limit": 10},
+}
+
+
+@pytest.mark.parametrize("paper", QUICK)
+def test_a_quick_run(paper, tmp_path):
+    cell = {**QUICK[paper], "profile": "quick", "device": DEVICE}
+    outcome = sweep.run_cell(paper, cell, str(tmp_path / "results"), str(tmp_path / "work"), 1)
+    assert outcome.startswith("done"), outcome
+    for record in read_records(tmp_path / "results"):
+        assert record.device.startswith(DEVICE)
+        assert all(torch.isfinite(torch.tensor(list(record.metrics.values()))))
+
+
+@pytest.mark.parametrize("precision, within", [("float32", 1e-4), ("bfloat16", 5e-2)])
+def test_crecl_s_step_is_that_of_the_cpu(precision, within):
+    data = load_sentences("synthetic")
+    h, gradients = [], []
+    for device, number in (("cpu", "float32"), (DEVICE, precision)):
+        given = {"profile": "quick", "device": device, "precision": number}
+        run = CreclRun(CreclParameters.create(given), data, 2021)
+        h.append(run.embed(torch.arange(48)).cpu())
+        network = run.network.eval()  # no dropout
+        batch = run.batch(torch.arange(16))
+        cross_entropy_loss(network.head(network.encoder(batch)), batch["labels"]).backward()
+        found = [p.grad.flatten().cpu() for p in network.parameters() if p.grad is not None]
+        gradients.append(torch.cat(found))
+    for reference, other in (h, gradients):
+        assert (other - reference).norm() / reference.norm() < within
