@@ -9,6 +9,7 @@ from relcl_lib import sweep
 from relcl_lib.files import repository_root
 from relcl_lib.records import read_records
 from relcl_lib.sweep_tables import PAPERS
+from relcl_lib.sweep_tables_crecl import ABLATIONS as CURVES
 from relcl_lib.table_rows_fastre import ABLATIONS
 from relcl_lib.tables import read_paper_table
 
@@ -244,6 +245,8 @@ def test_crecl_cells_are_those_of_the_paper_s_tables():
     missing = set(read_paper_table("crecl", "Table 1")["method"]) - own
     assert missing == {"EA-EMR", "EMAR", "CML", "CRECL vs best baseline"}
     assert own >= {"CRECL-CL", "JOINT"}
+    parts = {cell["method"] for cell in crecl("figure3")}
+    assert parts == {"CRECL", *CURVES} - {"CRECL(C)"}  # which CRECL's run leaves as well
 
 
 def test_crecl_memory_sizes_can_be_chosen():
