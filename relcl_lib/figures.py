@@ -18,7 +18,7 @@ from relcl_lib import plots, plots_relations, plots_similarity, plots_tracks, ta
 from relcl_lib.files import repository_root
 from relcl_lib.records import Record, canonical_json, configuration, read_records
 from relcl_lib.table_rows_crecl import ABLATIONS as CRECL_ABLATIONS
-from relcl_lib.table_rows_crecl import AS_WRITTEN
+from relcl_lib.table_rows_crecl import AS_WRITTEN, crecl_leads
 from relcl_lib.table_rows_docre import docre_measured_rows
 from relcl_lib.table_rows_drl import drl_rows, drl_stand_in_rows
 from relcl_lib.table_rows_fastre import ABLATIONS, DEFAULTS
@@ -193,15 +193,17 @@ def _crecl_title(chosen: Sequence[Record], dataset: str, what: str) -> str:
 
 
 def crecl_curves(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
-    """Draw accuracy on all tasks so far over the tasks, CRECL and its baselines."""
+    """Draw accuracy on all tasks so far over the tasks, and the methods' leads over RP-CRE."""
     chosen = _most_seeds(_crecl(records, dataset))
     methods = ("JOINT", "CRECL", "CRECL+ATM", "RP-CRE+MA", "RP-CRE", "EMAR+BERT", "CRECL-CL")
+    leads = {
+        method: [list(by_task.values()) for by_task in found.values()]
+        for method in ("CRECL", "CRECL+ATM", "RP-CRE+MA", "EMAR+BERT")
+        if (found := crecl_leads(chosen, dataset, method=method))
+    }
+    title = _crecl_title(chosen, dataset, "Table 1")
     curves = plots_relations.task_curves(chosen, methods)
-    title = _crecl_title(chosen, dataset, "accuracy on all tasks so far")
-    axes = plots.plot_accuracy_curves(curves, title=title, ylabel="accuracy (%)")
-    if curves:
-        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
-    return axes.figure
+    return plots_relations.plot_curves_and_leads(curves, leads, over="RP-CRE", title=title)
 
 
 def crecl_ablation(records: Sequence[Record], dataset: str = "FewRel") -> Figure:

@@ -227,11 +227,16 @@ def test_relation_curves_have_one_encoder_and_protocol_and_the_usual_settings():
         relation_run("RP-CRE", [1.0] * 10, seed=1, size=5),
         relation_run("FINE-TUNE", [2.0] * 10, variant="released"),
     ]
-    (axes,) = figures.crecl_curves(records).axes
-    means = {line.get_label(): line.get_ydata() for line in axes.lines if line.get_marker() == "o"}
-    assert list(means) == ["CRECL", "RP-CRE"]
-    np.testing.assert_allclose(means["CRECL"], FALLING)
-    assert "reduced, MiniLM" in axes.get_title()
+    figure = figures.crecl_curves(records)
+    left, right = (
+        {line.get_label(): line.get_ydata() for line in axes.lines if line.get_marker() == "o"}
+        for axes in figure.axes
+    )
+    assert list(left) == ["CRECL", "RP-CRE"]
+    np.testing.assert_allclose(left["CRECL"], FALLING)
+    assert list(right) == ["CRECL"]
+    np.testing.assert_allclose(right["CRECL"], [5] * 10)  # seed 0's alone, as RP-CRE has no other
+    assert "reduced, MiniLM" in figure.get_suptitle()
 
 
 def test_relation_ablation_draws_historical_and_current():

@@ -139,6 +139,18 @@ def test_curves_of_tasks_by_method():
     assert current["CRECL-CL"] == [[95.0, 90.0]]
 
 
+def test_leads_stand_beside_the_curves():
+    curves = {"CRECL": [[90, 80]], "RP-CRE": [[88, 81]], "JOINT": [[95, 94]]}
+    figure = plots_relations.plot_curves_and_leads(curves, {"CRECL": [[2, -1]]}, over="RP-CRE")
+    left, right = figure.axes
+    assert len(left.lines) == 3
+    np.testing.assert_allclose(right.lines[0].get_ydata(), [2, -1])
+    low, high = right.get_ylim()
+    assert low < -1 and high < 10  # not the left one's 0 to 100
+    assert [text.get_text() for text in right.get_legend().get_texts()] == list(curves)
+    assert left.get_legend() is None
+
+
 def test_history_and_current_stand_side_by_side():
     left, right = plots_relations.plot_history_and_current(RECORDS).axes
     means = {line.get_label(): line.get_ydata() for line in left.lines}

@@ -184,4 +184,5 @@ def test_leads_are_within_a_seed():
     ]
     assert crecl_leads(records) == {1: {"T1": 4.0, "T2": 2.0}, 2: {"T1": -10.0, "T2": -5.0}}
     assert crecl_leads(records, over="JOINT") == {1: {"T1": -1.0, "T2": -0.5}}
+    assert crecl_leads(records, over="CRECL", method="JOINT") == {1: {"T1": 1.0, "T2": 0.5}}
     assert crecl_leads(records, dataset="TACRED") == {}
