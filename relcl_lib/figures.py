@@ -8,17 +8,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from relcl_lib import plots, plots_relations, plots_similarity, plots_tracks, tables
+from relcl_lib import plots, plots_similarity, plots_tracks, tables
+from relcl_lib.figures_crecl import crecl_ablation, crecl_curves, crecl_memory_sizes
 from relcl_lib.files import repository_root
-from relcl_lib.records import Record, canonical_json, configuration, read_records
-from relcl_lib.table_rows_crecl import ABLATIONS as CRECL_ABLATIONS
-from relcl_lib.table_rows_crecl import AS_WRITTEN, crecl_leads
+from relcl_lib.records import Record, most_seeds, read_records
 from relcl_lib.table_rows_docre import docre_measured_rows
 from relcl_lib.table_rows_drl import drl_rows, drl_stand_in_rows
 from relcl_lib.table_rows_fastre import ABLATIONS, DEFAULTS
@@ -36,7 +35,7 @@ HPCR_COMPONENTS = {
 
 def _hpcr_cifar10(records: Sequence[Record]) -> list[Record]:
     """Pick Split CIFAR-10 at memory 200 with the released HPCR: the cell most is measured in."""
-    return _most_seeds(
+    return most_seeds(
         record
         for record in records
         if (record.paper, record.experiment) == ("hpcr", "split_cifar10")
@@ -44,19 +43,6 @@ def _hpcr_cifar10(records: Sequence[Record]) -> list[Record]:
         and record.parameters["buffer_size"] == 200
         and not record.failed
     )
-
-
-def _most_seeds(records: Iterable[Record]) -> list[Record]:
-    """Keep one configuration a method, the one with most seeds (of several number formats, say)."""
-    groups: dict[tuple, list[Record]] = {}
-    for record in records:
-        key = (record.method, canonical_json({**configuration(record), "seed": None}))
-        groups.setdefault(key, []).append(record)
-    largest: dict[str, list[Record]] = {}
-    for (method, _), group in sorted(groups.items()):
-        if len(group) > len(largest.get(method, [])):
-            largest[method] = group
-    return [record for group in largest.values() for record in group]
 
 
 def hpcr_curves(records: Sequence[Record]) -> Figure:
@@ -100,7 +86,7 @@ def fastre_ablation(records: Sequence[Record], dataset: str = "NYT10") -> Figure
     ]
     sources = Counter(record.parameters["word_vectors"] for record in chosen)
     usual = max(sorted(sources), key=sources.get, default=None)
-    chosen = _most_seeds(r for r in chosen if r.parameters["word_vectors"] == usual)
+    chosen = most_seeds(r for r in chosen if r.parameters["word_vectors"] == usual)
     values = {
         name: [record.metrics["F1"] for record in chosen if record.method == name]
         for name in ("FastRE", *ABLATIONS)
@@ -130,7 +116,7 @@ def drl_tracks(records: Sequence[Record], base: str = "cifar10") -> Figure:
         values: dict[str, dict[str, list[float]]] = {}
         rows = drl_stand_in_rows(table, base, ("test_acc",))
         for row in rows:
-            seeds = [r.metrics["test_acc"] for r in _most_seeds(filter(row.matches, measured))]
+            seeds = [r.metrics["test_acc"] for r in most_seeds(filter(row.matches, measured))]
             # Methods on gradients have no run with the loss, so no pair of bars.
             if seeds and row.method in ("Shuffle", "ER", "BER"):
                 form = "\nreleased" if row.where_parameters.get("er") == "released" else ""
@@ -169,81 +155,6 @@ def drl_similarity(records: Sequence[Record]) -> Figure:
     return axes.figure
 
 
-def _crecl(records: Sequence[Record], dataset: str, *varied: str) -> list[Record]:
-    """Pick a data set in the paper's form and with the settings of Table 1, but for those varied.
-
-    All have the same protocol and encoder: those that most was measured with.
-    """
-    held = {name: value for name, value in AS_WRITTEN.items() if name not in varied}
-    chosen = [
-        record
-        for record in records
-        if (record.paper, record.variant, record.dataset.get("set")) == ("crecl", "paper", dataset)
-        and all(record.parameters.get(k, v) == v for k, v in held.items())
-        and not record.failed
-    ]
-    kinds = Counter((record.protocol, record.backbone) for record in chosen)
-    usual = max(sorted(kinds), key=kinds.get, default=None)
-    return [record for record in chosen if (record.protocol, record.backbone) == usual]
-
-
-def _crecl_title(chosen: Sequence[Record], dataset: str, what: str) -> str:
-    kinds = {f"{record.protocol}, {record.backbone}" for record in chosen}
-    return f"{dataset} ({', '.join(kinds) or 'no records yet'}): {what}"
-
-
-def crecl_curves(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
-    """Draw accuracy on all tasks so far over the tasks, and the methods' leads over RP-CRE."""
-    chosen = _most_seeds(_crecl(records, dataset))
-    methods = ("JOINT", "CRECL", "CRECL+ATM", "RP-CRE+MA", "RP-CRE", "EMAR+BERT", "CRECL-CL")
-    leads = {
-        method: [list(by_task.values()) for by_task in found.values()]
-        for method in ("CRECL", "CRECL+ATM", "RP-CRE+MA", "EMAR+BERT")
-        if (found := crecl_leads(chosen, dataset, method=method))
-    }
-    title = _crecl_title(chosen, dataset, "Table 1")
-    curves = plots_relations.task_curves(chosen, methods)
-    return plots_relations.plot_curves_and_leads(curves, leads, over="RP-CRE", title=title)
-
-
-def crecl_ablation(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
-    """Draw CRECL without one part after the other (Figure 3 a, b on FewRel)."""
-    chosen = _most_seeds(_crecl(records, dataset))
-    title = _crecl_title(chosen, dataset, "one part left out (Figure 3)")
-    methods = ("CRECL", *CRECL_ABLATIONS)
-    return plots_relations.plot_history_and_current(chosen, methods, title=title)
-
-
-def crecl_memory_sizes(records: Sequence[Record]) -> Figure:
-    """Draw accuracy at the end of FewRel against the memory size, Table 2 as diamonds.
-
-    A method's line joins means of the same seeds: those run at every size it was run at.
-    """
-    chosen = [
-        r for r in _crecl(records, "FewRel", "memory_size") if r.method in ("CRECL", "RP-CRE")
-    ]
-    found: dict[str, dict[int, dict[int, float]]] = {}  # method -> L -> seed -> accuracy
-    for size in sorted({record.parameters["memory_size"] for record in chosen}):
-        for record in _most_seeds(r for r in chosen if r.parameters["memory_size"] == size):
-            at_size = found.setdefault(record.method, {}).setdefault(size, {})
-            at_size[record.seed] = record.metrics["T10"]
-    values: dict[str, dict[int, list[float]]] = {}
-    for method, sizes in found.items():
-        common = set.intersection(*map(set, sizes.values()))
-        values[method] = {
-            size: [value for seed, value in seeds.items() if seed in (common or seeds)]
-            for size, seeds in sizes.items()
-        }
-    rows = tables.read_paper_table("crecl", "Table 2")
-    at_end = {
-        tables.parse_setting(setting)["L"]: value
-        for setting, value in zip(rows["setting"], rows["value"], strict=True)
-        if setting.endswith(";T10")
-    }
-    title = _crecl_title(chosen, "FewRel", "accuracy after task 10")
-    return plots_relations.plot_memory_sizes(values, reference=at_end, title=title).figure
-
-
 def docre_gain(records: Sequence[Record]) -> Figure:
     """Draw F1 of DocRE-II beside that of its own base as stage 1 left it, a pair a data set."""
     measured = [r for r in records if r.paper == "docre_ii" and not r.failed]
@@ -251,7 +162,7 @@ def docre_gain(records: Sequence[Record]) -> Figure:
     for name in ("CDR", "Re-DocRED", "synthetic"):
         rows = [r for r in docre_measured_rows(name) if r.method == "DocRE-II"]
         base = next(row for row in rows if row.metric == "F1_base")
-        if chosen := _most_seeds(filter(base.matches, measured)):
+        if chosen := most_seeds(filter(base.matches, measured)):
             pair = {k: [r.metrics[k] for r in chosen] for k in ("F1_base", "F1")}
             gain = fmean(pair["F1"]) - fmean(pair["F1_base"])
             text = f"{name} ({chosen[0].protocol})\n{gain:+.1f}, n = {len(chosen)}"
@@ -266,7 +177,7 @@ def docre_inferred(records: Sequence[Record]) -> Figure:
     values: dict[str, list[float]] = {}
     for row in docre_measured_rows("alone"):
         if row.metric == "recall_inferred" and (
-            chosen := _most_seeds(filter(row.matches, measured))
+            chosen := most_seeds(filter(row.matches, measured))
         ):
             # The base has no parameters: its recall is the same in every run.
             values["stated facts (base)"] = [chosen[0].metrics["recall_inferred_base"]]

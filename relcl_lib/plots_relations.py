@@ -15,7 +15,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from relcl_lib.plots import WIDTH, LiveCurve, _axes, colour_of, plot_accuracy_curves
+from relcl_lib.plots import WIDTH, LiveCurve, _axes, plot_accuracy_curves
 from relcl_lib.plots_words import plot_words, wrap_words
 
 if TYPE_CHECKING:
@@ -206,37 +206,6 @@ def task_curves(
             curve = [record.metrics[f"{ACCURACIES[kind]}{k}"] for k in tasks]
             curves.setdefault(record.method, []).append(curve)
     return {name: curves[name] for name in methods or curves if name in curves}
-
-
-def plot_curves_and_leads(
-    curves: Mapping[str, Sequence[Sequence[float]]],
-    leads: Mapping[str, Sequence[Sequence[float]]],
-    *,
-    over: str,
-    title: str = "",
-) -> Figure:
-    """Draw accuracy after each task (left), and how far methods are ahead of another one (right).
-
-    Args:
-        curves: method -> (seeds, T) in per cent.
-        leads: method -> (seeds, T) in points, each seed's difference.
-        over: the other one.
-        title: above both.
-    """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.9))
-    plot_accuracy_curves(curves, left, title="all tasks so far", ylabel="accuracy (%)")
-    plot_accuracy_curves(leads, right, title=f"ahead of {over}, seed by seed", ylabel="points")
-    right.autoscale(axis="y")
-    right.axhline(0, color=colour_of(over), zorder=1)
-    if leads:
-        right.get_legend().remove()
-    if curves:
-        left.get_legend().remove()
-        handles, names = left.get_legend_handles_labels()
-        style = {"frameon": False, "fontsize": "x-small", "loc": "center left"}
-        right.legend(handles, names, bbox_to_anchor=(1, 0.5), **style)
-    figure.suptitle(title, fontsize="medium")
-    return figure
 
 
 def plot_history_and_current(

@@ -244,3 +244,16 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
         row |= {name: getattr(record, name) for name in _FACTS}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def most_seeds(records: Iterable[Record]) -> list[Record]:
+    """Keep one configuration a method, the one with most seeds (of several number formats, say)."""
+    groups: dict[tuple, list[Record]] = {}
+    for record in records:
+        key = (record.method, canonical_json({**configuration(record), "seed": None}))
+        groups.setdefault(key, []).append(record)
+    largest: dict[str, list[Record]] = {}
+    for (method, _), group in sorted(groups.items()):
+        if len(group) > len(largest.get(method, [])):
+            largest[method] = group
+    return [record for group in largest.values() for record in group]

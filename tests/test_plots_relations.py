@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 
 matplotlib.use("agg")
 
-from relcl_lib import plots_relations
+from relcl_lib import figures_crecl, plots_relations
 from relcl_lib.data.sentences import MarkedSentence
 from relcl_lib.streams import Task, TaskStream
 
@@ -141,7 +141,7 @@ def test_curves_of_tasks_by_method():
 
 def test_leads_stand_beside_the_curves():
     curves = {"CRECL": [[90, 80]], "RP-CRE": [[88, 81]], "JOINT": [[95, 94]]}
-    figure = plots_relations.plot_curves_and_leads(curves, {"CRECL": [[2, -1]]}, over="RP-CRE")
+    figure = figures_crecl.plot_curves_and_leads(curves, {"CRECL": [[2, -1]]}, over="RP-CRE")
     left, right = figure.axes
     assert len(left.lines) == 3
     np.testing.assert_allclose(right.lines[0].get_ydata(), [2, -1])
