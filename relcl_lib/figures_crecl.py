@@ -71,13 +71,7 @@ def plot_curves_and_leads(
     plot_accuracy_curves(leads, right, title=f"ahead of {over}, seed by seed", ylabel="points")
     right.autoscale(axis="y")
     right.axhline(0, color=colour_of(over), zorder=1)
-    if leads:
-        right.get_legend().remove()
-    if curves:
-        left.get_legend().remove()
-        handles, names = left.get_legend_handles_labels()
-        style = {"frameon": False, "fontsize": "x-small", "loc": "center left"}
-        right.legend(handles, names, bbox_to_anchor=(1, 0.5), **style)
+    plots_relations.share_legend(left, right)
     figure.suptitle(title, fontsize="medium")
     return figure
 

@@ -208,6 +208,17 @@ def task_curves(
     return {name: curves[name] for name in methods or curves if name in curves}
 
 
+def share_legend(left: Axes, right: Axes) -> None:
+    """Give two panels side by side one legend, the left one's, beside the right one."""
+    for axes in (left, right):
+        if axes.get_legend():
+            axes.get_legend().remove()
+    handles, names = left.get_legend_handles_labels()
+    if handles:
+        style = {"frameon": False, "fontsize": "x-small", "loc": "center left"}
+        right.legend(handles, names, bbox_to_anchor=(1, 0.5), **style)
+
+
 def plot_history_and_current(
     records: Sequence[Record], methods: Sequence[str] | None = None, *, title: str = ""
 ) -> Figure:
@@ -216,12 +227,8 @@ def plot_history_and_current(
     for axes, kind in zip(panels, ACCURACIES, strict=True):
         curves = task_curves(records, methods, kind)
         plot_accuracy_curves(curves, axes, title=f"{kind} tasks", ylabel="accuracy (%)")
-        if axes.get_legend():
-            axes.get_legend().remove()
     panels[1].set_ylabel("")
-    if panels[1].lines:
-        style = {"frameon": False, "fontsize": "x-small", "loc": "center left"}
-        panels[1].legend(bbox_to_anchor=(1, 0.5), **style)
+    share_legend(*panels)
     figure.suptitle(title, fontsize="medium")
     return figure
 

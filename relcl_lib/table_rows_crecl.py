@@ -158,8 +158,8 @@ def crecl_leads(
     )
     return {
         seed: {
-            name: ours[seed][name] - theirs[seed][name]
-            for name in sorted(ours[seed], key=len)  # T10 after T9
+            name: value - theirs[seed][name]
+            for name, value in ours[seed].items()
             if name.startswith("T")
         }
         for seed in sorted(ours.keys() & theirs.keys())

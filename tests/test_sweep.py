@@ -81,7 +81,7 @@ def test_a_failing_cell_leaves_the_others_running_and_sets_the_exit_code(tmp_pat
     assert "DeviceError" in capsys.readouterr().out
 
 
-def test_more_processes_than_cells_get_a_seed_each(tmp_path, monkeypatch, capsys):
+def test_more_processes_than_cells_get_a_seed_each(monkeypatch, capsys):
     begun = []
 
     def locally(cells, jobs, **options):
