@@ -41,6 +41,7 @@ def run_cell(
     import torch
 
     about, name = PAPERS[paper], describe(cell)
+    before = torch.get_num_threads()
     if threads:
         torch.set_num_threads(threads)
 
@@ -58,6 +59,8 @@ def run_cell(
         )
     except Exception as error:  # the other cells go on; the failure is in a record
         return f"failed: {name}: {type(error).__name__}: {error}"
+    finally:
+        torch.set_num_threads(before)  # the process may be the caller's own
     values = [
         f"{metric} {' '.join(f'{record.metrics[metric]:.1f}' for record in records)}"
         for metric in about.metrics

@@ -53,6 +53,13 @@ def test_wrong_arguments_are_named_before_anything_runs(words, said, capsys):
     assert said in capsys.readouterr().err
 
 
+def test_a_cell_leaves_the_callers_threads_alone(tmp_path):
+    before = torch.get_num_threads()
+    cell = {"dataset": "digits", "method": "ER", "buffer_size": 0}  # refused when it is created
+    outcome = sweep.run_cell("hpcr", cell, str(tmp_path), str(tmp_path), threads=before + 1)
+    assert outcome.startswith("failed") and torch.get_num_threads() == before
+
+
 def test_dry_run_lists_the_cells(capsys):
     assert sweep.main(["hpcr", "table7", "--buffers", "200", "--dry-run"]) == 0
     out = capsys.readouterr().out

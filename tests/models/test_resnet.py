@@ -8,6 +8,7 @@ from torch import nn
 
 from relcl_lib.losses import cross_entropy_loss
 from relcl_lib.models.resnet import (
+    ConvNorm,
     CosineClassifier,
     LinearClassifier,
     ReducedResNet18,
@@ -40,6 +41,32 @@ def train_steps(network, steps=3, seed=0, lr=0.05):
         loss.sum().backward()
         optimizer.step()
     return loss.detach()
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("width", range(1, 25))
+def test_the_shortcut_is_a_matrix_product_of_every_second_pixel(width, seeds):
+    """At every width: on CPUs without AVX-512 a strided 1x1 convolution crashed below 8 channels."""
+    shortcut = ConvNorm(width, 2 * width, 1, 2, seeds).to(memory_format=torch.channels_last)
+    shortcut.norm = nn.Identity()
+    weight, shape = shortcut.convolution.weight, (10, seeds * width, 8, 8)
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(width))
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    for _ in range(10):  # the fault did not show each time
+        out = shortcut(x)
+        gradients = torch.autograd.grad(out.square().sum(), (weight, x))
+    assert torch.isfinite(out).all()
+
+    # The same in float64 without a convolution.
+    weight64, x64 = (t.detach().double().requires_grad_() for t in (weight, x))
+    pixels = x64[:, :, ::2, ::2].unflatten(1, (seeds, width))
+    grouped = weight64.view(seeds, 2 * width, width)
+    expected = torch.einsum("bschw,sdc->bsdhw", pixels, grouped).flatten(1, 2)
+    torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=1e-5)
+    for ours, theirs in zip(
+        gradients, torch.autograd.grad(expected.square().sum(), (weight64, x64)), strict=True
+    ):
+        assert (ours.double() - theirs).norm() < 1e-5 * theirs.norm()
 
 
 class TestSizes:
