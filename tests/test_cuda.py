@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from relcl_lib import sweep
-from relcl_lib.crecl import CreclRun
-from relcl_lib.crecl_parameters import CreclParameters
+from relcl_lib.commands import sweep
 from relcl_lib.data.sentences import load_sentences
+from relcl_lib.lab.records import read_records
 from relcl_lib.losses import cross_entropy_loss
-from relcl_lib.records import read_records
+from relcl_lib.papers.crecl.parameters import CreclParameters
+from relcl_lib.papers.crecl.run import CreclRun
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

@@ -11,7 +11,7 @@ import papermill
 import pytest
 from nbformat import v4
 
-from relcl_lib.demo import failure_in, kernel_environment
+from relcl_lib.commands.demo import failure_in, kernel_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -4,15 +4,15 @@ import pytest
 import torch
 from docre_data import parameters, tiny_data
 
-from relcl_lib import docre_metrics
 from relcl_lib.data.document_sets import assemble
-from relcl_lib.docre_ii import DocreRun
-from relcl_lib.docre_network import BUILDERS
-from relcl_lib.docre_parameters import STAGE_2, DocreParameters
-from relcl_lib.docre_records import configuration, run_record, train_or_read
+from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.models.pair_inference import decode_relations
-from relcl_lib.models.stated_facts import StatedFacts, build_stated_facts
-from relcl_lib.parameters import ParameterError
+from relcl_lib.papers.docre_ii.network import BUILDERS
+from relcl_lib.papers.docre_ii.parameters import STAGE_2, DocreParameters
+from relcl_lib.papers.docre_ii.records import configuration, run_record, train_or_read
+from relcl_lib.papers.docre_ii.run import DocreRun
+from relcl_lib.papers.docre_ii.stated_facts import StatedFacts, build_stated_facts
+from relcl_lib.text import document_metrics as docre_metrics
 
 
 def run_on(data, **changes):

@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from relcl_lib.data.decode import AGAIN, RawSplits, check_labels, decode_into
 from relcl_lib.data.download import DataFormatError, DataNotFoundError, check_md5
+from relcl_lib.data.image_files import AGAIN, RawSplits, check_labels, decode_into
 from relcl_lib.data.pickles import load_pickle
 
 

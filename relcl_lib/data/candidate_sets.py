@@ -6,9 +6,9 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from relcl_lib.data.document_gda import read_gda_folder
 from relcl_lib.data.document_sets import SPLITS, DocumentData, assemble
 from relcl_lib.data.download import locate
+from relcl_lib.data.gda import read_gda_folder
 from relcl_lib.data.pubtator import (
     Abstract,
     as_candidate_document,

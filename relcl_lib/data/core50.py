@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from relcl_lib.continual.sessions import SessionData
 from relcl_lib.data.core50_lists import LIST_FILES, read_experiences, unpickled
-from relcl_lib.data.decode import AGAIN, decode_into
 from relcl_lib.data.download import DataFormatError, locate
-from relcl_lib.data.sessions import SessionData
+from relcl_lib.data.image_files import AGAIN, decode_into
 
 #: images of each session of the 128x128 release, s1 to s11: 164,866 together
 SESSION_SIZES = (

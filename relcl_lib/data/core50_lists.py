@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from relcl_lib.data.archives import _table
-from relcl_lib.data.decode import AGAIN
 from relcl_lib.data.download import DataFormatError
+from relcl_lib.data.image_files import AGAIN
 from relcl_lib.data.pickles import load_pickle
 
 #: track -> its name in the pickles, the folder of its text lists, its number of experiences

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from relcl_lib.data.download import DataFormatError
 from relcl_lib.data.triple_files import read_records
-from relcl_lib.files import atomic_write_text
+from relcl_lib.lab.files import atomic_write_text
 
 AGAIN = (
     "Get the file again, or write the record in DocRED's layout: title, sents, vertexSet, labels"

@@ -18,7 +18,7 @@ from relcl_lib.data.document_files import (
 )
 from relcl_lib.data.document_sets import PAPER_NAMES, SPLITS, DocumentData, assemble
 from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate
-from relcl_lib.files import repository_root
+from relcl_lib.lab.files import repository_root
 
 __all__ = ["Document", "DocumentData", "Fact", "Mention", "assemble", "load_documents"]
 
@@ -114,8 +114,8 @@ def load_documents(
 
 def _generate(count: int, relations: Sequence[str]) -> list[Document]:
     """Make `count` documents, the same each time, in the words of the training split."""
-    from relcl_lib.data.synthetic import make_documents
-    from relcl_lib.data.synthetic_world import make_world
+    from relcl_lib.worlds.corpus import make_documents
+    from relcl_lib.worlds.world import make_world
 
     documents: list[Document] = []
     for world in itertools.count(FIRST_WORLD):

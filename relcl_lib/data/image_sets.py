@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relcl_lib.data import archives
-from relcl_lib.data.decode import RawSplits
 from relcl_lib.data.download import HubFiles
+from relcl_lib.data.image_files import RawSplits
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from relcl_lib.data.decode import RawSplits, first_image_format, read_parquet
 from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate
+from relcl_lib.data.image_files import RawSplits, first_image_format, read_parquet
 from relcl_lib.data.image_sets import SPECS, ImageSet
 
 

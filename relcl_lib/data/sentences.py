@@ -217,8 +217,8 @@ def _tacred(folder: Path) -> RelationSentences:
 def _synthetic(root: str | os.PathLike[str] | None) -> RelationSentences:
     """Read a written corpus, or generate the committed one: the same sentences."""
     if root is None:
-        from relcl_lib.data.synthetic import make_sentences, make_world
-        from relcl_lib.data.synthetic_grammar import RELATIONS
+        from relcl_lib.worlds.corpus import make_sentences, make_world
+        from relcl_lib.worlds.grammar import RELATIONS
 
         splits = make_sentences(make_world(0))
         parts = {split: parse_fewrel("synthetic", rows) for split, rows in splits.items()}

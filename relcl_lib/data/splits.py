@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from relcl_lib.runtime import make_generator
+from relcl_lib.lab.runtime import make_generator
 
 SEED = 2019
 T = TypeVar("T")

@@ -125,8 +125,8 @@ def load_triples(
 
 def _synthetic(limit: int | None) -> TripleData:
     """Generate the embedded corpus of triples; the same sentences each time."""
-    from relcl_lib.data.synthetic import make_triples, schema
-    from relcl_lib.data.synthetic_world import make_world
+    from relcl_lib.worlds.corpus import make_triples, schema
+    from relcl_lib.worlds.world import make_world
 
     splits = {
         split: [as_sentence("synthetic", at, record) for at, record in enumerate(records, start=1)]

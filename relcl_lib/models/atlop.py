@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from relcl_lib.data.document_tokens import DocumentBatch
 from relcl_lib.models.window_encoder import WindowEncoder
+from relcl_lib.text.document_tokens import DocumentBatch
 
 EPSILON = 1e-5  # added to the sum of pooling weights
 

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from relcl_lib.lab.runtime import seeded_initialisation
 from relcl_lib.losses.proxy import cosine_similarity
-from relcl_lib.runtime import seeded_initialisation
 
 
 class ConvNorm(nn.Module):

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from relcl_lib.lab.runtime import seeded_initialisation
 from relcl_lib.models.mlp import Mlp
 from relcl_lib.models.resnet import build_network
-from relcl_lib.runtime import seeded_initialisation
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from relcl_lib.fast_dropout import fast_dropout
+from relcl_lib.models.fast_dropout import fast_dropout
 
 ROW_EPSILON = 1e-10  # added to the sum of an attention row of two windows
 DOUBLE_END = ("roberta", "xlm-roberta")  # their windows end with two specials

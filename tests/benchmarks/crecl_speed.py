@@ -31,14 +31,14 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
-from relcl_lib import crecl
-from relcl_lib.crecl import CreclRun
-from relcl_lib.crecl_methods import classify, contrast
-from relcl_lib.crecl_parameters import CreclParameters
 from relcl_lib.data.sentences import RelationSentences, load_sentences
-from relcl_lib.data.synthetic_encoder import build_tokenizer
+from relcl_lib.lab.runtime import device_name
 from relcl_lib.models import marker_encoder
-from relcl_lib.runtime import device_name
+from relcl_lib.papers.crecl import run as crecl
+from relcl_lib.papers.crecl.methods import classify, contrast
+from relcl_lib.papers.crecl.parameters import CreclParameters
+from relcl_lib.papers.crecl.run import CreclRun
+from relcl_lib.worlds.encoder import build_tokenizer
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 

@@ -37,16 +37,16 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)]
 
-from relcl_lib.data.document_tokens import DocumentBatch
-from relcl_lib.docre_ii import DocreRun
-from relcl_lib.docre_network import DocreNetwork, stage_loss
-from relcl_lib.docre_parameters import DocreParameters
-from relcl_lib.docre_records import load_data
+from relcl_lib.lab.runtime import device_name
 from relcl_lib.models.atlop import Atlop, AtlopConfig
 from relcl_lib.models.pair_attention import CrossedAttention, PairMatrix
 from relcl_lib.models.pair_inference import ATTENTIONS, InferenceConfig, PairInference
 from relcl_lib.models.window_encoder import WindowEncoder
-from relcl_lib.runtime import device_name
+from relcl_lib.papers.docre_ii.network import DocreNetwork, stage_loss
+from relcl_lib.papers.docre_ii.parameters import DocreParameters
+from relcl_lib.papers.docre_ii.records import load_data
+from relcl_lib.papers.docre_ii.run import DocreRun
+from relcl_lib.text.document_tokens import DocumentBatch
 
 SIZE = 512
 #: what a training step on one document of 60 entities may take, the whole process, in GiB

@@ -26,10 +26,10 @@ from torch import Tensor
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
-from relcl_lib.gradients import cosines, per_sample_gradients
+from relcl_lib.continual.gradients import cosines, per_sample_gradients
+from relcl_lib.lab.runtime import device_name, resolve_device, resolve_precision
 from relcl_lib.losses import cross_entropy_loss, discriminative_loss
 from relcl_lib.models.taps import RESNET50, TappedNetwork, tapped_network
-from relcl_lib.runtime import device_name, resolve_device, resolve_precision
 
 
 def pairwise_loss(representations: Sequence[Tensor], labels: Tensor, variant: str) -> Tensor:

@@ -24,15 +24,15 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
-from relcl_lib.data.synthetic_encoder import build_tokenizer
-from relcl_lib.data.triple_schema import Schema, any_schema, paper_schema
 from relcl_lib.data.triples import load_triples
-from relcl_lib.data.words import WordReader, count_words, random_vectors
-from relcl_lib.decode import CASREL, FASTRE_HEADS, FASTRE_TAILS, pair_spans
-from relcl_lib.fastre_extract import Extractor
+from relcl_lib.lab.runtime import device_name
 from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
 from relcl_lib.models.tagger import FastRE, TaggerConfig
-from relcl_lib.runtime import device_name
+from relcl_lib.papers.fastre.extract import Extractor
+from relcl_lib.text.decode import CASREL, FASTRE_HEADS, FASTRE_TAILS, pair_spans
+from relcl_lib.text.schema import Schema, any_schema, paper_schema
+from relcl_lib.text.words import WordReader, count_words, random_vectors
+from relcl_lib.worlds.encoder import build_tokenizer
 
 EXCESS = 2  # tags a wanted span: random starts and ends do not always meet
 

@@ -19,8 +19,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 from naive_replay import NaiveStep, pcd_loss, pcr_loss, scd_loss
 
-from relcl_lib import replay
 from relcl_lib.data.images import ImageData, load_images
+from relcl_lib.lab.runtime import device_name, has_fast_bfloat16, make_generator
 from relcl_lib.losses import (
     class_counts,
     cosine_similarity,
@@ -28,9 +28,9 @@ from relcl_lib.losses import (
     proxy_contrastive_loss,
     sample_contrastive_distillation_loss,
 )
-from relcl_lib.replay import ReplayRun
-from relcl_lib.replay_parameters import ReplayParameters
-from relcl_lib.runtime import device_name, has_fast_bfloat16, make_generator
+from relcl_lib.papers.hpcr import run as replay
+from relcl_lib.papers.hpcr.parameters import ReplayParameters
+from relcl_lib.papers.hpcr.run import ReplayRun
 
 CPU = torch.device("cpu")
 WARM_UP = 5

@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
+from relcl_lib.continual.sessions import TEST_SESSIONS, TRAIN_SESSIONS, load_sessions
+from relcl_lib.continual.tracks import domain_stream
 from relcl_lib.data import core50, download
 from relcl_lib.data.core50 import CLASS_NAMES, SESSION_SIZES, load_core50
 from relcl_lib.data.download import DataFormatError, DataNotFoundError
-from relcl_lib.data.sessions import TEST_SESSIONS, TRAIN_SESSIONS, load_sessions
-from relcl_lib.streams_domains import domain_stream
 
 PATHS = [f"s{s}/o{o}/C_{s:02d}_{o:02d}_000.png" for s in range(1, 12) for o in range(1, 51)]
 SESSION = np.repeat(np.arange(1, 12), 50)

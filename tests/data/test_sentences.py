@@ -154,7 +154,12 @@ def test_the_real_validation_file():
 
 
 @real
-def test_the_real_subset():
+def test_the_real_files_and_the_subset_of_them(tmp_path):
     data = load_sentences("fewrel", SHARED / "fewrel")
-    assert data.labels.bincount().tolist() == [137] * 80 and data.relations[0] == "P931"
-    assert data.protocol == "reduced" and data.relation_names[0] == "place served by transport hub"
+    assert data.labels.bincount().tolist() == [700] * 80 and data.relations[0] == "P931"
+    assert data.protocol == "paper" and data.relation_names[0] == "place served by transport hub"
+
+    for name in ("fewrel80_subset.json", "pid2name.json"):
+        (tmp_path / name).symlink_to(SHARED / "fewrel" / name)
+    subset = load_sentences("fewrel", tmp_path)
+    assert subset.labels.bincount().tolist() == [137] * 80 and subset.protocol == "reduced"

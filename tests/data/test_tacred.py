@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from relcl_lib.continual.relation_tasks import relation_stream
 from relcl_lib.data import sentences as module
 from relcl_lib.data.download import DataFormatError, DataNotFoundError
-from relcl_lib.data.relation_tasks import relation_stream
 from relcl_lib.data.sentences import TACRED_RELATIONS, load_sentences
 
 TOKENS = ["Ada", "Byron", "founded", "the", "Engine", "Works", "."]

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from relcl_lib.data.download import DataFormatError, DataNotFoundError, search_folders
-from relcl_lib.data.spans import find_span, tag_sentences
-from relcl_lib.data.triple_schema import (
+from relcl_lib.data.triples import Sentence, Triple, assemble, load_triples, read_sentences
+from relcl_lib.text.schema import (
     any_schema,
     choose_schema,
     infer_schema,
     paper_schema,
     read_schema,
 )
-from relcl_lib.data.triples import Sentence, Triple, assemble, load_triples, read_sentences
-from relcl_lib.data.words import WordReader, count_words, random_vectors, read_glove
+from relcl_lib.text.spans import find_span, tag_sentences
+from relcl_lib.text.words import WordReader, count_words, random_vectors, read_glove
 
 TEXT, TRIPLE = "Ada Byron lives in New York City .", ("Ada Byron", "lives", "New York City")
 RECORDS = [
@@ -311,7 +311,7 @@ def real(name, pattern):
 
 
 def test_the_real_nyt10_test_file():
-    from relcl_lib.triple_metrics import matched, overlap_patterns
+    from relcl_lib.text.triple_metrics import matched, overlap_patterns
 
     sentences = real("nyt10", "new_test.json")
     assert len(sentences) == 4006
@@ -326,8 +326,8 @@ def test_the_real_nyt10_test_file():
 @pytest.mark.parametrize("keep, ceiling", [(True, 99.95), (False, 99.93)])
 def test_oracle_ceiling_of_the_real_nyt10_test_file(keep, ceiling):
     """Check 13: gold tags, decoded and scored."""
-    from relcl_lib.decode import FASTRE_HEADS, SpanRules, decode_triples, pair_spans
-    from relcl_lib.triple_metrics import triple_scores
+    from relcl_lib.text.decode import FASTRE_HEADS, SpanRules, decode_triples, pair_spans
+    from relcl_lib.text.triple_metrics import triple_scores
 
     sentences = real("nyt10", "new_test.json")
     schema, reader = paper_schema("nyt10"), WordReader((), 100)

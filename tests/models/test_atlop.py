@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
-from relcl_lib.data.document_tokens import DocumentBatch
 from relcl_lib.models.atlop import (
     Atlop,
     AtlopConfig,
@@ -17,6 +16,7 @@ from relcl_lib.models.atlop import (
     pool_entities,
 )
 from relcl_lib.models.window_encoder import WindowEncoder, extend_positions
+from relcl_lib.text.document_tokens import DocumentBatch
 
 ENDS = (1, 2)
 

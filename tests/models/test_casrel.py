@@ -4,14 +4,14 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from relcl_lib.data.synthetic_encoder import build_tokenizer
 from relcl_lib.data.triples import assemble, load_triples
-from relcl_lib.encoders import load_encoder
-from relcl_lib.fastre import FastreRun
-from relcl_lib.fastre_extract import Extractor
-from relcl_lib.fastre_parameters import FastreParameters
-from relcl_lib.fastre_records import configuration
 from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
+from relcl_lib.papers.fastre.extract import Extractor
+from relcl_lib.papers.fastre.parameters import FastreParameters
+from relcl_lib.papers.fastre.records import configuration
+from relcl_lib.papers.fastre.run import FastreRun
+from relcl_lib.text.pretrained import load_encoder
+from relcl_lib.worlds.encoder import build_tokenizer
 
 
 @pytest.fixture(scope="module")

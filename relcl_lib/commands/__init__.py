@@ -1,0 +1,1 @@
+"""The command line: sweeps, tables, figures, the demo. Everything else is a library."""

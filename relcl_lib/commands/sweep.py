@@ -1,0 +1,214 @@
+"""Fill a paper's table: every cell a resumable run, on this machine's processes or a Ray cluster.
+
+    python -m relcl_lib.sweep hpcr table3 --dataset cifar10
+    python -m relcl_lib.sweep hpcr table7 --dataset cifar10 --buffers 200 --seeds 0 1 2
+    python -m relcl_lib.sweep fastre table5 --dataset nyt10 --set word_vectors=glove.6B.300d.txt
+    python -m relcl_lib.sweep crecl table1 --dataset fewrel --device cuda --jobs 16
+    python -m relcl_lib.sweep hpcr table3 --engine ray --address auto --gpus-per-run 0.25
+
+A cell whose records exist is read, not run; one that was killed goes on from its last task or epoch;
+one that failed leaves a record that says why, and is tried again next time. Run it again after any
+stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from relcl_lib.lab.files import repository_root
+from relcl_lib.lab.parameters import ParameterError
+from relcl_lib.papers.registry import PAPERS, Cell
+
+
+def describe(cell: Cell) -> str:
+    """Return a cell in one line."""
+    skip = ("dataset", "method", "seeds", "data_root", "device", "profile")
+    rest = ", ".join(f"{k}={v}" for k, v in cell.items() if k not in skip)
+    seeds = cell.get("seeds") or ()
+    seed = f", seed {seeds[0]}" if len(seeds) == 1 else ""
+    return f"{cell['dataset']} {cell['method']}" + (f" ({rest})" if rest else "") + seed
+
+
+def run_cell(
+    paper: str, cell: Cell, results: str | None, work_dir: str, threads: int | None
+) -> str:
+    """Run or read one cell in this process; return a line about the outcome, or the failure."""
+    import torch
+
+    about, name = PAPERS[paper], describe(cell)
+    before = torch.get_num_threads()
+    if threads:
+        torch.set_num_threads(threads)
+
+    def progress(run: Any) -> None:
+        done, total, score = about.progress(run)
+        print(f"[sweep] {name}: {about.unit} {done}/{total}, {score:.1f} %", flush=True)
+
+    try:
+        parameters = about.load("parameters").create(cell)
+        records = about.load("runner")(
+            parameters,
+            results=results,
+            work_dir=work_dir,
+            **{f"on_{about.unit}": progress},
+        )
+    except Exception as error:  # the other cells go on; the failure is in a record
+        return f"failed: {name}: {type(error).__name__}: {error}"
+    finally:
+        torch.set_num_threads(before)  # the process may be the caller's own
+    values = [
+        f"{metric} {' '.join(f'{record.metrics[metric]:.1f}' for record in records)}"
+        for metric in about.metrics
+        if metric in records[0].metrics
+    ]
+    return f"done: {name}: {', '.join(values)}"
+
+
+def run_locally(cells: Sequence[Cell], jobs: int, **options: Any) -> Iterable[str]:
+    """Yield the outcome of each cell as it ends, ``jobs`` processes at a time."""
+    from joblib import Parallel, delayed
+
+    # Each process gets its share of the cores: more threads than cores is far slower than fewer.
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
+    return pool(delayed(run_cell)(cell=cell, threads=threads, **options) for cell in cells)
+
+
+def run_on_ray(
+    cells: Sequence[Cell], address: str | None, gpus: float, cpus: float, **options: Any
+) -> Iterable[str]:
+    """Yield the outcome of each cell from an existing Ray cluster (or one started here)."""
+    try:
+        import ray
+    except ImportError as error:
+        raise SystemExit(
+            "the ray engine needs the package ray: pip install 'relcl[ray]', or leave --engine out"
+        ) from error
+    ray.init(address=address, ignore_reinit_error=True)
+    remote = ray.remote(num_cpus=cpus, num_gpus=gpus)(run_cell)
+    threads = max(1, int(cpus))
+    waiting = [remote.remote(cell=cell, threads=threads, **options) for cell in cells]
+    while waiting:
+        done, waiting = ray.wait(waiting)
+        yield from ray.get(done)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    root = repository_root()
+    text = (__doc__ or "").split("\n\n")[0]
+    line = argparse.ArgumentParser(prog="python -m relcl_lib.sweep", description=text)
+    line.add_argument("paper", choices=sorted(PAPERS))
+    tables = "; ".join(f"{name}: {', '.join(paper.tables)}" for name, paper in PAPERS.items())
+    line.add_argument("table", help=tables)
+    line.add_argument("--dataset", help="default: the first of the paper's")
+    line.add_argument("--data-root", help="folder that holds the data set")
+    line.add_argument("--buffers", type=int, nargs="+", help="memory sizes (default: the paper's)")
+    line.add_argument("--methods", nargs="+", help="only these rows")
+    line.add_argument("--seeds", type=int, nargs="+", help="default: those of the profile")
+    line.add_argument("--profile", default="full", help="full or reduced")
+    line.add_argument(
+        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="further parameters of all cells"
+    )
+    line.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    line.add_argument("--results", default=None, help="folder of the records (data/results)")
+    line.add_argument("--work-dir", default=str(root / "runs" / "sweep"), help="checkpoints")
+    line.add_argument("--engine", choices=("local", "ray"), default="local")
+    jobs = "local: processes at a time; more than cells: the seeds run apart (not HPCR's)"
+    line.add_argument("--jobs", type=int, default=1, help=jobs)
+    line.add_argument("--address", help="ray: address of the cluster (default: start one here)")
+    line.add_argument("--gpus-per-run", type=float, default=0.0, help="ray: may be a fraction")
+    line.add_argument("--cpus-per-run", type=float, default=1.0, help="ray: cores of a run")
+    line.add_argument("--dry-run", action="store_true", help="list the cells and stop")
+    return line
+
+
+def _value(text: str) -> Any:
+    """Return a number, list, None or bool where the text is one, else the text itself."""
+    try:
+        return ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+    except (ValueError, SyntaxError):
+        return text
+
+
+def make_cells(options: argparse.Namespace) -> list[Cell]:
+    """Return the validated cells the command line asks for."""
+    paper = PAPERS[options.paper]
+    dataset = options.dataset or next(iter(paper.datasets))
+    if options.table not in paper.tables:
+        names = ", ".join(paper.tables)
+        raise ParameterError(f"{options.paper} has no {options.table}: one of {names}")
+    if dataset not in paper.datasets:
+        names = ", ".join(paper.datasets)
+        raise ParameterError(f"{options.paper} knows no dataset {dataset!r}: one of {names}")
+    if options.buffers and not paper.datasets[dataset]:
+        raise ParameterError(f"--buffers: {options.paper} has no memory")
+    cells = paper.tables[options.table](dataset, options.buffers or paper.datasets[dataset])
+    if unknown := set(options.methods or ()) - {cell["method"] for cell in cells}:
+        rows = sorted({cell["method"] for cell in cells})
+        raise ParameterError(f"no row {', '.join(sorted(unknown))}; the rows: {', '.join(rows)}")
+    common = {"seeds": options.seeds, "data_root": options.data_root, "device": options.device}
+    common["profile"] = options.profile
+    for setting in options.set:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise ParameterError(f"--set {setting}: write NAME=VALUE")
+        common[name] = _value(text)
+    cells = [
+        {**cell, **{name: value for name, value in common.items() if value is not None}}
+        for cell in cells
+        if not options.methods or cell["method"] in options.methods
+    ]
+    for cell in cells:
+        paper.load("parameters").create(cell).resolved()
+    return cells
+
+
+def one_a_seed(paper: str, cells: Sequence[Cell]) -> list[Cell]:
+    """Split cells into one for each seed: first every cell's first seed, then the second, ...
+
+    So more processes than cells have work, and a sweep that is stopped leaves rows of the same seeds.
+    """
+    create = PAPERS[paper].load("parameters").create
+    pairs = [(place, cell) for cell in cells for place in enumerate(create(cell).seeds)]
+    pairs.sort(key=lambda pair: pair[0][0])
+    return [{**cell, "seeds": [seed]} for (_, seed), cell in pairs]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 0 if every cell is done, 1 if one failed, 2 for a wrong argument."""
+    options = parser().parse_args(arguments)
+    try:
+        cells = make_cells(options)
+    except ParameterError as error:
+        print(f"sweep: {error}", file=sys.stderr)
+        return 2
+    seeds = PAPERS[options.paper].load("parameters").create(cells[0]).seeds
+    print(f"{len(cells)} cells, {len(seeds)} seeds each", flush=True)
+    if options.dry_run:
+        print("\n".join(describe(cell) for cell in cells))
+        return 0
+    together = PAPERS[options.paper].side_by_side
+    if not together and (options.engine == "ray" or options.jobs > len(cells)):
+        cells = one_a_seed(options.paper, cells)
+    shared = {
+        "paper": options.paper,
+        "results": options.results,
+        "work_dir": options.work_dir,
+    }
+    if options.engine == "ray":
+        outcomes = run_on_ray(
+            cells, options.address, options.gpus_per_run, options.cpus_per_run, **shared
+        )
+    else:
+        outcomes = run_locally(cells, options.jobs, **shared)
+    failed = 0
+    for number, outcome in enumerate(outcomes, start=1):
+        failed += outcome.startswith("failed")
+        print(f"[{number}/{len(cells)}] {outcome}", flush=True)
+    return 1 if failed else 0

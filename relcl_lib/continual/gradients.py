@@ -1,0 +1,205 @@
+"""Gradients as vectors: of each sample, their cosines, and the projections of GEM and A-GEM.
+
+The GSS-greedy memory, which chooses samples by the cosines of their gradients, is here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from relcl_lib.continual.memory import Generators, Memory
+from relcl_lib.losses.proxy import cross_entropy_loss
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+#: what GEM adds to the diagonal of G G^T, so that parallel gradients leave it invertible
+GEM_RIDGE = 1e-3
+#: score of the first samples in a GSS memory, which have no reference yet
+GSS_FIRST_SCORE = 0.1
+
+
+def per_sample_gradients(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    loss: Loss = cross_entropy_loss,
+    chunk_size: int | None = None,
+) -> Tensor:
+    """Return the gradient of each sample's loss in all trained parameters, one row a sample.
+
+    The network is run in evaluation mode, so that batch norm leaves a sample's gradient to that
+    sample, and left as it was.
+
+    Args:
+        network: maps a batch to logits, or to a tuple that starts with them.
+        images: (n, ...).
+        labels: (n,) int64.
+        loss: of logits (1, C) and labels (1,).
+        chunk_size: samples at a time (None: all); no effect on the numbers.
+
+    Returns:
+        (n, P), P the number of parameters that are trained.
+    """
+    groups = images.unsqueeze(1), labels.unsqueeze(1)
+    return group_gradients(network, *groups, loss=loss, chunk_size=chunk_size)
+
+
+def group_gradients(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    loss: Loss = cross_entropy_loss,
+    chunk_size: int | None = None,
+) -> Tensor:
+    """Return the gradient of the mean loss of each group: images (G, n, ...) to (G, P).
+
+    As ``per_sample_gradients``, whose groups have one sample each.
+    """
+    named = {name: p.detach() for name, p in network.named_parameters()}
+    trained = {name: named[name] for name, p in network.named_parameters() if p.requires_grad}
+
+    def mean_loss(values: dict[str, Tensor], batch: Tensor, targets: Tensor) -> Tensor:
+        out = functional_call(network, {**named, **values}, (batch,))
+        return loss(out[0] if isinstance(out, tuple) else out, targets)
+
+    was_training = network.training
+    network.eval()
+    try:
+        of_groups = vmap(grad(mean_loss), in_dims=(None, 0, 0), chunk_size=chunk_size)
+        found = of_groups(trained, images, labels)
+    finally:
+        network.train(was_training)
+    return torch.cat([found[name].flatten(1) for name in trained], dim=1)
+
+
+def cosines(left: Tensor, right: Tensor | None = None) -> Tensor:
+    """Return all cosines of gradients: (A, P) and (B, P) to (A, B); ``right`` is ``left`` if None.
+
+    0 for a gradient that is 0 (a sample fitted perfectly). Gradients of well fitted samples are tiny,
+    so the guard against a norm of 0 is far below the 1e-6 that features are normalised with.
+    """
+    unit = F.normalize(left, dim=-1)
+    return unit @ (unit if right is None else F.normalize(right, dim=-1)).T
+
+
+def flatten_gradients(
+    gradients: Iterable[Tensor | None], parameters: Iterable[nn.Parameter]
+) -> Tensor:
+    """Return gradients as one vector (P,), with 0 for None (unused heads, layers not reached)."""
+    pairs = zip(gradients, parameters, strict=True)
+    return torch.cat([(torch.zeros_like(p) if g is None else g).ravel() for g, p in pairs])
+
+
+def write_gradient(parameters: Iterable[nn.Parameter], gradient: Tensor) -> None:
+    """Put a vector (P,) in the place of the gradients, as ``flatten_gradients`` laid them out."""
+    parameters = list(parameters)
+    parts = gradient.split([p.numel() for p in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.grad = part.view_as(parameter).clone()
+
+
+def project_agem(gradient: Tensor, reference: Tensor) -> Tensor:
+    """A-GEM: where g conflicts with the memory's mean gradient, take that part out of g.
+
+    g - (<g, r> / <r, r>) r if <g, r> < 0, else g; (P,) both.
+    """
+    product = gradient @ reference
+    # By choice, not by branch: a GPU need not be waited for.
+    share = torch.where(product < 0, product / (reference @ reference), 0.0)
+    return gradient - share * reference
+
+
+def project_gem(gradient: Tensor, references: Tensor, *, margin: float = 0.0) -> Tensor:
+    """GEM (Eq. 2): the vector closest to g whose products with all past tasks' gradients are >= 0.
+
+    Solves the dual min_v v^T (G G^T) v / 2 + (G g)^T v, v >= margin, and returns G^T v + g; g itself
+    if nothing conflicts. With v = margin + u and the Cholesky factor L of G G^T it is a non-negative
+    least squares problem in u, as large as there are tasks.
+
+    Args:
+        gradient: g, (P,).
+        references: G, (t, P), one row a past task.
+        margin: the least v, GEM's memory strength gamma; 0 is the exact projection.
+
+    Raises:
+        ValueError: a gradient is not finite.
+    """
+    from scipy.optimize import nnls
+
+    products = references @ gradient
+    if bool((products >= 0).all()):
+        return gradient
+    if not bool(torch.isfinite(products).all()):
+        raise ValueError(
+            "GEM cannot project: a gradient is not finite, the training has diverged; use a "
+            "smaller learning_rate"
+        )
+    # Scaled to the largest row, so that the ridge means the same whatever the gradients' length.
+    gram = (references @ references.T).double().cpu().numpy()
+    scale = gram.diagonal().max()
+    gram = gram / scale + GEM_RIDGE * np.eye(len(gram))
+    linear = products.double().cpu().numpy() / scale + gram.sum(1) * margin
+    upper = np.linalg.cholesky(gram).T
+    solution = nnls(upper, -np.linalg.solve(upper.T, linear))[0] + margin
+    return gradient + torch.from_numpy(solution).to(references) @ references
+
+
+class GradientMemory(Memory):
+    """GSS-greedy: keep samples whose gradients differ from those of the samples kept.
+
+    A sample's score is the largest cosine of its gradient with the gradients of a few random parts
+    of the memory. The memory is filled first. Then, if a batch's own score is below 0, each of its
+    samples challenges one stored, drawn in proportion to the stored scores, and replaces it with
+    probability (s + 1) / ((s + 1) + (s' + 1)), s the stored score and s' the challenger's.
+    """
+
+    def add(
+        self,
+        generators: Generators,
+        *,
+        score: Tensor | None = None,
+        batch_score: Tensor | None = None,
+        **rows: Tensor,
+    ) -> None:
+        """Offer one batch.
+
+        Args:
+            generators: one a seed.
+            score: (S, batch) float; None while the memory is empty.
+            batch_score: (S,), of the batch's mean gradient; None admits every batch.
+            **rows: fields (S, batch, ...).
+        """
+        batch = next(iter(rows.values())).shape[1] if rows else 0
+        if score is None:
+            score = torch.full((self.seeds, batch), GSS_FIRST_SCORE)
+        score = score.detach().float().cpu()
+        rows = {**rows, "_score": score}
+        self._rows(rows)
+        fill = min(batch, self.capacity - self.filled)
+        for name, store in self.fields.items():
+            store[:, self.filled : self.filled + fill] = rows[name][:, :fill].detach()
+        self.filled += fill
+        self.n_seen += batch
+        challengers = min(batch - fill, self.filled)
+        if not challengers:
+            return
+        places = torch.arange(fill, fill + challengers)
+        for seed, generator in enumerate(generators):
+            stored = self.fields["_score"][seed, : self.filled]
+            # The generator moves on even where the batch is refused: later draws stay the same.
+            weight = stored - stored.min() + 1e-6
+            slots = torch.multinomial(weight, challengers, generator=generator)
+            draws = torch.rand(challengers, generator=generator)
+            if batch_score is not None and float(batch_score[seed]) >= 0:
+                continue
+            old, new = stored[slots] + 1, score[seed, places] + 1
+            won = draws < old / (old + new).clamp(min=1e-12)
+            self._write(torch.full_like(slots, seed)[won], slots[won], places[won], rows)

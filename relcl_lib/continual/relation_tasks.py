@@ -1,0 +1,174 @@
+"""Relations arriving in tasks, and each relation's sentences split, as the released CRECL does it.
+
+Both are drawn by Python's `random`, seeded with the seed of the run (2021 + 100 i in the paper's
+runs), so that the same seed gives the task order and the split that the authors' code gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from relcl_lib.continual.streams import Task, TaskStream
+from relcl_lib.data.sentences import RelationSentences
+
+#: Train, validation and test sentences of each relation of FewRel.
+FEWREL_SIZES = (420, 140, 140)
+#: Of relations that have fewer: no validation sentences, and this share for the test.
+REDUCED_TEST_SHARE = 0.29
+#: TACRED: a fifth of a relation's sentences for the test, but no more than this; then training
+#: sentences up to this. The paper says 40; a counter in the released code admits one more.
+TACRED_TEST_CAP, TACRED_TRAIN_CAP = 41, 320
+_SPLIT_OF = {"tacred": "tacred", "synthetic": "given"}
+
+Order = Literal["single", "double"]
+Split = Literal["fewrel", "tacred", "given"]
+
+
+class RelationSplits(NamedTuple):
+    """Positions of each relation's sentences, by label; every tensor is (n,) int64."""
+
+    train: tuple[Tensor, ...]
+    validation: tuple[Tensor, ...]
+    test: tuple[Tensor, ...]
+
+
+def relation_order(n_relations: int, seed: int, order: Order = "single") -> list[int]:
+    """Draw the order in which relations arrive: the inverse of a shuffled list of their labels.
+
+    Args:
+        n_relations: how many labels there are.
+        seed: of the run.
+        order: `single` shuffles once, as RP-CRE's code does; `double` takes the second shuffle, as
+            CRECL's code does. The two differ, though the paper says that they are the same.
+    """
+    if order not in ("single", "double"):
+        raise ValueError(f"order={order!r} must be 'single' or 'double'")
+    rng = Random(seed)
+    for _ in range(1 if order == "single" else 2):
+        shuffled = list(range(n_relations))
+        rng.shuffle(shuffled)
+    return sorted(range(n_relations), key=shuffled.__getitem__)
+
+
+def split_relations(
+    data: RelationSentences,
+    seed: int,
+    *,
+    split: Split | None = None,
+    sizes: Sequence[int] | None = None,
+) -> RelationSplits:
+    """Split the sentences of each relation.
+
+    Args:
+        data: from `load_sentences`.
+        seed: of the run; each relation's list is shuffled by a generator seeded anew with it.
+        split: `fewrel` cuts the shuffled list by `sizes`; `tacred` takes a fifth, at most 41, for
+            the test and then up to 320 for training; `given` is that of the data. None: `tacred`
+            and `given` for the data sets that have them, `fewrel` for the others.
+        sizes: (train, validation, test) sentences of each relation, for `fewrel` only. None: the
+            paper's (420, 140, 140); for relations that have fewer, 29 % are for the test and the
+            others for training (97 and 40 of 137).
+
+    Raises:
+        ValueError: a relation has too few sentences, or the data gives no split.
+    """
+    split = split or _SPLIT_OF.get(data.name, "fewrel")
+    if split not in ("fewrel", "tacred", "given"):
+        raise ValueError(f"split={split!r} must be 'fewrel', 'tacred' or 'given'")
+    if sizes is not None and split != "fewrel":
+        raise ValueError(f"sizes are for split='fewrel', not for split={split!r}")
+    groups: list[list[int]] = [[] for _ in data.relations]
+    for position, sentence in enumerate(data.sentences):
+        groups[sentence.label].append(position)
+    if split == "fewrel":
+        sizes = _checked_sizes(sizes, min(map(len, groups), default=0))
+    cut = []
+    for relation, group in zip(data.relations, groups, strict=True):
+        parts = _given(data, group) if split == "given" else _drawn(group, seed, sizes)
+        if not parts[0] or not parts[2] or (sizes and len(group) < sum(sizes)):
+            need = f"{sum(sizes)} ({', '.join(map(str, sizes))})" if sizes else "one of each split"
+            raise ValueError(
+                f"relation {relation} of {data.name} has {len(group)} sentences, and needs {need}; "
+                + ("give smaller sizes" if sizes else f"split={split!r} does not fit this data")
+            )
+        cut.append([torch.tensor(part, dtype=torch.long) for part in parts])
+    return RelationSplits(*(tuple(part) for part in zip(*cut, strict=True)))
+
+
+def relation_stream(
+    data: RelationSentences,
+    n_tasks: int,
+    seed: int,
+    *,
+    order: Order = "single",
+    split: Split | None = None,
+    sizes: Sequence[int] | None = None,
+) -> TaskStream:
+    """Make the tasks of a run: relations in random groups, each with its split.
+
+    A task's indices are positions in `data.sentences`; its validation positions are
+    `split_relations(...).validation` of its classes.
+
+    Args:
+        data: from `load_sentences`.
+        n_tasks: 10 in the paper; where it does not divide the number of relations, sizes differ by
+            one.
+        seed: of the run.
+        order: as for `relation_order`.
+        split: as for `split_relations`.
+        sizes: as for `split_relations`.
+
+    Raises:
+        ValueError: as `split_relations`, or more tasks than relations.
+    """
+    if not 1 <= n_tasks <= len(data.relations):
+        raise ValueError(
+            f"n_tasks={n_tasks} does not fit: {data.name} has {len(data.relations)} relations, and "
+            f"every task needs at least one; choose 1 to {len(data.relations)} tasks"
+        )
+    splits = split_relations(data, seed, split=split, sizes=sizes)
+    classes = relation_order(len(data.relations), seed, order)
+    chunks = [chunk.tolist() for chunk in torch.tensor(classes).tensor_split(n_tasks)]
+    tasks = tuple(
+        Task(
+            index,
+            tuple(chunk),
+            torch.cat([splits.train[label] for label in chunk]),
+            torch.cat([splits.test[label] for label in chunk]),
+        )
+        for index, chunk in enumerate(chunks)
+    )
+    return TaskStream(tasks, tuple(classes))
+
+
+def _checked_sizes(sizes: Sequence[int] | None, fewest: int) -> tuple[int, ...]:
+    if sizes is None:
+        test = round(REDUCED_TEST_SHARE * fewest)
+        return FEWREL_SIZES if fewest >= sum(FEWREL_SIZES) else (fewest - test, 0, test)
+    if len(sizes) != 3 or min(sizes) < 0:
+        raise ValueError(f"sizes={tuple(sizes)} must be three counts: train, validation and test")
+    return tuple(sizes)
+
+
+def _given(data: RelationSentences, group: list[int]) -> tuple[list[int], ...]:
+    parts = {kind: [at for at in group if data.split[at] == kind] for kind in ("train", "test")}
+    return parts["train"], [], parts["test"]
+
+
+def _drawn(group: list[int], seed: int, sizes: Sequence[int] | None) -> tuple[list[int], ...]:
+    shuffled = list(group)
+    Random(seed).shuffle(shuffled)
+    if sizes:
+        train, validation, test = sizes
+        return (
+            shuffled[:train],
+            shuffled[train : train + validation],
+            shuffled[train + validation : train + validation + test],
+        )
+    test = min(len(group) // 5, TACRED_TEST_CAP)
+    return shuffled[test : test + TACRED_TRAIN_CAP], [], shuffled[:test]

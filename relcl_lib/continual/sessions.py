@@ -1,0 +1,221 @@
+"""Images with a session each: CORe50's shape, and the stand-in for it from ordinary image sets.
+
+CORe50 films each object in 11 sessions. The stand-in cuts an image set into 11 disjoint sessions and
+gives each a transformation of its own (light, colour, rotation, blur). It is no CORe50: whatever is
+shown of it carries its name, ``CORe50-standin(<base>)``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import kornia.filters
+import kornia.geometry.transform
+import numpy as np
+import torch
+from torch import Tensor
+
+from relcl_lib.continual.augment import COLOUR_OPERATIONS
+from relcl_lib.data.images import ImageData, as_rgb, load_images
+
+TRAIN_SESSIONS = (1, 2, 4, 5, 6, 8, 9, 11)
+TEST_SESSIONS = (3, 7, 10)
+#: images of one object in one session of CORe50, about; stand-ins keep at most as many
+VIDEO_LENGTH = 300
+#: classes kept of a base with more, so that the tracks keep their shape
+MAX_CLASSES = 50
+
+
+class Look(NamedTuple):
+    """What a session does to its images: factors, degrees, and a blur in pixels at side 64."""
+
+    brightness: float = 1.0
+    contrast: float = 1.0
+    saturation: float = 1.0
+    rotation: float = 0.0
+    blur: float = 0.0
+
+
+#: The looks of test sessions lie between those of training sessions, never beyond them.
+LOOKS: dict[int, Look] = {
+    1: Look(),
+    2: Look(brightness=0.55),
+    3: Look(brightness=1.25, saturation=0.8, rotation=10),
+    4: Look(rotation=20),
+    5: Look(blur=1.2),
+    6: Look(brightness=0.85, contrast=0.55),
+    7: Look(brightness=0.75, contrast=0.9, rotation=5, blur=0.7),
+    8: Look(rotation=-20),
+    9: Look(contrast=1.2, saturation=0.2),
+    10: Look(contrast=0.8, saturation=1.2, rotation=-10, blur=0.3),
+    11: Look(brightness=1.45, saturation=1.5),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class SessionData:
+    """Images, each with a label and a session: those of `TEST_SESSIONS` test, the others train.
+
+    Attributes:
+        name: ``core50``, ``CORe50-standin(<base>)``, or the set's own where it has no sessions.
+        images: (N, C, H, W) uint8; do not edit it in place.
+        labels: (N,) int64.
+        sessions: (N,) int64.
+        class_names: one a label.
+        source: where the files came from.
+        video_length: training images of one class in one session, about.
+        valid_every: which of the test images validate: every so-manieth.
+        experiences: track -> positions of each experience, then of the test images, where the data
+            set brings its own lists (CORe50, one run of them).
+    """
+
+    name: str
+    images: Tensor
+    labels: Tensor
+    sessions: Tensor
+    class_names: tuple[str, ...]
+    source: str
+    note: str = ""
+    video_length: int = VIDEO_LENGTH
+    valid_every: int = 5
+    experiences: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes; labels are 0..n_classes-1."""
+        return len(self.class_names)
+
+    @property
+    def is_test(self) -> Tensor:
+        """Which images test, (N,) bool."""
+        return torch.isin(self.sessions, torch.tensor(TEST_SESSIONS))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of images a split."""
+        test = int(self.is_test.sum())
+        return {"train": len(self.labels) - test, "test": test}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over shapes, labels, sessions, lists and pixels: names the content in records."""
+        digest = hashlib.sha256()
+        lists = [part for track in sorted(self.experiences) for part in self.experiences[track]]
+        for part in (self.labels, self.sessions, *lists, self.images):
+            digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
+            for rows in part.split(4096):  # the images may be far larger than a copy could be
+                array = np.ascontiguousarray(rows.numpy())
+                digest.update(memoryview(array.astype(array.dtype.newbyteorder("<"), copy=False)))
+        return digest.hexdigest()
+
+
+def load_sessions(
+    name: str, root: str | os.PathLike[str] | None = None, *, order: int = 0
+) -> SessionData:
+    """Load CORe50, or make the stand-in from the image set of another name.
+
+    ``mnist`` has no sessions made: it serves the disjoint stream of DRL's Figure 2 as it is.
+
+    Args:
+        name: ``core50``, or a name that ``load_images`` knows.
+        root: folder that holds the data set.
+        order: which of CORe50's ten official runs (0 to 9) its lists come from.
+
+    Raises:
+        DataNotFoundError, DataFormatError: as the loaders say.
+    """
+    if name == "core50":
+        from relcl_lib.data.core50 import load_core50
+
+        return load_core50(root, order=order)
+    data = load_images(name, root)
+    return without_sessions(data) if name == "mnist" else stand_in(data)
+
+
+def without_sessions(data: ImageData) -> SessionData:
+    """Return an image set as it is: its training images session 1, its test images session 3."""
+    count = torch.tensor([len(data.train_labels), len(data.test_labels)])
+    return SessionData(
+        name=data.name,
+        images=torch.cat([data.train_images, data.test_images]),
+        labels=torch.cat([data.train_labels, data.test_labels]),
+        sessions=torch.repeat_interleave(torch.tensor([1, 3]), count),
+        class_names=data.class_names,
+        source=data.source,
+        note=data.note,
+    )
+
+
+@lru_cache(maxsize=1)
+def stand_in(data: ImageData) -> SessionData:
+    """Make CORe50's stand-in: 11 sessions with a look each, from disjoint parts of an image set.
+
+    Of the first 50 classes (in label order) the training images of each become 8 equal parts in file
+    order, one a training session, and the test images 3, one a test session; a part plays the video
+    of one object in one session and holds at most 300 images.
+
+    Raises:
+        ValueError: a class has too few images for 8 and 3 parts.
+    """
+    classes = min(data.n_classes, MAX_CLASSES)
+    pools = [
+        (data.train_images, data.train_labels, TRAIN_SESSIONS),
+        (data.test_images, data.test_labels, TEST_SESSIONS),
+    ]
+    images, labels, sessions, lengths = [], [], [], []
+    for pool, pool_labels, numbers in pools:
+        fewest = int(torch.bincount(pool_labels, minlength=classes)[:classes].min())
+        length = min(fewest // len(numbers), VIDEO_LENGTH)
+        if not length:
+            raise ValueError(
+                f"{data.name}: a class has {fewest} images, fewer than the {len(numbers)} sessions "
+                "they must be shared by; use a larger part of the data set"
+            )
+        lengths.append(length)
+        members = [(pool_labels == label).nonzero()[:, 0] for label in range(classes)]
+        for part, session in enumerate(numbers):
+            span = slice(part * length, (part + 1) * length)
+            chosen = torch.cat([of_class[span] for of_class in members])
+            images.append(session_look(pool[chosen], LOOKS[session]))
+            labels.append(pool_labels[chosen])
+            sessions.append(torch.full_like(chosen, session))
+    return SessionData(
+        name=f"CORe50-standin({data.name})",
+        images=torch.cat(images),
+        labels=torch.cat(labels),
+        sessions=torch.cat(sessions),
+        class_names=data.class_names[:classes],
+        source=data.source,
+        note="; ".join(filter(None, [data.note, "sessions made by transformations"])),
+        video_length=lengths[0],
+    )
+
+
+@torch.no_grad()
+def session_look(images: Tensor, look: Look, chunk: int = 2048) -> Tensor:
+    """Return uint8 images (n, C, H, W) as the session shows them; ``chunk`` bounds the memory."""
+    return torch.cat([_look(part, look) for part in images.split(chunk)])
+
+
+def _look(images: Tensor, look: Look) -> Tensor:
+    channels, side = images.shape[1], images.shape[-1]
+    x = as_rgb(images).float() / 255
+    for operation, factor in zip(COLOUR_OPERATIONS[:3], look[:3], strict=True):
+        if factor != 1:
+            x = operation(x, factor).clamp(0, 1)
+    if look.rotation:
+        angle = x.new_full((len(x),), look.rotation)
+        # Mirrored at the border: black corners would tell the session without a look at the image.
+        x = kornia.geometry.transform.rotate(x, angle, padding_mode="reflection")
+    if look.blur:
+        sigma = look.blur * side / 64
+        size = 2 * math.ceil(3 * sigma) + 1
+        x = kornia.filters.gaussian_blur2d(x, (size, size), (sigma, sigma))
+    # The three channels of a grey image are equal all the way.
+    return (255 * x[:, :channels]).round().clamp(0, 255).byte()

@@ -1,0 +1,130 @@
+"""Checkpoints: tensors as safetensors and progress as JSON, together or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from relcl_lib.lab.files import atomic_directory, remove_leftovers
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be written or read; says which and what to do."""
+
+
+def run_name(identity: Mapping[str, Any]) -> str:
+    """Return 12 hex digits for a run: everything that shapes its numbers, the seeds among it."""
+    text = json.dumps(identity, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def run_folder(
+    work_dir: str | Path | None, name: str, identity: Callable[[], Mapping[str, Any]]
+) -> Path | None:
+    """Return the folder of a run's checkpoint below ``work_dir``, one a configuration.
+
+    Args:
+        work_dir: None keeps no checkpoints; then the identity is not asked for.
+        name: what the folder's name begins with.
+        identity: returns everything that shapes the run's numbers.
+    """
+    return None if work_dir is None else Path(work_dir) / f"{name}-{run_name(identity())}"
+
+
+def resume(
+    folder: Path | None, run: Any, counter: str, names: Sequence[str]
+) -> dict[str, Tensor] | None:
+    """Set a run's progress from its checkpoint and return the tensors, if that is further on.
+
+    Args:
+        folder: of the run; None: there is no checkpoint.
+        run: whose attributes ``names`` are set.
+        counter: the attribute that says how far a run is.
+        names: what the checkpoint holds of progress.
+    """
+    found = load(folder / "checkpoint") if folder else None
+    if found is None or found[1][counter] <= getattr(run, counter):
+        return None
+    state, progress = found
+    for name in names:
+        setattr(run, name, progress[name])
+    return state
+
+
+def save(folder: str | Path, state: Mapping[str, Tensor], progress: Mapping[str, Any]) -> None:
+    """Replace the checkpoint in ``folder`` in one step; a kill leaves the old one or the new one.
+
+    Args:
+        folder: ``state.safetensors`` and ``progress.json`` are written there.
+        state: name -> tensor, on any device.
+        progress: plain values.
+
+    Raises:
+        CheckpointError: the folder cannot be written or the disk is full.
+    """
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    try:
+        remove_leftovers(Path(folder).parent)
+        with atomic_directory(folder) as temporary:
+            save_file(tensors, temporary / "state.safetensors")
+            (temporary / "progress.json").write_text(json.dumps(dict(progress), indent=1))
+    except (OSError, RuntimeError) as error:  # safetensors reports a full disk in its own way
+        raise CheckpointError(
+            f"cannot write the checkpoint {folder}: {error}. The last one is untouched; free some "
+            "space or name another work folder, and start the run again: it goes on from there"
+        ) from error
+
+
+def load(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Return (state, progress) of the last complete checkpoint, None if there is none.
+
+    Raises:
+        CheckpointError: the files are there and cannot be read.
+    """
+    folder = Path(folder)
+    remove_leftovers(folder.parent)
+    if not folder.is_dir():
+        return None
+    try:
+        progress = json.loads((folder / "progress.json").read_text())
+        return load_file(folder / "state.safetensors"), progress
+    except Exception as error:  # safetensors has an error class of its own
+        raise CheckpointError(
+            f"the checkpoint {folder} cannot be read ({error}); delete that folder to start over"
+        ) from error
+
+
+def join(**parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the entries of all parts in one mapping, each under its part's name and a dot."""
+    return {f"{part}.{name}": v for part, entries in parts.items() for name, v in entries.items()}
+
+
+def part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the entries of ``state`` under ``prefix``, the prefix cut off."""
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return an optimizer's per-parameter tensors by flat names (none for SGD without momentum)."""
+    return {
+        f"{index}.{name}": value
+        for index, entry in optimizer.state_dict()["state"].items()
+        for name, value in entry.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, flat: Mapping[str, Tensor]) -> None:
+    """Put back what ``optimizer_state`` returned."""
+    restored = optimizer.state_dict()
+    for key, value in flat.items():
+        index, name = key.split(".", 1)
+        restored["state"].setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict(restored)

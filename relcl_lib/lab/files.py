@@ -1,0 +1,222 @@
+"""Files that are either complete or absent, whatever stops the process that writes them.
+
+Everything is written under a temporary name beside its place, flushed to the disk and renamed.
+A killed process can leave such a temporary behind, never a half-written file under the real name;
+``remove_leftovers`` clears them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+# .<name>.<kind>-<host>-<process>-<random>; "old" is a directory moved aside by its replacement.
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<kind>tmp|old)-(?P<host>\w+)-(?P<pid>\d+)-\w+")
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+_in_use: set[str] = set()
+
+
+def _beside(path: Path, kind: str = "tmp") -> Path:
+    name = f".{path.name}.{kind}-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
+    return path.with_name(name)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _sync(path: Path) -> None:
+    # Windows syncs only what is open for writing.
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(path: Path) -> None:
+    # Not every system lets a folder be opened or synced (Windows, some network file systems);
+    # the rename is atomic there all the same, only its time of arrival on the disk is open.
+    with contextlib.suppress(OSError):
+        _sync(path)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _beside(path)
+    _in_use.add(temporary.name)
+    try:
+        yield temporary
+    except BaseException:
+        # The first error is the one to report: failing to tidy up must not hide it.
+        with contextlib.suppress(OSError):
+            _remove(temporary)
+        raise
+    finally:
+        _in_use.discard(temporary.name)
+
+
+def atomic_write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
+    """Write ``data`` to ``path`` so that the file is the old one or the new one, never a part.
+
+    Missing folders are made. Any error leaves an existing file untouched and no temporary behind.
+
+    Args:
+        path: the file to write or replace.
+        data: its whole content.
+
+    Returns:
+        ``path`` as a ``Path``.
+    """
+    path = Path(path)
+    with _temporary(path) as temporary:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    _sync_folder(path.parent)
+    return path
+
+
+def atomic_write_text(path: str | os.PathLike[str], text: str) -> Path:
+    """Write ``text`` as UTF-8 without changing line ends; otherwise as ``atomic_write_bytes``.
+
+    Args:
+        path: the file to write or replace.
+        text: its whole content.
+
+    Returns:
+        ``path`` as a ``Path``.
+    """
+    return atomic_write_bytes(path, text.encode("utf-8"))
+
+
+@contextlib.contextmanager
+def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Fill a folder and put it in place in one step, when the block ends without an error.
+
+    The block gets an empty temporary folder beside ``path``. On success its files are flushed to
+    the disk and it takes the name ``path``; what was there before is moved aside and deleted. On
+    an error the temporary goes and ``path`` stays as it was. A process killed between the two
+    renames leaves no ``path``, but the old folder aside: ``remove_leftovers`` puts it back, so
+    call that before looking for the folder.
+
+    Args:
+        path: the folder to make or replace.
+
+    Yields:
+        The temporary folder to fill.
+    """
+    path = Path(path)
+    with _temporary(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+        for entry in temporary.rglob("*"):
+            if entry.is_dir():
+                _sync_folder(entry)
+            elif not entry.is_symlink():
+                _sync(entry)
+        _sync_folder(temporary)
+        _swap(temporary, path)
+    _sync_folder(path.parent)
+
+
+def _swap(new: Path, path: Path) -> None:
+    if not path.exists():
+        new.replace(path)
+        return
+    # A folder that is not empty cannot be renamed over, so the old one steps aside first.
+    aside = _beside(path, "old")
+    _in_use.add(aside.name)
+    try:
+        path.replace(aside)
+        try:
+            new.replace(path)
+        except BaseException:
+            aside.replace(path)
+            raise
+        # The new folder is in place: an old one that resists deletion is a leftover, no failure.
+        with contextlib.suppress(OSError):
+            _remove(aside)
+    finally:
+        _in_use.discard(aside.name)
+
+
+def _alive(host: str, pid: int) -> bool:
+    if host != _HOST:
+        return True
+    if pid == os.getpid():
+        # Not among ours in use: a restarted container hands out the same numbers again.
+        return False
+    if os.name != "posix":
+        return True  # signal 0 would end the process there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def remove_leftovers(
+    parent: str | os.PathLike[str], *, max_age_seconds: float = 86400.0
+) -> list[Path]:
+    """Clear what killed processes left in a folder, and put back a folder caught mid-replacement.
+
+    Temporaries of running processes are kept, so several runs may share the folder. Where that
+    cannot be known (another machine, a process number in use again) age decides.
+
+    Args:
+        parent: the folder to look in, not below; it need not exist.
+        max_age_seconds: age in seconds from which a temporary of unknown owner is a leftover.
+
+    Returns:
+        The paths removed or put back, sorted.
+    """
+    parent = Path(parent)
+    touched: list[Path] = []
+    if not parent.is_dir():
+        return touched
+    for entry in sorted(parent.iterdir()):
+        match = _TEMPORARY.fullmatch(entry.name)
+        if match is None or entry.name in _in_use:
+            continue
+        with contextlib.suppress(FileNotFoundError):  # another process may tidy up as well
+            fresh = time.time() - entry.stat().st_mtime < max_age_seconds
+            if fresh and _alive(match["host"], int(match["pid"])):
+                continue
+            place = parent / match["name"]
+            if match["kind"] == "old" and not place.exists():
+                entry.replace(place)
+            else:
+                _remove(entry)
+            touched.append(entry)
+    return touched
+
+
+def repository_root() -> Path:
+    """Return the folder that holds ``data/``: the checkout this package lies in, if it is one.
+
+    For an installed package it is the nearest folder, upward from the current one, that holds
+    ``data/paper_tables`` (so notebooks work from ``notebooks/`` too), else the current folder.
+    """
+    current = Path.cwd()
+    for folder in (Path(__file__).resolve().parents[2], current, *current.parents):
+        if (folder / "data" / "paper_tables").is_dir():
+            return folder
+    return current

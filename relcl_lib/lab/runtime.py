@@ -1,0 +1,207 @@
+"""The machine a run sees: device, number format, random generators, and the facts a record keeps."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import datetime
+import hashlib
+import importlib.metadata
+import os
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+
+PACKAGES_IN_RECORDS = ("torch", "transformers", "kornia", "numpy", "scikit-learn")
+
+
+class DeviceError(RuntimeError):
+    """The device asked for is not on this machine."""
+
+
+def resolve_device(device: str = "auto") -> torch.device:
+    """Return the device named ``device``: ``auto`` (CUDA if present, else CPU), ``cpu``, ``cuda[:n]``.
+
+    Raises:
+        DeviceError: CUDA is asked for and absent, or the index is beyond the devices present.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise DeviceError(
+            f"device={device!r} is not a device; use 'auto', 'cpu' or 'cuda'"
+        ) from error
+    if found.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (found.index or 0) >= count:
+            raise DeviceError(
+                f"device={device!r} was asked for, but torch {torch.__version__} sees {count} CUDA "
+                "devices here; use device='cpu' or 'auto', or install a CUDA build of torch"
+            )
+    return found
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether ``device`` multiplies bfloat16 in hardware (elsewhere it is emulated, and slower)."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        probe = getattr(torch.cpu, name, None)
+        if probe is not None and probe():
+            return True
+    return False
+
+
+def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
+    """Return the number format of convolutions and matrix products: ``auto``, ``float32``, ``bfloat16``.
+
+    ``auto`` is bfloat16 on a CPU that has it in hardware and float32 elsewhere: on a GPU the small
+    networks here are bound by launches, not by arithmetic, so nothing would be won.
+    """
+    if precision == "auto":
+        fast = device.type == "cpu" and has_fast_bfloat16(device)
+        return torch.bfloat16 if fast else torch.float32
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f"precision={precision!r} must be 'auto', 'float32' or 'bfloat16'")
+    return getattr(torch, precision)
+
+
+def precision_name(precision: torch.dtype) -> str:
+    """Return what `resolve_precision` and the records call a number format."""
+    return str(precision).removeprefix("torch.")
+
+
+def make_generator(seed: int, purpose: str, *indices: int) -> torch.Generator:
+    """Return a CPU generator that depends only on the seed, the purpose and the indices given.
+
+    One generator a purpose (``class order``, ``data order``, ``retrieval``, ...) means that what one
+    method draws never shifts another method's stream; deriving it anew for each task means that a
+    resumed run needs no saved generator state. Draws are made on the CPU so that a GPU run sees the
+    same numbers.
+    """
+    text = "/".join([str(seed), purpose, *map(str, indices)])
+    digest = hashlib.sha256(text.encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+@contextlib.contextmanager
+def seeded_initialisation(seed: int) -> Iterator[None]:
+    """Make torch's default initialisers draw from the seed's ``init`` generator inside the block."""
+    with drawing_from(make_generator(seed, "init"), torch.device("cpu")):
+        yield
+
+
+@contextlib.contextmanager
+def drawing_from(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Let torch's own generator, which dropout and initialisers use, follow ``generator`` inside."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(generator.initial_seed())
+        yield
+
+
+def keep_freed_memory(largest: int = 128) -> None:
+    """Let this process keep the blocks it frees, up to a size (glibc; elsewhere: nothing).
+
+    Otherwise each block of over 32 MiB goes back to the system when it is freed, and the next one is
+    mapped anew page by page: a third of a training step whose attention maps are that large. What
+    is kept serves the next step only if nothing that outlives a step lies in between, and it fits
+    only where blocks are of like size: let go of the gradients at a step's end, and loop over
+    `releasing_memory(batches)`, or the process grows to a multiple of what it uses.
+
+    Args:
+        largest: MiB.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+        mallopt(-3, largest * 2**20)  # M_MMAP_THRESHOLD
+
+
+def releasing_memory(items: Iterable[Item], every: int = 16) -> Iterator[Item]:
+    """Yield the items; after each `every` of them, and at the end, freed memory goes to the system.
+
+    What `keep_freed_memory` keeps would grow from one odd-sized batch to the next. Giving it back
+    and mapping it anew costs half a second for each 5 GiB.
+    """
+    release = ctypes.CDLL(None).malloc_trim if platform.libc_ver()[0] == "glibc" else lambda _: 0
+    for number, item in enumerate(items, start=1):
+        yield item
+        if not number % every:
+            release(0)
+    release(0)
+
+
+def is_watched() -> bool:
+    """Whether a person is likely to be looking, so that bars and live curves are worth drawing.
+
+    True in a terminal and in a kernel that JupyterLab or VS Code started; false under papermill,
+    nbval, CI, and wherever ``RELCL_HEADLESS`` is set (a bar would fill a saved notebook with lines).
+    """
+    if os.environ.get("RELCL_HEADLESS") or os.environ.get("CI"):
+        return False
+    if "ipykernel" in sys.modules:
+        return "JPY_SESSION_NAME" in os.environ or "VSCODE_PID" in os.environ
+    return sys.stderr.isatty()
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Return the peak memory so far: allocated on a GPU, resident (the whole process) on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def device_name(device: torch.device) -> str:
+    """Return a name for a record, e.g. ``cpu: AMD EPYC, 2 threads``."""
+    if device.type == "cuda":
+        return f"cuda: {torch.cuda.get_device_name(device)}"
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    return f"cpu: {model}, {torch.get_num_threads()} threads"
+
+
+def current_commit() -> str:
+    """Return the checkout's commit, ``-dirty`` appended if library files differ; ``unknown`` outside git."""
+    root = Path(__file__).resolve().parents[2]
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", "relcl_lib")
+        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def run_facts(device: torch.device) -> dict:
+    """Return the record fields that describe where a run happened: device, versions, commit, date."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES_IN_RECORDS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    versions["torch"] = torch.__version__  # says which build: +cpu, +cu130
+    return {
+        "device": device_name(device),
+        "versions": versions,
+        "commit": current_commit(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "peak_memory_bytes": peak_memory_bytes(device),
+    }

@@ -1,0 +1,1 @@
+"""CRECL: continual relation extraction by prototypes and contrastive learning over BERT."""

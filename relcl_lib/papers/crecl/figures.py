@@ -1,0 +1,115 @@
+"""CRECL's committed figures, drawn from the committed records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from relcl_lib.lab import compare as tables
+from relcl_lib.lab.plots import WIDTH, colour_of, plot_accuracy_curves
+from relcl_lib.lab.records import Record, most_seeds
+from relcl_lib.papers.crecl import plots as plots_relations
+from relcl_lib.papers.crecl.rows import ABLATIONS, AS_WRITTEN, crecl_leads
+
+
+def _crecl(records: Sequence[Record], dataset: str, *varied: str) -> list[Record]:
+    """Pick a data set in the paper's form and with the settings of Table 1, but for those varied.
+
+    All have the same protocol and encoder: those that most was measured with.
+    """
+    held = {name: value for name, value in AS_WRITTEN.items() if name not in varied}
+    chosen = [
+        record
+        for record in records
+        if (record.paper, record.variant, record.dataset.get("set")) == ("crecl", "paper", dataset)
+        and all(record.parameters.get(k, v) == v for k, v in held.items())
+        and not record.failed
+    ]
+    kinds = Counter((record.protocol, record.backbone) for record in chosen)
+    usual = max(sorted(kinds), key=kinds.get, default=None)
+    return [record for record in chosen if (record.protocol, record.backbone) == usual]
+
+
+def _crecl_title(chosen: Sequence[Record], dataset: str, what: str) -> str:
+    kinds = {f"{record.protocol}, {record.backbone}" for record in chosen}
+    return f"{dataset} ({', '.join(kinds) or 'no records yet'}): {what}"
+
+
+def crecl_curves(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
+    """Draw accuracy on all tasks so far over the tasks, and the methods' leads over RP-CRE."""
+    chosen = most_seeds(_crecl(records, dataset))
+    methods = ("JOINT", "CRECL", "CRECL+ATM", "RP-CRE+MA", "RP-CRE", "EMAR+BERT", "CRECL-CL")
+    leads = {
+        method: [list(by_task.values()) for by_task in found.values()]
+        for method in ("CRECL", "CRECL+ATM", "RP-CRE+MA", "EMAR+BERT")
+        if (found := crecl_leads(chosen, dataset, method=method))
+    }
+    title = _crecl_title(chosen, dataset, "Table 1")
+    curves = plots_relations.task_curves(chosen, methods)
+    return plot_curves_and_leads(curves, leads, over="RP-CRE", title=title)
+
+
+def plot_curves_and_leads(
+    curves: Mapping[str, Sequence[Sequence[float]]],
+    leads: Mapping[str, Sequence[Sequence[float]]],
+    *,
+    over: str,
+    title: str = "",
+) -> Figure:
+    """Draw accuracy after each task (left), and how far methods are ahead of another one (right).
+
+    Args:
+        curves: method -> (seeds, T) in per cent.
+        leads: method -> (seeds, T) in points, each seed's difference.
+        over: the other one.
+        title: above both.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.9))
+    plot_accuracy_curves(curves, left, title="all tasks so far", ylabel="accuracy (%)")
+    plot_accuracy_curves(leads, right, title=f"ahead of {over}, seed by seed", ylabel="points")
+    right.autoscale(axis="y")
+    right.axhline(0, color=colour_of(over), zorder=1)
+    plots_relations.share_legend(left, right)
+    figure.suptitle(title, fontsize="medium")
+    return figure
+
+
+def crecl_ablation(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
+    """Draw CRECL without one part after the other (Figure 3 a, b on FewRel)."""
+    chosen = most_seeds(_crecl(records, dataset))
+    title = _crecl_title(chosen, dataset, "one part left out (Figure 3)")
+    methods = ("CRECL", *ABLATIONS)
+    return plots_relations.plot_history_and_current(chosen, methods, title=title)
+
+
+def crecl_memory_sizes(records: Sequence[Record]) -> Figure:
+    """Draw accuracy at the end of FewRel against the memory size, Table 2 as diamonds.
+
+    A method's line joins means of the same seeds: those run at every size it was run at.
+    """
+    chosen = [
+        r for r in _crecl(records, "FewRel", "memory_size") if r.method in ("CRECL", "RP-CRE")
+    ]
+    found: dict[str, dict[int, dict[int, float]]] = {}  # method -> L -> seed -> accuracy
+    for size in sorted({record.parameters["memory_size"] for record in chosen}):
+        for record in most_seeds(r for r in chosen if r.parameters["memory_size"] == size):
+            at_size = found.setdefault(record.method, {}).setdefault(size, {})
+            at_size[record.seed] = record.metrics["T10"]
+    values: dict[str, dict[int, list[float]]] = {}
+    for method, sizes in found.items():
+        common = set.intersection(*map(set, sizes.values()))
+        values[method] = {
+            size: [value for seed, value in seeds.items() if seed in (common or seeds)]
+            for size, seeds in sizes.items()
+        }
+    rows = tables.read_paper_table("crecl", "Table 2")
+    at_end = {
+        tables.parse_setting(setting)["L"]: value
+        for setting, value in zip(rows["setting"], rows["value"], strict=True)
+        if setting.endswith(";T10")
+    }
+    title = _crecl_title(chosen, "FewRel", "accuracy after task 10")
+    return plots_relations.plot_memory_sizes(values, reference=at_end, title=title).figure

@@ -1,0 +1,278 @@
+"""How CRECL and its baselines train one task, and how they predict.
+
+Each is a function of a run (`relcl_lib.papers.crecl.run.CreclRun`) and the task's index. CRECL's rows and the
+curves of its Figure 3 differ by settings only (`crecl_parameters.METHODS`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from relcl_lib.losses import (
+    cross_entropy_loss,
+    dropout_consistency_loss,
+    prototype_contrastive_loss,
+)
+from relcl_lib.papers.crecl.separation import note
+
+if TYPE_CHECKING:
+    from relcl_lib.papers.crecl.run import CreclRun
+
+EMAR_ROUNDS, EMAR_BATCH = 2, 5
+
+
+# --- phases ----------------------------------------------------------------------------------
+
+
+def classify(
+    run: CreclRun,
+    task: int,
+    sentences: Tensor,
+    epochs: int,
+    *,
+    phase: str = "classification",
+    passes: int = 1,
+    consistency: bool = False,
+    batch_size: int | None = None,
+) -> None:
+    """Train encoder and head by cross-entropy (Eq. 2 and 3).
+
+    Args:
+        run: whose network is trained.
+        task: index of the task that is being learned.
+        sentences: (n,) int64, positions in the data.
+        epochs: passes over them.
+        phase: names the random streams and the entries of the run's history.
+        passes: dropout masks a sentence; the encoder sees it once.
+        consistency: add the release's loss between the masks.
+        batch_size: None: the run's.
+    """
+    network, encoder, s = run.network, run.network.encoder, run.settings
+    classes = torch.tensor(run.stream[task].classes, device=run.device)
+
+    def loss(batch: Mapping[str, Tensor]) -> Tensor:
+        labels, e = batch["labels"], encoder.entities(batch)
+        logits = network.head(encoder.represent(e.expand(passes, *e.shape)))  # (M, B, rows)
+        if s.head == "per_task":
+            logits = logits[..., : len(classes)]
+            labels = run.column[labels] - run.column[classes].min()
+        value = cross_entropy_loss(logits, labels.expand(passes, -1)).mean()
+        return value + dropout_consistency_loss(logits) if consistency else value
+
+    rates = {encoder: s.learning_rate, network.head: s.head_learning_rate}
+    run.fit(phase, task, sentences, epochs, loss, rates, batch_size=batch_size)
+
+
+def contrast(run: CreclRun, phase: Literal["CL1", "CL2"], task: int, prototypes: Tensor) -> None:
+    """Train encoder and projector by L_2 (Eq. 8): CL1 on the task's sentences, CL2 on the memory.
+
+    In CL2 a sentence of an old relation gives M rows, each with a dropout mask of its own, so that
+    few old and many new sentences weigh alike; the BERT sees it once.
+
+    Args:
+        run: whose network is trained.
+        phase: which of the two.
+        task: index of the task that is being learned.
+        prototypes: p (C, d) of the relations seen, in the order they came; not trained (Eq. 4).
+
+    Raises:
+        ValueError: another phase.
+    """
+    if phase not in ("CL1", "CL2"):
+        raise ValueError(f"phase is 'CL1' or 'CL2', not {phase!r}")
+    network, encoder, s = run.network, run.network.encoder, run.settings
+    old = len(prototypes) - len(run.stream[task].classes)
+    memory = phase == "CL2"
+    passes = s.memory_passes if memory else 1
+    attend = s.attention_memory == "trained"
+
+    def loss(batch: Mapping[str, Tensor]) -> Tensor:
+        columns, e = run.column[batch["labels"]], encoder.entities(batch)
+        if passes > 1:
+            rows = torch.where(columns < old, passes, 1)
+            e, columns = e.repeat_interleave(rows, 0), columns.repeat_interleave(rows)
+        z = network.similarities(encoder.represent(e), prototypes, attend=attend)
+        return prototype_contrastive_loss(
+            z, columns, temperature=s.temperature, margin=s.margin, lambda1=s.lambda1
+        )
+
+    rates = {encoder: s.contrast_learning_rate, network.projector: s.contrast_learning_rate}
+    if attend:
+        rates[network.attention_memory] = s.attention_learning_rate
+    sentences = run.remembered() if memory else run.stream[task].train_indices
+    epochs = s.epochs_memory if memory else s.epochs_current
+    size = min(s.batch_size, len(prototypes)) if memory else s.batch_size
+    run.fit(phase, task, sentences, epochs, loss, rates, batch_size=size, fill=True)
+
+
+# --- training of a task ----------------------------------------------------------------------
+
+
+def train_crecl(run: CreclRun, task: int) -> None:
+    """CRECL (Algorithm 1): classify, choose the memory, contrast on the task, then on the memory."""
+    s = run.settings
+    if s.head == "per_task":
+        run.renew_head(task)
+    fine_tune(run, task)
+    note(run, "classification", task)
+    run.remember(task)
+    if s.attention_memory != "off":
+        run.renew_attention_memory(task)
+    prototypes = run.prototypes()  # of all relations seen, old ones encoded anew
+    if s.contrast_current:
+        contrast(run, "CL1", task, prototypes)
+        note(run, "CL1", task)
+    if s.refresh_prototypes:
+        prototypes = run.prototypes()
+    if s.contrast_memory:
+        contrast(run, "CL2", task, prototypes)
+        note(run, "CL2", task)
+
+
+def fine_tune(run: CreclRun, task: int) -> None:
+    """Cross-entropy on the task's sentences alone: CRECL's first phase, and CRECL-CL, the floor."""
+    s = run.settings
+    new = run.stream[task].train_indices
+    classify(run, task, new, s.epochs_warmup, phase="warm-up", batch_size=s.warmup_batch_size)
+    classify(
+        *(run, task, new, s.epochs_classification),
+        passes=s.classification_passes,
+        consistency=s.consistency,
+    )
+
+
+def train_jointly(run: CreclRun, task: int) -> None:
+    """Cross-entropy on the sentences of all tasks so far: the ceiling.
+
+    The first task is learned as by every method; after that `epochs_joint` may be fewer, as the
+    older sentences are seen again with every task.
+    """
+    s = run.settings
+    seen = torch.cat([run.stream[i].train_indices for i in range(task + 1)])
+    later = s.epochs_joint or s.epochs_classification
+    classify(run, task, seen, later if task else s.epochs_classification)
+
+
+def train_rp_cre(run: CreclRun, task: int) -> None:
+    """RP-CRE: classify, then attend to the prototypes while training on the memory.
+
+    With memory activation (+MA) the classifier first goes over new data and memory together.
+    """
+    s, network, encoder = run.settings, run.network, run.network.encoder
+    new = run.stream[task].train_indices
+    old = [run.prototypes()] if task else []  # before the encoder moves
+    classify(run, task, new, s.epochs_classification)
+    if s.method.endswith("+MA"):
+        both = torch.cat([new, run.remembered()])
+        classify(run, task, both, s.epochs_classification, phase="memory activation")
+    run.remember(task)
+    n_old = len(old[0]) if old else 0
+    prototypes = torch.cat([*old, run.prototypes()[n_old:]])
+    run.renew_attention_memory(task)
+
+    def loss(batch: Mapping[str, Tensor]) -> Tensor:
+        u = network.head.hidden(encoder(batch))
+        logits = network.head.linear(network.attention_memory(u, prototypes))
+        return cross_entropy_loss(logits, batch["labels"])
+
+    rates = {
+        encoder: s.learning_rate,
+        network.head: s.head_learning_rate,
+        network.attention_memory: s.attention_learning_rate,
+    }
+    memory = run.remembered()
+    run.fit("memory", task, memory, s.epochs_memory, loss, rates, fixed_order=True)
+    run.remember(task)
+
+
+def train_emar(run: CreclRun, task: int) -> None:
+    """EMAR on our encoder: classify new data with the memory, then twice consolidate the memory.
+
+    EMAR also averages a relation's embedded name into its prototype; a name has no entity markers
+    to be read at, so that part is left out.
+    """
+    s, encoder = run.settings, run.network.encoder
+    new = run.stream[task].train_indices
+    both = torch.cat([new, run.remembered()])
+    classify(run, task, both, s.epochs_classification)
+    run.remember(task)
+    both = torch.cat([new, run.remembered()])
+    for i in range(EMAR_ROUNDS):
+        prototypes = run.prototypes()
+        classify(run, task, both, 1, phase=f"round {i + 1}")
+
+        def loss(batch: Mapping[str, Tensor], prototypes: Tensor = prototypes) -> Tensor:
+            return cross_entropy_loss(encoder(batch) @ prototypes.T, run.column[batch["labels"]])
+
+        run.fit(
+            *(f"consolidation {i + 1}", task, run.remembered(), 1, loss),
+            {encoder: s.contrast_learning_rate},
+            batch_size=EMAR_BATCH,
+        )
+
+
+# --- prediction: scores of h (n, d) for relations in the order they came -------------------------
+
+
+def nearest_prototype(run: CreclRun, h: Tensor) -> Tensor:
+    """Cosines (n, C) of h (n, d) to prototypes made anew from the memory (Eq. 9)."""
+    if run.settings.prediction == "head":
+        return head_scores(run, h)
+    attend = run.settings.attention_memory != "off"
+    return run.network.similarities(h, run.prototypes(), attend=attend)
+
+
+def head_scores(run: CreclRun, h: Tensor) -> Tensor:
+    """Logits (n, C) of the head (Eq. 1 and 2) for h (n, d)."""
+    return run.network.head(h)[:, run.relations]
+
+
+def attended_scores(run: CreclRun, h: Tensor) -> Tensor:
+    """RP-CRE's logits (n, C) for h (n, d): the head on u after the attention memory."""
+    u = run.network.attention_memory(run.network.head.hidden(h), run.prototypes())
+    return run.network.head.linear(u)[:, run.relations]
+
+
+def dot_products(run: CreclRun, h: Tensor) -> Tensor:
+    """EMAR's scores (n, C) for h (n, d): dot products with the prototypes."""
+    return h @ run.prototypes().T
+
+
+#: (run, h) -> (n, C)
+Score = Callable[["CreclRun", Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """Training of one task, and scores for prediction.
+
+    Attributes:
+        train: (run, task index).
+        score: (run, h) -> (n, C), column c for the c-th relation of the stream; C may be the
+            relations seen or all.
+        attends: RP-CRE's: memory and prototypes hold u, and there is an attention memory.
+    """
+
+    train: Callable[[CreclRun, int], None]
+    score: Score
+    attends: bool = False
+
+
+_RP_CRE = Procedure(train_rp_cre, attended_scores, attends=True)
+_OTHERS = {
+    "CRECL-CL": Procedure(fine_tune, head_scores),
+    "JOINT": Procedure(train_jointly, head_scores),
+    "RP-CRE": _RP_CRE,
+    "RP-CRE+MA": _RP_CRE,
+    "EMAR+BERT": Procedure(train_emar, dot_products),
+}
+
+
+def procedure(method: str) -> Procedure:
+    """Return what a row of the tables does."""
+    return _OTHERS.get(method, Procedure(train_crecl, nearest_prototype))

@@ -1,0 +1,145 @@
+"""What a CRECL run is built of: its tasks, its network, batches, class means and random draws."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from relcl_lib.continual.relation_tasks import relation_stream, split_relations
+from relcl_lib.continual.streams import TaskStream
+from relcl_lib.data.sentences import RelationSentences
+from relcl_lib.lab.runtime import resolve_device, seeded_initialisation
+from relcl_lib.models.contrastive_network import CreclNetwork
+from relcl_lib.models.marker_encoder import MarkerEncoder
+from relcl_lib.papers.crecl.parameters import CreclParameters
+from relcl_lib.text.markers import MARKERS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+#: groups of like length of a batch's attention maps: a GPU is bound by launches, not by padding
+GROUPS = {"cpu": 3, "cuda": 1}
+
+
+def task_stream(settings: CreclParameters, data: RelationSentences, seed: int) -> TaskStream:
+    """Return a run's tasks; with `settings.validation` the validation sentences are their tests.
+
+    Raises:
+        ValueError: the split leaves no validation sentences, or does not fit the data.
+    """
+    stream = relation_stream(
+        data, settings.n_tasks, seed, order=settings.order, sizes=settings.sizes
+    )
+    if settings.train_limit is not None:
+        stream = limited(stream, data, settings.train_limit)
+    if not settings.validation:
+        return stream
+    held_out = split_relations(data, seed, sizes=settings.sizes).validation
+    if not all(len(part) for part in held_out):
+        raise ValueError(
+            f"{data.name} has no validation sentences in this split; give sizes=[train, validation, "
+            "test], for example [77, 20, 40] for relations of 137 sentences"
+        )
+    return TaskStream(
+        tuple(
+            replace(task, test_indices=torch.cat([held_out[label] for label in task.classes]))
+            for task in stream
+        ),
+        stream.class_order,
+    )
+
+
+def limited(stream: TaskStream, data: RelationSentences, limit: int) -> TaskStream:
+    """Return the stream with the first `limit` training sentences of each relation."""
+
+    def first(indices: Tensor) -> Tensor:
+        labels = data.labels[indices]
+        parts = [indices[labels == label][:limit] for label in labels.unique()]
+        return torch.cat(parts).sort().values
+
+    tasks = (replace(task, train_indices=first(task.train_indices)) for task in stream)
+    return TaskStream(tuple(tasks), stream.class_order)
+
+
+def build_network(
+    settings: CreclParameters,
+    tokenizer: PreTrainedTokenizerFast,
+    bert: nn.Module,
+    stream: TaskStream,
+    seed: int,
+    longest: int,
+    attends: bool,
+) -> CreclNetwork:
+    """Build the network of a run on an encoder, new weights drawn from the seed.
+
+    Args:
+        settings: resolved parameters.
+        tokenizer: has the markers.
+        bert: as loaded; it is taken apart.
+        stream: says how many relations the head needs to tell apart.
+        seed: of the run.
+        longest: tokens of the longest sentence.
+        attends: whether there is an attention memory.
+
+    Raises:
+        ValueError: the encoder has fewer positions than the longest sentence has tokens.
+    """
+    longest = settings.max_length if settings.attend_pads else longest
+    room = bert.config.max_position_embeddings
+    if longest > room:
+        raise ValueError(
+            f"sentences of {longest} tokens need an encoder with as many positions; "
+            f"{settings.encoder} has {room}. Set max_length to {room} or less"
+        )
+    rows = len(stream.class_order)
+    if settings.head == "per_task":
+        rows = max(len(task.classes) for task in stream)
+    with seeded_initialisation(seed):
+        encoder = MarkerEncoder(
+            bert,
+            len(tokenizer),
+            size=settings.size,
+            dropout=settings.dropout,
+            pooling=settings.pooling,
+            attend_pads=settings.attend_pads,
+            groups=GROUPS[resolve_device(settings.device).type],
+            precision=getattr(torch, settings.precision),
+        )
+        return CreclNetwork(
+            encoder,
+            rows,
+            head_bias=settings.head_bias,
+            projector_norm=settings.projector_norm,
+            attention_memory=attends,
+        )
+
+
+def closing_markers(ids: Tensor, tokenizer: PreTrainedTokenizerFast) -> dict[str, Tensor]:
+    """Return `head_end` and `tail_end` (N,), the positions of [E12] and [E22] in ids (N, n)."""
+    numbers = tokenizer.convert_tokens_to_ids([MARKERS[1], MARKERS[3]])
+    places = ((ids == number).int().argmax(1) for number in numbers)
+    return dict(zip(("head_end", "tail_end"), places, strict=True))
+
+
+def shuffled_batches(
+    count: int, size: int, generator: torch.Generator, *, fill: bool = False
+) -> list[Tensor]:
+    """Cut a shuffle of 0 .. count-1 into batches of `size`; the last may be short.
+
+    With `fill` it is completed by drawing without replacement from all of them, as released, so
+    that a few sentences come twice in an epoch.
+    """
+    order = torch.randperm(count, generator=generator)
+    missing = -count % size if fill else 0
+    drawn = torch.randperm(count, generator=generator)[:missing]
+    return list(torch.cat([order, drawn]).split(size))
+
+
+def class_means(features: Tensor, columns: Tensor) -> Tensor:
+    """Return the mean of each class's rows: (n, d) and (n,) in 0 .. C-1, none empty, to (C, d)."""
+    counts = torch.bincount(columns)
+    sums = features.new_zeros(len(counts), features.shape[1]).index_add_(0, columns, features)
+    return sums / counts.unsqueeze(1)

@@ -1,0 +1,292 @@
+"""Figures of continual relation extraction: sentences, streams, two tasks in the plane, curves.
+
+As in `plots`: each function draws on given axes or a new figure and returns it; nothing here trains,
+reads files or saves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from relcl_lib.lab.plots import WIDTH, LiveCurve, _axes, plot_accuracy_curves
+from relcl_lib.lab.sentence_plots import plot_words, wrap_words
+
+if TYPE_CHECKING:
+    from relcl_lib.continual.streams import TaskStream
+    from relcl_lib.data.sentences import MarkedSentence
+    from relcl_lib.lab.records import Record
+
+HEAD_COLOUR, TAIL_COLOUR = "#7fb5f0", "#ffb84d"
+#: what of a task's accuracy is drawn -> where the records have it
+ACCURACIES = {"historical": "T", "current": "current_T"}
+
+# --- sentences and streams -----------------------------------------------------------------------
+
+
+def plot_sentences(sentences: Sequence[MarkedSentence], names: Sequence[str]) -> Figure:
+    """Write sentences below one another, head entity blue, tail entity orange, relation above.
+
+    Args:
+        sentences: what to write.
+        names: of the relations, by label.
+    """
+    lines = [wrap_words(sentence.tokens)[-1][0] + 1 for sentence in sentences]
+    height = sum(0.27 * count + 0.35 for count in lines)
+    figure, axes = plt.subplots(
+        len(sentences), 1, squeeze=False, figsize=(WIDTH, height), height_ratios=lines
+    )
+    for axis, sentence in zip(axes[:, 0], sentences, strict=True):
+        colours: list[Any] = [None] * len(sentence.tokens)
+        for (start, end), colour in ((sentence.tail, TAIL_COLOUR), (sentence.head, HEAD_COLOUR)):
+            colours[start:end] = [colour] * (end - start)
+        plot_words(sentence.tokens, colours, axis, title=names[sentence.label])
+    return figure
+
+
+def plot_stream(
+    stream: TaskStream, names: Sequence[str], memory_size: int, axes: Axes | None = None
+) -> Axes:
+    """Draw a stream of tasks from left to right: relations that come, below them what is kept.
+
+    Args:
+        stream: the tasks.
+        names: of the relations, by label.
+        memory_size: sentences kept of a relation, at most.
+        axes: where to draw.
+    """
+    most = max(len(task.classes) for task in stream)
+    axes = _axes(axes, 0.19 * most + 0.9)
+    palette, size = sns.color_palette("pastel", len(stream)), min(7.0, 35 / len(stream))
+    for task, colour in zip(stream, palette, strict=True):
+        axes.add_patch(plt.Rectangle((task.index - 0.47, -0.5), 0.94, most, color=colour, lw=0))
+        for place, label in enumerate(task.classes):
+            axes.text(task.index, place, names[label], ha="center", va="center", fontsize=size)
+        kept = memory_size * len(stream.classes_seen(task.index))
+        text = f"train {len(task.train_indices)}, test {len(task.test_indices)}\nmemory {kept} after it"
+        axes.text(
+            task.index, most - 0.1, text, ha="center", va="top", fontsize=size, color="dimgrey"
+        )
+    axes.set(xlim=(-0.5, len(stream) - 0.5), ylim=(most + 1.6, -0.6), yticks=[])
+    axes.set_xticks(range(len(stream)), [f"task {task.index + 1}" for task in stream])
+    axes.xaxis.tick_top()
+    axes.grid(False)
+    sns.despine(ax=axes, left=True, bottom=True)
+    return axes
+
+
+# --- two tasks in the plane ----------------------------------------------------------------------
+
+
+def plot_two_tasks(
+    points: Any,
+    labels: Any,
+    tasks: Any,
+    axes: Axes | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    title: str = "",
+) -> Axes:
+    """Draw embedded sentences of two tasks: dots of the old one, crosses of the new one.
+
+    Args:
+        points: (n, 2).
+        labels: (n,) relations; a colour each, the same wherever the labels are the same.
+        tasks: (n,), two values; the smaller is the old task.
+        axes: where to draw.
+        names: of the relations, by label.
+        title: text.
+    """
+    axes = _axes(axes, 4.0)
+    points, labels, tasks = (np.asarray(values) for values in (points, labels, tasks))
+    found = sorted(set(zip(tasks.tolist(), labels.tolist(), strict=True)))
+    palette = sns.color_palette("tab10" if len(found) <= 10 else "husl", len(found))
+    for colour, (task, label) in zip(palette, found, strict=True):
+        chosen = points[(tasks == task) & (labels == label)]
+        style = (
+            {"marker": "o", "s": 16, "lw": 0} if task == tasks.min() else {"marker": "x", "s": 18}
+        )
+        name = names[label] if names else str(label)
+        axes.scatter(*chosen.T, color=[colour], alpha=0.8, label=name, **style)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, fontsize="small")
+    return axes
+
+
+def plot_two_tasks_side_by_side(
+    panels: Mapping[str, Any], labels: Any, tasks: Any, names: Sequence[str]
+) -> Figure:
+    """Draw the same sentences of two tasks in several embeddings, with one legend below.
+
+    Args:
+        panels: title -> points (n, 2).
+        labels, tasks, names: as for `plot_two_tasks`.
+    """
+    height = 1.0 + 0.95 * WIDTH / len(panels)
+    figure, axes = plt.subplots(1, len(panels), squeeze=False, figsize=(WIDTH, height))
+    for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
+        plot_two_tasks(points, labels, tasks, axis, names=names, title=title)
+    style = {"frameon": False, "fontsize": "x-small", "ncol": 4, "markerscale": 1.4}
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", **style)
+    return figure
+
+
+def plot_separation(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
+    """Draw silhouette and share of mixed neighbours after each phase, one line a representation.
+
+    Args:
+        scores: representation -> phase -> what `crecl_separation.separation` returned.
+    """
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.5))
+    texts = {"silhouette": "silhouette", "mixed": "nearest neighbour is new (%)"}
+    for axes, (name, text) in zip(panels, texts.items(), strict=True):
+        for label, phases in scores.items():
+            values = [found[name] for found in phases.values()]
+            axes.plot(list(phases), values, marker="o", label=label)
+        axes.set(ylabel=text)
+        axes.margins(x=0.1)
+        every = [found[name] for phases in scores.values() for found in phases.values()]
+        axes.set_ylim(min(0.0, *every), 1.1 * max(0.01, *every))  # small changes should look small
+    panels[0].legend(frameon=False, fontsize="small")
+    return figure
+
+
+def plot_attention_maps(maps: Mapping[str, np.ndarray], names: Sequence[str], old: int) -> Figure:
+    """Draw where the sentences of each relation attend to, side by side on one scale.
+
+    Args:
+        maps: title -> (C, C + 1) shares in per cent: a row a relation, a column a prototype, the
+            last one the sentence itself.
+        names: of the C relations, in the order they came.
+        old: how many of them are of old tasks; a line is drawn behind them.
+    """
+    size = len(names)
+    figure, panels = plt.subplots(
+        1, len(maps), squeeze=False, sharey=True, figsize=(WIDTH, 1.2 + 0.24 * size)
+    )
+    largest = max(float(np.max(values)) for values in maps.values())
+    for axes, (title, values) in zip(panels[0], maps.items(), strict=True):
+        image = axes.imshow(values, cmap="crest", vmin=0, vmax=largest, aspect="auto")
+        own = float(np.mean(np.diagonal(values)))
+        axes.set_title(f"{title}: own relation {own:.0f} %", fontsize="small")
+        axes.set_xticks(range(size + 1), [*names, "itself"], rotation=90, fontsize="xx-small")
+        axes.set_yticks(range(size), names, fontsize="xx-small")
+        axes.axhline(old - 0.5, color="white")
+        axes.axvline(old - 0.5, color="white")
+        axes.grid(False)
+    panels[0, 0].set_ylabel("relation of the sentences")
+    figure.supxlabel("prototype", fontsize="small")
+    figure.colorbar(image, ax=panels.ravel().tolist(), label="attention (%)", shrink=0.7)
+    return figure
+
+
+# --- accuracy over the tasks ---------------------------------------------------------------------
+
+
+def task_curves(
+    records: Sequence[Record], methods: Sequence[str] | None = None, kind: str = "historical"
+) -> dict[str, list[list[float]]]:
+    """Return method -> one curve a record: accuracy after each task, in per cent.
+
+    Args:
+        records: of CRECL and its baselines; failed ones are left out.
+        methods: which, in this order; None for all.
+        kind: `historical`, all tasks so far; `current`, the last one alone.
+    """
+    curves: dict[str, list[list[float]]] = {}
+    for record in records:
+        if not record.failed:
+            tasks = range(1, len(record.accuracy_matrix) + 1)
+            curve = [record.metrics[f"{ACCURACIES[kind]}{k}"] for k in tasks]
+            curves.setdefault(record.method, []).append(curve)
+    return {name: curves[name] for name in methods or curves if name in curves}
+
+
+def share_legend(left: Axes, right: Axes) -> None:
+    """Give two panels side by side one legend, the left one's, beside the right one."""
+    for axes in (left, right):
+        if axes.get_legend():
+            axes.get_legend().remove()
+    handles, names = left.get_legend_handles_labels()
+    if handles:
+        style = {"frameon": False, "fontsize": "x-small", "loc": "center left"}
+        right.legend(handles, names, bbox_to_anchor=(1, 0.5), **style)
+
+
+def plot_history_and_current(
+    records: Sequence[Record], methods: Sequence[str] | None = None, *, title: str = ""
+) -> Figure:
+    """Draw Figure 3: accuracy on all tasks so far (left) and on the last one alone (right)."""
+    figure, panels = plt.subplots(1, 2, sharey=True, figsize=(WIDTH, 2.9))
+    for axes, kind in zip(panels, ACCURACIES, strict=True):
+        curves = task_curves(records, methods, kind)
+        plot_accuracy_curves(curves, axes, title=f"{kind} tasks", ylabel="accuracy (%)")
+    panels[1].set_ylabel("")
+    share_legend(*panels)
+    figure.suptitle(title, fontsize="medium")
+    return figure
+
+
+def plot_memory_sizes(
+    values: Mapping[str, Mapping[int, Sequence[float]]],
+    axes: Axes | None = None,
+    *,
+    reference: Mapping[int, float] | None = None,
+    title: str = "",
+    ylabel: str = "accuracy (%)",
+) -> Axes:
+    """Draw accuracy against memory size: each method's mean as a line, its seeds as dots.
+
+    Args:
+        values: method -> memory size L -> accuracies, one a seed.
+        axes: where to draw.
+        reference: L -> the paper's number, drawn as diamonds.
+        title, ylabel: texts.
+    """
+    axes = _axes(axes, 2.6)
+    for method, by_size in values.items():
+        sizes = sorted(by_size)
+        means = [float(np.mean(by_size[size])) for size in sizes]
+        (line,) = axes.plot(sizes, means, marker="o", label=method)
+        for size in sizes:
+            seeds = by_size[size]
+            axes.scatter([size] * len(seeds), seeds, s=8, color=line.get_color(), alpha=0.5)
+    if reference:
+        axes.scatter(*zip(*sorted(reference.items()), strict=True), marker="D", color="black", s=26)
+        axes.collections[-1].set_label("paper")
+    shown = sorted({size for by_size in values.values() for size in by_size} | set(reference or ()))
+    axes.set(xlabel="sentences kept of a relation, L", ylabel=ylabel, title=title, xticks=shown)
+    if values or reference:
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    return axes
+
+
+class TaskCurve(LiveCurve):
+    """Accuracy after each task while a CRECL run goes on: redrawn for a person, else a line a task.
+
+    Pass ``TaskCurve(name).update`` as a `CreclRun`'s ``on_task``.
+    """
+
+    def update(self, run: Any) -> None:
+        """Show the run's state; ``run`` is a CreclRun between two tasks."""
+        from relcl_lib.papers.crecl.records import run_metrics  # loads torch
+
+        done, tasks = run.tasks_done, len(run.stream)
+        sizes = [test for _, test in run.stream.sizes()]
+        scores = run_metrics(100 * run.accuracy.double(), sizes)
+        self.say(
+            f"[{self.name}] {run.settings.method}, seed {run.seed}: task {done}/{tasks}, "
+            f"historical {scores[f'T{done}']:.1f}, current {scores[f'current_T{done}']:.1f}"
+        )
+        shown = {
+            kind: [[scores[f"{prefix}{k}"] for k in range(1, done + 1)]]
+            for kind, prefix in ACCURACIES.items()
+        }
+        style = {"title": run.settings.method, "ylabel": "accuracy (%)"}
+        self.redraw(lambda axes: plot_accuracy_curves(shown, axes, **style), tasks)

@@ -1,0 +1,1 @@
+"""DocRE-II: document-level relation extraction by iterative inference over ATLOP."""

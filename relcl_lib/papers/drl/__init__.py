@@ -1,0 +1,1 @@
+"""DRL: continual learning with a discriminative representation loss (CLVision tracks)."""

@@ -1,0 +1,126 @@
+"""The methods of DRL's tables and their baselines: what a step replays, and how its gradient is bent.
+
+Each replay strategy is a function of the memory that returns what joins the current batch. The loss is
+the same for all, so any of them runs with the discriminative loss or without (weight 0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from relcl_lib.continual.experience_memory import ExperienceMemory
+from relcl_lib.continual.gradients import (
+    GradientMemory,
+    cosines,
+    group_gradients,
+    per_sample_gradients,
+    project_agem,
+    project_gem,
+)
+from relcl_lib.continual.memory import Generators, Memory
+
+Drawn = dict[str, Tensor] | None
+
+#: samples whose gradients are computed at a time
+GRADIENT_CHUNK = 32
+
+
+def experience_replay(
+    memory: ExperienceMemory, batch_size: int, er: str, generators: Generators
+) -> Drawn:
+    """ER: as many stored samples as current ones, drawn from all groups together (``paper``).
+
+    ``released``: floor(B / i) of each of the i past experiences, so B or fewer, and none at all once
+    there are more experiences than B: the 0.04 of Table 3 is plain fine-tuning.
+    """
+    if er == "paper":
+        return memory.sample_union(batch_size, generators)
+    return memory.sample_groups(batch_size // max(1, len(memory.group_sizes)), generators)
+
+
+def balanced_experience_replay(
+    memory: ExperienceMemory, batch_size: int, er: str, generators: Generators
+) -> Drawn:
+    """BER (Algorithm 1): B samples of each past experience, so a batch of (i + 1) B."""
+    return memory.sample_groups(batch_size, generators)
+
+
+def uniform_replay(memory: Memory, batch_size: int, er: str, generators: Generators) -> Drawn:
+    """As many stored samples as current ones, without replacement."""
+    return memory.sample(batch_size, generators)
+
+
+def gem(run: Any, gradient: Tensor, generators: Generators) -> Tensor:
+    """GEM (Eq. 2): no step against the mean gradient of any past experience's memory."""
+    stored, sizes = run.memory.contents()["position"][0], run.memory.group_sizes.tolist()
+    references = [run.gradient(group) for group in stored.split(sizes)]
+    return project_gem(gradient, torch.stack(references), margin=run.settings.gem_margin)
+
+
+def agem(run: Any, gradient: Tensor, generators: Generators) -> Tensor:
+    """A-GEM: no step against the mean gradient of a random part of the memory."""
+    drawn = run.memory.sample(run.settings.reference_size, generators)
+    return project_agem(gradient, run.gradient(drawn["position"][0]))
+
+
+def keep_diverse(run: Any, positions: Tensor, generators: Generators) -> None:
+    """GSS-greedy: offer the current batch with the scores of its gradients.
+
+    A score is the largest cosine with the mean gradients of random parts of the memory. Gradients are
+    those of the network after the step, in evaluation mode.
+    """
+    memory: GradientMemory = run.memory
+    rows = {"position": positions.unsqueeze(0)}
+    if not len(memory):
+        memory.add(generators, **rows)
+        return
+    size = min(run.settings.gss_part, len(memory))
+    parts = [memory.sample(size, generators)["position"][0] for _ in range(run.settings.gss_parts)]
+    stored, chunk = torch.stack(parts), {"chunk_size": max(1, GRADIENT_CHUNK // size)}
+    references = group_gradients(run.network, run.pixels(stored), run.labels_of(stored), **chunk)
+    found = per_sample_gradients(
+        run.network, run.pixels(positions), run.labels_of(positions), chunk_size=GRADIENT_CHUNK
+    )
+    memory.add(
+        generators,
+        score=cosines(found, references).amax(1, keepdim=True).T,
+        batch_score=cosines(found.mean(0, keepdim=True), references).amax(1),
+        **rows,
+    )
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to use the memory.
+
+    Attributes:
+        draw: what joins each current batch; None: nothing.
+        shuffle: train on all stored samples mixed with the current ones.
+        project: changes the gradient of a step once there is a memory.
+        offer: what a step offers to a memory of gradients; None: an `ExperienceMemory` takes a
+            sample of each experience when it has been trained.
+        memory: whether there is one.
+    """
+
+    draw: Callable[..., Drawn] | None = None
+    shuffle: bool = False
+    project: Callable[[Any, Tensor, Generators], Tensor] | None = None
+    offer: Callable[[Any, Tensor, Generators], None] | None = None
+    memory: bool = True
+
+
+#: Shuffle, ER and BER as in Tables 1 to 3; the others are the methods the paper argues from.
+METHODS: dict[str, Method] = {
+    "FINE-TUNE": Method(memory=False),
+    "Shuffle": Method(shuffle=True),
+    "ER": Method(draw=experience_replay),
+    "BER": Method(draw=balanced_experience_replay),
+    "GEM": Method(project=gem),
+    "A-GEM": Method(project=agem),
+    "GSS": Method(draw=uniform_replay, offer=keep_diverse),
+}

@@ -1,0 +1,234 @@
+"""Figures of similarities: of gradients, pixels and representations, and what a loss does to vectors.
+
+As in `plots`: each function draws on given axes or a new figure and returns it; nothing here trains,
+reads files or saves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+
+from relcl_lib.lab.plots import _axes
+
+if TYPE_CHECKING:
+    from relcl_lib.papers.drl.similarity import Similarities
+
+#: pairs of different classes, and of one class, as in the paper's figures
+PAIR_COLOURS = {False: "#1f77b4", True: "#ff7f0e"}
+PAIR_NAMES = {False: "different classes", True: "one class"}
+
+# --- many samples --------------------------------------------------------------------------------
+
+
+def plot_cosine_matrix(
+    cosines: Any,
+    labels: Sequence[int],
+    axes: Axes | None = None,
+    *,
+    title: str = "",
+    limit: float = 1.0,
+) -> Axes:
+    """Draw the cosines between samples as a picture, the samples sorted by class.
+
+    Args:
+        cosines: (n, n), in any order of the samples.
+        labels: (n,), their classes.
+        axes: where to draw.
+        title: text.
+        limit: cosines beyond it, in either direction, look alike.
+    """
+    axes = _axes(axes, 3.2)
+    labels = np.asarray(labels)
+    order = np.argsort(labels, kind="stable")
+    values = np.asarray(cosines, dtype=float)[np.ix_(order, order)]
+    style = {"cmap": "vlag", "vmin": -limit, "vmax": limit, "square": True, "rasterized": True}
+    sns.heatmap(values, ax=axes, cbar_kws={"pad": 0.02, "aspect": 22, "shrink": 0.8}, **style)
+    classes, counts = np.unique(labels, return_counts=True)
+    ends = counts.cumsum()
+    for end in ends[:-1]:
+        axes.axhline(end, color="black", lw=0.6)
+        axes.axvline(end, color="black", lw=0.6)
+    middles = ends - counts / 2
+    axes.set(xticks=middles, yticks=middles, xlabel="class", ylabel="class", title=title)
+    axes.set_xticklabels(classes, rotation=0)
+    axes.set_yticklabels(classes, rotation=0)
+    return axes
+
+
+def plot_similarity_scatter(
+    found: Similarities, kind: str, axes: Axes | None = None, *, title: str = ""
+) -> Axes:
+    """Draw a panel of Figure 1: cosines of gradients against those of ``kind``, a dot a pair.
+
+    The lines are least squares fits, one for the pairs of different classes and one for those of one
+    class; the legend has Pearson's r of each.
+
+    Args:
+        found: cosines between samples.
+        kind: ``features`` or ``representations``.
+        axes: where to draw.
+        title: text.
+    """
+    axes = _axes(axes, 3.0)
+    for same, colour in PAIR_COLOURS.items():
+        x, y = (found.pairs(name, same).numpy() for name in ("gradients", kind))
+        label = f"{PAIR_NAMES[same]}, r = {found.correlation(kind, same):.2f}"
+        axes.scatter(x, y, s=4, color=colour, alpha=0.25, lw=0, rasterized=True)
+        if len(x) > 1 and np.ptp(x) > 0:
+            ends = np.array([x.min(), x.max()])
+            axes.plot(ends, np.polyval(np.polyfit(x, y, 1), ends), color=colour, label=label)
+    axes.set(xlabel="cosine of gradients", ylabel=f"cosine of {kind}", title=title)
+    axes.legend(frameon=True, fontsize="x-small", loc="best")
+    return axes
+
+
+def plot_similarity_densities(
+    found: Mapping[str, Similarities], kind: str, axes: Axes | None = None, *, title: str = ""
+) -> Axes:
+    """Draw a panel of Figure 2: how the cosines of pairs are distributed, two curves a network.
+
+    Args:
+        found: name of a network -> cosines between samples; the first is drawn dotted, the last solid.
+        kind: ``gradients``, ``features`` or ``representations``.
+        axes: where to draw.
+        title: text.
+    """
+    axes = _axes(axes, 2.6)
+    bins = np.linspace(-1, 1, 61)
+    styles = [*(":", "--", "-.")[: len(found) - 1], "-"]
+    for (name, similarities), style in zip(found.items(), styles, strict=True):
+        for same, colour in PAIR_COLOURS.items():
+            density, _ = np.histogram(similarities.pairs(kind, same), bins, density=True)
+            # The mean of three bins next to one another: a bin alone is ragged.
+            smooth = np.convolve(np.pad(density, 1, mode="edge"), np.ones(3) / 3, mode="valid")
+            label = f"{name}, {PAIR_NAMES[same]}"
+            axes.plot((bins[1:] + bins[:-1]) / 2, smooth, style, color=colour, label=label)
+    axes.set(xlabel=f"cosine of {kind}", ylabel="density", title=title, xlim=(-1, 1))
+    axes.set_ylim(0, None)
+    return axes
+
+
+def plot_correlations(
+    values: Mapping[str, Sequence[float]],
+    axes: Axes | None = None,
+    *,
+    reference: Mapping[str, float] | None = None,
+    title: str = "",
+) -> Axes:
+    """Draw correlations, a line each: a dot a seed, their mean as a stroke, the paper's as a diamond.
+
+    Args:
+        values: name -> one r a seed; may be empty for a name that only ``reference`` has.
+        axes: where to draw.
+        reference: name -> the paper's r.
+        title: text.
+    """
+    axes = _axes(axes, 1.0 + 0.28 * max(1, len(values)))
+    for row, (name, seeds) in enumerate(values.items()):
+        colour = PAIR_COLOURS[name.endswith(PAIR_NAMES[True])]
+        if len(seeds):
+            axes.scatter(seeds, [row] * len(seeds), s=16, color=colour, alpha=0.8, zorder=3)
+            axes.plot([np.mean(seeds)] * 2, [row - 0.3, row + 0.3], color=colour, lw=2)
+        if reference and name in reference:
+            label = "paper" if row == 0 else None
+            axes.scatter(
+                reference[name], row, marker="D", s=26, color="black", label=label, zorder=4
+            )
+    axes.axvline(0, color="black", lw=0.8)
+    axes.set(yticks=range(len(values)), yticklabels=list(values), xlim=(-1, 1))
+    axes.set(xlabel="Pearson's r with the cosine of gradients", title=title)
+    axes.tick_params(axis="y", labelsize="small")
+    axes.invert_yaxis()
+    if reference:
+        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return axes
+
+
+# --- vectors in the plane ------------------------------------------------------------------------
+
+
+def _arrow(axes: Axes, start: Any, end: Any, colour: Any, width: float = 1.6) -> None:
+    style = {"arrowstyle": "-|>", "color": colour, "lw": width, "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", xy=tuple(end), xytext=tuple(start), arrowprops=style)
+
+
+def plot_pushes(
+    points: Any, labels: Sequence[int], pushes: Any, axes: Axes | None = None, *, title: str = ""
+) -> Axes:
+    """Draw vectors of the plane, a colour a class, and where each is pushed.
+
+    Args:
+        points: (n, 2).
+        labels: (n,).
+        pushes: (n, 2), such as the negative gradient of a loss; drawn with the longest one two thirds
+            of the longest vector, so only directions and ratios within a picture mean something. A
+            hardly visible one is left out.
+        axes: where to draw.
+        title: text.
+    """
+    axes = _axes(axes, 3.0)
+    points, pushes = np.asarray(points, dtype=float), np.asarray(pushes, dtype=float)
+    reach = np.linalg.norm(points, axis=1).max()
+    longest = np.linalg.norm(pushes, axis=1).max()
+    ends = points + pushes * (0.65 * reach / longest if longest > 0 else 0.0)
+    axes.axhline(0, color="lightgrey", lw=0.8)
+    axes.axvline(0, color="lightgrey", lw=0.8)
+    for point, end, label in zip(points, ends, labels, strict=True):
+        axes.plot(*zip((0, 0), point, strict=True), color=f"C{int(label)}", lw=0.8, alpha=0.6)
+        if np.linalg.norm(end - point) > 0.1 * reach:
+            _arrow(axes, point, end, "black")
+        axes.scatter(*point, s=45, color=f"C{int(label)}", zorder=3)
+    # Of the points alone, so that pictures of other pushes of the same points can be compared.
+    corners = np.concatenate([points, np.zeros((1, 2))])
+    low, high = corners.min(0) - 0.7 * reach, corners.max(0) + 0.7 * reach
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", xticks=[], yticks=[])
+    axes.set_title(title, fontsize="small")
+    return axes
+
+
+def plot_projection(
+    gradient: Any,
+    references: Any,
+    projected: Any,
+    axes: Axes | None = None,
+    *,
+    title: str = "",
+) -> Axes:
+    """Draw gradients in the plane: as computed, of past tasks, and projected.
+
+    Shaded is where no past task objects: a product of at least 0 with each of its gradients (Eq. 1).
+
+    Args:
+        gradient: (2,), of the current batch.
+        references: (t, 2), one row a constraint.
+        projected: (2,).
+        axes: where to draw.
+        title: text.
+    """
+    axes = _axes(axes, 3.0)
+    gradient, projected = np.asarray(gradient, float), np.asarray(projected, float)
+    references = np.asarray(references, float)
+    limit = 1.25 * max(np.abs(v).max() for v in (gradient, references, projected))
+    side = np.linspace(-limit, limit, 301)
+    grid = np.stack(np.meshgrid(side, side), axis=-1)
+    allowed = (grid @ references.T >= 0).all(-1)
+    axes.contourf(side, side, allowed, levels=[0.5, 1.5], colors=["#d5efd8"])
+    for number, reference in enumerate(references, start=1):
+        _arrow(axes, (0, 0), reference, "tab:green")
+        name = f"$g_{number}$" if len(references) > 1 else "$g_{ref}$"
+        axes.text(*(1.12 * reference), name, color="tab:green", ha="center", va="center")
+    _arrow(axes, (0, 0), gradient, "black")
+    axes.text(*(1.12 * gradient), "$g$", ha="center", va="center")
+    axes.plot(*zip(gradient, projected, strict=True), color="grey", ls=":")
+    _arrow(axes, (0, 0), projected, "tab:red", 2.2)
+    axes.text(*(projected + 0.1 * limit), r"$\tilde{g}$", color="tab:red", ha="center", va="center")
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
+    axes.set_title(title, fontsize="small")
+    plt.setp(axes.spines.values(), color="lightgrey")
+    return axes

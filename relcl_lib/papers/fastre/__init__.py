@@ -1,0 +1,1 @@
+"""FastRE: joint triple extraction by dilated gated convolutions and a cascade tagger."""

@@ -1,0 +1,178 @@
+"""Looking into a trained tagger: what its words receive, what its thresholds do, what a pass costs."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from relcl_lib.models.convolution import SelfAttention
+from relcl_lib.papers.fastre.network import batch_loss
+from relcl_lib.papers.fastre.run import FastreRun
+from relcl_lib.text import triple_metrics
+from relcl_lib.text.spans import Batch, TaggedSentences
+
+
+def gold_rows(tagged: TaggedSentences, index: int) -> list[tuple[int, ...]]:
+    """Return the gold triples of one sentence as rows of `Extractor.predict`.
+
+    Returns:
+        Tuples of sentence, head start, head end, type, relation, tail start, tail end; ends inclusive.
+    """
+    rows = []
+    for head in range(int(tagged.head_first[index]), int(tagged.head_first[index + 1])):
+        own = slice(int(tagged.tail_first[head]), int(tagged.tail_first[head + 1]))
+        for start, end, relation in tagged.tails[own].tolist():
+            rows.append((index, *tagged.heads[head].tolist(), relation, start, end))
+    return rows
+
+
+def entity_boundaries(batch: Batch) -> Tensor:
+    """Return (b, n) bool: the words where an entity of the batch starts or ends.
+
+    Args:
+        batch: with all head entities of its sentences (`heads="sum"`), else tails are missing.
+    """
+    own = (batch.head_start | batch.head_end).any(-1)
+    tails = (batch.tail_start | batch.tail_end).any(-1).float()
+    return own | (
+        torch.zeros_like(own, dtype=tails.dtype).index_add(0, batch.heads[:, 0], tails) > 0
+    )
+
+
+@torch.inference_mode()
+def attention_received(attention: SelfAttention, hidden: Tensor, mask: Tensor) -> Tensor:
+    """Return how much attention each word gets from the words of its sentence, itself among them.
+
+    The mean over the attention's heads, summed over the words that attend: 1 is an even share.
+
+    Args:
+        attention: of the head or the tail tagger.
+        hidden: (B, n, d).
+        mask: (B, n, 1).
+
+    Returns:
+        (B, n), 0 at pads.
+    """
+    return (attention.weights(hidden, mask).mean(1) * mask).sum(1)
+
+
+def gradient_norms(run: FastreRun, batch: Batch) -> Tensor:
+    """Return the norm of the loss's gradient at each word vector over the largest of its sentence.
+
+    Without dropout; word vectors may be trained or not.
+
+    Returns:
+        (b, n) in [0, 1], 0 at pads.
+    """
+    seen: list[Tensor] = []
+
+    def keep(_: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
+        seen.append(given[0].detach().requires_grad_())
+        return (seen[0],)
+
+    training = run.model.training
+    handle = run.model.encoder.projection.register_forward_pre_hook(keep)
+    try:
+        run.model.eval()
+        loss = batch_loss(run.model, batch, run.settings, run.allowed)
+    finally:
+        handle.remove()
+        run.model.train(training)
+    norms = torch.autograd.grad(loss, seen)[0].norm(dim=-1)
+    return norms / norms.max(1, keepdim=True).values.clamp(min=1e-30)
+
+
+def f1_at(run: FastreRun, split: str, p: float) -> float:
+    """Return the F1 of a split (partial match, per cent) when triples are read off at another threshold.
+
+    Args:
+        run: a trained one, with a global threshold or with learned ones.
+        split: `train`, `valid` or `test`.
+        p: in (0, 1). Of a global threshold the threshold itself; learned ones are all raised by
+            log(p / (1 - p)), so that 0.5 leaves them as trained.
+    """
+    gold = [sentence.triples for sentence in getattr(run.data, split)]
+    if run.model.threshold is not None:
+        return triple_metrics.triple_scores(run.predict(split, threshold=p), gold)["F1"]
+    trained = copy.deepcopy(run.model.state_dict())
+    try:
+        with torch.no_grad():
+            for tagger in (run.model.heads, run.model.tails):
+                for layer in (tagger.start, tagger.end):
+                    layer.bias[0] += math.log(p / (1 - p))
+        return triple_metrics.triple_scores(run.predict(split), gold)["F1"]
+    finally:
+        run.model.load_state_dict(trained)
+
+
+def padding_effect(
+    run: FastreRun, words: Sequence[str], company: Sequence[str]
+) -> tuple[float, float]:
+    """Return how far a sentence's head scores move when it is batched with a longer one.
+
+    Args:
+        run: whose network is asked.
+        words: the sentence.
+        company: a longer sentence, which makes it padded.
+
+    Returns:
+        The largest change at its last word, and at all others.
+    """
+    scores = []
+    with torch.inference_mode(), run.extractor().ready():
+        for texts in ([words], [words, company]):
+            read = run.reader.read(texts).items()
+            hidden, mask = run.model.encode({k: v.to(run.device) for k, v in read})
+            logits = torch.cat(run.model.head_logits(hidden, mask), dim=-1)
+            scores.append(logits[0, : len(words)])
+    moved = (scores[0] - scores[1]).abs().amax(1)
+    return moved[-1].item(), moved[:-1].max().item()
+
+
+def best_seconds(action: Callable[[], Any], repeats: int) -> float:
+    """Return the least wall time of an action in some repeats; it must wait for its device itself."""
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def random_sentences(batch: int, n: int, device: torch.device) -> dict[str, Tensor]:
+    """Return inputs of sentences of n words for both kinds of encoder, one piece a word."""
+    pieces = torch.randint(1000, 20_000, (batch, n + 2))
+    lengths = torch.full((batch,), n)
+    inputs = {
+        "words": pieces[:, 1:-1],
+        "pieces": pieces,
+        "piece_lengths": lengths + 2,
+        "first": torch.arange(1, n + 1).expand(batch, n),
+        "lengths": lengths,
+    }
+    return {name: value.to(device) for name, value in inputs.items()}
+
+
+@torch.inference_mode()
+def tagging_milliseconds(network: nn.Module, inputs: Mapping[str, Tensor], repeats: int) -> float:
+    """Return the time a sentence from word ids to all four sets of scores, the best of some passes.
+
+    One head entity a sentence, its second word; no decoding.
+    """
+    lengths = inputs["lengths"]
+    rows = torch.arange(len(lengths), device=lengths.device)
+    heads = torch.stack([rows, rows * 0 + 1, rows * 0 + 1, rows * 0], dim=1)
+
+    def once() -> None:
+        hidden, mask = network.encode(inputs)
+        network.head_logits(hidden, mask)
+        start, _ = network.tail_logits(hidden, mask, heads, lengths)
+        start.sum().item()  # waits for the device
+
+    return 1000 * best_seconds(once, repeats) / len(lengths)

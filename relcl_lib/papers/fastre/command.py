@@ -1,0 +1,252 @@
+"""The command ``python -m relcl_lib.fastre``: train a tagger, and extract triples with it.
+
+extract reads one sentence a line from standard input (or, with --jsonl, one object with a field
+"text") and writes one JSON object a line: {"line", "text", "triples"}, in order. A line that cannot
+be read is named on standard error and skipped; the exit status is then 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+LINE_LIMIT = 1 << 20  # bytes; a longer line is malformed, so that no line can fill the memory
+SKIPPED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+@dataclass
+class Counts:
+    """What extraction has seen so far."""
+
+    sentences: int = 0
+    triples: int = 0
+    empty: int = 0
+    cut: int = 0
+    skipped: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    def line(self) -> str:
+        """Say it in one line."""
+        rate = self.sentences / max(time.perf_counter() - self.started, 1e-9)
+        return (
+            f"{self.sentences} sentences, {self.triples} triples, {self.cut} cut, "
+            f"{self.empty} empty, {self.skipped} skipped, {rate:.0f} a second"
+        )
+
+
+def read_lines(stream: BinaryIO) -> Iterator[bytes | None]:
+    """Yield each line of a stream without its end; None for one longer than a mebibyte."""
+    while piece := stream.readline(LINE_LIMIT + 1):
+        if len(piece) <= LINE_LIMIT or piece.endswith(b"\n"):
+            yield piece.rstrip(b"\r\n")
+            continue
+        while piece and not piece.endswith(b"\n"):
+            piece = stream.readline(LINE_LIMIT)
+        yield None
+
+
+def read_text(line: bytes | None, jsonl: bool) -> str:
+    """Return the sentence of a line.
+
+    Raises:
+        ValueError: the line is malformed; says how.
+    """
+    if line is None:
+        raise ValueError(f"longer than {LINE_LIMIT} bytes; put one sentence on a line")
+    try:
+        text: Any = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start + 1}; convert the file") from None
+    if "\0" in text:
+        raise ValueError("holds a NUL character; this is no text file")
+    if jsonl:
+        try:
+            record = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"no JSON: {error}") from None
+        text = record.get("text") if isinstance(record, dict) else None
+        if not isinstance(text, str):
+            raise ValueError('no object with a text in the field "text"')
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise ValueError("holds half a surrogate pair, which no file can")
+    return text
+
+
+def extract_stream(
+    extractor: Any,
+    lines: Iterable[bytes | None],
+    *,
+    jsonl: bool = False,
+    chunk: int = 1024,
+    counts: Counts | None = None,
+    complain: TextIO | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Extract from lines, `chunk` at a time, and yield one result a readable line, in order.
+
+    No more than a chunk is held, however many lines there are; within one, sentences are sorted by
+    length, so a larger chunk wastes less on padding.
+
+    Args:
+        extractor: an `Extractor`.
+        lines: of `read_lines`.
+        jsonl: each line is a JSON object with `text`, not the sentence itself.
+        chunk: lines held.
+        counts: updated as it goes.
+        complain: where malformed lines are named; None: standard error.
+    """
+    counts = Counts() if counts is None else counts
+    held: list[tuple[int, str]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            held.append((number, read_text(line, jsonl)))
+        except ValueError as error:
+            counts.skipped += 1
+            print(f"line {number} skipped: {error}", file=complain or sys.stderr)
+        if len(held) == chunk:
+            yield from _results(extractor, held, counts)
+            held = []
+    yield from _results(extractor, held, counts)
+
+
+def _results(
+    extractor: Any, held: Sequence[tuple[int, str]], counts: Counts
+) -> Iterator[dict[str, Any]]:
+    found = extractor.extract([text for _, text in held]) if held else []
+    for (number, text), triples in zip(held, found, strict=True):
+        result = {"line": number, "text": text, "triples": [t._asdict() for t in triples]}
+        if extractor.cut(text):
+            result["cut"] = extractor.reader.max_tokens
+            counts.cut += 1
+        counts.sentences += 1
+        counts.empty += not text.strip()
+        counts.triples += len(triples)
+        yield result
+
+
+def extract(options: argparse.Namespace) -> int:
+    """Run the sub-command extract; returns the exit status."""
+    from relcl_lib.papers.fastre.extract import Extractor
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    extractor = Extractor.load(options.model, device=options.device, batch_size=options.batch_size)
+    counts, watched = Counts(), sys.stderr.isatty()
+    with extractor.ready():  # once, not once a chunk
+        results = extract_stream(
+            extractor,
+            read_lines(sys.stdin.buffer),
+            jsonl=options.jsonl,
+            chunk=options.chunk,
+            counts=counts,
+        )
+        for result in results:
+            sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
+            if counts.sentences % options.progress == 0:
+                print(counts.line(), end="\r" if watched else "\n", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    print(counts.line(), file=sys.stderr)
+    return SKIPPED if counts.skipped else 0
+
+
+def train(options: argparse.Namespace) -> int:
+    """Run the sub-command train; returns the exit status."""
+    from relcl_lib.papers.fastre.parameters import FastreParameters
+    from relcl_lib.papers.fastre.records import load_data, train_or_read
+    from relcl_lib.papers.fastre.run import FastreRun
+
+    values: dict[str, Any] = {"data_root": options.data, "seeds": [0], "profile": options.profile}
+    for setting in options.settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise ValueError(f"{setting!r} is no NAME=VALUE")
+        values[name] = _literal(value)
+    parameters = FastreParameters.create(values)
+    out = Path(options.out)
+
+    def on_epoch(run: Any) -> None:
+        last = run.history[-1]
+        print(
+            f"seed {run.seed} epoch {run.epochs_done}/{run.settings.epochs}: loss "
+            f"{last['loss']:.4f}, valid F1 {last['valid_F1']:.2f}, {last['seconds']:.0f} s",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    data, work = load_data(parameters), out / "checkpoints"
+    records = train_or_read(
+        parameters, data=data, results=out / "results", work_dir=work, on_epoch=on_epoch
+    )
+    for seed in parameters.seeds:
+        folder = out / ("model" if len(parameters.seeds) == 1 else f"model-seed{seed}")
+        # Every epoch is in the checkpoint, so this trains nothing that is already trained.
+        run = FastreRun(parameters, data, seed, work).train(on_epoch)
+        print(f"tagger: {run.extractor().save(folder)}", file=sys.stderr)
+    for record in records:
+        shown = {k: record.metrics[k] for k in ("precision", "recall", "F1", "F1_exact")}
+        print(json.dumps({"seed": record.seed, "protocol": record.protocol, **shown}))
+    return 0
+
+
+def _literal(text: str) -> Any:
+    with contextlib.suppress(ValueError, SyntaxError):
+        return ast.literal_eval(text)
+    return text
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m relcl_lib.fastre",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    found = commands.add_parser("extract", help="sentences on stdin, triples on stdout")
+    found.add_argument("--model", required=True, help="folder of a trained tagger")
+    found.add_argument("--jsonl", action="store_true", help='lines are objects with "text"')
+    found.add_argument("--batch-size", type=_positive, default=128)
+    found.add_argument("--chunk", type=_positive, default=1024, help="lines held in memory")
+    found.add_argument("--progress", type=_positive, default=10_000, help="count every N sentences")
+    found.add_argument("--device", default="cpu")
+    found.set_defaults(run=extract)
+    trained = commands.add_parser("train", help="train a tagger and save it")
+    trained.add_argument("--data", required=True, help="folder of the data set, or its parent")
+    trained.add_argument("--out", required=True, help="folder for tagger, records, checkpoints")
+    trained.add_argument("--profile", default="full", help="quick, reduced or full")
+    trained.add_argument("settings", nargs="*", help="NAME=VALUE, e.g. dataset=webnlg epochs=20")
+    trained.set_defaults(run=train)
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status: 0, 1 lines skipped, 2 cannot start."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except BrokenPipeError:
+        # The reader has what it wanted (head); a second error at exit would say nothing new.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (RuntimeError, ValueError, OSError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return USAGE

@@ -1,0 +1,268 @@
+"""A trained tagger at work: texts in, triples out; saved to and loaded from a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from relcl_lib.lab.checkpoints import CheckpointError
+from relcl_lib.lab.files import atomic_directory, remove_leftovers
+from relcl_lib.losses.threshold import above_threshold
+from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
+from relcl_lib.models.tagger import ConvEncoder, FastRE, TaggerConfig
+from relcl_lib.text.decode import SpanRules, join_triples, pair_spans
+from relcl_lib.text.schema import Schema
+from relcl_lib.text.spans import Reader, trim
+from relcl_lib.text.words import WordReader, split_words
+
+FORMAT = 1
+CELLS = 1 << 23  # logits of tails at a time: 32 MiB of float32
+_WORD = re.compile(r"\S+")
+
+
+class Found(NamedTuple):
+    """A triple found in a text; spans are (start, end) characters: text[start:end] is the entity."""
+
+    subject: str
+    relation: str
+    object: str
+    subject_span: tuple[int, int]
+    object_span: tuple[int, int]
+    subject_type: str
+
+
+@dataclass
+class Extractor:
+    """A network, what turns words into its inputs, and the rules that turn its scores into triples.
+
+    `filter_relations` drops relations that the head's type may not have; `threshold` is a
+    probability for networks without thresholds of their own.
+    """
+
+    model: FastRE | CasRel
+    reader: Reader
+    schema: Schema
+    head_rules: SpanRules
+    tail_rules: SpanRules
+    filter_relations: bool = True
+    threshold: float | None = None
+    batch_size: int = 128
+    note: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.model.parameters()).device
+
+    @contextlib.contextmanager
+    def ready(self) -> Iterator[None]:
+        """Put the network into evaluation, word vectors and projection multiplied, for a block."""
+        training, encoder = self.model.training, self.model.encoder
+        fold = isinstance(encoder, ConvEncoder) and encoder.folded is None
+        self.model.eval()
+        if fold:
+            encoder.fold()
+        try:
+            yield
+        finally:
+            self.model.train(training)
+            if fold:
+                encoder.folded = None
+
+    # ------------------------------------------------------------------ spans
+
+    @torch.inference_mode()
+    def predict(self, inputs: Mapping[str, Tensor], *, unfiltered: bool = False) -> Tensor:
+        """Return the triples of N sentences as spans of tokens.
+
+        Sentences are sorted by length and run `batch_size` at a time; one without a token has none.
+
+        Args:
+            inputs: of the reader, on any device.
+            unfiltered: keep relations that the head's type may not have.
+
+        Returns:
+            (T, 7) int64 on the CPU, by sentence: sentence, head start, head end, type, relation,
+            tail start, tail end; ends inclusive.
+        """
+        lengths, device = inputs["lengths"], self.device
+        order = lengths.argsort(descending=True, stable=True)
+        order = order[: int((lengths > 0).sum())]
+        allowed = self.schema.mask().to(device)
+        allowed = allowed if self.filter_relations and not unfiltered else None
+        found = [torch.zeros(0, 7, dtype=torch.long)]
+        with self.ready():
+            for rows in order.split(self.batch_size) if len(order) else ():
+                batch = trim({name: value[rows] for name, value in inputs.items()})
+                batch = {name: value.to(device) for name, value in batch.items()}
+                triples = self._batch(batch, allowed).cpu()
+                triples[:, 0] = rows.cpu()[triples[:, 0]]
+                found.append(triples)
+        triples = torch.cat(found)
+        return triples[triples[:, 0].argsort(stable=True)]
+
+    def _batch(self, inputs: Mapping[str, Tensor], allowed: Tensor | None) -> Tensor:
+        lengths = inputs["lengths"]
+        hidden, mask = self.model.encode(inputs)
+        starts, ends = (self._on(logits) for logits in self.model.head_logits(hidden, mask))
+        heads = pair_spans(starts, ends, self.head_rules, lengths)
+        cells = 2 * hidden.shape[1] * self.model.config.columns[1]
+        triples = [heads.new_zeros(0, 7)]
+        for some in heads.split(max(1, CELLS // cells)):
+            if not len(some):
+                continue
+            # Sentences without a head entity leave here: their share of the tail tagger is spared.
+            kept, row = some[:, 0].unique(return_inverse=True)
+            local = torch.cat([row.unsqueeze(1), some[:, 1:]], dim=1)
+            logits = self.model.tail_logits(hidden[kept], mask[kept], local, lengths[kept])
+            on = (self._on(part) for part in logits)
+            tails = pair_spans(*on, self.tail_rules, lengths[some[:, 0]])
+            triples.append(join_triples(some, tails, allowed))
+        return torch.cat(triples)
+
+    def _on(self, logits: Tensor) -> Tensor:
+        own = self.model.threshold is None
+        return above_threshold(logits, None if own else self.threshold or self.model.threshold)
+
+    # ---------------------------------------------------------------- strings
+
+    def word_triples(
+        self, words: Sequence[Sequence[str]], triples: Tensor
+    ) -> list[list[tuple[str, str, str]]]:
+        """Write predicted spans (T, 7) as texts: one list a sentence, its words joined by spaces."""
+        found: list[dict[tuple[str, str, str], None]] = [{} for _ in words]
+        relations = self.schema.relations
+        for at, a, b, _, relation, p, q in triples.tolist():
+            text = words[at]
+            triple = (" ".join(text[a : b + 1]), relations[relation], " ".join(text[p : q + 1]))
+            found[at][triple] = None
+        return [list(triples) for triples in found]
+
+    def extract(self, texts: Sequence[str]) -> list[list[Found]]:
+        """Return the triples of each text, in order of their places; a text without words has none.
+
+        A text is cut to the network's longest sentence; `cut` tells which ones are.
+        """
+        inputs = self.reader.read([split_words(text) for text in texts])
+        found: list[dict[Found, None]] = [{} for _ in texts]
+        spans: list[list[tuple[int, int]] | None] = [None] * len(texts)
+        for at, a, b, kind, relation, p, q in self.predict(inputs).tolist():
+            place, text = spans[at], texts[at]
+            if place is None:
+                place = spans[at] = [match.span() for match in _WORD.finditer(text)]
+            subject, thing = (place[a][0], place[b][1]), (place[p][0], place[q][1])
+            triple = Found(
+                text[slice(*subject)],
+                self.schema.relations[relation],
+                text[slice(*thing)],
+                subject,
+                thing,
+                self.schema.types[kind],
+            )
+            found[at][triple] = None
+        return [sorted(rows, key=lambda f: (f.subject_span, f.object_span)) for rows in found]
+
+    def cut(self, text: str) -> bool:
+        """Whether a text has more words than the network reads."""
+        return len(split_words(text)) > self.reader.max_tokens
+
+    # ----------------------------------------------------------------- folder
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the tagger as safetensors and JSON; the folder is the old one or the new one."""
+        encoder, state = self.model.encoder, dict(self.model.state_dict())
+        about: dict[str, Any] = {
+            "format": FORMAT,
+            "model": type(self.model).__name__,
+            "encoder": type(encoder).__name__,
+            "config": self.model.config.as_dict(),
+            "schema": self.schema.as_dict(),
+            "head_rules": self.head_rules.as_dict(),
+            "tail_rules": self.tail_rules.as_dict(),
+            "filter_relations": self.filter_relations,
+            "threshold": self.threshold,
+            "note": self.note,
+        }
+        if isinstance(encoder, ConvEncoder):
+            state["encoder.vectors"] = encoder.vectors
+            about |= {"encoder_config": encoder.config.as_dict(), "words": list(self.reader.words)}
+        folder = Path(folder)
+        remove_leftovers(folder.parent)
+        tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+        try:
+            with atomic_directory(folder) as temporary:
+                if isinstance(encoder, PretrainedEncoder):
+                    encoder.network.config.save_pretrained(temporary / "encoder")
+                    self.reader.tokenizer.save_pretrained(temporary / "encoder")
+                save_file(tensors, temporary / "tagger.safetensors")
+                text = json.dumps(about, ensure_ascii=False, indent=1)
+                (temporary / "tagger.json").write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise CheckpointError(f"cannot write the tagger to {folder}: {error}") from error
+        return folder
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, *, device: str | torch.device = "cpu", batch_size: int = 128
+    ) -> Extractor:
+        """Read what `save` wrote; it gives the same triples.
+
+        Raises:
+            CheckpointError: a file is missing, damaged or of another version; says which.
+        """
+        folder = Path(folder)
+        try:
+            about = json.loads((folder / "tagger.json").read_text(encoding="utf-8"))
+            if about["format"] != FORMAT:
+                raise ValueError(f"format {about['format']!r} found, {FORMAT} expected")
+            state = load_file(folder / "tagger.safetensors")
+            model, reader = _rebuild(folder, about, state)
+            rules = [SpanRules(**about[name]) for name in ("head_rules", "tail_rules")]
+            return cls(
+                model.to(device).eval(),
+                reader,
+                Schema.from_dict(about["schema"]),
+                *rules,
+                filter_relations=about["filter_relations"],
+                threshold=about["threshold"],
+                batch_size=batch_size,
+                note=about["note"],
+            )
+        except Exception as error:  # safetensors and transformers have error classes of their own
+            raise CheckpointError(
+                f"{folder} holds no trained tagger that can be read ({type(error).__name__}: "
+                f"{error}); it needs tagger.json and tagger.safetensors, as "
+                "'python -m relcl_lib.fastre train' writes them"
+            ) from error
+
+
+def _rebuild(
+    folder: Path, about: Mapping[str, Any], state: dict[str, Tensor]
+) -> tuple[FastRE | CasRel, Reader]:
+    if about["encoder"] == "PretrainedEncoder":
+        from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+        network = AutoModel.from_config(AutoConfig.from_pretrained(folder / "encoder"))
+        reader: Reader = PieceReader(
+            AutoTokenizer.from_pretrained(folder / "encoder"), about["config"]["max_tokens"]
+        )
+        model = CasRel(CasRelConfig(**about["config"]), PretrainedEncoder(network))
+    else:
+        vectors = state.pop("encoder.vectors")
+        config = TaggerConfig(**about["encoder_config"])
+        reader = WordReader(about["words"], config.max_tokens)
+        if about["model"] == "FastRE":
+            model = FastRE(config, vectors)
+        else:
+            model = CasRel(CasRelConfig(**about["config"]), ConvEncoder(config, vectors))
+    model.load_state_dict(state)
+    return model, reader

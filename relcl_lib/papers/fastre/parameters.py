@@ -1,0 +1,224 @@
+"""Parameters of FastRE and CasRel runs: the methods, the variants and the three profiles."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from relcl_lib.data.triples import PAPER_NAMES
+from relcl_lib.lab.parameters import ParameterError, Parameters, Seeds
+from relcl_lib.lab.schedule import warm_up_then_fall
+
+#: Row of the paper's tables -> what it changes. The ablations are named as in Table 5.
+METHODS: dict[str, dict[str, Any]] = {
+    "FastRE": {},
+    "-Dilated Convolution": {"dilations": [1, 1, 1, 1, 1, 1]},
+    "-Gated Unit": {"gate": "none"},
+    "-Residual Connection": {"residual": False},
+    "-Mapping Mechanism": {"type_map": "any"},
+    "-Adaptive Thresholding": {"threshold": "global"},
+    "CasRel": {"type_map": "any", "threshold": "global", "relation_mask": "none"},
+    "CasRel tagger + FastRE encoder": {
+        "type_map": "any",
+        "threshold": "global",
+        "relation_mask": "none",
+    },
+}
+CASREL_METHODS = ("CasRel", "CasRel tagger + FastRE encoder")
+
+#: The released code, to the letter.
+RELEASED: dict[str, Any] = {
+    "gate": "released",
+    "residual": True,
+    "block_dropout": "gate",
+    "embedding_dropout": 0.25,
+    "taggers": "convolution",
+    "position_tables": 2,
+    "heads": "one",
+    "loss_scale": "token",
+    "loss_epsilon": 1e-7,
+    "mask_pads": False,
+    "schedule": "released",
+    "relation_mask": "none",
+    "keep_last_token": False,
+}
+#: What the defaults change of it: padding must not reach a token or the loss (else the batch size
+#: changes the triples), no cap on the loss of a positive, a schedule that fits any number of steps,
+#: the paper's type-relation map when triples are read off, entities at the end of a sentence.
+CORRECTIONS: dict[str, Any] = {
+    "loss_epsilon": 0.0,
+    "mask_pads": True,
+    "schedule": "paper",
+    "relation_mask": "infer",
+    "keep_last_token": True,
+}
+#: What the paper prints.
+PAPER: dict[str, Any] = {
+    **RELEASED,
+    **CORRECTIONS,
+    "gate": "paper",
+    "block_dropout": "between",
+    "embedding_dropout": 0.0,
+    "taggers": "linear",
+    "position_tables": 1,
+    "heads": "sum",
+    "loss_scale": "sentence",
+    "relation_mask": "train+infer",
+}
+VARIANTS = {"released": {**RELEASED, **CORRECTIONS}, "paper": PAPER}
+
+#: data set -> (steps of warm-up, steps the released decay line is laid out for)
+RELEASED_SCHEDULE = {"nyt10": (3000, 150_000), "nyt11": (2000, 120_000), "nyt24": (2000, 120_000)}
+OTHER_SCHEDULE = (2000, 120_000)
+
+#: Settings of the official CasRel; a batch of 6 and early stopping belong to it.
+CASREL_TRAINING = {"epochs": 100, "batch_size": 6, "learning_rate": 1e-5, "weight_decay": 0.0}
+FASTRE_TRAINING = {"epochs": 60, "batch_size": 32, "learning_rate": 1e-3, "weight_decay": 0.01}
+
+
+class FastreParameters(Parameters):
+    """Runs of one method on one data set, one a seed.
+
+    Fields that are None take the value of the method or the variant (`resolved`). `exact_release`
+    with the released variant keeps the release's faults too.
+    """
+
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"dataset": "synthetic", "epochs": 15, "min_count": 2, "learning_rate": 2e-3},
+        "reduced": {"dataset": "webnlg", "seeds": [0, 1, 2], "min_count": 2, "reduced_data": True},
+        "full": {"dataset": "nyt10", "seeds": [0, 1, 2]},
+    }
+
+    dataset: str = Field("nyt10", description="nyt10, nyt11, nyt24, webnlg, or one of your own")
+    data_root: str | None = Field(None, description="folder that holds the data set")
+    reduced_data: bool = Field(False, description="without a training file use the others")
+    train_limit: int | None = Field(None, ge=2, description="keep this many training sentences")
+    method: Literal[tuple(METHODS)] = Field("FastRE", description="row of the paper's tables")
+    variant: Literal["released", "paper"] = Field("released", description="code's or printed form")
+    exact_release: bool = Field(False, description="the release's faults too")
+    seeds: Seeds = Field([0, 1, 2], description="one run each")
+    encoder: str | None = Field(None, description="CasRel's: hub name or folder")
+    encoder_precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    word_vectors: str | None = Field(None, description="GloVe text file; folder of an encoder")
+    vector_size: int = Field(300, ge=1, description="of random word vectors")
+    train_vectors: bool | None = Field(None, description="None: only where they start random")
+    all_words: bool = Field(False, description="keep vectors of words outside the data")
+    min_count: int = Field(1, ge=1, description="random vectors: rarer words are unknown")
+    type_map: str | None = Field(None, description="auto, paper, inferred, any, or a JSON file")
+    unknown_relations: Literal["error", "skip"] = Field("error", description="not in the map")
+    hidden: int = Field(128, ge=8, description="d")
+    type_size: int = Field(64, ge=1, description="d_t")
+    attention_heads: int = Field(8, ge=1)
+    max_tokens: int = Field(100, ge=1, description="longer sentences are cut")
+    dilations: list[int] | None = Field(None, min_length=1, description="one a block")
+    gate: Literal["released", "paper", "none"] | None = None
+    residual: bool | None = None
+    block_dropout: Literal["gate", "between"] | None = None
+    dropout: float = Field(0.1, ge=0, lt=1, description="inside the blocks")
+    embedding_dropout: float | None = Field(None, ge=0, lt=1)
+    taggers: Literal["convolution", "linear"] | None = None
+    position_tables: Literal[1, 2] | None = Field(None, description="relative positions")
+    threshold: Literal["adaptive", "global"] | None = None
+    mask_pads: bool | None = Field(None, description="keep padding out of features and loss")
+    loss_epsilon: float | None = Field(None, ge=0, description="inside the logarithm")
+    loss_scale: Literal["token", "sentence"] | None = Field(None, description="loss is divided by")
+    heads: Literal["one", "mean", "sum"] | None = Field(None, description="gold heads a sentence")
+    relation_mask: Literal["none", "infer", "train+infer"] | None = None
+    keep_last_token: bool | None = Field(None, description="tails on the last token")
+    max_head_gap: int | None = Field(19, ge=0, description="end - start of heads")
+    max_tail_gap: int | None = Field(20, ge=0, description="end - start of tails")
+    epochs: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(None, ge=1)
+    learning_rate: float | None = Field(None, gt=0, description="peak")
+    weight_decay: float | None = Field(None, ge=0, description="not of biases")
+    schedule: Literal["paper", "released", "constant"] | None = None
+    warmup: float = Field(0.06, ge=0, le=1, description="share of the steps (paper)")
+    bucket: int = Field(50, ge=0, description="batches sorted by length together; 0: none")
+    augment: bool | None = Field(None, description="swap entities; None: for nyt11 only")
+    patience: int | None = Field(None, ge=1, description="epochs without gain before stopping")
+    device: str = "auto"
+
+    @property
+    def casrel(self) -> bool:
+        """Whether the tagger is CasRel's."""
+        return self.method in CASREL_METHODS
+
+    def resolved(self) -> FastreParameters:
+        """Return the parameters with every None filled in that the run needs.
+
+        Raises:
+            ParameterError: settings that contradict one another.
+        """
+        if self.exact_release and self.variant != "released":
+            raise ParameterError("exact_release goes with variant='released'")
+        if (self.method == "CasRel") != (self.encoder is not None):
+            raise ParameterError(
+                "encoder names the pretrained encoder of method='CasRel', and only of it: a hub "
+                "name such as 'bert-base-cased', or a folder"
+            )
+        form = RELEASED if self.exact_release else VARIANTS[self.variant]
+        filled = {
+            "dilations": [1, 2, 4, 1, 1, 1],
+            "threshold": "adaptive",
+            "type_map": "auto",
+            "augment": self.dataset == "nyt11",
+            "train_vectors": self.word_vectors is None,
+            **(CASREL_TRAINING if self.method == "CasRel" else FASTRE_TRAINING),
+            **form,
+            **METHODS[self.method],
+        }
+        if self.method == "CasRel":
+            filled |= {"schedule": "constant", "train_vectors": False}
+        given = {name: value for name, value in self.model_dump().items() if value is not None}
+        # None means "no limit" for these, not "take the default".
+        free = {name: getattr(self, name) for name in ("max_head_gap", "max_tail_gap")}
+        chosen = type(self).model_validate({**filled, **given, **free})
+        if chosen.casrel and (chosen.type_map != "any" or chosen.threshold != "global"):
+            raise ParameterError("CasRel tags without types and thresholds: leave both out")
+        if chosen.threshold == "global" and chosen.loss_epsilon:
+            chosen = chosen.model_copy(update={"loss_epsilon": 0.0})
+        if chosen.hidden % chosen.attention_heads:
+            raise ParameterError(
+                f"hidden={chosen.hidden} must be a multiple of attention_heads="
+                f"{chosen.attention_heads}"
+            )
+        return chosen
+
+    def protocol(self, data_protocol: str) -> str:
+        """Return `paper`, `reduced` or `stand-in`: how far the numbers speak of the paper's.
+
+        The paper's protocol needs its data whole, GloVe, and its sizes and epochs.
+        """
+        if self.dataset == "synthetic":
+            return "stand-in"
+        standard = type(self)(dataset=self.dataset, method=self.method, encoder=self.encoder)
+        chosen, usual = self.resolved(), standard.resolved()
+        names = ("hidden", "type_size", "max_tokens", "epochs", "batch_size", "learning_rate")
+        same = all(getattr(chosen, name) == getattr(usual, name) for name in names)
+        vectors = self.method == "CasRel" or "glove" in (self.word_vectors or "").lower()
+        whole = data_protocol == "paper" and self.dataset in PAPER_NAMES and same and vectors
+        return "paper" if whole else "reduced"
+
+
+def learning_rate(
+    step: int,
+    steps: int,
+    *,
+    peak: float = 1e-3,
+    schedule: str = "paper",
+    warmup: float = 0.06,
+    dataset: str = "nyt10",
+) -> float:
+    """Learning rate of a step, counted from 0.
+
+    `paper`: rises linearly from 0 to the peak at the share `warmup` of the steps, then falls
+    linearly to 0 at the last. `released`: rises over W steps, then lies on the line peak (1 - t/D)
+    drawn from step 0, so it jumps down at W and does not reach 0; W and D depend on the data set.
+    """
+    if schedule == "constant":
+        return peak
+    if schedule == "released":
+        rise, span = RELEASED_SCHEDULE.get(dataset, OTHER_SCHEDULE)
+        return peak * step / rise if step < rise else peak * (1 - min(step, span) / span)
+    return warm_up_then_fall(step, steps, peak=peak, warmup=warmup)

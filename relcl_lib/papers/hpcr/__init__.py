@@ -1,0 +1,1 @@
+"""HPCR: online continual learning by holistic proxy-based contrastive replay."""

@@ -1,0 +1,88 @@
+"""Pretrained Transformer encoders by name or folder, and the small one that the repository holds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from relcl_lib.data.download import DataNotFoundError
+from relcl_lib.lab.files import repository_root
+from relcl_lib.lab.runtime import is_watched
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+TINY = "tiny"
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
+_WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
+
+
+def load_encoder(
+    name: str | os.PathLike[str], *, attention: str | None = None
+) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
+    """Load a pretrained encoder and its tokenizer, the weights in float32.
+
+    Only safetensors are read, and no code that comes with the weights is run.
+
+    Args:
+        name: a folder in the layout of `save_pretrained`, a name on the Hugging Face hub, or `tiny`
+            for the small encoder in the repository's `data/synthetic/encoder`.
+        attention: the implementation; `eager` where the attention weights are wanted, None for
+            transformers' own choice.
+
+    Raises:
+        DataNotFoundError: a folder lacks the tokenizer or the weights, or the name is neither a
+            folder nor on the hub (or the hub cannot be reached).
+    """
+    with warnings.catch_warnings():
+        # tqdm misses ipywidgets in a notebook; its bars of text do.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from transformers import AutoModel, AutoTokenizer
+
+    folder = repository_root() / "data" / "synthetic" / "encoder" if name == TINY else Path(name)
+    if name == TINY or folder.is_dir():
+        _expect_files(folder, "tokenizer", _TOKENIZER_FILES)
+        _expect_files(folder, "weights", _WEIGHT_FILES)
+        _expect_files(folder, "configuration", ("config.json",))
+    place = str(folder) if folder.is_dir() else str(name)
+    options = {} if attention is None else {"attn_implementation": attention}
+    try:
+        with _bars_if_watched():
+            tokenizer = AutoTokenizer.from_pretrained(place)
+            model = AutoModel.from_pretrained(place, use_safetensors=True, **options)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise DataNotFoundError(
+            f"encoder {str(name)!r} cannot be loaded ({type(error).__name__}: {reason}). Give a "
+            "folder that save_pretrained wrote (config.json, tokenizer.json, model.safetensors), "
+            f"a name on the Hugging Face hub (with a network), or {TINY!r}"
+        ) from error
+    # Half-precision files are loaded as such by newer transformers and as float32 by older ones.
+    return tokenizer, model.float()
+
+
+@contextlib.contextmanager
+def _bars_if_watched() -> Iterator[None]:
+    """Let transformers draw its progress bars only where somebody is likely to look."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    if not is_watched():
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _expect_files(folder: Path, what: str, files: Sequence[str]) -> None:
+    if not any((folder / file).is_file() for file in files):
+        raise DataNotFoundError(
+            f"{folder} holds no {what} of an encoder: it needs {' or '.join(files)}, as "
+            "save_pretrained writes them"
+        )

@@ -1,0 +1,179 @@
+"""Which entity types there are and which relations each may head: FastRE's type-relation map."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from relcl_lib.data.download import DataFormatError
+from relcl_lib.data.triples import Sentence, TripleData
+
+TYPES = ("PER", "ORG", "LOC", "OTH")
+ANY = "ANY"
+SCHEMA_FIX = (
+    "A schema is a JSON array of {relation, subject_type, object_type}; add what is missing, or run "
+    "with type_map='inferred' or 'any'"
+)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Relations in id order, each with the type its subject must have.
+
+    `source` is `paper` (the hand-made map of the paper), the name of a file, `inferred` or `any`.
+    """
+
+    relations: tuple[str, ...]
+    types: tuple[str, ...]
+    subject_types: tuple[str, ...]
+    source: str
+
+    @property
+    def relation_ids(self) -> dict[str, int]:
+        """Relation -> id."""
+        return {relation: index for index, relation in enumerate(self.relations)}
+
+    @property
+    def relation_types(self) -> list[int]:
+        """Id of the subject type of each relation, (R)."""
+        return [self.types.index(name) for name in self.subject_types]
+
+    def mask(self) -> Tensor:
+        """Return (K, R) bool: R'(t), the relations an entity of type t may head."""
+        mask = torch.zeros(len(self.types), len(self.relations), dtype=torch.bool)
+        mask[self.relation_types, range(len(self.relations))] = True
+        return mask
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data, to be read back by `Schema.from_dict`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Schema:
+        """Make a schema from `as_dict`'s data, of JSON."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def any_schema(relations: Sequence[str], source: str = "any") -> Schema:
+    """Return the map without types: one type, which may head every relation (no mapping)."""
+    return Schema(tuple(relations), (ANY,), (ANY,) * len(relations), source)
+
+
+def paper_schema(name: str) -> Schema | None:
+    """Return the map that comes with a data set; None where there is none.
+
+    nyt10, nyt11 and nyt24: the paper's hand-made one, in the release's order; synthetic: the
+    generated world's own.
+    """
+    if name == "synthetic":
+        from relcl_lib.worlds.corpus import schema
+
+        return _schema(schema(), "generated")
+    shipped = json.loads((files("relcl_lib.data") / "fastre_schemas.json").read_text("utf-8"))
+    return _schema(shipped[name], "paper") if name in shipped else None
+
+
+def read_schema(path: str | Path) -> Schema:
+    """Read a map of one's own: a JSON array of {relation, subject_type, object_type}.
+
+    Raises:
+        DataFormatError: names the file, the entry, the field and what to do.
+    """
+    path = Path(path)
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataFormatError(path, f"cannot be read: {error}", SCHEMA_FIX) from error
+    if not isinstance(entries, list) or not entries:
+        raise DataFormatError(path, "is no JSON array of relations", SCHEMA_FIX)
+    for at, entry in enumerate(entries, start=1):
+        for name in ("relation", "subject_type"):
+            if not isinstance(entry, dict) or not isinstance(entry.get(name), str):
+                raise DataFormatError(path, f"entry {at}: field {name} is no text", SCHEMA_FIX)
+    counts = Counter(entry["relation"] for entry in entries)
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise DataFormatError(path, f"lists {', '.join(twice)} more than once", SCHEMA_FIX)
+    return _schema(entries, path.name)
+
+
+def _schema(entries: Sequence[dict], source: str) -> Schema:
+    subjects = tuple(entry["subject_type"] for entry in entries)
+    own = dict.fromkeys(subjects)
+    types = [t for t in TYPES if t in own] + [t for t in own if t not in TYPES]
+    return Schema(tuple(entry["relation"] for entry in entries), tuple(types), subjects, source)
+
+
+def infer_schema(
+    sentences: Iterable[Sentence], relations: Sequence[str], *, overlap: float = 0.5
+) -> Schema:
+    """Infer a map from triples: relations that share their subjects get one subject type.
+
+    Two relations belong together if at least the share `overlap` of the rarer one's distinct
+    subjects head the other one too; what is linked, directly or through others, is one type, named
+    after its most frequent relation. No object enters and no entity is typed by hand. A relation
+    without training triples joins the largest type.
+    """
+    subjects: dict[str, set[str]] = defaultdict(set)
+    counts: Counter[str] = Counter()
+    for sentence in sentences:
+        for triple in sentence.triples:
+            subjects[triple.relation].add(triple.subject.lower())
+            counts[triple.relation] += 1
+    seen = [relation for relation in relations if relation in subjects]
+    if not seen:
+        return any_schema(relations, "inferred")
+    group = {relation: relation for relation in seen}
+
+    def root(relation: str) -> str:
+        while group[relation] != relation:
+            relation = group[relation]
+        return relation
+
+    for i, left in enumerate(seen):
+        for right in seen[:i]:
+            shared = len(subjects[left] & subjects[right])
+            if shared >= overlap * min(len(subjects[left]), len(subjects[right])):
+                group[root(left)] = root(right)
+    members = defaultdict(list)
+    for relation in seen:
+        members[root(relation)].append(relation)
+    names = {key: max(found, key=lambda r: counts[r]) for key, found in members.items()}
+    weight = {key: sum(counts[r] for r in found) for key, found in members.items()}
+    largest = max(weight, key=weight.get)
+    chosen = [names[root(r) if r in group else largest] for r in relations]
+    types = sorted(set(chosen), key=lambda name: -weight[root(name)])
+    return Schema(tuple(relations), tuple(types), tuple(chosen), "inferred")
+
+
+def choose_schema(data: TripleData, type_map: str = "auto") -> Schema:
+    """Return the map of a data set.
+
+    Args:
+        data: the data set; `inferred` looks at its training split only.
+        type_map: `auto` (the paper's where there is one, else `any`), `paper`, `inferred`, `any`,
+            or the path of a JSON file.
+
+    Raises:
+        ValueError: `paper` for a data set the paper gives no map for.
+    """
+    shipped = paper_schema(data.name)
+    if type_map in ("auto", "paper") and shipped is not None:
+        return shipped
+    if type_map == "paper":
+        raise ValueError(
+            f"the paper gives no type map for {data.name}; use type_map='inferred', 'any' or a file"
+        )
+    if type_map in ("auto", "any"):
+        relations = data.relations if shipped is None else shipped.relations
+        return any_schema(relations)
+    if type_map == "inferred":
+        return infer_schema(data.train, data.relations)
+    return read_schema(type_map)

@@ -1,0 +1,227 @@
+"""Gold triples as spans of tokens, and batches of them, without a loop over sentences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from relcl_lib.data.download import DataFormatError
+from relcl_lib.data.ragged import ranges
+from relcl_lib.data.triples import Sentence
+from relcl_lib.text.schema import SCHEMA_FIX, Schema
+from relcl_lib.text.words import split_words
+
+
+class Reader(Protocol):
+    """What turns words into an encoder's inputs: tensors with one row a text, padded."""
+
+    max_tokens: int
+
+    def read(self, texts: Sequence[Sequence[str]]) -> dict[str, Tensor]:
+        """Return the inputs of texts given as words, among them `lengths` (N,) in words."""
+        ...
+
+
+class Batch(NamedTuple):
+    """Sentences of a training step: b of them, n the longest, m head entities chosen.
+
+    `inputs` are the encoder's, with `lengths` (b,); `head_start`, `head_end` (b, n, K) and
+    `tail_start`, `tail_end` (m, n, R) bool labels; `heads` (m, 4): row in the batch, start, end
+    (inclusive), type; `weights` (m,) what each chosen head counts.
+    """
+
+    inputs: dict[str, Tensor]
+    head_start: Tensor
+    head_end: Tensor
+    heads: Tensor
+    weights: Tensor
+    tail_start: Tensor
+    tail_end: Tensor
+
+
+def find_span(words: Sequence[str], entity: Sequence[str]) -> tuple[int, int] | None:
+    """Return (start, end), end inclusive, of the first occurrence of an entity's words, or None."""
+    width = len(entity)
+    for start in range(len(words) - width + 1):
+        if words[start] == entity[0] and list(words[start : start + width]) == list(entity):
+            return start, start + width - 1
+    return None
+
+
+@dataclass
+class TaggedSentences:
+    """The gold tags of N sentences as tensors, on any device.
+
+    A head entity is a distinct (start, end, type) of a sentence: the rows of `heads` (H, 3), those
+    of sentence i from `head_first[i]` to `head_first[i + 1]`. `tails` (T, 3) are (start, end,
+    relation), those of head h from `tail_first[h]` to `tail_first[h + 1]`. Ends are inclusive.
+    `report` counts what could not be tagged, by reason.
+    """
+
+    inputs: dict[str, Tensor]
+    heads: Tensor
+    head_first: Tensor
+    tails: Tensor
+    tail_first: Tensor
+    n_types: int
+    n_relations: int
+    report: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def usable(self) -> Tensor:
+        """Indices of the sentences with a head entity, which are the ones trained on."""
+        return (self.head_first.diff() > 0).nonzero()[:, 0]
+
+    def to(self, device: torch.device) -> TaggedSentences:
+        """Return the same on a device."""
+        moved = {k: v.to(device) for k, v in self.__dict__.items() if isinstance(v, Tensor)}
+        inputs = {name: value.to(device) for name, value in self.inputs.items()}
+        return type(self)(**{**self.__dict__, **moved, "inputs": inputs})
+
+    def batch(self, rows: Tensor, heads: str = "one", draws: Tensor | None = None) -> Batch:
+        """Gather a training batch.
+
+        Args:
+            rows: (b,) int64, sentences that are `usable`.
+            heads: `one` draws a head entity a sentence (released), `mean` takes all of them, each
+                weighing 1 / (heads of its sentence): the expectation of `one`; `sum` takes all,
+                each weighing 1 (Eq. 15).
+            draws: (b,) in [0, 1), which head `one` takes.
+        """
+        lengths = self.inputs["lengths"][rows]
+        n = int(lengths.max())
+        inputs = trim({name: value[rows] for name, value in self.inputs.items()})
+        count = self.head_first[rows + 1] - self.head_first[rows]
+        owner, every = ranges(self.head_first[rows], count)  # every head: the head tagger's labels
+        spans = self.heads[every]
+        head_start = _multi_hot(owner, spans[:, 0], spans[:, 2], (len(rows), n, self.n_types))
+        head_end = _multi_hot(owner, spans[:, 1], spans[:, 2], (len(rows), n, self.n_types))
+        if heads == "one":
+            chosen = self.head_first[rows] + (draws * count).long().clamp(max=count - 1)
+            owner = torch.arange(len(rows), device=rows.device)
+        else:
+            chosen = every
+        weights = torch.ones(len(chosen), device=rows.device)
+        if heads == "mean":
+            weights = 1 / count[owner]
+        row, tail = ranges(
+            self.tail_first[chosen], self.tail_first[chosen + 1] - self.tail_first[chosen]
+        )
+        spans, shape = self.tails[tail], (len(chosen), n, self.n_relations)
+        return Batch(
+            inputs,
+            head_start,
+            head_end,
+            torch.cat([owner.unsqueeze(1), self.heads[chosen]], dim=1),
+            weights,
+            _multi_hot(row, spans[:, 0], spans[:, 2], shape),
+            _multi_hot(row, spans[:, 1], spans[:, 2], shape),
+        )
+
+
+def trim(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Cut the padding that no row of a batch needs; columns are words but for `pieces`."""
+    n = int(inputs["lengths"].max())
+    widths = {"pieces": int(inputs["piece_lengths"].max())} if "pieces" in inputs else {}
+    return {
+        name: value if value.dim() == 1 else value[:, : widths.get(name, n)]
+        for name, value in inputs.items()
+    }
+
+
+def _multi_hot(row: Tensor, position: Tensor, label: Tensor, shape: tuple[int, ...]) -> Tensor:
+    hot = torch.zeros(shape, dtype=torch.bool, device=row.device)
+    hot[row, position, label] = True
+    return hot
+
+
+def tag_sentences(
+    sentences: Sequence[Sentence],
+    reader: Reader,
+    schema: Schema,
+    *,
+    unknown_relations: str = "error",
+    where: str = "training split",
+) -> TaggedSentences:
+    """Locate the triples of sentences and return them as tensors.
+
+    Subject and object are each searched for as lower-cased words, and the first occurrence within
+    the first `max_tokens` words is taken. A triple is left out, and counted in the report, if an
+    entity is nowhere in the text (`not_located`), lies beyond the cut (`beyond_cut`), or its
+    relation is not in the schema (`unknown_relation`).
+
+    Args:
+        sentences: N of them.
+        reader: the encoder's; its `max_tokens` cuts.
+        schema: gives the subject's type.
+        unknown_relations: `error`, or `skip` to count them only.
+        where: names the sentences in errors.
+
+    Raises:
+        DataFormatError: a relation is not in the schema; names it, the sentence and what to do.
+    """
+    ids, types, limit = schema.relation_ids, schema.relation_types, reader.max_tokens
+    counts: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
+    examples: list[str] = []
+    texts = [split_words(sentence.text) for sentence in sentences]
+    heads: list[tuple[int, int, int]] = []
+    tails: list[tuple[int, int, int]] = []
+    head_counts, tail_counts = [], []
+    for at, (sentence, original) in enumerate(zip(sentences, texts, strict=True), start=1):
+        words = [word.lower() for word in original]
+        counts["empty_sentences"] += not words
+        counts["cut_sentences"] += len(words) > limit
+        keys: dict[tuple[int, int, int], dict[tuple[int, int, int], None]] = {}
+        for triple in sentence.triples:
+            counts["triples"] += 1
+            relation = ids.get(triple.relation)
+            if relation is None:
+                if unknown_relations == "error":
+                    raise DataFormatError(
+                        where,
+                        f"sentence {at}: the relation {triple.relation!r} is not in the schema",
+                        f"{SCHEMA_FIX}; unknown_relations='skip' counts such triples and goes on",
+                    )
+                unknown[triple.relation] += 1
+                continue
+            entities = [part.lower().split() for part in (triple.subject, triple.object)]
+            spans = [find_span(words[:limit], entity) for entity in entities]
+            if None in spans:
+                if None in [find_span(words, entity) for entity in entities]:
+                    counts["not_located"] += 1
+                    examples += [f"{where}, sentence {at}: {triple.subject!r} or {triple.object!r}"]
+                else:
+                    counts["beyond_cut"] += 1
+                continue
+            counts["tagged"] += 1
+            (start, end), tail = spans
+            keys.setdefault((start, end, types[relation]), {})[(*tail, relation)] = None
+        head_counts.append(len(keys))
+        heads += keys
+        for found in keys.values():
+            tail_counts.append(len(found))
+            tails += found
+    report = {name: counts[name] for name in ("triples", "tagged", "not_located", "beyond_cut")}
+    report |= {"unknown_relation": dict(unknown), "not_located_examples": examples[:3]}
+    report |= {name: counts[name] for name in ("cut_sentences", "empty_sentences")}
+    report["sentences"], report["with_triples"] = len(sentences), sum(map(bool, head_counts))
+    return TaggedSentences(
+        reader.read(texts),
+        torch.tensor(heads, dtype=torch.long).reshape(-1, 3),
+        _first(head_counts),
+        torch.tensor(tails, dtype=torch.long).reshape(-1, 3),
+        _first(tail_counts),
+        len(schema.types),
+        len(schema.relations),
+        report,
+    )
+
+
+def _first(counts: Sequence[int]) -> Tensor:
+    return torch.tensor([0, *counts], dtype=torch.long).cumsum(0)

@@ -1,0 +1,171 @@
+"""Words, their ids and their vectors; texts as tensors of ids for the convolutional encoder."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from relcl_lib.data.download import DataFormatError
+from relcl_lib.lab.runtime import make_generator
+from relcl_lib.text.pretrained import load_encoder
+
+PAD, UNKNOWN, FIRST_WORD = 0, 1, 2
+RANDOM_SCALE = 0.4  # about the spread of GloVe's components
+GLOVE_FIX = (
+    "Use the text file glove.6B.300d.txt of https://nlp.stanford.edu/projects/glove/ "
+    "(a word and its numbers a line), whole"
+)
+
+
+@dataclass(frozen=True)
+class WordVectors:
+    """Words from id 2 on, and the vectors (V, D) of all ids; those of PAD 0 and UNKNOWN 1 are zero.
+
+    `source` says where they come from, for the record.
+    """
+
+    words: tuple[str, ...]
+    matrix: Tensor
+    source: str
+
+    def __post_init__(self) -> None:
+        if len(self.matrix) != len(self.words) + FIRST_WORD:
+            raise ValueError(f"{len(self.words)} words, but {len(self.matrix)} vectors")
+
+
+def split_words(text: str) -> list[str]:
+    """Return the words of a text: apart by white space, nothing else; case kept."""
+    return text.split()
+
+
+def count_words(texts: Iterable[str]) -> Counter[str]:
+    """Count the lower-cased words of texts."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(map(str.lower, split_words(text)))
+    return counts
+
+
+def random_vectors(
+    counts: Counter[str], size: int, seed: int, *, min_count: int = 1
+) -> WordVectors:
+    """Draw normal vectors (sd 0.4) for words, in order of frequency.
+
+    Args:
+        counts: of the training texts only: a word met in the test alone has no trained vector and
+            must be unknown.
+        size: D.
+        seed: of the run.
+        min_count: rarer words are unknown, which is how the unknown word gets trained.
+    """
+    words = tuple(w for w, count in counts.most_common() if count >= min_count)
+    matrix = torch.randn(
+        len(words) + FIRST_WORD, size, generator=make_generator(seed, "word vectors")
+    )
+    matrix[:FIRST_WORD] = 0
+    return WordVectors(words, matrix.mul_(RANDOM_SCALE), "random")
+
+
+def read_glove(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> WordVectors:
+    """Read vectors in GloVe's text layout, in file order.
+
+    Args:
+        path: the file: a word and D numbers a line; a first line of two numbers (word2vec's) is
+            skipped. The word may hold spaces, as in GloVe 840B.
+        wanted: keep only these words, which gives the same results on texts of these words; None:
+            all, so that a trained tagger knows words that were not in its data.
+
+    Raises:
+        DataFormatError: names the file, the line and what to do.
+    """
+    path, keep = Path(path), None if wanted is None else {w.encode() for w in wanted}
+    words: list[str] = []
+    rows: list[np.ndarray] = []
+    size = 0
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if number == 1:
+                    parts = line.split()
+                    if len(parts) == 2 and all(part.isdigit() for part in parts):
+                        continue
+                size = size or len(line.split()) - 1
+                word, _, numbers = line.rstrip().partition(b" ")
+                if numbers.count(b" ") != size - 1:
+                    word, *rest = line.rstrip().rsplit(b" ", size)
+                    numbers = b" ".join(rest)
+                if keep is not None and word not in keep:
+                    continue
+                try:
+                    row = np.array(numbers.split(), dtype=np.float32)
+                except ValueError:
+                    row = np.empty(0, np.float32)
+                if size < 1 or len(row) != size:
+                    raise DataFormatError(
+                        path, f"line {number} holds {len(row)} numbers, not {size}", GLOVE_FIX
+                    )
+                words.append(word.decode(errors="replace"))
+                rows.append(row)
+    except OSError as error:
+        raise DataFormatError(path, f"cannot be read: {error}", GLOVE_FIX) from error
+    if not rows:
+        raise DataFormatError(path, "has none of the words of the data", GLOVE_FIX)
+    matrix = np.concatenate([np.zeros((FIRST_WORD, size), np.float32), np.stack(rows)])
+    return WordVectors(tuple(words), torch.from_numpy(matrix), f"GloVe {path.name}")
+
+
+def encoder_vectors(folder: str | os.PathLike[str], wanted: Iterable[str]) -> WordVectors:
+    """Take a word's vector as the mean of its pieces' input embeddings in a pretrained encoder.
+
+    No Transformer layer is run: this is a table, a stand-in for GloVe where only an encoder is at
+    hand. The vectors are scaled to the spread that the random ones have.
+    """
+    tokenizer, encoder = load_encoder(folder)
+    table = encoder.get_input_embeddings().weight
+    words = tuple(wanted)
+    pieces = tokenizer(list(words), add_special_tokens=False)["input_ids"]
+    owner = torch.tensor([i for i, ids in enumerate(pieces) for _ in ids], dtype=torch.long)
+    flat = torch.tensor([p for ids in pieces for p in ids], dtype=torch.long)
+    matrix = torch.zeros(len(words) + FIRST_WORD, table.shape[1])
+    matrix.index_add_(0, owner + FIRST_WORD, table.detach()[flat])
+    count = torch.zeros(len(matrix)).index_add_(0, owner + FIRST_WORD, torch.ones(len(owner)))
+    matrix /= count.clamp(min=1).unsqueeze(1)
+    matrix *= RANDOM_SCALE / matrix[FIRST_WORD:].std().clamp(min=1e-6)
+    return WordVectors(words, matrix, f"input embeddings of {Path(folder).name}")
+
+
+class WordReader:
+    """Turns texts into word ids: lower-cased, cut to `max_tokens`, unknown words as UNKNOWN."""
+
+    def __init__(self, words: Sequence[str], max_tokens: int) -> None:
+        self.words, self.max_tokens = tuple(words), max_tokens
+        self.ids = {word: index for index, word in enumerate(self.words, start=FIRST_WORD)}
+
+    def read(self, texts: Sequence[Sequence[str]]) -> dict[str, Tensor]:
+        """Return the encoder's inputs for texts given as words.
+
+        Returns:
+            `words` (N, n) int64 ids, n the longest text after the cut; `lengths` (N,) int64, of
+            which an empty text has 0.
+        """
+        known, last = self.ids, self.max_tokens
+        rows = [[known.get(word.lower(), UNKNOWN) for word in words[:last]] for words in texts]
+        lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
+        return {"words": pad_rows(rows, PAD), "lengths": lengths}
+
+
+def pad_rows(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
+    """Return rows of unlike length as one int64 tensor (N, longest), filled up on the right."""
+    lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
+    longest = int(lengths.max()) if len(rows) else 0
+    padded = torch.full((len(rows), longest), filler, dtype=torch.long)
+    flat = torch.tensor([value for row in rows for value in row], dtype=torch.long)
+    padded[torch.arange(longest) < lengths.unsqueeze(1)] = flat
+    return padded

@@ -1,0 +1,310 @@
+import re
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
+import pytest
+import torch
+
+from relcl_lib.commands import sweep
+from relcl_lib.lab.compare import read_paper_table
+from relcl_lib.lab.files import repository_root
+from relcl_lib.lab.records import read_records
+from relcl_lib.papers.crecl.cells import ABLATIONS as CURVES
+from relcl_lib.papers.fastre.rows import ABLATIONS
+from relcl_lib.papers.registry import PAPERS
+
+
+def options(*words):
+    return sweep.parser().parse_args(["hpcr", *words])
+
+
+def test_table3_has_every_method_at_every_size_and_memoryless_ones_once():
+    cells = sweep.make_cells(options("table3", "--seeds", "0", "1"))
+    sizes = {}
+    for cell in cells:
+        sizes.setdefault(cell["method"], []).append(cell["buffer_size"])
+        assert cell["seeds"] == [0, 1]
+    assert sizes["HPCR"] == sizes["ER"] == [100, 200, 500]
+    assert len(sizes["IID"]) == len(sizes["FINE-TUNE"]) == 1
+
+
+@pytest.mark.parametrize("table, count", [("table9", 20), ("table10", 6), ("variants", 6)])
+def test_other_tables(table, count):
+    cells = sweep.make_cells(options(table))
+    assert len({sweep.describe(cell) for cell in cells}) == len(cells) == count
+
+
+def test_chosen_rows_and_sizes():
+    cells = sweep.make_cells(options("table7", "--buffers", "200", "--methods", "PCR", "HPCR"))
+    assert [cell["method"] for cell in cells] == ["PCR", "HPCR"]
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["table99"], "one of table3"),
+        (["table3", "--methods", "HPRC"], "the rows:"),
+        (["table3", "--buffers", "0"], "buffer_size"),
+        (["table3", "--seeds", "1", "1"], "seeds must differ"),
+    ],
+)
+def test_wrong_arguments_are_named_before_anything_runs(words, said, capsys):
+    assert sweep.main(["hpcr", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_cell_leaves_the_callers_threads_alone(tmp_path):
+    before = torch.get_num_threads()
+    cell = {"dataset": "digits", "method": "ER", "buffer_size": 0}  # refused when it is created
+    outcome = sweep.run_cell("hpcr", cell, str(tmp_path), str(tmp_path), threads=before + 1)
+    assert outcome.startswith("failed") and torch.get_num_threads() == before
+
+
+def test_dry_run_lists_the_cells(capsys):
+    assert sweep.main(["hpcr", "table7", "--buffers", "200", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "cifar10 Couple (Eq. 7) (buffer_size=200)" in out
+
+
+def run_digits(tmp_path, *more):
+    words = ["hpcr", "table3", "--dataset", "digits", "--methods", "FINE-TUNE", "--seeds", "0"]
+    places = ["--results", str(tmp_path / "results"), "--work-dir", str(tmp_path / "work")]
+    return sweep.main([*words, *places, *more])
+
+
+def test_a_finished_cell_is_read_not_run(tmp_path, capsys):
+    assert run_digits(tmp_path) == 0
+    assert "task 5/5" in capsys.readouterr().out
+    [record] = read_records(tmp_path / "results")
+    assert run_digits(tmp_path) == 0
+    out = capsys.readouterr().out
+    assert "task 5/5" not in out
+    assert "[1/1] done: digits FINE-TUNE" in out
+    assert read_records(tmp_path / "results") == [record]
+
+
+def test_a_failing_cell_leaves_the_others_running_and_sets_the_exit_code(tmp_path, capsys):
+    assert run_digits(tmp_path, "--device", "cuda:99") == 1
+    assert "DeviceError" in capsys.readouterr().out
+
+
+def test_more_processes_than_cells_get_a_seed_each(monkeypatch, capsys):
+    begun = []
+
+    def locally(cells, jobs, **options):
+        begun.extend(cells)
+        return (sweep.describe(cell) for cell in cells)
+
+    monkeypatch.setattr(sweep, "run_locally", locally)
+    table = ["crecl", "table1", "--methods", "CRECL", "JOINT", "--seeds", "5", "7"]
+    assert sweep.main([*table, "--jobs", "2"]) == 0
+    assert [cell["seeds"] for cell in begun] == [[5, 7], [5, 7]]
+    begun.clear()
+    assert sweep.main([*table, "--jobs", "3"]) == 0
+    assert [(cell["method"], *cell["seeds"]) for cell in begun] == [
+        *(("CRECL", 5), ("JOINT", 5), ("CRECL", 7), ("JOINT", 7))
+    ]
+    assert "[4/4] fewrel JOINT, seed 7" in capsys.readouterr().out
+    begun.clear()
+    own = ["crecl", "table1", "--methods", "JOINT", "--profile", "reduced", "--jobs", "9"]
+    assert sweep.main(own) == 0  # the profile's seeds, as none are given
+    assert [cell["seeds"] for cell in begun] == [[2021], [2121], [2221]]
+    begun.clear()
+    together = ["hpcr", "table3", "--methods", "ER", "--buffers", "100", "--seeds", "0", "1"]
+    assert sweep.main([*together, "--jobs", "8"]) == 0
+    assert [cell["seeds"] for cell in begun] == [[0, 1]]
+
+
+def test_ray_absent_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(SystemExit, match="pip install"):
+        run_digits(tmp_path, "--engine", "ray")
+
+
+def fastre(*words):
+    return sweep.make_cells(sweep.parser().parse_args(["fastre", *words]))
+
+
+#: tables that not every data set has -> one that does
+ONLY_FOR = {("docre_ii", "alone"): "synthetic", ("docre_ii", "text"): "synthetic"}
+
+
+def test_every_paper_lists_its_tables():
+    for name, paper in PAPERS.items():
+        for table in paper.tables:
+            dataset = ONLY_FOR.get((name, table))
+            chosen = ["--dataset", dataset] if dataset else []
+            cells = sweep.make_cells(sweep.parser().parse_args([name, table, *chosen]))
+            assert len({sweep.describe(cell) for cell in cells}) == len(cells) > 0
+            assert {cell["dataset"] for cell in cells} == {dataset or next(iter(paper.datasets))}
+
+
+def test_a_table_without_cells_for_a_data_set_says_which_has_them(capsys):
+    for (paper, table), dataset in ONLY_FOR.items():
+        assert sweep.main([paper, table, "--dry-run"]) == 2
+        assert f"--dataset {dataset}" in capsys.readouterr().err
+
+
+def test_fastre_structures_are_those_of_the_paper_s_table():
+    rows = read_paper_table("fastre", "Table 4")
+    printed = {setting.split("d=")[1].split(" ")[0] for setting in rows["setting"]}
+    cells = fastre("table4")
+    assert {"-".join(map(str, cell["dilations"])) for cell in cells} == printed
+    assert [cell["method"] for cell in fastre("table5")][1:] == list(ABLATIONS)
+
+
+def test_further_parameters_reach_every_cell_with_their_type():
+    cells = fastre("table5", "--set", "epochs=3", "min_count=2", "heads=mean", "augment=false")
+    for cell in cells:
+        assert (cell["epochs"], cell["heads"], cell["augment"]) == (3, "mean", False)
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["table5", "--set", "epochs"], "NAME=VALUE"),
+        (["table5", "--set", "epoch=3"], "epochs"),
+        (["table5", "--dataset", "cifar10"], "one of nyt10"),
+        (["table5", "--buffers", "5"], "no memory"),
+        (["table5", "--profile", "ful"], "choose one of"),
+    ],
+)
+def test_wrong_arguments_of_another_paper(words, said, capsys):
+    assert sweep.main(["fastre", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_text_paper_s_cell_runs_and_is_read_again(tmp_path, capsys):
+    words = ["fastre", "table5", "--dataset", "synthetic", "--methods", "FastRE", "--seeds", "0"]
+    small = ["train_limit=40", "epochs=2", "hidden=16", "attention_heads=2", "vector_size=16"]
+    places = ["--results", str(tmp_path / "results"), "--work-dir", str(tmp_path / "work")]
+    for expected in (True, False):
+        assert sweep.main([*words, *places, "--set", *small]) == 0
+        out = capsys.readouterr().out
+        assert ("epoch 2/2" in out) is expected
+        assert "done: synthetic FastRE" in out
+    assert len(read_records(tmp_path / "results")) == 1
+
+
+def drl(*words):
+    return sweep.make_cells(sweep.parser().parse_args(["drl", *words]))
+
+
+def test_drl_cells_are_with_and_without_the_loss():
+    for table, track in (("table1", "NI"), ("table2", "Multi-Task-NC"), ("table3", "NIC")):
+        cells = drl(table, "--dataset", "cifar10")
+        assert {cell["track"] for cell in cells} == {track}
+        for method in ("Shuffle", "ER", "BER"):
+            weights = {cell["drl_weight"] for cell in cells if cell["method"] == method}
+            assert weights == {0.0, 2e-4}
+    assert {cell["method"] for cell in drl("table1")} > {"GEM", "A-GEM", "GSS"}
+
+
+def test_drl_cells_have_the_settings_of_the_paper_s_tables():
+    """What the paper prints for replay with a ResNet-50 and m = 100 (50 in NIC) has its cell."""
+    parameters = PAPERS["drl"].load("parameters")
+    for table in ("table1", "table2", "table3"):
+        settings = [parameters.create(cell).resolved() for cell in drl(table)]
+        size = 50 if table == "table3" else 100
+        ours = {
+            f"mem={size};bs={s.batch_size};er={s.method};lambda={s.drl_weight:g}" for s in settings
+        }
+        rows = read_paper_table("drl", f"Table {table[-1]}")
+        rows = rows[(rows["method"] == "ResNet50") & (rows["metric"] == "avg_valid_acc")]
+        fixed = rows["setting"].str.contains(
+            f"mem={size};bs={'(?:32|16|2)' if size == 50 else 16};"
+        )
+        printed = set(rows["setting"][fixed]) - {"mem=50;bs=16;er=Shuffle;lambda=0.0002"}
+        assert printed and printed <= ours
+
+
+def test_drl_on_mnist_has_the_disjoint_stream_only(capsys):
+    parameters = PAPERS["drl"].load("parameters")
+    for table in ("variants", "lambda"):
+        found = {
+            parameters.create(cell).resolved().track for cell in drl(table, "--dataset", "mnist")
+        }
+        assert found == {"Disjoint"}
+    assert sweep.main(["drl", "table1", "--dataset", "mnist"]) == 2
+    assert "use Disjoint" in capsys.readouterr().err
+
+
+def test_a_drl_cell_runs_and_is_read_again(tmp_path, capsys):
+    words = ["drl", "table2", "--dataset", "digits", "--methods", "ER", "--seeds", "0"]
+    places = ["--results", str(tmp_path / "results"), "--work-dir", str(tmp_path / "work")]
+    for expected in (True, False):
+        assert sweep.main([*words, *places, "--set", "limit=40"]) == 0
+        out = capsys.readouterr().out
+        assert ("experience 5/5" in out) is expected
+        assert "done: digits ER (track=Multi-Task-NC, memory_size=100" in out
+    assert len(read_records(tmp_path / "results")) == 2
+
+
+def crecl(*words):
+    return sweep.make_cells(sweep.parser().parse_args(["crecl", *words]))
+
+
+def test_crecl_cells_are_those_of_the_paper_s_tables():
+    rows = read_paper_table("crecl", "Table 2")
+    printed = {setting.split("L=")[1].split(";")[0] for setting in rows["setting"]}
+    assert {str(cell["memory_size"]) for cell in crecl("table2")} == printed
+    own = {cell["method"] for cell in crecl("table1")}
+    missing = set(read_paper_table("crecl", "Table 1")["method"]) - own
+    assert missing == {"EA-EMR", "EMAR", "CML", "CRECL vs best baseline"}
+    assert own >= {"CRECL-CL", "JOINT"}
+    parts = {cell["method"] for cell in crecl("figure3")}
+    assert parts == {"CRECL", *CURVES} - {"CRECL(C)"}  # which CRECL's run leaves as well
+
+
+def test_crecl_memory_sizes_can_be_chosen():
+    cells = crecl("figure4", "--dataset", "tacred", "--buffers", "3", "7")
+    assert {(cell["method"], cell["memory_size"]) for cell in cells} == {
+        (method, size) for method in ("CRECL", "RP-CRE") for size in (3, 7)
+    }
+    assert crecl("table1", "--buffers", "3") == crecl("table1")
+
+
+def test_each_crecl_variant_changes_something():
+    parameters = PAPERS["crecl"].load("parameters")
+    settings = [parameters.create(cell).resolved().model_dump_json() for cell in crecl("variants")]
+    assert len(set(settings)) == len(settings)
+
+
+def test_a_crecl_cell_runs_and_is_read_again(tmp_path, capsys):
+    words = ["crecl", "table1", "--dataset", "synthetic", "--methods", "CRECL-CL", "--seeds", "3"]
+    small = ["encoder=tiny", "n_tasks=2", "train_limit=2", "epochs_classification=1"]
+    places = ["--results", str(tmp_path / "results"), "--work-dir", str(tmp_path / "work")]
+    for expected in (True, False):
+        assert sweep.main([*words, *places, "--set", *small]) == 0
+        out = capsys.readouterr().out
+        assert ("task 2/2" in out) is expected
+        assert "done: synthetic CRECL-CL (encoder=tiny" in out
+        assert "), seed 3: T1 " in out
+    assert len(read_records(tmp_path / "results")) == 1
+
+
+def test_crecl_progress_is_the_historical_accuracy():
+    """Test sets of unequal size, as in TACRED."""
+    stream = MagicMock(__len__=lambda _: 3, sizes=lambda: [(9, 30), (9, 10), (9, 10)])
+    accuracy = torch.tensor([[1.0, 0.0, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    run = SimpleNamespace(tasks_done=2, accuracy=accuracy, stream=stream)
+    done, total, score = PAPERS["crecl"].progress(run)
+    assert (done, total) == (2, 3)
+    assert score == pytest.approx(100 * (0.5 * 30 + 10) / 40)
+
+
+COMMAND = re.compile(r"python -m relcl_lib\.sweep ([^`\"#\\\n]+)")
+
+
+@pytest.mark.parametrize(
+    "path", ["README.md", *(f"notebooks/{p}.ipynb" for p in PAPERS)], ids=lambda path: path
+)
+def test_commands_that_readers_are_told_exist(path):
+    found = [
+        text.split()
+        for text in COMMAND.findall((repository_root() / path).read_text(encoding="utf-8"))
+    ]
+    whole = [words for words in found if len(words) > 1 and not {"...", "{}", "{name}"} & {*words}]
+    assert whole or path != "README.md"
+    for words in whole:
+        assert sweep.main([*words, "--dry-run"]) == 0, words

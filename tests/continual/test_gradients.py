@@ -1,0 +1,182 @@
+"""Per-sample gradients against one backward pass a sample; GEM, A-GEM (check 13) and GSS."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+
+from relcl_lib.continual.gradients import (
+    GradientMemory,
+    cosines,
+    flatten_gradients,
+    group_gradients,
+    per_sample_gradients,
+    project_agem,
+    project_gem,
+    write_gradient,
+)
+from relcl_lib.losses import cross_entropy_loss
+from relcl_lib.models.taps import tapped_network
+
+torch.set_num_threads(1)
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def one_by_one(network, images, labels):
+    rows, parameters = [], [p for p in network.parameters() if p.requires_grad]
+    network.eval()
+    for image, label in zip(images, labels, strict=True):
+        loss = cross_entropy_loss(network(image[None])[0], label[None])
+        found = torch.autograd.grad(loss, parameters)
+        rows.append(torch.cat([g.ravel() for g in found]))
+    return torch.stack(rows)
+
+
+class TestPerSample:
+    @pytest.mark.parametrize("backbone, side", [("mlp", 8), ("reduced_resnet18", 8)])
+    def test_is_one_backward_a_sample(self, backbone, side):
+        network = tapped_network(backbone, 3, (3, side, side), width=4)
+        network.train()
+        before = {k: v.clone() for k, v in network.state_dict().items()}
+        images, labels = draw(6, 3, side, side), torch.tensor([0, 1, 2, 2, 1, 0])
+        found = per_sample_gradients(network, images, labels)
+        assert network.training
+        assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
+        torch.testing.assert_close(found, one_by_one(network, images, labels), rtol=1e-4, atol=1e-5)
+        chunked = per_sample_gradients(network, images, labels, chunk_size=4)
+        torch.testing.assert_close(chunked, found, rtol=1e-4, atol=1e-5)
+
+    def test_frozen_parameters_have_no_column(self):
+        network = tapped_network("mlp", 3, (1, 4, 4))
+        network.freeze(1)
+        found = per_sample_gradients(network, draw(2, 1, 4, 4), torch.tensor([0, 1]))
+        assert found.shape == (2, sum(p.numel() for p in network.parameters() if p.requires_grad))
+        assert found.shape[1] < sum(p.numel() for p in network.parameters())
+
+    def test_groups_are_means(self):
+        network = tapped_network("mlp", 3, (1, 4, 4))
+        images, labels = draw(2, 5, 1, 4, 4), torch.randint(3, (2, 5))
+        each = per_sample_gradients(network, images.flatten(0, 1), labels.flatten())
+        found = group_gradients(network, images, labels)
+        torch.testing.assert_close(found, each.view(2, 5, -1).mean(1), rtol=1e-4, atol=1e-6)
+
+    def test_cosines_by_a_double_loop(self):
+        left, right = draw(4, 7), draw(3, 7, seed=1)
+        left[2] = 0  # a sample fitted perfectly
+        right[0] *= 1e-9  # and one fitted well
+        for a in range(4):
+            for b in range(3):
+                norm = float(left[a].norm() * right[b].norm())
+                expected = float(left[a] @ right[b]) / norm if norm else 0.0
+                assert cosines(left, right)[a, b].item() == pytest.approx(expected, abs=1e-4)
+        assert not cosines(left).isnan().any()
+
+
+def test_flat_gradients_go_back_where_they_came_from():
+    network = tapped_network("mlp", 3, (1, 4, 4))
+    network(draw(2, 1, 4, 4))[1][0].sum().backward()  # the head is not reached
+    parameters = list(network.parameters())
+    flat = flatten_gradients([p.grad for p in parameters], parameters)
+    assert flat.shape == (sum(p.numel() for p in parameters),)
+    assert parameters[-1].grad is None
+    write_gradient(parameters, 2 * flat)
+    assert torch.equal(flatten_gradients([p.grad for p in parameters], parameters), 2 * flat)
+    assert (parameters[-1].grad == 0).all()
+
+
+class TestAgem:
+    def test_a_conflict_is_taken_out(self):
+        gradient, reference = draw(50), draw(50, seed=1)
+        reference = reference if gradient @ reference < 0 else -reference
+        bent = project_agem(gradient, reference)
+        assert (bent @ reference).item() == pytest.approx(0, abs=1e-5)
+        assert (bent @ gradient).item() > 0
+
+    def test_agreement_changes_nothing(self):
+        gradient = draw(50)
+        assert torch.equal(project_agem(gradient, gradient + 0.1), gradient)
+        assert torch.equal(project_agem(gradient, torch.zeros(50)), gradient)
+
+
+class TestGem:
+    def test_one_task_is_agem(self):
+        gradient, reference = draw(50), draw(50, seed=1)
+        reference = reference if gradient @ reference < 0 else -reference
+        for scale in (1.0, 1e-4, 1e4):  # the ridge must not depend on the gradients' length
+            found = project_gem(scale * gradient, scale * reference[None])
+            expected = project_agem(scale * gradient, scale * reference)
+            torch.testing.assert_close(found, expected, rtol=0, atol=2e-3 * scale)
+
+    @pytest.mark.parametrize("seed", range(5))
+    @pytest.mark.parametrize("margin", [0.0, 0.5])
+    def test_is_the_quadratic_program(self, seed, margin):
+        references = draw(4, 6, seed=seed)
+        gradient = -references.mean(0) + 0.3 * draw(6, seed=seed + 50)
+        bent = project_gem(gradient, references, margin=margin)
+        gram = (references @ references.T).double().numpy()
+        gram += 1e-3 * gram.diagonal().max() * np.eye(4)
+        linear = (references @ gradient).double().numpy()
+        best = minimize(
+            lambda v: v @ gram @ v / 2 + linear @ v,
+            np.full(4, margin + 1.0),
+            jac=lambda v: gram @ v + linear,
+            bounds=[(margin, None)] * 4,
+            options={"ftol": 1e-15, "gtol": 1e-12},
+        )
+        expected = gradient + torch.from_numpy(best.x).float() @ references
+        torch.testing.assert_close(bent, expected, rtol=1e-3, atol=1e-3)
+        if not margin:
+            slack = 2e-3 * references.square().sum(1).max() * best.x.max()
+            assert (references @ bent >= -float(slack)).all()
+
+    def test_agreement_changes_nothing(self):
+        gradient = draw(20)
+        references = torch.stack([gradient, 2 * gradient])
+        assert torch.equal(project_gem(gradient, references), gradient)
+
+    def test_a_diverged_training_is_named(self):
+        with pytest.raises(ValueError, match="not finite"):
+            project_gem(torch.full((3,), -float("nan")), torch.ones(2, 3))
+
+
+class TestGss:
+    def memory(self, scores, capacity=4):
+        memory, generators = GradientMemory(capacity), [torch.Generator().manual_seed(0)]
+        memory.add(
+            generators, position=torch.arange(len(scores))[None], score=torch.tensor([scores])
+        )
+        return memory, generators
+
+    def test_it_fills_first(self):
+        memory, generators = GradientMemory(5), [torch.Generator().manual_seed(0)]
+        memory.add(generators, position=torch.arange(3)[None])
+        memory.add(generators, position=torch.arange(3, 5)[None], score=torch.ones(1, 2))
+        assert memory.contents()["position"].tolist() == [[0, 1, 2, 3, 4]]
+        stored = memory.fields["_score"][0]
+        torch.testing.assert_close(stored, torch.tensor([0.1, 0.1, 0.1, 1.0, 1.0]))
+
+    def test_a_batch_that_agrees_is_refused(self):
+        memory, generators = self.memory([0.9] * 4)
+        offer = {"position": torch.tensor([[7]]), "score": torch.tensor([[-1.0]])}
+        memory.add(generators, batch_score=torch.tensor([0.0]), **offer)
+        assert memory.contents()["position"].tolist() == [[0, 1, 2, 3]]
+
+    def test_diverse_samples_replace_common_ones(self):
+        kept = torch.zeros(5)
+        for seed in range(300):
+            memory, _ = self.memory([1.0, 1.0, -0.9, -0.9])
+            generators = [torch.Generator().manual_seed(seed)]
+            memory.add(
+                generators,
+                position=torch.tensor([[4]]),
+                score=torch.tensor([[-0.5]]),
+                batch_score=torch.tensor([-0.1]),
+            )
+            kept[memory.contents()["position"][0]] += 1 / 300
+        # A stored score of 1 is challenged nearly always, and loses with (1+1)/((1+1)+(-0.5+1)).
+        assert kept[4].item() == pytest.approx(2 / 2.5, abs=0.08)
+        assert kept[2:4].min() > 0.99
+        assert kept[0].item() == pytest.approx(1 - 0.4, abs=0.1)

@@ -1,0 +1,29 @@
+"""A small data set and parameters for the tests of FastRE."""
+
+from functools import cache
+
+from relcl_lib.data.triples import assemble, load_triples
+from relcl_lib.papers.fastre.parameters import FastreParameters
+
+SMALL = {
+    "dataset": "mine",
+    "hidden": 32,
+    "type_size": 8,
+    "vector_size": 24,
+    "attention_heads": 4,
+    "dilations": [1, 2],
+    "batch_size": 8,
+    "epochs": 2,
+    "seeds": [0],
+}
+
+
+@cache
+def tiny_data(count=40):
+    data = load_triples("synthetic")
+    splits = {"train": data.train[:count], "valid": data.train[:10], "test": data.test[:10]}
+    return assemble("mine", splits, relations=data.relations)
+
+
+def parameters(**changes):
+    return FastreParameters.create({**SMALL, **changes})

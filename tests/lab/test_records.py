@@ -1,0 +1,230 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from example_records import failed, make
+from hypothesis import given
+from hypothesis import strategies as st
+
+import relcl_lib.lab.records as records_module
+from relcl_lib.lab.records import (
+    SCHEMA_VERSION,
+    RecordError,
+    as_dict,
+    config_hash,
+    configuration,
+    find_record,
+    read_record,
+    read_records,
+    record_path,
+    to_frame,
+    write_record,
+)
+
+
+def rewrite(path, **changes):
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps({**data, **changes}))
+
+
+def all_files(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+# --- files ---------------------------------------------------------------------------------
+
+
+def test_round_trip(tmp_path):
+    record = make(note='größer ± "quoted"\n[1,\n 2]', versions={"torch": "2"}, commit="ab", seed=3)
+    path = write_record(record, tmp_path)
+    assert path == record_path(record, tmp_path)
+    assert path.parent == tmp_path / "hpcr" / "split_cifar10"
+    assert path.name == f"iid++-seed3-{config_hash(record)}.json"
+    assert read_record(path) == record
+    assert list(json.loads(path.read_text())) == list(as_dict(record))
+    assert "  [60.5, 70.0]\n" in path.read_text()
+    assert all_files(tmp_path) == [path]
+
+
+@given(
+    st.dictionaries(
+        st.text(min_size=1).filter(lambda name: name not in ("seed", "seeds")),
+        st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers(-(2**53), 2**53)
+            | st.floats(allow_nan=False, allow_infinity=False)
+            | st.text(),
+            lambda inner: (
+                st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+            ),
+            max_leaves=6,
+        ),
+        max_size=4,
+    ),
+    st.text(),
+)
+def test_any_parameters_round_trip(tmp_path_factory, parameters, note):
+    record = make(parameters=parameters, note="note: " + note)
+    path = write_record(record, tmp_path_factory.getbasetemp() / "any")
+    assert read_record(path) == record
+    assert config_hash(read_record(path)) == config_hash(record)
+
+
+def test_a_finished_cell_is_found_and_a_failed_one_is_not(tmp_path):
+    config = configuration(make())
+    assert find_record(config, tmp_path) is None
+    write_record(failed(), tmp_path)
+    assert find_record(config, tmp_path) is None
+    path = write_record(make(), tmp_path)
+    assert find_record(config, tmp_path) == make(date=read_record(path).date)
+    assert find_record({**config, "seed": 1}, tmp_path) is None
+
+
+def test_a_failed_run_does_not_replace_a_finished_one(tmp_path):
+    write_record(make(), tmp_path)
+    with pytest.raises(RecordError, match="finished"):
+        write_record(failed(), tmp_path)
+    assert find_record(make(), tmp_path).metrics
+
+
+def test_read_records_selects_and_sorts(tmp_path):
+    assert read_records(tmp_path / "absent") == []
+    for seed in (10, 2):
+        write_record(make(seed=seed), tmp_path)
+    write_record(make(paper="drl", experiment="ni"), tmp_path)
+    write_record(failed(seed=3), tmp_path)
+    (tmp_path / "hpcr" / "split_cifar10" / ".x.json.tmp-0-1-2").write_text("{")
+    assert [(r.paper, r.seed) for r in read_records(tmp_path)] == [
+        ("drl", 0),
+        ("hpcr", 2),
+        ("hpcr", 10),
+    ]
+    assert [r.seed for r in read_records(tmp_path, paper="hpcr", include_failed=True)] == [2, 3, 10]
+    assert len(read_records(tmp_path, experiment="ni")) == 1
+    assert [r.failed for r in read_records(tmp_path, paper="hpcr", include_failed=True)][1]
+
+
+def test_the_default_folder_is_the_repositorys(tmp_path, monkeypatch):
+    monkeypatch.setattr(records_module, "repository_root", lambda: tmp_path)
+    path = write_record(make())
+    assert path.is_relative_to(tmp_path / "data" / "results")
+    assert len(read_records()) == 1
+    assert find_record(make()) is not None
+
+
+@pytest.mark.parametrize("found", [0, SCHEMA_VERSION + 1, "1", None])
+def test_other_schema_version(tmp_path, found):
+    path = write_record(make(), tmp_path)
+    rewrite(path, schema=found, new_field=1)
+    with pytest.raises(RecordError) as caught:
+        read_record(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert f"version {found!r} found, {SCHEMA_VERSION} expected" in message
+    assert ("update this checkout" if found == 2 else "run the cell again") in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"surprise": 1}, "surprise: "),
+        ({"seed": "0"}, "seed: "),
+        ({"metrics": {"A_T": None}}, r"metrics\.A_T: "),
+        ({"metrics": {"A_T": float("nan")}}, r"metrics\.A_T: "),
+        ({"dataset": {}}, "dataset: "),
+    ],
+)
+def test_bad_file_names_file_and_field(tmp_path, changes, message):
+    path = write_record(make(), tmp_path)
+    rewrite(path, **changes)
+    with pytest.raises(RecordError, match=message) as caught:
+        read_record(path)
+    assert str(path) in str(caught.value)
+    with pytest.raises(RecordError, match=message):
+        read_records(tmp_path)
+
+
+def test_missing_fields_and_broken_files(tmp_path):
+    path = write_record(make(), tmp_path)
+    data = json.loads(path.read_text())
+    del data["commit"], data["schema"]
+    path.write_text(json.dumps(data))
+    with pytest.raises(RecordError, match="missing schema, commit"):
+        read_record(path)
+    for text in ("", "{", "[]", "\x00"):
+        path.write_text(text)
+        with pytest.raises(RecordError, match=r"read as a record|JSON object"):
+            read_record(path)
+    with pytest.raises(RecordError, match="absent"):
+        read_record(tmp_path / "absent.json")
+
+
+def test_a_folder_that_is_a_file(tmp_path):
+    root = tmp_path / "results"
+    root.write_text("")
+    with pytest.raises(RecordError, match="folder writable") as caught:
+        write_record(make(), root)
+    assert str(root) in str(caught.value)
+    assert all_files(tmp_path) == [root]
+
+
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() == 0, reason="file modes do not bind this user"
+)
+def test_a_folder_without_write_permission(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(RecordError, match="Permission denied"):
+            write_record(make(), tmp_path)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def no_space(*arguments, **named):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("call", ["open", "fsync", "replace"])
+def test_full_disk(tmp_path, monkeypatch, call):
+    path = write_record(make(), tmp_path)
+    before = path.read_text()
+    owner = os if call == "fsync" else Path
+    monkeypatch.setattr(owner, call, no_space)
+    with pytest.raises(RecordError, match="No space left on device") as caught:
+        write_record(make(metrics={"A_T": 1.0}), tmp_path)
+    monkeypatch.undo()
+    assert str(path.parent) in str(caught.value)
+    assert "Free some space" in str(caught.value)
+    assert all_files(tmp_path) == [path]
+    assert path.read_text() == before
+
+
+# --- as a frame -------------------------------------------------------------------------------
+
+
+def test_frame():
+    frame = to_frame(
+        [make(), make(seed=1, parameters={"buffer_size": 100, "lr": 0.1}), failed(seed=2)]
+    )
+    assert frame["dataset"].tolist() == ["cifar10"] * 3
+    assert frame["param.buffer_size"].tolist() == [200, 100, 200]
+    assert "param.lr" not in frame
+    assert frame["A_T"].tolist()[:2] == [51.0, 51.0]
+    assert np.isnan(frame["A_T"][2])
+    assert frame["failed"].tolist() == [False, False, True]
+    assert to_frame([]).empty
+
+
+def test_records_stay_light():
+    program = "import relcl_lib.lab.records, relcl_lib.lab.metrics, sys; print(*sys.modules)"
+    root = Path(records_module.__file__).parents[2]
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"torch", "pandas", "scipy"} & set(loaded)

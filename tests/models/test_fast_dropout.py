@@ -1,0 +1,82 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from relcl_lib.models.fast_dropout import LEVELS, dropout, fast_dropout
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float64])
+def test_shares_and_scale_are_torchs(p, kind):
+    torch.manual_seed(0)
+    x = torch.ones(400_001, dtype=kind)  # not a multiple of 4
+    y = dropout(x, p)
+    assert y.dtype == kind
+    # Five standard deviations of a share of 400,001 draws.
+    assert float((y == 0).double().mean()) == pytest.approx(p, abs=5 * (p * (1 - p) / 4e5) ** 0.5)
+    assert len(y.unique()) == 2
+    assert float(y.max()) == pytest.approx(
+        1 / (1 - p), rel=4e-3 if kind is torch.bfloat16 else 1e-4
+    )
+
+
+def test_elements_are_drawn_apart():
+    """The four that share a draw are as independent as any others."""
+    torch.manual_seed(0)
+    zero = (dropout(torch.ones(100_000, 4), 0.3) == 0).double()
+    correlations = torch.corrcoef(zero.T) - torch.eye(4)
+    assert correlations.abs().max() < 5 / 100_000**0.5
+
+
+@given(st.lists(st.integers(0, 5), max_size=4), st.floats(0, 0.99))
+def test_any_shape(shape, p):
+    x = torch.ones(shape)
+    y = dropout(x, p)
+    assert y.shape == x.shape
+    scale = LEVELS / (LEVELS - round(LEVELS * p))
+    assert torch.all((y == 0) | torch.isclose(y, torch.tensor(scale)))
+
+
+def test_gradient_passes_where_the_element_did():
+    x = torch.randn(1000, requires_grad=True)
+    y = dropout(x, 0.5)
+    y.sum().backward()
+    assert torch.equal(x.grad == 0, y == 0)
+    assert x.grad.max() == 2
+
+
+def test_a_seed_gives_the_same_draws():
+    x = torch.ones(1000)
+    torch.manual_seed(3)
+    one = dropout(x, 0.5)
+    torch.manual_seed(3)
+    assert torch.equal(dropout(x, 0.5), one)
+    assert not torch.equal(dropout(x, 0.5), one)
+
+
+def test_modules_use_it_inside_the_block_only():
+    layer, x = nn.Dropout(0.5), torch.ones(1000)
+    torch.manual_seed(0)
+    expected = dropout(x, 0.5)
+    torch.manual_seed(0)
+    with fast_dropout(CPU):
+        inside = layer(x)
+    torch.manual_seed(0)
+    outside = layer(x)
+    assert torch.equal(inside, expected)
+    assert not torch.equal(outside, expected)
+
+
+def test_what_it_does_not_do_is_torchs():
+    x = torch.ones(8)
+    with fast_dropout(CPU):
+        assert nn.Dropout(0.5).eval()(x) is x
+        assert torch.equal(nn.Dropout(0.0)(x), x)
+        assert torch.equal(nn.Dropout(1.0)(x), torch.zeros(8))
+        in_place = x.clone()
+        assert nn.Dropout(0.5, inplace=True)(in_place) is in_place
+    assert fast_dropout(torch.device("meta")).__enter__() is None

@@ -1,0 +1,220 @@
+"""What each method trains on and when, and the settings it reads."""
+
+import pytest
+import torch
+from crecl_data import make_run
+
+from relcl_lib.papers.crecl import methods as crecl_methods
+from relcl_lib.papers.crecl.methods import contrast
+from relcl_lib.papers.crecl.parameters import METHODS, UNREAD, CreclParameters
+
+
+def plan(run, task):
+    """Return what a task's training does, in order, without training: phases, and memory calls."""
+    found = []
+
+    def fit(phase, task, sentences, epochs, loss, rates, **options):
+        if epochs:
+            trained = {name for name, part in run.network.named_children() if part in rates}
+            found.append((phase, sorted(sentences.tolist()), epochs, trained, options))
+
+    def note(name, plain):
+        def noted(*args):
+            found.append(name)
+            return plain(*args)
+
+        return noted
+
+    run.fit = fit
+    run.remember, run.prototypes = note("remember", run.remember), note("means", run.prototypes)
+    run.procedure.train(run, task)
+    del run.fit, run.remember, run.prototypes
+    return found
+
+
+def phases(found):
+    return [entry if isinstance(entry, str) else entry[0] for entry in found]
+
+
+#: method -> the second task's training
+CRECL = ["classification", "remember", "means", "CL1", "CL2"]
+ORDER = {
+    "CRECL": CRECL,
+    "CRECL+ATM": CRECL,
+    "CRECL-MAG": CRECL,
+    "CRECL-CL1": ["classification", "remember", "means", "CL2"],
+    "CRECL-CL2": ["classification", "remember", "means", "CL1"],
+    "CRECL-CL": ["classification"],
+    "CRECL-K": CRECL,
+    "CRECL(C)": CRECL,
+    "JOINT": ["classification"],
+    "RP-CRE": ["means", "classification", "remember", "means", "memory", "remember"],
+    "RP-CRE+MA": [
+        *("means", "classification", "memory activation", "remember", "means"),
+        *("memory", "remember"),
+    ],
+    "EMAR+BERT": [
+        *("classification", "remember"),
+        *("means", "round 1", "consolidation 1", "means", "round 2", "consolidation 2"),
+    ],
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_order_and_sentences(method):
+    run = make_run(method=method, epochs_warmup=0, epochs_joint=2, batch_size=16)
+    plan(run, 0)
+    before = sorted(run.remembered().tolist())
+    found = plan(run, 1)
+    assert phases(found) == ORDER[method]
+    old, new = (run.stream[task].train_indices.tolist() for task in (0, 1))
+    memory = sorted(run.remembered().tolist())
+    trained = {entry[0]: entry[1:] for entry in found if not isinstance(entry, str)}
+    classifier, contrastive = {"encoder", "head"}, {"encoder", "projector"}
+    if method == "CRECL+ATM":
+        contrastive = contrastive | {"attention_memory"}
+    s = run.settings
+    expected = {
+        "classification": (sorted(new), s.epochs_classification, classifier),
+        "CL1": (sorted(new), s.epochs_current, contrastive),
+        "CL2": (memory, s.epochs_memory, contrastive),
+        "memory": (memory, s.epochs_memory, {*classifier, "attention_memory"}),
+        "memory activation": (sorted([*new, *before]), s.epochs_classification, classifier),
+    }
+    if method == "JOINT":
+        expected["classification"] = (sorted([*old, *new]), 2, classifier)
+    if method == "EMAR+BERT":
+        both = (sorted([*new, *before]), s.epochs_classification, classifier)
+        expected["classification"] = both
+        for i in (1, 2):
+            expected[f"round {i}"] = (sorted([*new, *memory]), 1, classifier)
+            expected[f"consolidation {i}"] = (memory, 1, {"encoder"})
+    for phase, (*what, options) in trained.items():
+        assert tuple(what) == expected[phase]
+        sizes = {"CL1": 16, "CL2": 4, "consolidation 1": 5, "consolidation 2": 5}
+        assert options.get("batch_size") == sizes.get(phase)  # CL2: |S_k|, here 2 tasks of 2
+        assert bool(options.get("fill")) is (phase in ("CL1", "CL2"))
+        assert bool(options.get("fixed_order")) is (phase == "memory")
+
+
+def test_the_warm_up_comes_first_and_has_batches_of_its_own():
+    found = plan(make_run(epochs_warmup=2, warmup_batch_size=3), 0)
+    assert phases(found)[:2] == ["warm-up", "classification"]
+    assert found[0][2] == 2
+    assert found[0][4]["batch_size"] == 3
+
+
+def test_batches_of_both_contrasts_are_full():
+    run = make_run(batch_size=5)
+    run.remember(0)
+    run.remember(1)
+    shown, plain = [], run.batch
+    run.batch = lambda sentences: shown.append(len(sentences)) or plain(sentences)
+    prototypes = run.prototypes()
+    for phase, size, pool in (("CL1", 5, len(run.stream[1].train_indices)), ("CL2", 4, 12)):
+        shown.clear()
+        contrast(run, phase, 1, prototypes)
+        epochs = run.settings.epochs_current if phase == "CL1" else run.settings.epochs_memory
+        assert shown == [size] * (epochs * -(-pool // size))
+
+
+def test_a_contrast_has_one_of_two_names():
+    run = make_run()
+    run.remember(0)
+    with pytest.raises(ValueError, match="'CL1' or 'CL2', not 'CL3'"):
+        contrast(run, "CL3", 0, run.prototypes())
+
+
+def test_each_of_m_passes_has_a_dropout_mask_of_its_own():
+    run = make_run(dropout=0.5, memory_passes=4)
+    run.remember(0)
+    run.remember(1)
+    seen, plain = [], run.network.similarities
+    run.network.similarities = lambda h, *args, **options: (
+        seen.append(h) or plain(h, *args, **options)
+    )
+    sentences = run.remembered()
+    run.fit = lambda phase, task, pool, epochs, loss, rates, **options: loss(run.batch(pool))
+    prototypes = run.prototypes()
+    run.network.train()
+    contrast(run, "CL2", 1, prototypes)
+    (h,) = seen
+    old = run.column[run.tokens.labels[sentences]] < 2
+    assert len(h) == int(torch.where(old, 4, 1).sum())
+    assert len(h.detach().unique(dim=0)) == len(h)
+
+
+def test_prototypes_are_made_again_between_the_contrasts_if_asked(monkeypatch):
+    for refresh in (False, True):
+        given = []
+        monkeypatch.setattr(
+            crecl_methods, "contrast", lambda *args, given=given: given.append(args[-1])
+        )
+        run = make_run(refresh_prototypes=refresh)
+        run.procedure.train(run, 0)
+        assert (given[0] is given[1]) is not refresh
+
+
+def test_gradients_are_clipped_a_module():
+    moved = {}
+    for norm in (None, 1e-14):  # far below Adam's epsilon, so that nothing moves
+        run = make_run(max_grad_norm=norm)
+        before = run.network.encoder.network.state_dict()
+        before = {name: value.clone() for name, value in before.items()}
+        crecl_methods.classify(run, 0, run.stream[0].train_indices, 1)
+        after = run.network.encoder.network.state_dict()
+        moved[norm] = max(float((after[n] - before[n]).abs().max()) for n in before)
+    assert moved[1e-14] < 1e-3 * moved[None]
+
+
+def test_joint_training_learns_the_first_task_as_fine_tuning_does():
+    runs = [make_run(method=method, epochs_joint=1) for method in ("JOINT", "CRECL-CL")]
+    for run in runs:
+        run.procedure.train(run, 0)
+    first, second = (run.network.head.state_dict() for run in runs)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+# --- settings that a method does not read ---------------------------------------------------------
+
+OTHER = {
+    "projector_norm": False,
+    "contrast_current": False,
+    "contrast_memory": False,
+    "refresh_prototypes": True,
+    "temperature": 0.5,
+    "margin": 0.1,
+    "lambda1": 0.9,
+    "memory_passes": 2,
+    "epochs_current": 3,
+    "memory_size": 2,
+    "memory_selection": "random",
+    "epochs_memory": 6,
+    "attention_learning_rate": 0.01,
+    "contrast_learning_rate": 0.01,
+    "epochs_joint": 4,
+}
+
+
+@pytest.mark.parametrize("method", UNREAD)
+def test_what_a_method_does_not_read_changes_nothing(method):
+    changes = {name: OTHER[name] for name in UNREAD[method]}
+    given = CreclParameters.create(profile="quick", method=method)
+    changed = CreclParameters.create(profile="quick", method=method, **changes)
+    assert given.resolved() == changed.resolved()
+    trained = []
+    for update in ({}, changes):
+        run = make_run(method=method, n_tasks=2, epochs_classification=1)
+        run.settings = run.settings.model_copy(update=update)
+        trained.append(run.train())
+    first, second = trained
+    assert torch.equal(first.accuracy, second.accuracy)
+    assert torch.equal(first.network.head.linear.weight, second.network.head.linear.weight)
+
+
+def test_what_crecl_reads_makes_another_run():
+    plain = CreclParameters.create(profile="quick").resolved()
+    for name, value in OTHER.items():
+        changed = CreclParameters.create(profile="quick", **{name: value}).resolved()
+        assert getattr(changed, name) == value
+        assert changed != plain

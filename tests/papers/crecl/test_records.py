@@ -1,0 +1,145 @@
+"""Parameters, variants and records of CRECL runs."""
+
+import pytest
+import torch
+from crecl_data import make_run, parameters, tiny_data
+
+from relcl_lib.lab.parameters import ParameterError
+from relcl_lib.papers.crecl.parameters import METHODS, CreclParameters
+from relcl_lib.papers.crecl.records import configuration, run_metrics, run_record, train_or_read
+
+
+def test_misspelt_and_contradictory_parameters():
+    with pytest.raises(ParameterError, match="did you mean margin"):
+        parameters(margins=0.3)
+    for changes, word in (
+        ({"exact_paper": True, "variant": "released"}, "exact_paper"),
+        ({"method": "CRECL(C)", "head": "per_task"}, "head must be 'fixed'"),
+        ({"prediction": "head", "head": "per_task"}, "head must be 'fixed'"),
+        ({"lambda1": 1.5}, "lambda1"),
+        ({"sizes": [1, 2]}, "sizes"),
+        ({"method": "CRECL-XY"}, "method"),
+    ):
+        with pytest.raises(ParameterError, match=word):
+            parameters(**changes).resolved()
+
+
+def test_variants_resolve_to_what_the_specification_lists():
+    paper = CreclParameters.create(profile="full").resolved()
+    assert (paper.epochs_classification, paper.epochs_current, paper.epochs_memory) == (15, 10, 5)
+    assert (paper.memory_passes, paper.classification_passes, paper.consistency) == (10, 1, False)
+    assert (paper.batch_size, paper.order, paper.attend_pads) == (32, "single", False)
+    assert (paper.temperature, paper.memory_size, paper.max_length) == (0.08, 10, 256)
+    released = CreclParameters.create(profile="full", variant="released").resolved()
+    assert (released.epochs_warmup, released.warmup_batch_size) == (5, 16)
+    assert (released.epochs_current, released.epochs_memory) == (15, 10)
+    assert (released.memory_passes, released.classification_passes) == (1, 10)
+    assert (released.lambda1, released.consistency, released.order) == (1.0, True, "double")
+    assert (released.batch_size, released.attend_pads) == (64, True)
+    exact = CreclParameters.create(exact_paper=True, profile="full").resolved()
+    assert {exact.learning_rate, exact.head_learning_rate, exact.contrast_learning_rate} == {5e-5}
+    assert (exact.head, exact.head_bias, exact.projector_norm) == ("per_task", True, False)
+    assert exact.pooling == "pairs"
+    made = {"dataset": "tacred", "profile": "full"}
+    tacred = CreclParameters.create(**made, variant="released").resolved()
+    assert (tacred.memory_size, tacred.warmup_batch_size, tacred.batch_size) == (12, 8, 32)
+    assert CreclParameters.create(**made).resolved().memory_size == 10
+
+
+def test_ablations_change_what_they_name_and_a_profile_does_not_undo_it():
+    for profile in ("quick", "reduced", "full"):
+        of = {m: CreclParameters.create(profile=profile, method=m).resolved() for m in METHODS}
+        assert of["CRECL-MAG"].lambda1 == 1.0
+        assert not of["CRECL-CL1"].contrast_current
+        assert not of["CRECL-CL2"].contrast_memory
+        assert of["CRECL-K"].memory_selection == "random"
+        assert of["CRECL(C)"].prediction == of["CRECL-CL"].prediction == "head"
+        assert of["CRECL+ATM"].attention_memory == "trained"
+        assert of["RP-CRE"].dropout == 0.5
+    released = CreclParameters.create(method="CRECL+ATM", variant="released").resolved()
+    assert released.attention_memory == "untrained"
+
+
+def test_seeds_follow_the_papers_convention():
+    assert CreclParameters.create(profile="full").seeds == [2021 + 100 * i for i in range(5)]
+
+
+def test_protocol_needs_data_encoder_and_sizes():
+    full = CreclParameters.create(profile="full")
+    assert full.protocol("paper") == "paper"
+    assert full.protocol("reduced") == "reduced"
+    for changes in (
+        {"encoder": "tiny"},
+        {"epochs_memory": 1},
+        {"n_tasks": 5},
+        {"validation": True},
+    ):
+        assert CreclParameters.create(profile="full", **changes).protocol("paper") == "reduced"
+    assert CreclParameters.create(profile="full", memory_size=5).protocol("paper") == "paper"
+    assert CreclParameters.create(profile="quick").protocol("stand-in") == "stand-in"
+
+
+def test_metrics_pool_the_test_sets():
+    accuracy = torch.tensor([[1.0, 0.0], [0.5, 0.9]])
+    found = run_metrics(accuracy, [30, 10])
+    assert found["T1"] == found["current_T1"] == 1.0
+    assert found["current_T2"] == pytest.approx(0.9)
+    assert found["T2"] == pytest.approx((0.5 * 30 + 0.9 * 10) / 40)
+
+
+def test_records_are_written_once_and_hold_no_path(tmp_path):
+    chosen = parameters(seeds=[2021, 2121], epochs_classification=1)
+    options = {"data": tiny_data(), "results": tmp_path / "results", "work_dir": tmp_path / "work"}
+    seen = []
+    records = train_or_read(chosen, on_task=lambda run: seen.append(run.seed), **options)
+    assert seen == [2021] * 3 + [2121] * 3
+    record = records[0]
+    assert (record.experiment, record.protocol) == ("synthetic", "stand-in")
+    assert record.metrics["T1"] == record.metrics["current_T1"]
+    assert {"T3", "current_T3"} <= set(record.metrics)
+    assert len(record.accuracy_matrix) == 3
+    assert record.parameters["memory_passes"] == 10
+    assert "task order" in record.note
+    again = train_or_read(chosen, on_task=lambda run: pytest.fail("trained"), **options)
+    assert again == records
+
+
+def test_training_crecl_leaves_the_record_of_its_other_reading(tmp_path):
+    chosen = parameters(seeds=[2021], epochs_classification=1)
+    (record,) = train_or_read(chosen, data=tiny_data(), results=tmp_path)
+    options = {"data": tiny_data(), "results": tmp_path}
+    other = parameters(seeds=[2021], epochs_classification=1, method="CRECL(C)")
+    never = {"on_task": lambda run: pytest.fail("trained")}
+    (head,) = train_or_read(other, **options, **never)
+    assert (record.method, head.method) == ("CRECL", "CRECL(C)")
+    assert head.metrics != record.metrics
+    train_or_read(parameters(seeds=[2021], epochs_classification=1, memory_size=2), **options)
+    assert len(list(tmp_path.rglob("*.json"))) == 4
+
+
+def test_reading_a_record_needs_no_encoder(tmp_path):
+    chosen = parameters(seeds=[2021], method="CRECL-CL", epochs_classification=1)
+    options = {"data": tiny_data(), "results": tmp_path}
+    records = train_or_read(chosen, **options)
+    run = make_run(method="CRECL-CL", epochs_classification=1)
+    assert train_or_read(chosen, **options) == records
+    configuration(run)
+    assert not {"tokens", "network", "_pretrained"} & set(vars(run))
+
+
+def test_a_failed_run_is_recorded(tmp_path):
+    def fail(run, phase):
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError):
+        train_or_read(parameters(seeds=[2021]), data=tiny_data(), results=tmp_path, on_phase=fail)
+    (path,) = tmp_path.rglob("*.json")
+    assert "failed: RuntimeError: out of memory" in path.read_text()
+    with pytest.raises(ValueError, match=r"run\.train"):
+        run_record(make_run())
+
+
+def test_configuration_holds_no_path():
+    run = make_run(data_root="/nowhere/at/all")
+    assert "nowhere" not in str(configuration(run))
+    assert run.settings.encoder not in str(configuration(run))

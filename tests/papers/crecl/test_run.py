@@ -1,0 +1,437 @@
+"""CRECL's training: checks 5, 6, 8, 9, 13, 14 and 15 of its specification, and resuming."""
+
+import math
+
+import crecl_data
+import pytest
+import torch
+from crecl_data import easy_data, make_run
+
+from relcl_lib.losses import prototype_contrastive_loss
+from relcl_lib.papers.crecl.evaluation import has_two_readings
+from relcl_lib.papers.crecl.methods import classify, contrast, train_crecl
+from relcl_lib.papers.crecl.network import class_means, shuffled_batches
+from relcl_lib.papers.crecl.parameters import METHODS
+from relcl_lib.papers.crecl.records import run_metrics
+
+ALL = list(METHODS)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def prepared(task=1, **changes):
+    """Return a run whose memory holds the relations of tasks 0 .. `task`."""
+    run = make_run(**changes)
+    for index in range(task + 1):
+        run.remember(index)
+    return run
+
+
+def weights(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def same(first, second):
+    assert first.keys() == second.keys()
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+# --- batches and means ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "count, size, steps",
+    [(3360, 64, 53), (80, 8, 10), (800, 64, 13)],  # check 14: CL1; CL2 at task 1 and at task 10
+)
+def test_released_step_counts(count, size, steps):
+    batches = shuffled_batches(count, size, generator(), fill=True)
+    assert len(batches) == steps
+    assert {len(batch) for batch in batches} == {size}
+    shown = torch.bincount(torch.cat(batches), minlength=count)
+    assert shown.min() == 1
+    assert shown.max() <= 2
+
+
+def test_batches_without_filling():
+    batches = shuffled_batches(10, 4, generator())
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    assert sorted(torch.cat(batches).tolist()) == list(range(10))
+
+
+def test_class_means_equal_the_loop():
+    features, columns = torch.randn(20, 5), torch.arange(20) % 3
+    expected = torch.stack([features[columns == c].mean(0) for c in range(3)])
+    torch.testing.assert_close(class_means(features, columns), expected)
+
+
+# --- memory and prototypes: checks 8 and 9 ----------------------------------------------------------
+
+
+def test_prototypes_are_class_means_when_all_is_stored():
+    run = prepared(memory_size=50)
+    assert len(run.memory) == 2 * 2 * 12
+    sentences = torch.cat([run.stream[i].train_indices for i in range(2)])
+    run.network.eval()
+    h = torch.cat([run.network.encoder(run.batch(one[None])) for one in sentences]).detach()
+    columns = run.column[run.tokens.labels[sentences]]
+    expected = torch.stack([h[columns == c].mean(0) for c in range(4)])
+    torch.testing.assert_close(run.prototypes(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_prototypes_know_no_dropout_and_leave_the_mode():
+    run = prepared()
+    for mode in (True, False):
+        run.network.train(mode)
+        assert torch.equal(run.prototypes(), run.prototypes())
+        assert run.network.training is mode
+        assert not run.prototypes().requires_grad
+
+
+def test_memory_holds_the_tasks_relations_and_old_ones_stay():
+    run = prepared(task=0)
+    before = run.remembered()
+    run.remember(1)
+    assert torch.equal(run.remembered()[: len(before)], before)
+    assert len(run.memory) == 3 * 4
+    labels = run.tokens.labels[run.remembered()]
+    assert labels.unique().tolist() == sorted(run.stream.classes_seen(1))
+    train = torch.cat([run.stream[i].train_indices for i in range(2)])
+    assert torch.isin(run.remembered(), train).all()
+
+
+def test_prototypes_move_with_training_and_only_with_it():
+    run = prepared()
+    before = run.prototypes()
+    contrast(run, "CL1", 1, before)
+    assert not torch.allclose(run.prototypes(), before)
+    still = prepared(contrast_learning_rate=1e-30)
+    before = still.prototypes()
+    contrast(still, "CL1", 1, before)
+    assert torch.equal(still.prototypes(), before)
+
+
+# --- phases: checks 5, 6, 14 and 15 -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", ["CL1", "CL2"])
+def test_contrast_leaves_the_head_alone(phase):
+    run = prepared()
+    head, encoder = weights(run.network.head), weights(run.network.encoder)
+    contrast(run, phase, 1, run.prototypes())
+    assert same(head, weights(run.network.head))
+    assert not same(encoder, weights(run.network.encoder))
+    assert all(parameter.grad is None for parameter in run.network.head.parameters())
+
+
+def test_classification_leaves_the_projector_and_the_memory_alone():
+    run = prepared(task=0)
+    projector, memory = weights(run.network.projector), run.remembered()
+    shown = spy_batches(run)
+    classify(run, 1, run.stream[1].train_indices, 2)
+    assert same(projector, weights(run.network.projector))
+    assert not torch.isin(torch.cat(shown), memory).any()
+
+
+def spy_batches(run):
+    shown, plain = [], run.batch
+
+    def batch(sentences):
+        shown.append(sentences)
+        return plain(sentences)
+
+    run.batch = batch
+    return shown
+
+
+def loss_of_one_batch(run, task=1, sentences=None):
+    """Return CL2's loss on given sentences, and how many sentences the BERT saw."""
+    found, counted = [], []
+    hook = run.network.encoder.network.register_forward_pre_hook(
+        lambda module, args, kwargs: counted.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    run.fit = lambda phase, task, pool, epochs, loss, rates, **options: found.append(
+        loss(run.batch(pool if sentences is None else sentences))
+    )
+    run.network.train()
+    contrast(run, "CL2", task, run.prototypes())
+    hook.remove()
+    run.prototypes()
+    return found[0], counted
+
+
+@pytest.mark.parametrize("passes", [1, 4])
+def test_m_passes_weigh_old_relations_and_show_the_bert_each_sentence_once(passes):
+    run = prepared(dropout=0.0, memory_passes=passes)
+    run.network.encoder.network.eval()
+    disable_dropout(run)
+    sentences = run.remembered()
+    found, counted = loss_of_one_batch(run)
+    assert sum(counted) == 2 * len(sentences)  # prototypes, then the loss
+    h = run.embed(sentences)
+    columns = run.column[run.tokens.labels[sentences]]
+    z = run.network.similarities(h, run.prototypes())
+    each = torch.stack(
+        [
+            prototype_contrastive_loss(z[i : i + 1], columns[i : i + 1], lambda1=0.5)
+            for i in range(len(z))
+        ]
+    )
+    weight = torch.where(columns < 2, passes, 1)  # two relations a task: columns 0 and 1 are old
+    torch.testing.assert_close(found, (each * weight).sum() / weight.sum())
+
+
+def disable_dropout(run):
+    """Turn every dropout of the encoder off, also in training mode."""
+    for module in run.network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+
+
+def test_without_old_relations_m_changes_nothing():
+    runs = [prepared(task=0, memory_passes=passes) for passes in (1, 10)]
+    for run in runs:
+        disable_dropout(run)
+    losses = [loss_of_one_batch(run, task=0)[0] for run in runs]
+    assert losses[0] == losses[1]
+
+
+def test_consistency_is_zero_for_one_pass():
+    states = []
+    for consistency in (False, True):
+        run = make_run(consistency=consistency)
+        classify(run, 0, run.stream[0].train_indices, 1, consistency=consistency)
+        states.append(weights(run.network))
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], rtol=1e-3, atol=1e-5)
+
+
+def test_head_rows_and_its_renewal():
+    assert make_run().network.head.linear.out_features == 6
+    run = make_run(head="per_task")
+    assert run.network.head.linear.out_features == 2
+    before = run.network.head.linear.weight.clone()
+    run.renew_head(1)
+    assert not torch.equal(run.network.head.linear.weight, before)
+    run = run.train()
+    assert run.accuracy.isfinite().all()
+
+
+def test_the_attention_memory_trains_unless_told_otherwise():
+    for choice, moves in (("trained", True), ("untrained", False)):
+        run = make_run(method="CRECL+ATM", attention_memory=choice)
+        train_crecl(run, 0)
+        trained = weights(run.network.attention_memory)
+        run.renew_attention_memory(0)
+        fresh = weights(run.network.attention_memory)
+        changed = [name for name in fresh if not torch.equal(fresh[name], trained[name])]
+        assert bool(changed) is moves
+        if moves:  # every part of it, as check 15 asks
+            assert {name.split(".")[0] for name in changed} == {n.split(".")[0] for n in fresh}
+
+
+# --- whole runs -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_every_method_runs(method):
+    run = make_run(2121, method=method, n_tasks=2, epochs_classification=1, batch_size=16).train()
+    seen = torch.ones(2, 2).tril()
+    assert ((run.accuracy >= 0) & (run.accuracy <= 1)).all()
+    assert (run.accuracy[seen == 0] == 0).all()
+    phases = {entry["phase"] for entry in run.history}
+    assert "classification" in phases
+    assert ("CL1" in phases) == (method.startswith("CRECL") and method not in WITHOUT_CL1)
+    assert ("CL2" in phases) == (method.startswith("CRECL") and method not in WITHOUT_CL2)
+    assert all(math.isfinite(entry["loss"]) for entry in run.history)
+
+
+@pytest.mark.parametrize("changes", [{"variant": "released"}, {"exact_paper": True}])
+def test_every_variant_runs(changes):
+    run = make_run(n_tasks=2, epochs_classification=1, epochs_warmup=None, **changes).train()
+    assert run.accuracy[1].isfinite().all()
+    released = "variant" in changes
+    assert ({entry["phase"] for entry in run.history} >= {"warm-up"}) is released
+    assert run.network.encoder.attend_pads is released
+    assert run.network.head.linear.out_features == (6 if released else 3)
+    assert (run.network.head.linear.bias is None) is released
+
+
+WITHOUT_CL1, WITHOUT_CL2 = ("CRECL-CL1", "CRECL-CL"), ("CRECL-CL2", "CRECL-CL")
+
+
+def test_it_learns_and_remembers_more_than_fine_tuning():
+    options = {
+        "data": easy_data(),
+        "encoder": "tiny",
+        "n_tasks": 2,
+        "epochs_classification": 8,
+        "epochs_current": 4,
+        "epochs_memory": 6,
+        "memory_size": 6,
+        "learning_rate": 5e-4,
+        "contrast_learning_rate": 3e-4,
+    }
+    crecl, floor = (make_run(method=m, **options).train() for m in ("CRECL", "CRECL-CL"))
+    assert crecl.accuracy[1].mean() > 0.75  # of six relations
+    assert crecl.accuracy[1].mean() > floor.accuracy[1].mean() + 0.2
+
+
+def test_historical_is_current_after_the_first_task():
+    run = make_run().train()
+    metrics = run_metrics(run.accuracy, [n for _, n in run.stream.sizes()])
+    assert metrics["T1"] == metrics["current_T1"]
+    assert metrics["T3"] == pytest.approx(float(run.accuracy[2].mean()))  # tests of one size
+    assert metrics["current_T3"] == run.accuracy[2, 2]
+
+
+def test_prediction_ignores_the_temperature():
+    run = prepared()
+    tests = torch.cat([run.stream[i].test_indices for i in range(2)])
+    found = []
+    for temperature in (0.01, 0.08, 5.0):
+        run.settings = run.settings.model_copy(update={"temperature": temperature})
+        found.append(run.predict(tests, 1))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+def test_the_accuracy_matrix_holds_the_share_of_right_predictions():
+    run = make_run().train()
+    tests = run.stream[0].test_indices
+    correct = run.predict(tests, 2) == run.tokens.labels[tests]
+    torch.testing.assert_close(run.accuracy[2, 0], correct.float().mean())
+    assert torch.isin(run.predict(tests, 1), run.relations[:4]).all()
+
+
+def test_prediction_is_the_nearest_prototype():
+    run = prepared()
+    tests = torch.cat([run.stream[i].test_indices for i in range(2)])
+    h, prototypes = run.embed(tests), run.prototypes()
+    with torch.no_grad():
+        s, p = run.network.projector(h), run.network.projector(prototypes)
+    expected = [
+        int(run.stream.class_order[max(range(4), key=lambda c: float(row @ p[c]))]) for row in s
+    ]
+    assert run.predict(tests, 1).tolist() == expected
+
+
+def test_crecl_c_is_crecl_read_at_its_head():
+    options = {"n_tasks": 2, "epochs_classification": 2, "epochs_current": 1, "epochs_memory": 1}
+    run = make_run(**options).train()
+    alone = make_run(method="CRECL(C)", **options).train()
+    twin = run.at_head()
+    assert torch.equal(twin.accuracy, alone.accuracy)
+    assert twin.settings == alone.settings
+    assert not torch.equal(twin.accuracy, run.accuracy)
+    assert torch.equal(twin.evaluate(1), alone.accuracy[1])
+    assert run.settings.method == "CRECL"  # the run itself is as it was
+
+
+@pytest.mark.parametrize("changes", [{"prediction": "head"}, {"head": "per_task"}])
+def test_only_crecl_as_written_has_a_second_reading(changes):
+    for run in (make_run(**changes), make_run(method="CRECL-K"), make_run(method="CRECL-CL")):
+        assert not has_two_readings(run)
+        with pytest.raises(ValueError, match="second reading"):
+            run.at_head()
+
+
+def test_embedding_order_and_batches_do_not_matter():
+    run = make_run()
+    sentences = run.stream[0].train_indices
+    shuffled = torch.randperm(len(sentences), generator=generator())
+    h = run.embed(sentences)
+    torch.testing.assert_close(run.embed(sentences[shuffled]), h[shuffled], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["CRECL+ATM", "RP-CRE"])
+def test_a_killed_run_ends_with_the_same_numbers(tmp_path, method):
+    class KilledError(Exception):
+        pass
+
+    def kill_after_a_task(run):
+        raise KilledError
+
+    def kill_in_a_task(run, phase):
+        if run.tasks_done == 1:
+            raise KilledError
+
+    def make_run(work_dir=None):
+        return crecl_data.make_run(work_dir=work_dir, method=method, epochs_classification=1)
+
+    whole = make_run().train()
+    for stop in ({"on_task": kill_after_a_task}, {"on_phase": kill_in_a_task}):
+        with pytest.raises(KilledError):
+            make_run(tmp_path).train(**stop)
+    done = []
+    resumed = make_run(tmp_path).train(on_task=lambda run: done.append(run.tasks_done))
+    assert done == [2, 3]
+    assert same(weights(whole.network), weights(resumed.network))
+    assert torch.equal(whole.accuracy, resumed.accuracy)
+    assert torch.equal(whole.head_accuracy, resumed.head_accuracy)
+    assert torch.equal(whole.remembered(), resumed.remembered())
+    assert whole.history == resumed.history
+    finished = make_run(tmp_path)
+    finished.train(on_task=lambda run: pytest.fail("trained"))
+    assert torch.equal(finished.evaluate(2), whole.accuracy[2])
+
+
+def test_seeds_differ_and_the_callers_generator_is_untouched():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    options = {"method": "CRECL-CL", "n_tasks": 2, "epochs_classification": 1}
+    first, second = (make_run(seed, **options).train() for seed in (2021, 2121))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert first.stream.class_order != second.stream.class_order
+    again = make_run(2021, **options).train()
+    assert first.history == again.history
+
+
+def test_methods_see_the_same_data_in_the_same_order():
+    shown = {}
+    for method in ("CRECL", "CRECL-MAG", "CRECL-CL"):
+        run = make_run(method=method)
+        batches = spy_batches(run)
+        classify(run, 0, run.stream[0].train_indices, 1)
+        shown[method] = torch.cat(batches).tolist()
+    assert shown["CRECL"] == shown["CRECL-MAG"] == shown["CRECL-CL"]
+
+
+@pytest.mark.parametrize("changes", [{"pooling": "pairs"}, {"attend_pads": True}, {"size": 16}])
+def test_encoder_switches_reach_the_run(changes):
+    run = make_run(**changes)
+    h = run.embed(run.stream[0].test_indices)
+    assert h.shape == (8, changes.get("size", 32))
+    if "size" not in changes:
+        plain = make_run().embed(run.stream[0].test_indices)
+        assert not torch.allclose(h, plain, atol=1e-4)
+    if changes.get("attend_pads"):
+        assert run.batch(torch.tensor([0]))["input_ids"].shape[1] == 128
+
+
+def test_an_encoder_with_too_few_positions_is_refused():
+    with pytest.raises(ValueError, match="600 tokens need an encoder with as many positions"):
+        _ = make_run(max_length=600, attend_pads=True).network
+
+
+def test_validation_sentences_need_a_split_that_has_some():
+    with pytest.raises(ValueError, match="no validation sentences"):
+        make_run(validation=True)
+
+
+def test_a_limit_keeps_some_training_sentences_of_every_relation():
+    run, whole = make_run(train_limit=5), make_run()
+    for task, other in zip(run.stream, whole.stream, strict=True):
+        labels = run.tokens.labels[task.train_indices]
+        assert torch.bincount(labels)[list(task.classes)].tolist() == [5, 5]
+        assert torch.isin(task.train_indices, other.train_indices).all()
+        assert torch.equal(task.test_indices, other.test_indices)
+
+
+def test_bfloat16_stays_near_float32():
+    runs = [make_run(precision=name) for name in ("float32", "bfloat16")]
+    h = [run.embed(run.stream[0].test_indices) for run in runs]
+    assert h[1].dtype == torch.float32
+    assert not torch.equal(*h)
+    torch.testing.assert_close(h[1], h[0], rtol=0.1, atol=0.05)

@@ -1,0 +1,54 @@
+import pytest
+import torch
+from crecl_data import make_run
+
+from relcl_lib.papers.crecl.records import run_record
+from relcl_lib.papers.crecl.separation import instances, separation
+
+
+def test_clusters_apart_and_mixed():
+    g = torch.Generator().manual_seed(0)
+    labels = torch.arange(40) % 4
+    tasks = labels // 2
+    centres = torch.tensor([[0.0, 0.0], [0.0, 9.0], [9.0, 0.0], [9.0, 9.0]])
+    noise = 0.3 * torch.randn(40, 2, generator=g)
+    apart = separation(centres[labels] + noise, labels, tasks)
+    assert apart["silhouette"] > 0.8
+    assert apart["mixed"] == 0.0
+    mixed = separation(noise, labels, tasks)
+    assert mixed["silhouette"] < 0.1
+    expected = 0
+    for i in range(40):  # by hand: the nearest other point of each old one
+        if tasks[i] == 0:
+            others = [j for j in range(40) if j != i]
+            nearest = min(others, key=lambda j: float((noise[i] - noise[j]).norm()))
+            expected += int(tasks[nearest] == 1)
+    assert mixed["mixed"] == pytest.approx(100 * expected / 20)
+
+
+def test_instances_are_the_two_tasks_training_sentences():
+    run = make_run()
+    found = instances(run, 0, 2)
+    assert found.h.shape == (48, 32)
+    assert found.projections.shape == (48, 16)
+    torch.testing.assert_close(found.projections.norm(dim=1), torch.ones(48))
+    for task in (0, 2):
+        assert set(found.labels[found.tasks == task].tolist()) == set(run.stream[task].classes)
+
+
+def test_a_run_notes_the_first_two_tasks_after_each_phase_of_the_second(tmp_path):
+    seen = {}
+
+    def look(run, phase):
+        if run.tasks_done == 1:
+            found = instances(run)
+            for space, features in (("h", found.h), ("s", found.projections)):
+                values = separation(features, found.labels, found.tasks)
+                seen.update({f"{name}_{space}_{phase}": v for name, v in values.items()})
+
+    run = make_run(work_dir=tmp_path).train(on_phase=look)
+    assert run.separation == seen
+    assert len(seen) == 2 * 2 * 3
+    assert run_record(run).metrics["mixed_s_CL2"] == pytest.approx(seen["mixed_s_CL2"], abs=1e-4)
+    assert make_run(work_dir=tmp_path).train().separation == seen  # read from the checkpoint
+    assert make_run(method="RP-CRE").train().separation == {}

@@ -1,0 +1,439 @@
+"""Training of DocRE-II: stages, resuming, switches (check 12), another base, records."""
+
+import pytest
+import torch
+from docre_data import encoder_folder, encoder_parts, parameters, tiny_data
+
+from relcl_lib.data.document_files import read_result_file
+from relcl_lib.data.document_sets import assemble
+from relcl_lib.lab.parameters import ParameterError
+from relcl_lib.models.atlop import PairScores
+from relcl_lib.papers.docre_ii.network import base_loss, stage_loss
+from relcl_lib.papers.docre_ii.notebook import DocreNotebook
+from relcl_lib.papers.docre_ii.parameters import METHODS, TRAINING, DocreParameters
+from relcl_lib.papers.docre_ii.records import configuration, run_record, train_or_read
+from relcl_lib.papers.docre_ii.run import DocreRun
+from relcl_lib.text.document_tokens import DocumentBatch
+
+
+def make(seed=0, work_dir=None, data=None, **changes):
+    return DocreRun(parameters(**changes), data or tiny_data(), seed, work_dir)
+
+
+def step(run, rows=(0, 1, 2)):
+    run.model.train()
+    torch.manual_seed(0)
+    run.step = 5
+    run.training_step(run.tokens("train").batch(torch.tensor(rows)), 10, torch.Generator())
+
+
+def weights(run, prefix=""):
+    return {k: v.clone() for k, v in run.model.named_parameters() if k.startswith(prefix)}
+
+
+# --- the step ----------------------------------------------------------------------------------
+
+
+def test_a_second_stage_without_its_losses_is_the_first(monkeypatch):
+    """Check 12: with the rates of stage 1, one step moves the base in the same way."""
+    import relcl_lib.papers.docre_ii.network as network
+
+    first, second = make(clip=1e9), make(clip=1e9)
+    step(first)
+    second.stage = 2
+    for group in second.optimizer.param_groups:
+        group["lr"] = group["peak"]
+    monkeypatch.setattr(network, "inference_loss", lambda *_: 0.0)
+    step(second)
+    before = weights(make())
+    moved = 0
+    for name, value in weights(first, "base.").items():
+        assert torch.equal(value, second.model.get_parameter(name)), name
+        moved += not torch.equal(value, before[name])
+    assert moved > 20
+
+
+def test_a_frozen_base_stays_as_it_is():
+    run = make(freeze_base=True)
+    run.stage = 2
+    run.renew_optimizer()
+    before = weights(run)
+    step(run)
+    changed = {name for name, value in weights(run).items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(name.startswith("inference.") for name in changed)
+
+
+def test_gradient_reaches_the_base_through_features_and_through_its_own_loss():
+    run = make(contrast="none")
+    batch = run.tokens("train").batch(torch.tensor([0, 1]))
+    limit = run.data.max_labels
+    run.model.eval()
+
+    def gradient(stage):
+        run.model.zero_grad()
+        stage_loss(run.model, batch, run.settings, stage, limit, torch.Generator()).backward()
+        return run.model.base.subject.weight.grad.clone()
+
+    assert not torch.equal(gradient(1), gradient(2))
+    only_base = run.model.base.classifier.weight.grad.clone()
+    gradient(1)
+    torch.testing.assert_close(only_base, run.model.base.classifier.weight.grad)
+
+
+def test_groups_have_the_rates_of_their_stage_and_decay_matrices_only():
+    run = make()
+    peaks = {g["peak"] for g in run.optimizer.param_groups}
+    assert peaks == {1e-3, 3e-3}
+    for group in run.optimizer.param_groups:
+        assert all((p.dim() > 1) == (group["weight_decay"] > 0) for p in group["params"])
+    encoder = {id(p) for p in run.model.base.encoder.parameters()}
+    for group in run.optimizer.param_groups:
+        assert all((id(p) in encoder) == (group["peak"] == 1e-3) for p in group["params"])
+    run.stage = 2
+    run.renew_optimizer()
+    optimizer = run.optimizer
+    assert {g["peak"] for g in optimizer.param_groups} == {1e-4, 3e-3}
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == len(
+        list(run.model.parameters())
+    )
+    fresh = make(method="w/o pre-training")
+    assert fresh.stage == 2
+    assert {g["peak"] for g in fresh.optimizer.param_groups} == {1e-3, 3e-3}
+
+
+@pytest.mark.parametrize("positives, expected", [(0, 4.5747), (1, 5.2575), (2, 6.7511)])
+def test_the_threshold_loss_of_97_equal_logits(positives, expected):
+    """Check 1: log 97; log 2 + log 96; 2 log 3 + log 95. The caller's labels stay as they are."""
+    labels = torch.arange(96).unsqueeze(0) < positives
+    before = labels.clone()
+    batch = DocumentBatch(*[None] * 4, labels=labels, n_entities=2)
+    for shift in (0.0, 30.0):
+        logits = torch.zeros(1, 97) + shift
+        assert base_loss(PairScores(None, logits), batch).item() == pytest.approx(
+            expected, abs=1e-4
+        )
+    assert torch.equal(labels, before)
+
+
+def test_the_base_loss_is_the_mean_over_pairs():
+    run = make()
+    run.model.eval()
+    tokens = run.tokens("train")
+    both = tokens.batch(torch.tensor([0, 5]))
+    apart = [tokens.batch(torch.tensor([i])) for i in (0, 5)]
+    each = [base_loss(run.model.base(b), b) * len(b.pairs) for b in apart]
+    found = base_loss(run.model.base(both), both)
+    torch.testing.assert_close(found, sum(each) / len(both.pairs), atol=1e-5, rtol=1e-5)
+
+
+# --- runs --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_and_is_scored(method):
+    changes = {"stage1_epochs": 0} if method == "w/o pre-training" else {}
+    run = make(method=method, **changes).train()
+    assert run.finished
+    assert all(entry["loss"] > 0 for entry in run.history)
+    scores = run.evaluate("test")
+    assert {"F1", "IgnF1", "AP", "Infer-F1", "F1_K0", "recall_inferred"} <= set(scores)
+    if method == "ATLOP (base)":  # nothing trained an inference module
+        base = run.evaluate_base("test")
+        assert base["F1"] == scores["F1_K0"] == scores["F1"]
+        assert base["AP"] == scores["AP"] > 0
+    assert ("F1_K4" in scores) == (method != "ATLOP (base)")
+
+
+def test_variants_and_switches_train():
+    pieces = 200
+    for changes in (
+        {"relation": "argmax", "mixing": "concat", "spurious": False},
+        {"feedback": "gold", "own_bonus": 1.0, "inference_classifier": "projected"},
+        {
+            "sum_logits": True,
+            "long_documents": "positions",
+            "max_pieces": pieces,
+            "encoder_layers": 3,
+        },
+        {"pair_network": "concat", "mention": "both", "document_vector": True, "bucket": 0},
+        {"precision": "bfloat16", "contrast_scale": "released"},
+    ):
+        run = make(data=tiny_data(4), **changes)
+        if "long_documents" in changes:
+            assert int(run.tokens("train").lengths.max()) <= pieces
+        run.train()
+        assert run.history[-1]["loss"] > 0
+
+
+def test_a_killed_run_ends_with_the_same_numbers(tmp_path):
+    settings = {"stage1_epochs": 2, "stage2_epochs": 2, "data": tiny_data(8)}
+    whole = make(work_dir=tmp_path / "whole", **settings).train()
+
+    class KilledError(Exception):
+        pass
+
+    for at in (1, 2, 3):  # within stage 1, between the stages, within stage 2
+
+        def kill(run, at=at):
+            if run.epochs_done == at:
+                raise KilledError
+
+        with pytest.raises(KilledError):
+            make(work_dir=tmp_path / "cut", **settings).train(kill)
+    resumed = make(work_dir=tmp_path / "cut", **settings)
+    seen = []
+    resumed.train(lambda run: seen.append((run.stage, run.epochs_done)))
+    assert seen == [(2, 4)]
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    for name, value in whole.base_state.items():
+        assert torch.equal(value, resumed.base_state[name]), name
+    assert [h["loss"] for h in whole.history] == [h["loss"] for h in resumed.history]
+    again = make(work_dir=tmp_path / "cut", **settings).train(lambda run: pytest.fail("trained"))
+    assert again.predict("test") == whole.predict("test")
+    assert again.predict_base("test") == whole.predict_base("test")
+
+
+def test_runs_that_differ_in_stage_2_share_stage_1(tmp_path):
+    settings = {"stage1_epochs": 2, "stage2_epochs": 1, "data": tiny_data(8), "dropout": 0.1}
+    without = {"method": "w/o ECA", "inference_layers": 2, **settings}
+    alone = make(work_dir=tmp_path / "alone", **without).train()
+    make(work_dir=tmp_path / "shared", **settings).train()
+    seen = []
+    second = make(work_dir=tmp_path / "shared", **without)
+    second.train(lambda run: seen.append((run.stage, run.epochs_done)))
+    assert seen == [(2, 3)]  # it trained its stage 2 only
+    for name, value in alone.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[name]), name
+    for name, value in alone.base_state.items():
+        assert torch.equal(value, second.base_state[name]), name
+    assert [h["loss"] for h in second.history] == [h["loss"] for h in alone.history]
+    base = make(work_dir=tmp_path / "shared", **{**settings, "method": "ATLOP (base)"})
+    base.train(lambda run: pytest.fail("trained"))
+    assert base.predict("test")[0] == alone.predict_base("test")
+    # What shapes stage 1 does not share it.
+    for change in ({"encoder_rate": 2e-3}, {"stage1_epochs": 1}, {"block": 4}):
+        seen.clear()
+        run = make(work_dir=tmp_path / "shared", **{**settings, **change})
+        run.train(lambda run: seen.append(run.stage))
+        assert 1 in seen, change
+
+
+def test_stage_2_starts_from_the_best_base():
+    run = make(stage1_epochs=3, data=tiny_data(8))
+    kept = []
+
+    def watch(run):
+        if run.epochs_done == 3:
+            kept.append({k: v.clone() for k, v in run.best.items() if k.startswith("base.")})
+
+    run.train(watch)
+    assert {f"base.{k}" for k in run.base_state} == set(kept[0])
+    assert all(torch.equal(v, run.base_state[k[5:]]) for k, v in kept[0].items())
+    assert max(h["dev_F1"] for h in run.history if h["stage"] == 2) == run.best_score
+
+
+def test_seeds_differ_and_the_callers_generator_is_untouched():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    runs = [make(seed=seed, data=tiny_data(4)).train() for seed in (0, 1, 0)]
+    assert torch.equal(torch.get_rng_state(), before)
+    losses = [run.history[0]["loss"] for run in runs]
+    assert losses[0] == losses[2] != losses[1]
+
+
+def test_over_fitting_finds_the_facts():
+    train = tiny_data(1).train
+    splits = dict.fromkeys(("train", "dev", "test"), train)
+    run = make(
+        data=assemble("mine", splits, relations=tiny_data().relations),
+        mention="first",
+        pair_size=64,
+        stage1_epochs=60,
+        stage2_epochs=60,
+        batch_size=1,
+        encoder_rate=2e-3,
+        classifier_rate=5e-3,
+        base_rate=1e-3,
+        inference_rate=5e-3,
+        encoder_dropout=0.0,
+        dropout=0.0,
+    ).train()
+    assert run.evaluate_base("test")["F1"] > 90
+    assert run.evaluate("test")["F1"] > 65  # noise and contrast slow the second stage down
+
+
+def test_results_are_written_and_read_back(tmp_path):
+    run = make(data=tiny_data(4)).train()
+    path = run.write_results(tmp_path / "result.json", "dev")
+    assert read_result_file(path, run.data.dev) == run.predict("dev")[-1]
+
+
+def test_another_base_plugs_in():
+    class Pooled(torch.nn.Module):
+        """Mean piece embeddings of the two entities' markers; nothing of ATLOP."""
+
+        feature_size = 12
+
+        def __init__(self, vocabulary, columns):
+            super().__init__()
+            self.table = torch.nn.Embedding(vocabulary, 6)
+            self.classifier = torch.nn.Linear(12, columns)
+
+        def forward(self, batch):
+            row, entity, place, _ = batch.mentions.unbind(1)
+            vectors = self.table(batch.ids[row, place + 1])
+            n = batch.n_entities
+            total = vectors.new_zeros(len(batch.ids) * n, 6).index_add(0, row * n + entity, vectors)
+            document, s, o = batch.pairs.unbind(1)
+            features = torch.cat([total[document * n + s], total[document * n + o]], 1)
+            return PairScores(features, self.classifier(features))
+
+    def build_pooled(settings, data):
+        tokenizer, _ = encoder_parts()
+        return tokenizer, Pooled(len(tokenizer), len(data.relations) + 1)
+
+    run = DocreRun(parameters(), tiny_data(), 0, make_base=build_pooled).train()
+    assert run.base_name == "pooled"
+    assert len(run.predict("test")) == 4
+    assert configuration(run)["parameters"]["base"] == "pooled"
+
+
+def test_a_document_without_pairs_gets_no_fact():
+    data = tiny_data(4)
+    alone = data.dev[0].__class__("alone", data.dev[0].sentences, data.dev[0].entities[:1], ())
+    splits = {"train": [*data.train, alone], "dev": [alone, *data.dev], "test": data.test}
+    run = make(data=assemble("mine", splits, relations=data.relations)).train()
+    assert run.predict("dev")[-1][0] == set()
+    with pytest.raises(ValueError, match="no document of mine's training split has a pair"):
+        make(data=assemble("mine", {"train": [alone], "dev": [alone]}, relations=data.relations))
+
+
+def test_iterations_only_change_what_is_read_off():
+    run = make(data=tiny_data(4)).train()
+    three, one = run.predict("test", 3), run.predict("test", 1)
+    assert three[:2] == one
+    assert run.evaluate("test", 0)["F1"] == run.evaluate("test")["F1_K0"]
+    assert run.evaluate("test", 1)["F1"] == run.evaluate("test")["F1_K1"]
+
+
+# --- parameters and records --------------------------------------------------------------------
+
+
+def test_training_is_that_of_table_7():
+    for dataset, encoder, key in (
+        ("docred", "bert-base-cased", "docred"),
+        ("docred", "roberta-large", "roberta"),
+        ("cdr", "allenai/scibert_scivocab_cased", "cdr"),
+        ("gda", "allenai/scibert_scivocab_cased", "gda"),
+    ):
+        found = DocreParameters(dataset=dataset, encoder=encoder).resolved()
+        assert {name: getattr(found, name) for name in TRAINING[key]} == TRAINING[key]
+    assert DocreParameters(dataset="cdr").resolved().markers == "mention"
+
+
+def test_variants_resolve_to_what_the_specification_lists():
+    paper = DocreParameters().resolved()
+    assert (paper.mention, paper.own_bonus, paper.feedback) == ("opening", 0.0, "predicted")
+    assert (paper.inference_layers, paper.iterations, paper.relation) == (2, 3, "set")
+    assert paper.noise == 0.4 and paper.noise_range == (0.0, 0.4)
+    released = DocreParameters(variant="released").resolved()
+    assert (released.markers, released.encoder_layers, released.sum_logits) == ("typed", 3, True)
+    assert released.noise_range == (0.2, 0.5)
+    assert DocreParameters(variant="released", own_bonus=0.0).resolved().own_bonus == 0.0
+
+
+def test_misspelt_and_contradictory_parameters():
+    with pytest.raises(ParameterError, match="did you mean encoder"):
+        parameters(encoders="x")
+    for noise in ([0.2, 1.5], [0.1]):
+        with pytest.raises(ParameterError, match="noise"):
+            parameters(noise=noise)
+    for changes, word in (
+        ({"stage1_epochs": 0, "stage2_epochs": 0}, "nothing to train"),
+        ({"inference_size": 18}, "multiple of 4"),
+        ({"noise": [0.5, 0.2]}, "must not fall"),
+        ({"pair_size": 30}, "multiple of block"),
+        ({"freeze_base": True, "stage1_epochs": 0}, "untrained base"),
+        ({"method": "w/o pre-training", "freeze_base": True}, "untrained base"),
+    ):
+        with pytest.raises(ParameterError, match=word):
+            parameters(**changes).resolved()
+
+
+def test_protocol_needs_data_encoder_and_sizes():
+    full = DocreParameters.create(profile="full")
+    assert full.protocol("paper") == "paper"
+    assert full.protocol("reduced") == "reduced"
+    assert full.protocol("stand-in") == "stand-in"
+    for changes in (
+        *({"encoder": "some/other"}, {"stage2_epochs": 3}, {"pair_network": "concat"}),
+        *({"noise": 0.1}, {"feedback": "gold"}, {"contrast_weight": 0.5}, {"markers": "typed"}),
+        *({"weight_decay": 0.01}, {"warmup": 0.0}, {"clip": 5.0}, {"dropout": 0.3}),
+        *({"contrast": "none"}, {"temperature": 0.5}, {"contrast_scale": "released"}),
+        *({"iterations": 0}, {"iterations": 5}, {"inference_layers": 6}, {"base": "stated_facts"}),
+        *({"encoder_dropout": 0.0}, {"sum_logits": True}, {"own_bonus": 1.0}, {"max_pieces": 512}),
+    ):
+        found = DocreParameters.create(profile="full", **changes).protocol("paper")
+        assert found == "reduced", changes
+    for changes in (  # what the paper's tables try, and what is said elsewhere
+        *({"iterations": k, "inference_layers": 5 - k} for k in (1, 2, 3, 4)),
+        *({"method": method} for method in METHODS),
+        *({"variant": "released"}, {"markers": "boundary"}, {"seeds": [7]}, {"device": "cpu"}),
+        *({"bucket": 0}, {"data_root": "x"}, {"reduced_data": True}, {"precision": "auto"}),
+    ):
+        found = DocreParameters.create(profile="full", **changes).protocol("paper")
+        assert found == "paper", changes
+    notebook = DocreNotebook.create(profile="full", alone_epochs=1)
+    assert notebook.protocol("paper") == "paper"
+
+
+def test_records_are_written_once(tmp_path):
+    chosen = parameters(seeds=[0, 1])
+    seen = []
+    options = {"data": tiny_data(4), "results": tmp_path / "results", "work_dir": tmp_path / "work"}
+    records = train_or_read(chosen, on_epoch=lambda run: seen.append(run.seed), **options)
+    assert seen == [0, 0, 1, 1]
+    record = records[0]
+    assert record.protocol == "reduced"
+    assert {"F1", "F1_base", "F1_base_dev", "IgnF1_dev", "weight_features"} <= set(record.metrics)
+    assert record.parameters["encoder_type"] == "bert"
+    assert record.backbone == "random-tiny-bert"
+    text = record.model_dump_json()
+    assert str(tmp_path) not in text
+    assert encoder_folder() not in text
+    again = train_or_read(chosen, on_epoch=lambda run: pytest.fail("trained"), **options)
+    assert again == records
+
+
+def test_a_failed_run_is_recorded(tmp_path):
+    def fail(run):
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError):
+        train_or_read(parameters(), data=tiny_data(4), results=tmp_path, on_epoch=fail)
+    (path,) = tmp_path.rglob("*.json")
+    assert "failed: RuntimeError: out of memory" in path.read_text()
+    with pytest.raises(ValueError, match=r"run\.train"):
+        run_record(make())
+
+
+def test_unlabelled_test_documents_are_not_scored():
+    data = tiny_data(4)
+    hidden = [d.__class__(d.title, d.sentences, d.entities, None) for d in data.test]
+    splits = {"train": data.train, "dev": data.dev, "test": hidden}
+    run = make(data=assemble("mine", splits, relations=data.relations)).train()
+    record = run_record(run)
+    assert "F1_dev" in record.metrics
+    assert "F1" not in record.metrics
+    assert "no public labels" in record.note
+
+
+def test_gradients_end_with_their_step():
+    """What outlives a step on a CPU splits the memory that the next one needs in one piece."""
+    run = make()
+    tokens = run.tokens("train")
+    run.model.train()
+    run.training_step(tokens.batch(tokens.usable[:2]), 4, torch.Generator())
+    assert all(p.grad is None for p in run.model.parameters())

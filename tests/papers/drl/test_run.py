@@ -1,0 +1,299 @@
+"""The DRL run: composition of batches (check 10), heads (15), averages (11), resuming, baselines."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from drl_data import make_run, tiny_data
+
+from relcl_lib.continual.sessions import SessionData
+from relcl_lib.continual.tracks import TRACKS, padded_batches
+from relcl_lib.losses import cross_entropy_loss
+from relcl_lib.models.taps import save_head
+from relcl_lib.papers.drl.divergence import DivergenceError
+from relcl_lib.papers.drl.evaluation import correct
+from relcl_lib.papers.drl.methods import METHODS
+from relcl_lib.papers.drl.run import DrlRun
+
+
+def watched(monkeypatch, run):
+    """Train a run; return per experience the positions of each training step's batch."""
+    batches, loss = [[]], run.loss
+
+    def record(positions):
+        batches[-1].append(positions)
+        return loss(positions)
+
+    monkeypatch.setattr(run, "loss", record)
+    run.train(lambda run: batches.append([]))
+    return batches[:-1]
+
+
+def experience_of(run, positions):
+    """Return which experience each position belongs to."""
+    owner = torch.empty(len(run.data.labels), dtype=torch.int64)
+    for task in run.stream:
+        owner[task.train_indices] = task.index
+    return owner[positions]
+
+
+def weights(run):
+    return {name: value.clone() for name, value in run.network.state_dict().items()}
+
+
+class TestBatches:
+    """B = 16 as in the specification's check, 8 experiences of NI or 41 of NIC."""
+
+    def test_ber_takes_b_of_each_past_experience(self, monkeypatch):
+        run = make_run(method="BER", batch_size=16)
+        for index, steps in enumerate(watched(monkeypatch, run)):
+            assert len(steps) == 2  # 30 images, padded to 32
+            for batch in steps:
+                counts = torch.bincount(experience_of(run, batch), minlength=8)
+                assert counts.tolist() == [16] * (index + 1) + [0] * (7 - index)
+        stored = set(run.memory.contents()["position"][0].tolist())
+        replayed = set(torch.cat([b[16:] for b in steps]).tolist())
+        assert replayed <= stored
+
+    def test_released_er_dies_out(self, monkeypatch):
+        run = make_run(method="ER", batch_size=16, track="NIC", er="released")
+        sizes = [len(steps[0]) for steps in watched(monkeypatch, run)]
+        assert len(sizes) == 40
+        assert (sizes[0], sizes[1], sizes[7], sizes[16]) == (16, 32, 30, 32)
+        assert set(sizes[17:]) == {16}  # plain fine-tuning: what Table 3's 0.04 measured
+
+    def test_paper_er_does_not(self, monkeypatch):
+        run = make_run(method="ER", batch_size=16, track="NIC")
+        assert run.settings.er == "paper"
+        steps = watched(monkeypatch, run)
+        assert [len(batch) for batch in steps[0]] == [16]
+        assert {len(batch) for batches in steps[1:] for batch in batches} == {32}
+        past = torch.cat([experience_of(run, batch[16:]) for batch in steps[-1]])
+        assert (past < 39).all()
+        assert len(past.unique()) > 8
+
+    def test_shuffle_shows_every_stored_image_once(self, monkeypatch):
+        run = make_run(method="Shuffle", batch_size=4)
+        seen_before = []
+        for index, steps in enumerate(watched(monkeypatch, run)):
+            shown = torch.cat(steps)
+            owner = experience_of(run, shown)
+            assert (owner <= index).all()
+            assert all(len(batch) == 4 for batch in steps)
+            old = shown[owner < index]
+            padding = 4 * len(steps) - (30 + 2 * index)
+            assert len(old) == 2 * index  # what pads are the first of the current images
+            assert len(set(old.tolist())) == len(old)
+            assert len(shown) - len(set(shown.tolist())) == padding
+            assert set(seen_before) <= set(old.tolist())  # groups are never updated
+            seen_before = old.tolist()
+
+    def test_fine_tuning_sees_the_current_experience_alone(self, monkeypatch):
+        run = make_run(method="FINE-TUNE")
+        for index, steps in enumerate(watched(monkeypatch, run)):
+            assert (experience_of(run, torch.cat(steps)) == index).all()
+        assert run.memory.filled == 0
+
+    def test_methods_share_the_order_of_the_stream(self, monkeypatch):
+        first = {}
+        for method in ("FINE-TUNE", "ER", "BER", "A-GEM"):
+            run = make_run(method=method)
+            steps = watched(monkeypatch, run)
+            kept = [s for s in steps[2] if (experience_of(run, s[:4]) == 2).all()]
+            first[method] = [batch[:4].tolist() for batch in kept]
+        assert first["FINE-TUNE"] == first["ER"] == first["BER"] == first["A-GEM"]
+
+
+class TestMemory:
+    def test_its_size_follows_the_length_of_videos(self):
+        run = make_run(memory_size=1500)
+        assert tiny_data().video_length == 6
+        assert run.memory.per_experience == 30  # 1500 * 6 / 300
+        assert make_run(memory_size=1).memory.per_experience == 1
+
+    def test_a_fixed_budget(self):
+        run = make_run(memory_budget=12, method="ER").train()
+        assert run.memory.filled <= 12
+        assert run.memory.group_sizes.tolist() == [1] * 8
+
+    def test_gss_keeps_single_samples_of_the_stream(self):
+        run = make_run(method="GSS", memory_budget=20).train()
+        assert run.memory.filled == 20
+        assert torch.isin(run.memory.contents()["position"][0], (~run.data.is_test).nonzero()).all()
+
+
+def test_weight_zero_is_plain_cross_entropy():
+    """Check 7, exact on the CPU: 20 steps of a loop that knows nothing of the loss."""
+    run, plain = (make_run(method="FINE-TUNE", drl_weight=0.0) for _ in range(2))
+    optimizer = torch.optim.Adam(plain.network.parameters(), lr=plain.settings.learning_rate)
+    generator = plain.draws(0)["data order"][0]
+    batches = padded_batches(plain.stream[0].train_indices, 4, generator)
+    draws = run.draws(0)
+    plain.network.train()
+    for step in range(20):
+        current = batches[step % len(batches)]
+        run.training_step(current, draws)
+        images = plain.images[current].float() / 255
+        loss = cross_entropy_loss(plain.network(images)[0], plain.labels[current])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    ours, theirs = weights(run), weights(plain)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    other = make_run(method="FINE-TUNE", drl_weight=0.1)
+    other.training_step(batches[0], other.draws(0))
+    assert not torch.equal(weights(other)["network.head.weight"], ours["network.head.weight"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("track", TRACKS)
+def test_every_method_runs_on_every_track(method, track):
+    small = {"batch_size": 8, "limit": 12} if track != "NIC" else {"batch_size": 8, "limit": 6}
+    run = make_run(method=method, track=track, gss_parts=2, gss_part=3, **small).train()
+    assert run.valid.shape == (len(run.stream), len(run.stream.tests))
+    assert ((run.valid >= 0) & (run.valid <= 1)).all()
+    assert 0 <= run.test_accuracy() <= 1
+    assert len(run.losses) == len(run.stream) and run.step > 0
+
+
+def test_it_learns():
+    run = make_run(method="BER", epochs=10, learning_rate=3e-3).train()
+    assert run.valid[-1].mean() > 0.5 > run.losses[-1]
+    assert run.test_accuracy() > 0.5  # of 5 classes
+
+
+class TestBaselines:
+    def test_agem_and_gem_bend_the_step(self, monkeypatch):
+        for method in ("GEM", "A-GEM"):
+            run = make_run(method=method, gem_margin=0.0)
+            run.train_experience(0)
+            current, draws = run.stream[1].train_indices[:4], run.draws(1)
+            stored = run.memory.contents()["position"][0]
+            opposite = -2 * run.gradient(current)
+            monkeypatch.setattr(run, "gradient", lambda positions, g=opposite: g)
+            run.training_step(current, draws)
+            # The memory wants the opposite: nothing of the gradient is left (GEM's ridge apart).
+            step = torch.cat([p.grad.ravel() for p in run.parameters])
+            assert len(stored) == 2
+            assert step.norm() < 5e-3 * opposite.norm()
+
+    def test_a_gradient_leaves_gradients_alone(self):
+        run = make_run()
+        run.training_step(run.stream[0].train_indices[:4], run.draws(0))
+        before = [p.grad.clone() for p in run.parameters]
+        run.gradient(run.stream[0].train_indices[4:8])
+        assert all(torch.equal(a, p.grad) for a, p in zip(before, run.parameters, strict=True))
+
+
+class TestHeads:
+    def test_they_are_kept_and_the_live_one_starts_from_zero(self):
+        run = make_run(track="Multi-Task-NC", method="ER")
+        heads = []
+        run.train(
+            lambda run: heads.append([{k: v.clone() for k, v in h.items()} for h in run.heads])
+        )
+        assert len(run.heads) == 5
+        assert all((value == 0).all() for value in save_head(run.network).values())
+        for kept, later in pairwise(heads):
+            for ours, theirs in zip(kept, later, strict=False):
+                assert all(torch.equal(ours[k], theirs[k]) for k in ours)
+        first, second = (correct(run, run.stream.tests) for _ in range(2))
+        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+        assert all((value == 0).all() for value in save_head(run.network).values())
+
+    def test_masked_heads_name_no_other_tasks_class(self):
+        run = make_run(track="Multi-Task-NC", method="FINE-TUNE", limit=8).train()
+        with torch.no_grad():
+            for task, head in enumerate(run.heads):  # each shouts the next task's classes
+                head["bias"][run.stream.task_classes((task + 1) % 5)] += 100
+        assert run.test_accuracy() == 0
+        masked = make_run(
+            track="Multi-Task-NC", method="FINE-TUNE", limit=8, heads="masked"
+        ).train()
+        masked.heads = run.heads
+        assert masked.test_accuracy() == 1  # one class a task here
+
+    def test_tasks_to_come_count_and_set_the_ceiling(self):
+        """Check 11: right on tasks seen and wrong on the others averages 5/9 over nine tasks."""
+        images = torch.zeros(450, 1, 2, 2, dtype=torch.uint8)
+        labels = torch.arange(50).repeat(9)
+        sessions = torch.repeat_interleave(torch.tensor([1, 2, 4, 5, 6, 8, 9, 3, 7]), 50)
+        names = tuple(map(str, range(50)))
+        data = SessionData("CORe50-standin(cifar100)", images, labels, sessions, names, "made up")
+        run = make_run(track="Multi-Task-NC", data=data, dataset="cifar100")
+        assert run.valid.shape == (9, 9)
+        run.valid = torch.ones(9, 9).tril()
+        assert run.valid.mean().item() == pytest.approx(5 / 9)
+
+    def test_one_head_is_left_alone(self):
+        run = make_run(method="ER", limit=8).train()
+        assert not run.heads
+        assert save_head(run.network)["weight"].abs().sum() > 0
+
+
+class TestDivergence:
+    def test_the_printed_loss_ends_with_a_message(self):
+        run = make_run(loss="paper", drl_weight=1.0, epochs=20, learning_rate=0.05)
+        with pytest.raises(DivergenceError, match=r"step \d+: representation \d.*loss='paper_cos'"):
+            run.train()
+
+    @pytest.mark.parametrize("loss", ["released", "paper_cos"])
+    def test_the_other_forms_go_on(self, loss):
+        make_run(loss=loss, drl_weight=0.01, epochs=4, learning_rate=0.01, limit=12).train()
+
+    def test_a_loss_that_is_not_finite(self):
+        run = make_run(method="FINE-TUNE", optimizer="sgd", learning_rate=1e30)
+        with pytest.raises(DivergenceError, match=r"the loss is .* in experience 0; use a smaller"):
+            run.train()
+
+
+@pytest.mark.parametrize("track", ["NI", "Multi-Task-NC"])
+@pytest.mark.parametrize("method", ["BER", "GSS"])
+def test_a_run_that_was_stopped_ends_with_the_same_numbers(tmp_path, method, track):
+    changes = {"method": method, "track": track, "limit": 10, "gss_parts": 2, "gss_part": 3}
+    whole = make_run(work_dir=tmp_path / "whole", **changes).train()
+
+    class Stop(Exception):
+        pass
+
+    def stop(run):
+        if run.experiences_done == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        make_run(work_dir=tmp_path / "cut", **changes).train(stop)
+    resumed, done = make_run(work_dir=tmp_path / "cut", **changes), []
+    resumed.train(lambda run: done.append(run.experiences_done))
+    assert done == list(range(3, len(whole.stream) + 1))
+    ours, theirs = weights(resumed), weights(whole)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert torch.equal(resumed.valid, whole.valid)
+    assert (resumed.step, resumed.losses) == (whole.step, whole.losses)
+    ours, theirs = resumed.memory.state_dict(), whole.memory.state_dict()
+    assert set(ours) == set(theirs)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert resumed.test_accuracy() == whole.test_accuracy()
+    again = make_run(work_dir=tmp_path / "cut", **changes).train(lambda run: done.append(-1))
+    assert -1 not in done and torch.equal(again.valid, whole.valid)
+
+
+def test_another_configuration_has_another_folder(tmp_path):
+    folders = {
+        make_run(seed, tmp_path, **changes).folder
+        for seed, changes in ((0, {}), (1, {}), (0, {"drl_weight": 0.5}), (0, {"order": 1}))
+    }
+    assert len(folders) == 4
+
+
+def test_convolutional_networks_see_images_as_pretrained_ones_do():
+    run = make_run(backbone="reduced_resnet18", width=2, image_size=16, precision="float32")
+    assert run.images.shape[1:] == (3, 16, 16)
+    pixels = run.pixels(torch.tensor([0, 5]))
+    back = pixels * torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    back = 255 * (back + torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1))
+    torch.testing.assert_close(back, run.images[[0, 5]].float(), rtol=0, atol=1e-3)
+    grey = replace(tiny_data(), images=tiny_data().images[:, :1])
+    assert make_run(data=grey, backbone="reduced_resnet18", width=2).images.shape[1] == 3
+    assert make_run(data=grey).images.shape[1] == 1
+    assert isinstance(run, DrlRun)

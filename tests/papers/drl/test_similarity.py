@@ -1,0 +1,132 @@
+"""Figures 1 and 2: cosines and correlations against double loops, and on MNIST where it is there."""
+
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from drl_data import tiny_data
+from gratings import gratings
+
+from relcl_lib.data.images import load_images
+from relcl_lib.losses import cross_entropy_loss
+from relcl_lib.models.taps import tapped_network
+from relcl_lib.papers.drl.similarity import (
+    FIGURE1_PAIRS,
+    disjoint_study,
+    pair_study,
+    sigmoid_cross_entropy_loss,
+    similarities,
+)
+
+SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "data"
+
+
+def cosine(a, b):
+    return float(a @ b) / (float(a.norm()) * float(b.norm()))
+
+
+@pytest.mark.parametrize("loss", [cross_entropy_loss, sigmoid_cross_entropy_loss])
+def test_all_pairs_by_a_double_loop(loss):
+    network = tapped_network("mlp", 3, (1, 4, 4))
+    images = torch.rand(7, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 1, 2, 0, 1, 2, 0])
+    found = similarities(network, images, labels, loss=loss)
+    vectors = {"gradients": [], "features": [], "representations": []}
+    for image, label in zip(images, labels, strict=True):
+        logits, taps = network(image[None])
+        parts = torch.autograd.grad(loss(logits, label[None]), list(network.parameters()))
+        vectors["gradients"].append(torch.cat([g.ravel() for g in parts]))
+        vectors["features"].append(image.ravel())
+        vectors["representations"].append(torch.cat([h[0].detach() for h in taps]))
+    for same in (False, True):
+        pairs = [
+            (i, j) for i in range(7) for j in range(i + 1, 7) if (labels[i] == labels[j]) == same
+        ]
+        expected = {k: [cosine(v[i], v[j]) for i, j in pairs] for k, v in vectors.items()}
+        for kind, values in expected.items():
+            ours = found.pairs(kind, same)
+            torch.testing.assert_close(ours, torch.tensor(values), rtol=1e-4, atol=1e-5)
+            if kind != "gradients":
+                r = np.corrcoef(expected["gradients"], values)[0, 1]
+                assert found.correlation(kind, same) == pytest.approx(r, abs=1e-3)
+
+
+def test_sigmoid_loss_by_a_loop():
+    logits, labels = torch.randn(4, 3), torch.tensor([0, 2, 1, 1])
+    total = 0.0
+    for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
+        for c, value in enumerate(row):
+            p = 1 / (1 + math.exp(-value))
+            total -= math.log(p if c == label else 1 - p)
+    assert sigmoid_cross_entropy_loss(logits, labels).item() == pytest.approx(total / 12, rel=1e-5)
+
+
+def test_separable_looks_at_the_extremes():
+    network = tapped_network("mlp", 3, (1, 4, 4))
+    images = torch.zeros(4, 1, 4, 4)
+    images[:2, :, 0], images[2:, :, 1] = 1, 1  # two classes of two equal images
+    labels = torch.tensor([0, 0, 1, 1])
+    found = similarities(network, images, labels)
+    assert found.separable("features")
+    assert not similarities(network, images, labels.roll(1)).separable("features")
+
+
+def test_200_gradients_take_less_than_a_second():
+    network = tapped_network("mlp", 10, (1, 28, 28))
+    images, labels = torch.rand(200, 1, 28, 28), torch.arange(200) % 10
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()  # of this process: other programs must not fail the test
+        similarities(network, images, labels)
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 1
+
+
+def test_a_pair_study_of_any_image_set():
+    first, again, other = (pair_study(gratings(), (1, 4), seed, samples=12) for seed in (0, 0, 1))
+    assert first.metrics() == again.metrics() != other.metrics()
+    assert first.similarities.same.shape == (12, 12)
+    written = pair_study(gratings(), (1, 4), classifier="written", epochs=60, samples=12)
+    assert written.accuracy > 0.7
+    with pytest.raises(KeyError):
+        pair_study(gratings(), (1, 4), classifier="other")
+
+
+def test_a_disjoint_study_shares_samples_and_stream():
+    changes = {
+        "dataset": "cifar10",
+        "backbone": "mlp",
+        "limit": 20,
+        "device": "cpu",
+        "memory_size": 200,
+    }
+    plain, with_loss = disjoint_study(tiny_data(), weights=(0.0, 0.01), samples=20, **changes)
+    assert torch.equal(plain.similarities.features, with_loss.similarities.features)
+    assert torch.equal(plain.similarities.same, with_loss.similarities.same)
+    assert plain.drl_weight == 0 and with_loss.drl_weight == 0.01
+    assert with_loss.length < plain.length
+    metrics = with_loss.metrics()
+    pairs = with_loss.similarities.pairs("representations", False)
+    assert metrics["representations_different"] == pytest.approx(pairs.mean().item())
+    assert metrics["representations_different_sd"] == pytest.approx(pairs.std().item())
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    if not (SHARED / "mnist").is_dir():
+        pytest.skip("no MNIST beside the repository")
+    return load_images("mnist", SHARED, download=False)
+
+
+@pytest.mark.parametrize("classifier", ["written", "closest"])
+def test_figure_1_on_mnist(mnist, classifier):
+    """What the specification finds robust: all signs, and strong ones for unlike pairs."""
+    for classes in FIGURE1_PAIRS:
+        found = pair_study(mnist, classes, classifier=classifier).metrics()
+        assert found["r_features_different"] < 0 < found["r_features_same"]
+        assert found["r_representations_different"] < -0.55
+        assert found["r_representations_same"] > 0.3
+        assert found["test_acc"] > (99.5 if classes == (0, 1) else 94)

@@ -1,0 +1,281 @@
+"""Extraction: batches, spans of characters, saving, the streaming command, bad lines."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from fastre_data import parameters, tiny_data
+
+from relcl_lib.lab.checkpoints import CheckpointError
+from relcl_lib.papers.fastre.command import Counts, extract_stream, main, read_lines
+from relcl_lib.papers.fastre.extract import Extractor
+from relcl_lib.papers.fastre.run import FastreRun
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def run():
+    data = tiny_data()
+    settings = parameters(
+        epochs=30,
+        learning_rate=5e-3,
+        heads="mean",
+        dropout=0.0,
+        embedding_dropout=0.0,
+        max_tokens=30,
+    )
+    run = FastreRun(settings, data).train()
+    assert run.evaluate("valid")["F1"] > 30
+    return run
+
+
+@pytest.fixture
+def extractor(run):
+    return run.extractor()
+
+
+@pytest.fixture(scope="module")
+def folder(run, tmp_path_factory):
+    return run.extractor().save(tmp_path_factory.mktemp("tagger") / "model")
+
+
+def texts(count=40):
+    return [sentence.text for sentence in tiny_data().train[:count]]
+
+
+def test_spans_are_the_characters_of_the_entities(extractor):
+    spaced = ["  " + text.replace(" ", " \t ") for text in texts()]
+    plain, wide = extractor.extract(texts()), extractor.extract(spaced)
+    assert sum(map(len, plain)) > 10
+    for text, found, other, before in zip(spaced, wide, plain, texts(), strict=True):
+        assert [t.relation for t in found] == [t.relation for t in other]
+        for triple, same in zip(found, other, strict=True):
+            assert text[slice(*triple.subject_span)] == triple.subject
+            assert text[slice(*triple.object_span)] == triple.object
+            assert before[slice(*same.subject_span)] == same.subject
+            assert triple.subject.split() == same.subject.split()
+
+
+def test_texts_and_token_triples_agree(run, extractor):
+    by_text = extractor.extract([sentence.text for sentence in run.data.test])
+    for found, words in zip(by_text, run.predict("test"), strict=True):
+        assert {(t.subject, t.relation, t.object) for t in found} == set(words)
+
+
+def test_batch_sizes_and_company_change_nothing(extractor):
+    alone = []
+    for text in texts():
+        alone += extractor.extract([text])
+    for size in (1, 8, 128):
+        extractor.batch_size = size
+        assert extractor.extract(texts()) == alone
+    assert extractor.extract(texts()[::-1]) == alone[::-1]
+
+
+def test_chunks_of_heads_change_nothing(extractor, monkeypatch):
+    before = extractor.extract(texts())
+    monkeypatch.setattr("relcl_lib.papers.fastre.extract.CELLS", 1)
+    assert extractor.extract(texts()) == before
+
+
+def test_no_loop_over_tokens_or_relations():
+    """The network's part of a batch is the same number of operations whatever it holds."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Count(TorchDispatchMode):
+        calls = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            Count.calls += 1
+            return function(*args, **(kwargs or {}))
+
+    run = FastreRun(parameters(), tiny_data())
+    extractor, counts = run.extractor(), []
+    for copies in (1, 12):
+        inputs = extractor.reader.read([text.split() for text in texts(3) * copies])
+        Count.calls = 0
+        with Count():
+            extractor.predict(inputs)
+        counts.append(Count.calls)
+    assert abs(counts[1] - counts[0]) <= 0.25 * counts[0]
+
+
+def test_empty_long_and_unknown_texts(extractor):
+    assert extractor.extract([]) == []
+    assert extractor.extract(["", "   ", "\t"]) == [[], [], []]
+    strange = "qqq www eee rrr"
+    long = texts()[0] + " word" * 10_000
+    found = extractor.extract([strange, long, texts()[0], ""])
+    assert len(found) == 4
+    assert found[3] == []
+    assert extractor.cut(long)
+    assert not extractor.cut(strange)
+    limit = len(" ".join(long.split()[:30]))
+    assert all(t.subject_span[1] <= limit and t.object_span[1] <= limit for t in found[1])
+
+
+def test_saved_and_loaded_it_gives_the_same_triples(run, extractor, folder):
+    loaded = Extractor.load(folder)
+    assert loaded.extract(texts()) == extractor.extract(texts())
+    assert loaded.schema == extractor.schema
+    assert {path.name for path in folder.iterdir()} == {"tagger.json", "tagger.safetensors"}
+    assert loaded.note["vectors"] == "random"
+    again = loaded.save(folder.parent / "again")
+    assert (again / "tagger.json").read_text() == (folder / "tagger.json").read_text()
+
+
+def test_extraction_leaves_the_network_as_it_was(run, extractor):
+    run.model.train()
+    extractor.extract(texts(2))
+    assert run.model.training
+    assert run.model.encoder.folded is None
+    assert all(p.requires_grad for p in run.model.parameters())
+    run.model.eval()
+
+
+def test_a_damaged_folder_is_named(folder, tmp_path):
+    with pytest.raises(CheckpointError, match=r"nowhere.*tagger\.json"):
+        Extractor.load(tmp_path / "nowhere")
+    about = json.loads((folder / "tagger.json").read_text())
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "tagger.json").write_text(json.dumps({**about, "format": 99}))
+    with pytest.raises(CheckpointError, match="format 99 found, 1 expected"):
+        Extractor.load(broken)
+    (broken / "tagger.json").write_text(json.dumps(about))
+    whole = (folder / "tagger.safetensors").read_bytes()
+    (broken / "tagger.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="broken"):
+        Extractor.load(broken)
+
+
+# --- the command ------------------------------------------------------------------------------
+
+
+def test_the_stream_holds_one_chunk_and_keeps_the_order(extractor):
+    taken = 0
+
+    def lines():
+        nonlocal taken
+        for i in range(100):
+            taken += 1
+            yield texts()[i % 40].encode()
+
+    results = extract_stream(extractor, lines(), chunk=8)
+    first = next(results)
+    assert taken == 8
+    rest = list(results)
+    assert [r["line"] for r in [first, *rest]] == list(range(1, 101))
+    assert first["triples"] == [t._asdict() for t in extractor.extract(texts(1))[0]]
+
+
+def test_malformed_lines_are_numbered_and_skipped(extractor):
+    data = b"a b\n\xff\n\nc\0d\n" + b"x" * (1 << 20) + b"yz\nlast one"
+    out, counts = io.StringIO(), Counts()
+    lines = read_lines(io.BytesIO(data))
+    results = list(extract_stream(extractor, lines, counts=counts, complain=out))
+    assert [(r["line"], r["text"]) for r in results] == [(1, "a b"), (3, ""), (6, "last one")]
+    said = out.getvalue().splitlines()
+    assert [line.split(":")[0] for line in said] == [f"line {n} skipped" for n in (2, 4, 5)]
+    assert (counts.sentences, counts.skipped, counts.empty) == (3, 3, 1)
+
+
+@pytest.mark.parametrize("line", [b"{", b"3", b'{"text": 3}', b'{"other": "a"}', b'"\\ud800"'])
+def test_malformed_objects(extractor, line):
+    out, counts = io.StringIO(), Counts()
+    lines = [line, b'{"text": "a b"}', b'{"text": "\\ud800"}']
+    found = list(extract_stream(extractor, lines, jsonl=True, counts=counts, complain=out))
+    assert [r["line"] for r in found] == [2]
+    assert counts.skipped == 2
+
+
+def command(folder, *arguments, stdin=b""):
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "relcl_lib.fastre",
+            "extract",
+            "--model",
+            str(folder),
+            *arguments,
+        ],
+        input=stdin,
+        capture_output=True,
+        cwd=REPOSITORY,
+        check=False,
+    )
+
+
+def test_the_command(folder, extractor):
+    long = texts()[1] + " word" * 9000
+    stdin = "\n".join([texts()[0], long, ""]).encode() + b"\n"
+    done = command(folder, "--progress", "2", stdin=stdin)
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [r["line"] for r in results] == [1, 2, 3]
+    assert results[1]["cut"] == 30
+    assert "cut" not in results[0]
+    assert results[0]["triples"] == [
+        json.loads(json.dumps(t._asdict())) for t in extractor.extract(texts(1))[0]
+    ]
+    said = done.stderr.decode().splitlines()
+    assert said[0].startswith("2 sentences")
+    assert "3 sentences" in said[-1]
+    assert "1 cut, 1 empty, 0 skipped" in said[-1]
+    assert command(folder, stdin=b"\xff\n").returncode == 1
+    nowhere = command(folder / "nowhere")
+    assert nowhere.returncode == 2
+    assert b"tagger.json" in nowhere.stderr
+
+
+def test_training_from_the_command_line(tmp_path, capsys):
+    data = tiny_data()
+    folder = tmp_path / "data" / "mine"
+    folder.mkdir(parents=True)
+    for split in ("train", "valid", "test"):
+        rows = [{"text": s.text, "triple_list": s.triples} for s in getattr(data, split)]
+        (folder / f"{split}.json").write_text(json.dumps(rows))
+    small = ["dataset=mine", "epochs=1", "hidden=32", "attention_heads=4", "vector_size=16"]
+    call = ["train", "--data", str(folder), "--out", str(tmp_path / "out"), *small]
+    assert main(call) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["protocol"] == "reduced"
+    assert "epoch 1/1" in shown.err
+    assert Extractor.load(tmp_path / "out" / "model").extract(["a b"]) is not None
+    assert len(list((tmp_path / "out" / "results").rglob("*.json"))) == 1
+    assert main(call) == 0  # nothing is trained twice
+    assert "epoch" not in capsys.readouterr().err
+    for wrong, word in (
+        (["epocs=2"], "did you mean epochs"),
+        (["epochs"], "NAME=VALUE"),
+        (["epochs=many"], "epochs"),
+    ):
+        assert main([*call, *wrong]) == 2
+        assert word in capsys.readouterr().err
+    (folder / "train.json").write_text("[{")
+    assert main(call) == 2
+    assert "train.json" in capsys.readouterr().err
+
+
+def test_memory_is_bounded_by_the_chunk(extractor):
+    """A thousand lines hold no more Python objects alive than a hundred."""
+    import tracemalloc
+
+    def peak(count):
+        lines = (texts()[i % 40].encode() for i in range(count))
+        tracemalloc.start()
+        for _ in extract_stream(extractor, lines, chunk=20):
+            pass
+        _, highest = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return highest
+
+    peak(40)
+    assert peak(1000) < 1.5 * peak(100) + 100_000
+    assert torch.is_grad_enabled()

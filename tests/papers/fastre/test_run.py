@@ -1,0 +1,341 @@
+"""Training of FastRE: the step, the schedules, resuming, over-fitting (checks 10, 14, 15), records."""
+
+import pytest
+import torch
+from fastre_data import parameters, tiny_data
+
+from relcl_lib.data.triples import Sentence, Triple, assemble
+from relcl_lib.lab.parameters import ParameterError
+from relcl_lib.lab.runtime import make_generator
+from relcl_lib.lab.schedule import epoch_batches
+from relcl_lib.papers.fastre.network import augment_sentences, batch_loss
+from relcl_lib.papers.fastre.parameters import METHODS, FastreParameters, learning_rate
+from relcl_lib.papers.fastre.records import configuration, load_data, run_record, train_or_read
+from relcl_lib.papers.fastre.run import FastreRun
+
+
+def make(seed=0, work_dir=None, data=None, **changes):
+    return FastreRun(parameters(**changes), data or tiny_data(), seed, work_dir)
+
+
+def loss_of(run, rows, heads, draws=None):
+    run.model.eval()
+    batch = run.tagged.batch(rows, heads, draws)
+    return batch_loss(run.model, batch, run.settings, run.allowed)
+
+
+# --- the step --------------------------------------------------------------------------------
+
+
+def test_all_heads_in_one_pass_are_the_heads_one_at_a_time():
+    run = make()
+    rows = run.tagged.usable[:12]
+    counts = run.tagged.head_first.diff()[rows]
+    assert counts.max() > 1
+    every, mean = loss_of(run, rows, "sum"), loss_of(run, rows, "mean")
+    lengths = run.tagged.inputs["lengths"]
+    heads = sums = means = 0.0
+    for row, count in zip(rows, counts.tolist(), strict=True):
+        alone = row.unsqueeze(0)
+        tokens = lengths[row]
+        singles = [
+            loss_of(run, alone, "one", torch.tensor([(k + 0.5) / count])) for k in range(count)
+        ]
+        # The head tagger's part is in each of them: what differs is the tail part.
+        batch = run.tagged.batch(alone, "one", torch.zeros(1))
+        batch = batch._replace(weights=torch.zeros(1))
+        head = batch_loss(run.model, batch, run.settings, run.allowed)
+        tails = [(single - head) * tokens for single in singles]
+        heads += head * tokens
+        sums += sum(tails)
+        means += sum(tails) / count
+    total = lengths[rows].sum()
+    torch.testing.assert_close(every, (heads + sums) / total)
+    torch.testing.assert_close(mean, (heads + means) / total)
+
+
+def test_mean_is_the_expectation_of_one_drawn_head():
+    run = make()
+    rows = run.tagged.usable[:6]
+    draws = torch.linspace(0, 1, 61)[:-1] + 1e-3  # 60 is a multiple of 1 to 5 heads
+    assert run.tagged.head_first.diff()[rows].max() <= 5
+    drawn = [loss_of(run, rows, "one", draw.expand(6)) for draw in draws]
+    torch.testing.assert_close(loss_of(run, rows, "mean"), torch.stack(drawn).mean())
+
+
+def test_mean_and_one_have_the_same_gradient_where_sentences_have_one_head():
+    run = make()
+    rows = (run.tagged.head_first.diff() == 1).nonzero()[:8, 0]
+    losses = [loss_of(run, rows, how, torch.zeros(8)) for how in ("one", "mean", "sum")]
+    torch.testing.assert_close(losses[0], losses[1])
+    torch.testing.assert_close(losses[0], losses[2])
+
+
+def test_padding_changes_no_loss_and_scale_only_divides():
+    run = make()
+    usable = run.tagged.usable
+    by_length = usable[run.tagged.inputs["lengths"][usable].argsort()]
+    rows = by_length[[0, -1]]
+    lengths = run.tagged.inputs["lengths"][rows]
+    assert lengths[0] < lengths[1]
+    together = loss_of(run, rows, "mean") * lengths.sum()
+    apart = sum(
+        loss_of(run, row.unsqueeze(0), "mean") * n for row, n in zip(rows, lengths, strict=True)
+    )
+    torch.testing.assert_close(together, apart)
+    by_sentence = make(loss_scale="sentence")
+    torch.testing.assert_close(loss_of(by_sentence, rows, "mean") * 2, together)
+
+
+def test_with_one_type_the_mask_is_a_no_op():
+    masked, free = (make(type_map="any", relation_mask=mask) for mask in ("train+infer", "none"))
+    rows = masked.tagged.usable[:8]
+    torch.testing.assert_close(loss_of(masked, rows, "sum"), loss_of(free, rows, "sum"))
+    assert masked.predict("test") == free.predict("test")
+
+
+def test_masked_training_leaves_other_relations_alone():
+    run = make(dataset="synthetic", relation_mask="train+infer", data=typed_data())
+    assert len(run.schema.types) > 1
+    rows = run.tagged.usable[:8]
+    batch = run.tagged.batch(rows, "sum")
+    hidden, mask = run.model.encode(batch.inputs)
+    starts, _ = run.model.tail_logits(hidden, mask, batch.heads, batch.inputs["lengths"])
+    starts.retain_grad()
+    run.model.tail_logits = lambda *_: (starts, starts)
+    batch_loss(run.model, batch, run.settings, run.allowed).backward()
+    forbidden = ~run.allowed[batch.heads[:, 3]]
+    assert (starts.grad[..., 1:].abs().amax(1)[forbidden] == 0).all()
+    assert (starts.grad[..., 1:].abs().amax(1)[~forbidden] > 0).all()
+
+
+def typed_data():
+    data = tiny_data()
+    splits = {name: getattr(data, name) for name in ("train", "valid", "test")}
+    return assemble("synthetic", splits, relations=data.relations)
+
+
+def test_gold_keys_have_the_subject_type_of_their_relations():
+    run = make(dataset="synthetic", data=typed_data())
+    tagged, types = run.tagged, torch.tensor(run.schema.relation_types)
+    owner = torch.repeat_interleave(tagged.tail_first.diff())
+    assert torch.equal(tagged.heads[owner, 2], types[tagged.tails[:, 2]])
+
+
+# --- batches, schedules, augmentation ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("bucket", [0, 3])
+def test_an_epoch_holds_every_sentence_once(bucket):
+    lengths = torch.randint(3, 60, (101,), generator=make_generator(0, "x"))
+    batches = epoch_batches(lengths, 8, bucket, make_generator(1, "order"))
+    assert sorted(torch.cat(batches).tolist()) == list(range(101))
+    assert sorted(map(len, batches)) == [5, *[8] * 12]
+    again = epoch_batches(lengths, 8, bucket, make_generator(1, "order"))
+    assert all(map(torch.equal, batches, again))
+    pads = sum(float((lengths[b].max() - lengths[b]).sum()) for b in batches)
+    if bucket:
+        plain = epoch_batches(lengths, 8, 0, make_generator(1, "order"))
+        assert pads < sum(float((lengths[b].max() - lengths[b]).sum()) for b in plain) / 2
+
+
+def test_schedules():
+    steps = 131_940
+    paper = [learning_rate(t, steps) for t in (0, round(0.06 * steps), steps)]
+    assert paper == pytest.approx([0, 1e-3, 0], abs=1e-6)
+    assert max(learning_rate(t, 1000) for t in range(1000)) == pytest.approx(1e-3)
+    for dataset, rise, span in (("nyt10", 3000, 150_000), ("nyt24", 2000, 120_000)):
+        rate = [
+            learning_rate(t, steps, schedule="released", dataset=dataset)
+            for t in (0, rise - 1, rise, span)
+        ]
+        assert rate == pytest.approx([0, 1e-3 * (rise - 1) / rise, 1e-3 * (1 - rise / span), 0])
+    assert learning_rate(3000, steps, schedule="released") == pytest.approx(0.98e-3)
+    assert learning_rate(steps, steps, schedule="released") == pytest.approx(1.2e-4, rel=0.01)
+    assert learning_rate(5, 10, schedule="constant", peak=1e-5) == 1e-5
+
+
+def test_decay_is_for_weights_only():
+    run = make()
+    decayed, free = run.optimizer.param_groups
+    assert decayed["weight_decay"] == 0.01
+    assert free["weight_decay"] == 0
+    names = {id(p): name for name, p in run.model.named_parameters()}
+    assert all(names[id(p)].endswith("bias") for p in free["params"])
+    assert not any(names[id(p)].endswith("bias") for p in decayed["params"])
+
+
+def test_augmentation_swaps_entities_of_the_same_relation():
+    sentences = [
+        Sentence(f"al{i} lives in bo{i} with al{i}", (Triple(f"al{i}", "lives", f"bo{i}"),))
+        for i in range(200)
+    ]
+    sentences.append(Sentence("nothing", ()))
+    found = augment_sentences(sentences, make_generator(0, "augmentation"))
+    changed = [(a, b) for a, b in zip(sentences, found, strict=True) if a != b]
+    assert 70 < len(changed) < 130
+    assert found[-1] == sentences[-1]
+    for sentence in found[:-1]:
+        (triple,) = sentence.triples
+        assert triple.relation == "lives"
+        assert sentence.text.startswith(triple.subject)
+    assert found == augment_sentences(sentences, make_generator(0, "augmentation"))
+
+
+# --- runs -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "CasRel"])
+def test_every_method_trains_and_is_scored(method):
+    # Enough steps to quieten the taggers: one that says yes half the time is slow to decode.
+    run = make(method=method, epochs=1, batch_size=2, learning_rate=0.01).train()
+    scores = run.evaluate("test")
+    assert {"F1", "F1_exact", "precision", "recall"} <= set(scores)
+    assert run.history[0]["loss"] > 0
+
+
+@pytest.mark.parametrize(
+    "changes", [{"variant": "paper"}, {"exact_release": True, "schedule": "constant"}]
+)
+def test_variants_train(changes):
+    run = make(**changes).train()
+    assert run.history[-1]["loss"] < run.history[0]["loss"]
+
+
+def test_a_killed_run_ends_with_the_same_numbers(tmp_path):
+    whole = make(epochs=3, work_dir=tmp_path / "whole").train()
+
+    class KilledError(Exception):
+        pass
+
+    def kill(run):
+        if run.epochs_done == 2:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        make(epochs=3, work_dir=tmp_path / "cut").train(kill)
+    resumed = make(epochs=3, work_dir=tmp_path / "cut")
+    seen = []
+    resumed.train(lambda run: seen.append(run.epochs_done))
+    assert seen == [3]
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    assert [h["loss"] for h in whole.history] == [h["loss"] for h in resumed.history]
+    finished = make(epochs=3, work_dir=tmp_path / "cut").train(lambda run: pytest.fail("trained"))
+    assert finished.evaluate("test") == whole.evaluate("test")
+
+
+def test_seeds_differ_and_the_callers_generator_is_untouched():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first, second = (make(seed=seed, epochs=1).train() for seed in (0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert first.history[0]["loss"] != second.history[0]["loss"]
+    assert first.history[0]["loss"] == make(seed=0, epochs=1).train().history[0]["loss"]
+
+
+def test_patience_stops():
+    run = make(epochs=50, patience=2, learning_rate=1e-9).train()
+    assert run.epochs_done == run.best_epoch + 2
+
+
+def test_over_fitting_reaches_the_ceiling():
+    """Check 14, on a narrower network; the full one gets there as well, in three times the time."""
+    train = tiny_data(32).train
+    run = make(
+        data=assemble("mine", dict.fromkeys(("train", "valid", "test"), train)),
+        dropout=0.0,
+        embedding_dropout=0.0,
+        heads="mean",
+        hidden=64,
+        vector_size=64,
+        dilations=[1, 2, 4, 1, 1, 1],
+        learning_rate=3e-3,
+        epochs=60,
+        patience=20,
+    )
+    assert run.train().evaluate("test")["F1"] > 95
+
+
+# --- parameters and records -------------------------------------------------------------------
+
+
+def test_misspelt_and_contradictory_parameters():
+    with pytest.raises(ParameterError, match="did you mean epochs"):
+        parameters(epoch=3)
+    for changes, word in (
+        ({"method": "CasRel"}, "encoder names"),
+        ({"encoder": "bert"}, "encoder names"),
+        ({"exact_release": True, "variant": "paper"}, "exact_release"),
+        ({"hidden": 30}, "multiple of attention_heads"),
+        ({"method": "CasRel tagger + FastRE encoder", "type_map": "paper"}, "without types"),
+    ):
+        with pytest.raises(ParameterError, match=word):
+            parameters(**changes).resolved()
+
+
+def test_variants_resolve_to_what_the_specification_lists():
+    default = FastreParameters.create(profile="full").resolved()
+    assert (default.gate, default.schedule, default.relation_mask) == ("released", "paper", "infer")
+    assert default.mask_pads
+    assert default.keep_last_token
+    exact = FastreParameters.create(exact_release=True).resolved()
+    assert (exact.schedule, exact.relation_mask, exact.loss_epsilon) == ("released", "none", 1e-7)
+    assert not exact.mask_pads
+    paper = FastreParameters.create(variant="paper").resolved()
+    assert (paper.gate, paper.taggers, paper.heads) == ("paper", "linear", "sum")
+    assert FastreParameters.create(dataset="nyt11").resolved().augment
+    assert FastreParameters.create(max_tail_gap=None, max_head_gap=3).resolved().max_head_gap == 3
+
+
+def test_protocol_needs_data_vectors_and_sizes():
+    glove = FastreParameters.create(profile="full", word_vectors="glove.6B.300d.txt")
+    assert glove.protocol("paper") == "paper"
+    assert glove.protocol("reduced") == "reduced"
+    assert FastreParameters.create(profile="full").protocol("paper") == "reduced"
+    assert FastreParameters.create(profile="quick").protocol("reduced") == "stand-in"
+
+
+def test_no_triple_to_train_on_is_an_error():
+    absent = [Sentence("a b", (Triple("x", "r", "y"),))] * 4
+    with pytest.raises(ValueError, match=r"no triple of mine.*not_located"):
+        make(data=assemble("mine", {"train": absent, "test": absent}))
+
+
+def test_records_are_written_once_and_name_their_vectors(tmp_path):
+    chosen = parameters(seeds=[0, 1], epochs=1)
+    seen = []
+    options = {"data": tiny_data(), "results": tmp_path / "results", "work_dir": tmp_path / "work"}
+    records = train_or_read(chosen, on_epoch=lambda run: seen.append(run.seed), **options)
+    assert seen == [0, 1]
+    assert [record.seed for record in records] == [0, 1]
+    record = records[0]
+    assert record.parameters["word_vectors"] == "random"
+    assert "word vectors: random" in record.note
+    assert record.dataset["training_triples"]["not_located"] == 0
+    assert record.metrics["params_K"] > 0
+    assert str(tmp_path) not in record.model_dump_json()
+    again = train_or_read(chosen, on_epoch=lambda run: pytest.fail("trained"), **options)
+    assert again == records
+
+
+def test_a_failed_run_is_recorded(tmp_path):
+    def fail(run):
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError):
+        train_or_read(parameters(), data=tiny_data(), results=tmp_path, on_epoch=fail)
+    (path,) = tmp_path.rglob("*.json")
+    assert "failed: RuntimeError: out of memory" in path.read_text()
+    with pytest.raises(ValueError, match=r"run\.train"):
+        run_record(make())
+
+
+def test_configuration_holds_no_path():
+    run = make(data_root="/nowhere/at/all")
+    assert "nowhere" not in str(configuration(run))
+
+
+def test_the_quick_profile_loads_the_generated_corpus():
+    data = load_data(FastreParameters.create(profile="quick"))
+    assert data.sizes == {"train": 1200, "valid": 200, "test": 400}

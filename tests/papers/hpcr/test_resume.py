@@ -1,0 +1,125 @@
+"""A run killed at any moment and started again ends with the same numbers, bit for bit on the CPU."""
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+CHANGES = {"seeds": [0, 1], "method": "HPCR", "learning_rate": 0.05, "n_tasks": 6}
+
+#: What the killed process runs: one line when training starts, one a task, the outcome at the end.
+PROGRAM = """
+import json, sys
+from gratings import gratings, make_run
+from test_resume import CHANGES, outcome
+run = make_run(gratings(n_train=100), sys.argv[1], **{**CHANGES, **json.loads(sys.argv[2])})
+print("start", flush=True)
+run.train(lambda run: print("task", run.tasks_done, flush=True))
+print("outcome", json.dumps(outcome(run)), flush=True)
+"""
+
+
+def outcome(run):
+    """Return the accuracy matrix, and SHA-256 of all weights, statistics and stored samples."""
+    digest = hashlib.sha256()
+    for state in (run.network.state_dict(), run.memory.state_dict()):
+        for name, value in sorted(state.items()):
+            digest.update(name.encode() + value.contiguous().numpy().tobytes())
+    return {
+        "accuracy": run.accuracy.tolist(),
+        "sha256": digest.hexdigest(),
+        "steps": run.total_step,
+    }
+
+
+def start(folder, changes):
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(map(str, (HERE, ROOT / "tests" / "helpers", ROOT))),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(folder), json.dumps(changes)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def finish(process):
+    lines = process.communicate()[0].splitlines()
+    assert process.returncode == 0
+    found = [line for line in lines if line.startswith("outcome ")]
+    return json.loads(found[0].removeprefix("outcome ")), lines
+
+
+def leftovers(folder):
+    # os.walk, as pathlib stumbles over a folder that is renamed while it looks.
+    names = (name for _, folders, files in os.walk(folder) for name in (*folders, *files))
+    return [name for name in names if ".tmp-" in name or ".old-" in name]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a POSIX signal")
+@pytest.mark.parametrize("optimizer, wanted", [("sgd", 4), ("adam", 2)])
+def test_killed_at_random_moments(tmp_path, optimizer, wanted):
+    changes = {"optimizer": optimizer, "learning_rate": 0.05 if optimizer == "sgd" else 0.002}
+    process = start(tmp_path / "whole", changes)
+    assert process.stdout.readline() == "start\n"
+    began = time.monotonic()
+    expected, lines = finish(process)
+    seconds = time.monotonic() - began
+    assert len([line for line in lines if line.startswith("task")]) == 6
+    assert expected["steps"] == 60
+
+    moments, kills, resumed = random.Random(optimizer), 0, False
+    # More tries than kills wanted: on a busy machine a kill may come before the first checkpoint.
+    for _ in range(12):
+        process = start(tmp_path / "killed", changes)
+        assert process.stdout.readline() == "start\n"
+        time.sleep(moments.uniform(0.1, 0.45) * seconds)
+        process.kill()
+        killed = process.wait() == -9
+        process.stdout.close()
+        kills += killed
+        resumed = resumed or any((tmp_path / "killed").rglob("progress.json"))
+        if not killed or (kills >= wanted and resumed):
+            break
+    assert kills and resumed
+    found, _ = finish(start(tmp_path / "killed", changes))
+    assert found == expected
+    assert not leftovers(tmp_path / "killed")
+    # Started once more, a finished run trains nothing and says the same.
+    found, lines = finish(start(tmp_path / "killed", changes))
+    assert found == expected
+    assert not [line for line in lines if line.startswith("task")]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a POSIX signal")
+def test_killed_while_the_checkpoint_is_written(tmp_path):
+    """Kill right after a task is reported or while one is saved, whatever lies in the folder then."""
+    process = start(tmp_path / "whole", {})
+    expected, _ = finish(process)
+    caught = 0
+    for _ in range(3):
+        process = start(tmp_path / "killed", {})
+        # The temporary appears a moment before the rename: wait for it, then strike.
+        while process.poll() is None and not leftovers(tmp_path / "killed"):
+            time.sleep(0.0002)
+        process.kill()
+        process.communicate()
+        caught += bool(leftovers(tmp_path / "killed"))
+    found, _ = finish(start(tmp_path / "killed", {}))
+    assert found == expected
+    assert not leftovers(tmp_path / "killed")
+    if not caught:
+        pytest.skip("no kill fell into a write; the outcome was right all the same")

@@ -1,0 +1,295 @@
+"""The online replay loop: seeds side by side, the first step, evaluation (checks 11, 14 and 15)."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from gratings import gratings, make_run
+
+from relcl_lib.continual.memory import ReservoirMemory
+from relcl_lib.lab.runtime import make_generator
+from relcl_lib.models.resnet import ReducedResNet18, ReplayNetwork, select_seed
+from relcl_lib.papers.hpcr import evaluation as replay_evaluation
+from relcl_lib.papers.hpcr.methods import METHODS
+
+PURPOSES = ("retrieval", "reservoir", "stream views", "memory views")
+
+
+def draws(seeds, task=0):
+    return {p: [make_generator(s, p, task) for s in seeds] for p in PURPOSES}
+
+
+def statistics(run):
+    return {k: v.clone() for k, v in run.network.state_dict().items() if "running" in k}
+
+
+def steps_of_task_0(run, steps):
+    """Make single steps of task 0; return the losses."""
+    generators, found = draws(run.seeds), []
+    order = [make_generator(seed, "data order", 0) for seed in run.seeds]
+    batches = torch.stack([s[0].batches(10, g) for s, g in zip(run.streams, order, strict=True)])
+    run.network.train()
+    for step in range(steps):
+        found.append(run.training_step(batches[:, step], 0, step, run.seen(0), generators))
+        run.total_step += 1
+    return found, batches
+
+
+class TestSeedsSideBySide:
+    def test_a_few_steps_are_those_of_separate_runs(self):
+        together = make_run(seeds=[0, 1, 4])
+        losses, _ = steps_of_task_0(together, 4)
+        for s, seed in enumerate([0, 1, 4]):
+            alone = make_run(seeds=[seed])
+            for ours, theirs in zip(losses[1:], steps_of_task_0(alone, 4)[0][1:], strict=True):
+                torch.testing.assert_close(ours[s : s + 1], theirs, rtol=1e-3, atol=1e-3)
+
+    @pytest.mark.parametrize("method", ["HPCR", "ER"])
+    def test_a_whole_run_is_that_of_separate_runs(self, monkeypatch, method):
+        # In double precision: float32's rounding grows from step to step until it hides a mistake.
+        def forward(network, images):
+            features = network.double().body(images.double())
+            return network.head(features), features
+
+        monkeypatch.setattr(ReplayNetwork, "forward", forward)
+        together = make_run(seeds=[0, 1, 4], method=method).train()
+        for s, seed in enumerate([0, 1, 4]):
+            alone = make_run(seeds=[seed], method=method).train()
+            assert together.streams[s].class_order == alone.streams[0].class_order
+            assert torch.equal(
+                together.memory.contents()["image"][s], alone.memory.contents()["image"][0]
+            )
+            for name in ("logits", "features"):
+                torch.testing.assert_close(
+                    together.memory.contents()[name][s],
+                    alone.memory.contents()[name][0],
+                    rtol=1e-5,
+                    atol=1e-6,
+                )
+            ours, theirs = (
+                select_seed(run.network, i).state_dict() for run, i in ((together, s), (alone, 0))
+            )
+            for name, value in theirs.items():
+                torch.testing.assert_close(ours[name], value, rtol=1e-5, atol=1e-6)
+            assert torch.equal(together.accuracy[s], alone.accuracy[0])
+
+    def test_the_same_run_twice_is_the_same_bit_for_bit(self):
+        first, second = (make_run(seeds=[0, 1]).train() for _ in range(2))
+        assert torch.equal(first.accuracy, second.accuracy)
+        for a, b in zip(
+            first.network.state_dict().values(), second.network.state_dict().values(), strict=True
+        ):
+            assert torch.equal(a, b)
+
+    def test_unequal_classes_run_one_seed_at_a_time(self):
+        uneven = gratings(extra=10)
+        with pytest.raises(ValueError, match=r"differ in size .* one at a time: seeds=\[0\]"):
+            make_run(uneven, seeds=[0, 1, 2, 3])
+        run = make_run(uneven, seeds=[0], method="ER").train()
+        assert run.total_step == sum(n // 10 for n, _ in run.streams[0].sizes())
+
+    def test_methods_share_class_order_and_data_order(self):
+        """Otherwise two methods of one seed would not be compared on one stream."""
+        shown = {}
+        for method in ("FINE-TUNE", "ER", "HPCR"):
+            run, batches = make_run(method=method), []
+            step = run.training_step
+            run.training_step = lambda indices, *rest, s=step, b=batches: (
+                b.append(indices.tolist()),
+                s(indices, *rest),
+            )
+            run.train()
+            shown[method] = (run.streams[0].class_order, batches)
+        assert shown["FINE-TUNE"] == shown["ER"] == shown["HPCR"]
+
+
+class TestFirstStep:
+    def test_it_trains_nothing_and_fills_the_memory(self):
+        run = make_run(buffer_size=50)
+        weights = {k: v.clone() for k, v in run.network.named_parameters()}
+        before = statistics(run)
+        (loss,), batches = steps_of_task_0(run, 1)
+        assert loss is None
+        assert all(torch.equal(weights[k], v) for k, v in run.network.named_parameters())
+        after = statistics(run)
+        assert all(not torch.equal(before[k], after[k]) for k in before)
+        stored = run.memory.contents()
+        assert run.memory.filled == 10
+        assert torch.equal(stored["image"], run.images[batches[:, 0]])
+        assert stored["image"].dtype == torch.uint8
+        assert torch.equal(stored["label"], run.labels[batches[:, 0]])
+
+    def test_what_is_stored_is_the_clean_rows_before_the_update(self):
+        run, seen = make_run(seeds=[0, 1], buffer_size=50), []
+        forward = run.network.forward
+        run.network.forward = lambda x: seen.append((x, *forward(x))) or seen[-1][1:]
+        _, batches = steps_of_task_0(run, 2)
+        stored = run.memory.contents()
+        # Forward passes: stream of step 0; stream, then memory of step 1.
+        assert [len(images[0]) for images, *_ in seen] == [20, 20, 20]
+        for step, (images, logits, features) in enumerate((seen[0], seen[1])):
+            rows = slice(10 * step, 10 * step + 10)
+            assert torch.equal(images[:, :10], run.images[batches[:, step]].float() / 255)
+            assert torch.equal(stored["logits"][:, rows], logits[:, :10].detach())
+            assert torch.equal(stored["features"][:, rows], features[:, :10].detach())
+        norms = stored["features"].norm(dim=-1)
+        assert (norms - 1).abs().min() > 1e-3  # as they came, not normalised
+
+    def test_later_updates_leave_it(self):
+        run = make_run(buffer_size=50)
+        steps_of_task_0(run, 1)
+        first = {k: v.clone() for k, v in run.memory.contents().items()}
+        weight = run.network.head.weight.detach().clone()
+        steps_of_task_0(run, 3)
+        assert not torch.equal(weight, run.network.head.weight)
+        assert all(torch.equal(first[k], v[:, :10]) for k, v in run.memory.contents().items())
+
+    def test_retrieval_sees_the_memory_before_the_batch(self, monkeypatch):
+        run, filled = make_run(method="ER"), []
+        sample = ReservoirMemory.sample
+        monkeypatch.setattr(
+            ReservoirMemory, "sample", lambda m, *rest: filled.append(m.filled) or sample(m, *rest)
+        )
+        steps_of_task_0(run, 3)
+        assert filled == [0, 10, 20]
+
+
+class TestEvaluation:
+    @pytest.fixture(scope="class")
+    def trained(self):
+        return make_run(seeds=[0, 1, 2], method="ER").train()
+
+    def test_tasks_to_come_score_nothing(self, trained):
+        assert trained.accuracy.shape == (3, 3, 3)
+        assert (trained.accuracy.triu(1) == 0).all()
+        assert ((trained.accuracy >= 0) & (trained.accuracy <= 1)).all()
+        assert trained.accuracy.diagonal(dim1=1, dim2=2).sum() > 0
+
+    def test_no_unseen_class_is_named(self):
+        run = make_run()
+        unseen = ~run.seen(0)
+        assert unseen.sum() == 4
+        with torch.no_grad():  # proxies that would win every argmax
+            run.network.head.weight[0, unseen[0]] = 1.0
+            run.network.head.weight[0, ~unseen[0]] = -1.0
+        assert run.evaluate(0)[0, 0] >= 0.4  # all on one of two classes
+        run.network.head.weight.data.mul_(-1)
+        assert run.evaluate(2)[0, 0] >= 0.4
+
+    @pytest.mark.parametrize("batch", [1, 7, 1000])
+    def test_the_test_batch_does_not_matter(self, trained, monkeypatch, batch):
+        expected = trained.evaluate(2)
+        monkeypatch.setattr(replay_evaluation, "TEST_BATCH", {"cpu": batch})
+        torch.testing.assert_close(trained.evaluate(2), expected, rtol=0, atol=0.0501)
+
+    def test_it_changes_nothing(self, trained):
+        trained.network.train()
+        before = {k: v.clone() for k, v in trained.network.state_dict().items()}
+        torch.manual_seed(0)
+        state = torch.get_rng_state()
+        trained.evaluate(2)
+        trained.test_features()
+        assert all(torch.equal(before[k], v) for k, v in trained.network.state_dict().items())
+        assert trained.network.training
+        assert torch.equal(torch.get_rng_state(), state)
+
+    def test_folded_batch_norm_predicts_the_same(self, trained, monkeypatch):
+        expected = trained.evaluate(2)
+        monkeypatch.setattr(replay_evaluation, "fold_batch_norm", lambda network: network.eval())
+        torch.testing.assert_close(trained.evaluate(2), expected, rtol=0, atol=0.0501)
+        trained.network.train()
+
+    def test_training_goes_on_in_train_mode(self, trained):
+        run = make_run(n_tasks=2)
+        run.network.eval()
+        before = statistics(run)
+        run.train_task(1)
+        after = statistics(run)
+        assert all(not torch.equal(before[k], after[k]) for k in before)
+
+    def test_features_and_proxies_for_a_picture(self, trained):
+        features, labels, proxies = trained.test_features(seed_index=1, per_class=4)
+        assert features.shape == (24, trained.network.head.weight.shape[-1])
+        assert torch.bincount(labels).tolist() == [4] * 6
+        assert torch.equal(proxies, trained.network.head.weight[1])
+        alone = select_seed(trained.network, 1)
+        images = trained.test_images[trained.test_labels == 0][:4].float() / 255
+        with torch.inference_mode():
+            torch.testing.assert_close(
+                features[:4], alone(images.unsqueeze(0))[1][0], rtol=1e-3, atol=1e-4
+            )
+
+
+class TestSettings:
+    @pytest.mark.parametrize("method", METHODS)
+    def test_every_method_trains(self, method):
+        run = make_run(method=method, seeds=[0, 1], n_tasks=None if METHODS[method].iid else 3)
+        losses, step = [], run.training_step
+        run.training_step = lambda *given: losses.append(step(*given))
+        run.train()
+        trained = [loss for loss in losses if loss is not None]
+        assert len(trained) >= len(losses) - 1
+        assert all(loss.shape == (2,) and torch.isfinite(loss).all() for loss in trained)
+        assert run.total_step == 12
+        if METHODS[method].iid:
+            assert len(run.streams[0]) == 1 and run.accuracy.shape == (2, 1, 1)
+        if METHODS[method].replay != "memory":
+            assert run.memory.filled == 0
+
+    @pytest.mark.parametrize("variant", ["paper", "released"])
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"buffer_size": 3},
+            {"views": 1, "buffer_size": 1},
+            {"views": 1, "hc": "on"},
+            {"memory_batch": 1},
+            {"head": "linear"},
+            {"image_size": 8, "flip": False},
+            {"hold_out": 0.5},
+            {"optimizer": "adam", "learning_rate": 0.001},
+            {"precision": "bfloat16"},
+        ],
+    )
+    def test_unusual_settings_train(self, variant, changes):
+        if changes.get("hold_out"):
+            changes = {**changes, "stream_batch": 5}
+        run = make_run(variant=variant, **changes).train()
+        assert all(torch.isfinite(v).all() for v in run.network.state_dict().values())
+        assert run.memory.filled == run.settings.buffer_size
+
+    def test_hold_out_tests_on_training_images_it_does_not_train_on(self):
+        run = make_run(hold_out=0.25, method="FINE-TUNE", stream_batch=5)
+        assert run.streams[0].sizes() == [(30, 10)] * 3
+        assert len(run.test_images) == 30
+        shown = torch.cat([task.train_indices for task in run.streams[0]])
+        trained = {tuple(image.flatten().tolist()) for image in run.images[shown]}
+        tested = {tuple(image.flatten().tolist()) for image in run.test_images}
+        assert not trained & tested
+        for task in run.streams[0]:
+            assert set(run.labels[task.train_indices].tolist()) == set(task.classes)
+            assert set(run.test_labels[task.test_indices].tolist()) == set(task.classes)
+
+    def test_joint_forward_mixes_the_groups_in_batch_norm(self):
+        apart, joint = (make_run(method="PCR", joint_forward=j) for j in (False, True))
+        first, second = (steps_of_task_0(run, 2)[0][1] for run in (apart, joint))
+        assert not torch.allclose(first, second)
+        assert apart.network.body.stem.norm.num_batches_tracked == 3
+        assert joint.network.body.stem.norm.num_batches_tracked == 2
+
+    def test_grey_images_get_three_channels(self):
+        one = gratings()
+        images = [one.train_images[:, :1], one.test_images[:, :1]]
+        grey = dataclasses.replace(one, train_images=images[0], test_images=images[1])
+        assert make_run(grey).images.shape == (120, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    "side, classes, ratio", [(32, 10, 1.06), (32, 100, 1.08), (84, 100, 1.03), (64, 200, 1.07)]
+)
+def test_the_memory_ratios_of_table_xiii(side, classes, ratio):
+    """One unit a pixel and a stored number: (HW3 + d + C) / HW3."""
+    pixels = 3 * side * side
+    features = ReducedResNet18().feature_size((side, side))
+    assert math.isclose((pixels + features + classes) / pixels, ratio, abs_tol=0.0051)

@@ -1,0 +1,159 @@
+"""Check 14 of the specification: scores of document-level relations."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from relcl_lib.data.document_files import Document, Fact, Mention, read_documents
+from relcl_lib.text.document_metrics import (
+    all_scores,
+    average_precision,
+    fact_scores,
+    ignore_scores,
+    inference_scores,
+    is_intra,
+    name_facts,
+    stated_recalls,
+    triangle_facts,
+)
+
+REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "redocred"
+
+
+def document(facts, sentences=((0,), (0, 1), (1,), (2,)), **changes):
+    """Four entities a, b, c, d; `sentences` says where each is mentioned."""
+    entities = tuple(
+        tuple(Mention(s, at, at + 1, "PER", f"{'abcd'[at]}{s}") for s in where)
+        for at, where in enumerate(sentences)
+    )
+    text = tuple(tuple("abcd") for _ in range(3))
+    return Document("t", text, entities, tuple(Fact(*fact) for fact in facts), **changes)
+
+
+GOLD = [(0, "r", 1), (1, "r", 2), (0, "q", 2), (0, "s", 3)]
+
+
+def facts(*rows):
+    return {Fact(*row) for row in rows}
+
+
+def test_micro_scores_over_documents():
+    documents = [document(GOLD), document(GOLD[:1])]
+    predicted = [facts(GOLD[0], GOLD[2], (3, "r", 0)), facts()]
+    found = fact_scores(predicted, documents)
+    assert found == pytest.approx({"precision": 200 / 3, "recall": 40, "F1": 50})
+    assert fact_scores([facts()] * 2, documents)["F1"] == 0
+    assert fact_scores([facts()], [document([])])["F1"] == 0
+
+
+def test_ignored_facts_leave_the_precision_only():
+    gold = document(GOLD)
+    predicted = [facts(GOLD[0], GOLD[1], (3, "r", 0))]
+    plain = fact_scores(predicted, [gold])
+    assert ignore_scores(predicted, [gold], set())["IgnF1"] == pytest.approx(plain["F1"], abs=1e-2)
+    # One name of each entity is enough.
+    one = ignore_scores(predicted, [gold], {("a0", "b1", "r")})
+    precision, recall = 1 / 2, 2 / 4
+    assert one["precision"] == pytest.approx(100 * precision, abs=1e-2)
+    assert one["IgnF1"] == pytest.approx(200 * precision * recall / (precision + recall), abs=1e-2)
+    # A wrong prediction that training knows stays wrong.
+    assert ignore_scores(predicted, [gold], {("d2", "a0", "r")}) == pytest.approx(
+        ignore_scores(predicted, [gold], set())
+    )
+    every = ignore_scores(predicted, [gold], name_facts([gold]))
+    assert every["IgnF1"] == 0
+    assert every["recall"] == pytest.approx(50)
+
+
+def test_names_of_all_mentions_make_the_known_facts():
+    found = name_facts([document([(0, "r", 1), (1, "r", 2)])])
+    assert found == {
+        *(("a0", "b0", "r"), ("a0", "b1", "r")),
+        *(("b0", "c1", "r"), ("b1", "c1", "r")),
+    }
+
+
+def test_intra_and_inter_split_gold_and_predictions():
+    gold = document(GOLD)
+    assert [is_intra(gold, fact) for fact in gold.facts] == [True, True, False, False]
+    predicted = [facts(GOLD[0], GOLD[2], (3, "r", 0))]
+    intra = fact_scores(predicted, [gold], is_intra)
+    inter = fact_scores(predicted, [gold], lambda d, f: not is_intra(d, f))
+    assert intra == pytest.approx({"precision": 100, "recall": 50, "F1": 200 / 3})
+    assert inter == pytest.approx({"precision": 50, "recall": 50, "F1": 50})
+
+
+def test_triangles():
+    assert triangle_facts(facts(*GOLD)) == facts(*GOLD[:3])
+    assert triangle_facts(facts(*GOLD[:2], GOLD[3])) == set()
+    # Every fact of a side counts, and going there and back is no triangle.
+    assert triangle_facts(facts(*GOLD, (0, "x", 1))) == facts(*GOLD[:3], (0, "x", 1))
+    assert triangle_facts(facts((0, "r", 1), (1, "r", 0), (0, "r", 2))) == set()
+
+
+def test_both_readings_of_inference_scores():
+    gold = document(GOLD)
+    perfect = [facts(*GOLD)]
+    assert inference_scores(perfect, [gold])["F1"] == 100
+    other = inference_scores(perfect, [gold], "all")
+    assert (other["precision"], other["recall"]) == (75, 100)
+    part = [facts(GOLD[0], GOLD[1])]
+    assert inference_scores(part, [gold])["recall"] == 0  # no triangle among the predictions
+    assert inference_scores(part, [gold], "all")["recall"] == pytest.approx(200 / 3)
+    with pytest.raises(ValueError, match="variant='b'"):
+        inference_scores(perfect, [gold], "b")
+
+
+def test_stated_and_inferred_facts_apart():
+    gold = document(GOLD, inferred=frozenset(facts(GOLD[2], GOLD[3])))
+    found = stated_recalls([facts(GOLD[0], GOLD[1], GOLD[2])], [gold])
+    assert found == {"recall_stated": 100, "recall_inferred": 50}
+    assert stated_recalls([facts()], [document(GOLD)]) == {}
+
+
+def test_all_scores_under_the_papers_names():
+    found = all_scores([facts(*GOLD)], [document(GOLD)], name_facts([document(GOLD[:1])]))
+    for name in ("F1", "Intra-F1", "Inter-F1", "Infer-F1", "Infer-P", "Infer-R"):
+        assert found[name] == 100
+    assert found["Infer-P_all"] == 75
+    assert found["IgnF1"] == pytest.approx(100, abs=1e-2)
+
+
+def test_inference_scores_are_left_out_where_no_gold_fact_lies_on_a_triangle():
+    """CDR and GDA: between two kinds of entity there is none, and 0 would look like a score."""
+    gold = [document([(0, "r", 1), (2, "r", 1)]), document(GOLD[:2])]
+    predicted = [facts((0, "r", 1)), facts(*GOLD)]  # a triangle of predictions is none of gold
+    found = all_scores(predicted, gold)
+    assert not [name for name in found if name.startswith("Infer-")]
+    assert found["F1"] > 0
+    both = all_scores([*predicted, facts()], [*gold, document(GOLD)])
+    assert both["Infer-R"] == 0
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="no Re-DocRED beside the checkout")
+def test_real_re_docred():
+    """Measured on the dev split: check 14."""
+    documents = read_documents(REAL / "dev_revised.json")
+    intra = sum(is_intra(d, fact) for d in documents for fact in d.facts)
+    closed = sum(len(triangle_facts(d.gold())) for d in documents)
+    assert (intra, 17_284 - intra, closed) == (7982, 9302, 12_024)
+
+
+def test_average_precision_equals_its_definition():
+    """Mean over the facts of the precision at the rank where each is found."""
+    g = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        margins, labels = torch.randn(30, 3, generator=g), torch.rand(30, 3, generator=g) < 0.2
+        order = margins.flatten().argsort(descending=True)
+        hits = labels.flatten()[order].tolist()
+        precisions = [sum(hits[: i + 1]) / (i + 1) for i, hit in enumerate(hits) if hit]
+        gold = int(labels.sum()) + 4  # of pairs that were cut away
+        expected = 100 * sum(precisions) / gold
+        assert average_precision(margins, labels, gold) == pytest.approx(expected)
+
+
+def test_average_precision_knows_of_no_threshold():
+    margins, labels = torch.tensor([[2.0], [1.0], [-3.0]]), torch.tensor([[True], [True], [False]])
+    assert average_precision(margins - 9, labels, 2) == pytest.approx(100)
+    assert average_precision(margins, labels & False, 0) == 0

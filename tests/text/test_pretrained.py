@@ -1,0 +1,71 @@
+"""Loading pretrained encoders: only what is whole and safe is read."""
+
+import pytest
+import torch
+from transformers import AutoModel
+
+from relcl_lib.data.download import DataNotFoundError
+from relcl_lib.text.pretrained import load_encoder
+from relcl_lib.worlds.encoder import build_tokenizer, tiny_bert
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return build_tokenizer(["a b c", "a b c"])
+
+
+def save(folder, tokenizer):
+    tokenizer.save_pretrained(folder)
+    tiny_bert(tokenizer, 16, 1, 2).half().save_pretrained(folder)
+    return folder
+
+
+def test_an_encoder_is_loaded_from_its_folder_in_float32(tmp_path, tokenizer, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    loaded, encoder = load_encoder(save(tmp_path, tokenizer), attention="eager")
+    assert {value.dtype for value in encoder.state_dict().values()} == {torch.float32}
+    assert not encoder.training and encoder.config._attn_implementation == "eager"
+    assert loaded("a b")["input_ids"] == tokenizer("a b")["input_ids"]
+
+
+@pytest.mark.parametrize(
+    "file, what", [("tokenizer.json", "tokenizer"), ("model.safetensors", "weights")]
+)
+def test_a_folder_that_lacks_something_is_named(tmp_path, tokenizer, file, what):
+    (save(tmp_path, tokenizer) / file).unlink()
+    with pytest.raises(DataNotFoundError, match=rf"holds no {what} of an encoder.*save_pretrained"):
+        load_encoder(tmp_path)
+
+
+def test_pickled_weights_are_not_read(tmp_path, tokenizer):
+    folder = save(tmp_path, tokenizer)
+    torch.save({}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(DataNotFoundError, match=r"holds no weights.*model\.safetensors"):
+        load_encoder(folder)
+
+
+def test_damaged_files_and_unknown_names(tmp_path, tokenizer, monkeypatch):
+    folder = save(tmp_path / "damaged", tokenizer)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(DataNotFoundError, match=r"damaged.*cannot be loaded"):
+        load_encoder(folder)
+    monkeypatch.setattr(
+        "transformers.AutoTokenizer.from_pretrained",
+        lambda *a, **k: (_ for _ in ()).throw(OSError("no such name\nand more")),
+    )
+    with pytest.raises(DataNotFoundError, match=r"'no-such/encoder'.*no such name.*'tiny'"):
+        load_encoder("no-such/encoder")
+
+
+def test_the_tiny_encoder_is_found(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    tokenizer, encoder = load_encoder("tiny")
+    assert encoder.config.vocab_size == len(tokenizer)
+    assert isinstance(encoder, type(AutoModel.from_config(encoder.config)))
+
+
+def test_without_the_tiny_encoder_the_error_names_its_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("relcl_lib.text.pretrained.repository_root", lambda: tmp_path)
+    with pytest.raises(DataNotFoundError, match=r"synthetic.encoder holds no tokenizer"):
+        load_encoder("tiny")
