@@ -7,27 +7,26 @@ shown of it carries its name, ``CORe50-standin(<base>)``.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import NamedTuple
 
 import kornia.filters
 import kornia.geometry.transform
-import numpy as np
 import torch
 from torch import Tensor
 
 from relcl_lib.continual.augment import COLOUR_OPERATIONS
+from relcl_lib.data.core50 import (
+    TEST_SESSIONS,
+    TRAIN_SESSIONS,
+    VIDEO_LENGTH,
+    SessionData,
+    load_core50,
+)
 from relcl_lib.data.images import ImageData, as_rgb, load_images
 
-TRAIN_SESSIONS = (1, 2, 4, 5, 6, 8, 9, 11)
-TEST_SESSIONS = (3, 7, 10)
-#: images of one object in one session of CORe50, about; stand-ins keep at most as many
-VIDEO_LENGTH = 300
 #: classes kept of a base with more, so that the tracks keep their shape
 MAX_CLASSES = 50
 
@@ -58,63 +57,6 @@ LOOKS: dict[int, Look] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class SessionData:
-    """Images, each with a label and a session: those of `TEST_SESSIONS` test, the others train.
-
-    Attributes:
-        name: ``core50``, ``CORe50-standin(<base>)``, or the set's own where it has no sessions.
-        images: (N, C, H, W) uint8; do not edit it in place.
-        labels: (N,) int64.
-        sessions: (N,) int64.
-        class_names: one a label.
-        source: where the files came from.
-        video_length: training images of one class in one session, about.
-        valid_every: which of the test images validate: every so-manieth.
-        experiences: track -> positions of each experience, then of the test images, where the data
-            set brings its own lists (CORe50, one run of them).
-    """
-
-    name: str
-    images: Tensor
-    labels: Tensor
-    sessions: Tensor
-    class_names: tuple[str, ...]
-    source: str
-    note: str = ""
-    video_length: int = VIDEO_LENGTH
-    valid_every: int = 5
-    experiences: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
-
-    @property
-    def n_classes(self) -> int:
-        """Number of classes; labels are 0..n_classes-1."""
-        return len(self.class_names)
-
-    @property
-    def is_test(self) -> Tensor:
-        """Which images test, (N,) bool."""
-        return torch.isin(self.sessions, torch.tensor(TEST_SESSIONS))
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """Number of images a split."""
-        test = int(self.is_test.sum())
-        return {"train": len(self.labels) - test, "test": test}
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 over shapes, labels, sessions, lists and pixels: names the content in records."""
-        digest = hashlib.sha256()
-        lists = [part for track in sorted(self.experiences) for part in self.experiences[track]]
-        for part in (self.labels, self.sessions, *lists, self.images):
-            digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
-            for rows in part.split(4096):  # the images may be far larger than a copy could be
-                array = np.ascontiguousarray(rows.numpy())
-                digest.update(memoryview(array.astype(array.dtype.newbyteorder("<"), copy=False)))
-        return digest.hexdigest()
-
-
 def load_sessions(
     name: str, root: str | os.PathLike[str] | None = None, *, order: int = 0
 ) -> SessionData:
@@ -131,8 +73,6 @@ def load_sessions(
         DataNotFoundError, DataFormatError: as the loaders say.
     """
     if name == "core50":
-        from relcl_lib.data.core50 import load_core50
-
         return load_core50(root, order=order)
     data = load_images(name, root)
     return without_sessions(data) if name == "mnist" else stand_in(data)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from relcl_lib.continual.sessions import TRAIN_SESSIONS, SessionData
 from relcl_lib.continual.streams import Task, TaskStream, class_incremental_stream
+from relcl_lib.data.core50 import TRAIN_SESSIONS, SessionData
 from relcl_lib.lab.runtime import make_generator
 
 

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relcl_lib.continual.sessions import TEST_SESSIONS, TRAIN_SESSIONS, SessionData
 from relcl_lib.continual.tracks import TRACKS, domain_stream, padded_batches
+from relcl_lib.data.core50 import TEST_SESSIONS, TRAIN_SESSIONS, SessionData
 
 
 def data(classes=10, per_video=3, name="CORe50-standin(cifar10)"):

@@ -8,10 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
-from relcl_lib.continual.sessions import TEST_SESSIONS, TRAIN_SESSIONS, load_sessions
+from relcl_lib.continual.sessions import load_sessions
 from relcl_lib.continual.tracks import domain_stream
 from relcl_lib.data import core50, download
-from relcl_lib.data.core50 import CLASS_NAMES, SESSION_SIZES, load_core50
+from relcl_lib.data.core50 import (
+    CLASS_NAMES,
+    SESSION_SIZES,
+    TEST_SESSIONS,
+    TRAIN_SESSIONS,
+    load_core50,
+)
 from relcl_lib.data.download import DataFormatError, DataNotFoundError
 
 PATHS = [f"s{s}/o{o}/C_{s:02d}_{o:02d}_000.png" for s in range(1, 12) for o in range(1, 51)]

@@ -23,8 +23,8 @@ from relcl_lib.lab.plots import WIDTH, LiveCurve, _axes
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from relcl_lib.continual.sessions import SessionData
     from relcl_lib.continual.tracks import DomainStream
+    from relcl_lib.data.core50 import SessionData
     from relcl_lib.lab.records import Record
 
 #: the two bars or curves of a strategy
@@ -35,7 +35,7 @@ LOSS_COLOURS = {"without the loss": "#9e9e9e", "with the loss": "#d62728"}
 
 def plot_sessions(data: SessionData, classes: Sequence[int] = (0, 1, 2)) -> Figure:
     """Draw one image of some classes in each session; test sessions have red titles."""
-    from relcl_lib.continual.sessions import TEST_SESSIONS
+    from relcl_lib.data.core50 import TEST_SESSIONS
 
     sessions = data.sessions.unique().tolist()
     figure, axes = plt.subplots(

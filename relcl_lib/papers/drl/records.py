@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from relcl_lib.continual.sessions import SessionData, load_sessions
+from relcl_lib.continual.sessions import load_sessions
+from relcl_lib.data.core50 import SessionData
 from relcl_lib.data.images import ImageData
 from relcl_lib.lab.recorded import read_or_make
 from relcl_lib.lab.records import Record

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from relcl_lib.continual.gradients import Loss, cosines, per_sample_gradients
-from relcl_lib.continual.sessions import SessionData
+from relcl_lib.data.core50 import SessionData
 from relcl_lib.data.images import ImageData
 from relcl_lib.lab.runtime import make_generator
 from relcl_lib.losses import cross_entropy_loss

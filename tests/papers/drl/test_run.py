@@ -7,8 +7,8 @@ import pytest
 import torch
 from drl_data import make_run, tiny_data
 
-from relcl_lib.continual.sessions import SessionData
 from relcl_lib.continual.tracks import TRACKS, padded_batches
+from relcl_lib.data.core50 import SessionData
 from relcl_lib.losses import cross_entropy_loss
 from relcl_lib.models.taps import save_head
 from relcl_lib.papers.drl.divergence import DivergenceError
