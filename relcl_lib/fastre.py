@@ -1,8 +1,6 @@
-"""Alias of `relcl_lib.papers.fastre.command`, until 0.3."""
+"""The old form of `python -m relcl_lib fastre`, until 0.3."""
 
-import sys
-
-from relcl_lib.papers.fastre.command import main
+from relcl_lib.__main__ import alias
 
 if __name__ == "__main__":
-    sys.exit(main())
+    alias("fastre")

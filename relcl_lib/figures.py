@@ -1,8 +1,6 @@
-"""Alias of `relcl_lib.commands.figures`, until 0.3."""
+"""The old form of `python -m relcl_lib figures`, until 0.3."""
 
-import sys
-
-from relcl_lib.commands.figures import main
+from relcl_lib.__main__ import alias
 
 if __name__ == "__main__":
-    sys.exit(main())
+    alias("figures")

@@ -1,8 +1,6 @@
-"""Alias of `relcl_lib.commands.sweep`, until 0.3."""
+"""The old form of `python -m relcl_lib sweep`, until 0.3."""
 
-import sys
-
-from relcl_lib.commands.sweep import main
+from relcl_lib.__main__ import alias
 
 if __name__ == "__main__":
-    sys.exit(main())
+    alias("sweep")

@@ -123,7 +123,7 @@ def drl_stand_in_rows(
     setting names what the paper's would.
 
     Args:
-        table: of ``python -m relcl_lib.sweep drl``.
+        table: of `python -m relcl_lib drl sweep`.
         base: one of ``STAND_INS``.
         metrics: of the records.
     """

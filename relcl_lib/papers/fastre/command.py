@@ -1,8 +1,11 @@
-"""The command ``python -m relcl_lib.fastre``: train a tagger, and extract triples with it.
+"""The commands of FastRE: train a tagger, and extract triples with it.
 
-extract reads one sentence a line from standard input (or, with --jsonl, one object with a field
-"text") and writes one JSON object a line: {"line", "text", "triples"}, in order. A line that cannot
-be read is named on standard error and skipped; the exit status is then 1.
+    python -m relcl_lib fastre train --data FOLDER --out FOLDER [NAME=VALUE ...]
+    python -m relcl_lib fastre extract --model FOLDER < sentences.txt > triples.jsonl
+
+`extract` reads one sentence per line from standard input (with --jsonl: one object with a field
+"text") and writes one JSON object per line, {"line", "text", "triples"}, in order. A line that cannot
+be read is named on standard error and skipped; the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ import ast
 import contextlib
 import io
 import json
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 LINE_LIMIT = 1 << 20  # bytes; a longer line is malformed, so that no line can fill the memory
-SKIPPED, USAGE, INTERRUPTED = 1, 2, 130
+SKIPPED, USAGE = 1, 2  # exit codes
 
 
 @dataclass
@@ -56,11 +58,7 @@ def read_lines(stream: BinaryIO) -> Iterator[bytes | None]:
 
 
 def read_text(line: bytes | None, jsonl: bool) -> str:
-    """Return the sentence of a line.
-
-    Raises:
-        ValueError: the line is malformed; says how.
-    """
+    """The sentence of a line; ValueError says how a line is malformed."""
     if line is None:
         raise ValueError(f"longer than {LINE_LIMIT} bytes; put one sentence on a line")
     try:
@@ -91,18 +89,11 @@ def extract_stream(
     counts: Counts | None = None,
     complain: TextIO | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Extract from lines, `chunk` at a time, and yield one result a readable line, in order.
+    """Yield one result per readable line of `read_lines`, in order, extracting `chunk` lines at a time.
 
     No more than a chunk is held, however many lines there are; within one, sentences are sorted by
-    length, so a larger chunk wastes less on padding.
-
-    Args:
-        extractor: an `Extractor`.
-        lines: of `read_lines`.
-        jsonl: each line is a JSON object with `text`, not the sentence itself.
-        chunk: lines held.
-        counts: updated as it goes.
-        complain: where malformed lines are named; None: standard error.
+    length, so a larger chunk wastes less on padding. `counts` is updated on the way; malformed lines
+    are named in `complain` (None: standard error).
     """
     counts = Counts() if counts is None else counts
     held: list[tuple[int, str]] = []
@@ -134,14 +125,14 @@ def _results(
 
 
 def extract(options: argparse.Namespace) -> int:
-    """Run the sub-command extract; returns the exit status."""
+    """Run `extract`; the exit code says whether lines were skipped."""
     from relcl_lib.papers.fastre.extract import Extractor
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
     extractor = Extractor.load(options.model, device=options.device, batch_size=options.batch_size)
     counts, watched = Counts(), sys.stderr.isatty()
-    with extractor.ready():  # once, not once a chunk
+    with extractor.ready():  # once, not for every chunk
         results = extract_stream(
             extractor,
             read_lines(sys.stdin.buffer),
@@ -159,7 +150,7 @@ def extract(options: argparse.Namespace) -> int:
 
 
 def train(options: argparse.Namespace) -> int:
-    """Run the sub-command train; returns the exit status."""
+    """Train, or read what is trained, and save one tagger per seed."""
     from relcl_lib.papers.fastre.parameters import FastreParameters
     from relcl_lib.papers.fastre.records import load_data, train_or_read
     from relcl_lib.papers.fastre.run import FastreRun
@@ -204,9 +195,9 @@ def _literal(text: str) -> Any:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command."""
+    """The parser of both commands."""
     parser = argparse.ArgumentParser(
-        prog="python -m relcl_lib.fastre",
+        prog="python -m relcl_lib fastre",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -236,17 +227,12 @@ def _positive(text: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status: 0, 1 lines skipped, 2 cannot start."""
+    """Run one of the commands: 0, 1 where lines were skipped, 2 where it cannot start."""
     options = build_parser().parse_args(arguments)
     try:
         return options.run(options)
-    except BrokenPipeError:
-        # The reader has what it wanted (head); a second error at exit would say nothing new.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except BrokenPipeError:  # left to the one command: the reader has what it wanted
+        raise
     except (RuntimeError, ValueError, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return USAGE

@@ -30,7 +30,7 @@ _WORD = re.compile(r"\S+")
 
 
 class Found(NamedTuple):
-    """A triple found in a text; spans are (start, end) characters: text[start:end] is the entity."""
+    """A triple found in a text; spans are characters: text[start:end] is the entity."""
 
     subject: str
     relation: str
@@ -42,10 +42,10 @@ class Found(NamedTuple):
 
 @dataclass
 class Extractor:
-    """A network, what turns words into its inputs, and the rules that turn its scores into triples.
+    """A network, what turns words into its inputs, and the rules that turn scores into triples.
 
     `filter_relations` drops relations that the head's type may not have; `threshold` is a
-    probability for networks without thresholds of their own.
+    probability, for networks without thresholds of their own.
     """
 
     model: FastRE | CasRel
@@ -65,7 +65,7 @@ class Extractor:
 
     @contextlib.contextmanager
     def ready(self) -> Iterator[None]:
-        """Put the network into evaluation, word vectors and projection multiplied, for a block."""
+        """For a block: the network in evaluation, word vectors multiplied with the projection."""
         training, encoder = self.model.training, self.model.encoder
         fold = isinstance(encoder, ConvEncoder) and encoder.folded is None
         self.model.eval()
@@ -82,17 +82,11 @@ class Extractor:
 
     @torch.inference_mode()
     def predict(self, inputs: Mapping[str, Tensor], *, unfiltered: bool = False) -> Tensor:
-        """Return the triples of N sentences as spans of tokens.
+        """The triples of the reader's `inputs`, (T, 7) int64 on the CPU, in order of sentences.
 
-        Sentences are sorted by length and run `batch_size` at a time; one without a token has none.
-
-        Args:
-            inputs: of the reader, on any device.
-            unfiltered: keep relations that the head's type may not have.
-
-        Returns:
-            (T, 7) int64 on the CPU, by sentence: sentence, head start, head end, type, relation,
-            tail start, tail end; ends inclusive.
+        Columns: sentence, head start, head end, type, relation, tail start, tail end, in tokens,
+        ends inclusive. Sentences run sorted by length, `batch_size` at a time. `unfiltered` keeps
+        relations that the head's type may not have.
         """
         lengths, device = inputs["lengths"], self.device
         order = lengths.argsort(descending=True, stable=True)
@@ -108,13 +102,13 @@ class Extractor:
                 triples[:, 0] = rows.cpu()[triples[:, 0]]
                 found.append(triples)
         triples = torch.cat(found)
-        return triples[triples[:, 0].argsort(stable=True)]
+        return triples[triples[:, 0].argsort(stable=True)]  # (T, 7)
 
     def _batch(self, inputs: Mapping[str, Tensor], allowed: Tensor | None) -> Tensor:
         lengths = inputs["lengths"]
-        hidden, mask = self.model.encode(inputs)
+        hidden, mask = self.model.encode(inputs)  # (B, n, d), (B, n, 1)
         starts, ends = (self._on(logits) for logits in self.model.head_logits(hidden, mask))
-        heads = pair_spans(starts, ends, self.head_rules, lengths)
+        heads = pair_spans(starts, ends, self.head_rules, lengths)  # (H, 4)
         cells = 2 * hidden.shape[1] * self.model.config.columns[1]
         triples = [heads.new_zeros(0, 7)]
         for some in heads.split(max(1, CELLS // cells)):
@@ -124,7 +118,7 @@ class Extractor:
             kept, row = some[:, 0].unique(return_inverse=True)
             local = torch.cat([row.unsqueeze(1), some[:, 1:]], dim=1)
             logits = self.model.tail_logits(hidden[kept], mask[kept], local, lengths[kept])
-            on = (self._on(part) for part in logits)
+            on = (self._on(part) for part in logits)  # starts and ends, (M, n, R) bool
             tails = pair_spans(*on, self.tail_rules, lengths[some[:, 0]])
             triples.append(join_triples(some, tails, allowed))
         return torch.cat(triples)
@@ -138,7 +132,7 @@ class Extractor:
     def word_triples(
         self, words: Sequence[Sequence[str]], triples: Tensor
     ) -> list[list[tuple[str, str, str]]]:
-        """Write predicted spans (T, 7) as texts: one list a sentence, its words joined by spaces."""
+        """The texts of predicted spans (T, 7), a list per sentence, words joined by spaces."""
         found: list[dict[tuple[str, str, str], None]] = [{} for _ in words]
         relations = self.schema.relations
         for at, a, b, _, relation, p, q in triples.tolist():
@@ -148,7 +142,7 @@ class Extractor:
         return [list(triples) for triples in found]
 
     def extract(self, texts: Sequence[str]) -> list[list[Found]]:
-        """Return the triples of each text, in order of their places; a text without words has none.
+        """The triples of each text, in order of their places.
 
         A text is cut to the network's longest sentence; `cut` tells which ones are.
         """
@@ -217,7 +211,7 @@ class Extractor:
         """Read what `save` wrote; it gives the same triples.
 
         Raises:
-            CheckpointError: a file is missing, damaged or of another version; says which.
+            CheckpointError: names the file that is missing, damaged or of another version.
         """
         folder = Path(folder)
         try:
@@ -241,7 +235,7 @@ class Extractor:
             raise CheckpointError(
                 f"{folder} holds no trained tagger that can be read ({type(error).__name__}: "
                 f"{error}); it needs tagger.json and tagger.safetensors, as "
-                "'python -m relcl_lib.fastre train' writes them"
+                "'python -m relcl_lib fastre train' writes them"
             ) from error
 
 

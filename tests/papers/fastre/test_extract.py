@@ -196,15 +196,7 @@ def test_malformed_objects(extractor, line):
 
 def command(folder, *arguments, stdin=b""):
     return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "relcl_lib.fastre",
-            "extract",
-            "--model",
-            str(folder),
-            *arguments,
-        ],
+        [sys.executable, "-m", "relcl_lib", "fastre", "extract", "--model", folder, *arguments],
         input=stdin,
         capture_output=True,
         cwd=REPOSITORY,

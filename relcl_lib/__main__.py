@@ -1,0 +1,135 @@
+"""The one command: `relcl ...`, or `python -m relcl_lib ...` where the package is not installed.
+
+Nothing but the command that was asked for is imported, and its help needs no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from relcl_lib import __version__
+from relcl_lib.papers.registry import PAPERS
+
+PROGRAM = "python -m relcl_lib"
+
+
+class Command(NamedTuple):
+    """Where a command lives and what it does.
+
+    `main` of `module` takes `words`, then the person's own, and returns the exit code.
+    """
+
+    module: str
+    about: str
+    words: tuple[str, ...] = ()
+
+
+#: commands for all papers; `words` stand for a paper named in front, as in `relcl hpcr sweep`
+SHARED = {
+    "sweep": Command("relcl_lib.commands.sweep", "fill a paper's table", ("{paper}",)),
+    "tables": Command("relcl_lib.lab.compare", "ours beside the papers'", ("--paper", "{paper}")),
+    "figures": Command("relcl_lib.commands.figures", "draw the figures of recorded runs"),
+    "demo": Command("relcl_lib.commands.demo", "run the notebooks on small data", ("{paper}",)),
+}
+_FASTRE = "relcl_lib.papers.fastre.command"
+#: commands of one paper
+OWN = {
+    ("fastre", "train"): Command(_FASTRE, "train a tagger and save it", ("train",)),
+    ("fastre", "extract"): Command(_FASTRE, "triples of your own sentences", ("extract",)),
+}
+
+
+def commands_of(paper: str) -> dict[str, Command]:
+    """The commands that may follow a paper's name."""
+    shared = {name: command for name, command in SHARED.items() if command.words}
+    return shared | {name: command for (owner, name), command in OWN.items() if owner == paper}
+
+
+def overview(paper: str | None = None) -> str:
+    """The help: every command, or those of one paper."""
+    if paper is None:
+        lines = [(f"[PAPER] {n}" if c.words else n, c.about) for n, c in SHARED.items()]
+        lines += [(" ".join(words), command.about) for words, command in OWN.items()]
+    else:
+        lines = [(f"{paper} {name}", c.about) for name, c in commands_of(paper).items()]
+    width = max(len(words) for words, _ in lines)
+    listed = "\n".join(f"  {words:{width}}  {about}" for words, about in lines)
+    return (
+        f"usage: {PROGRAM} {paper or '[PAPER]'} COMMAND ...\n\n{listed}\n\n"
+        f"papers: {', '.join(PAPERS)}. Each command explains itself with --help, e.g.\n"
+        f"  {PROGRAM} hpcr sweep table3 --dataset cifar10 --dry-run"
+    )
+
+
+def _choose(word: str, known: Iterable[str], what: str) -> str:
+    known = list(known)
+    if word in known:
+        return word
+    near = difflib.get_close_matches(word, known, n=2)
+    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    raise LookupError(f"{word!r} is no {what}{hint} There are: {', '.join(known)}.")
+
+
+def find(words: Sequence[str]) -> tuple[Command, list[str]]:
+    """Return the command that the words name and what its `main` gets.
+
+    Raises:
+        LookupError: a word is not known; names the nearest ones and all.
+    """
+    first, second = words[0], words[1] if len(words) > 1 else ""
+    if (second, first) in OWN:  # `train fastre`, as `sweep hpcr` is also understood
+        first, second = second, first
+    if first in PAPERS:
+        command = commands_of(first)[_choose(second, commands_of(first), f"command of {first}")]
+        return command, [word.format(paper=first) for word in command.words] + list(words[2:])
+    if owners := [paper for paper, name in OWN if name == first]:
+        raise LookupError(f"{first!r} is a command of a paper: {PROGRAM} {owners[0]} {first} ...")
+    own = (name for _, name in OWN)
+    return SHARED[_choose(first, [*SHARED, *PAPERS, *own], "command or paper")], list(words[1:])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is its own, 2 for an unknown one, 130 after Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words == ["--version"]:
+        print(f"relcl {__version__}")
+        return 0
+    paper = words[0] if words and words[0] in PAPERS else None
+    rest = words[1:] if paper else words
+    if not rest or rest[0] in ("-h", "--help"):
+        print(overview(paper), file=sys.stdout if rest else sys.stderr)
+        return 0 if rest else 2
+    try:
+        command, given = find(words)
+    except LookupError as error:
+        print(f"error: {error.args[0]}", file=sys.stderr)
+        return 2
+    try:
+        code = importlib.import_module(command.module).main(given)
+        sys.stdout.flush()  # here, where a closed pipe can still be caught
+        return code
+    except KeyboardInterrupt:
+        print("\nstopped by Ctrl-C; what had finished is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader has what it wanted (head); a second error at exit would say nothing new.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def alias(name: str) -> None:
+    """Run `python -m relcl_lib.NAME`, the form of a command before 0.2, and say its new one."""
+    new = f"{PROGRAM} {name}"
+    print(f"{PROGRAM}.{name} is now '{new}'; the old form goes in 0.3", file=sys.stderr)
+    sys.exit(main([name, *sys.argv[1:]]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

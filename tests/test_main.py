@@ -1,0 +1,119 @@
+"""The one command: how words find their command, and the old commands that name it."""
+
+import importlib
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from relcl_lib import __main__ as relcl
+from relcl_lib.papers.registry import PAPERS
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def python(*words):
+    return subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.parametrize(
+    "words, module, given",
+    [
+        ("hpcr sweep table3 --jobs 2", "commands.sweep", "hpcr table3 --jobs 2"),
+        ("sweep hpcr table3", "commands.sweep", "hpcr table3"),
+        ("demo", "commands.demo", ""),
+        ("crecl demo", "commands.demo", "crecl"),
+        ("figures --out x", "commands.figures", "--out x"),
+        ("drl tables", None, "--paper drl"),
+        ("fastre train a=1", "papers.fastre.command", "train a=1"),
+        ("extract fastre --model m", "papers.fastre.command", "extract --model m"),
+    ],
+)
+def test_words_find_their_command(words, module, given):
+    command, rest = relcl.find(words.split())
+    assert rest == given.split()
+    if module:
+        assert command.module == f"relcl_lib.{module}"
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("hpcr swep", "'swep' is no command of hpcr; did you mean sweep? There are: sweep,"),
+        ("hprc sweep", "'hprc' is no command or paper; did you mean hpcr?"),
+        ("hpcr figures", "'figures' is no command of hpcr"),
+        ("hpcr train", "'train' is no command of hpcr"),
+        ("train", "a command of a paper: python -m relcl_lib fastre train"),
+        ("qqq", "'qqq' is no command or paper. There are: sweep,"),
+    ],
+)
+def test_unknown_words_get_the_nearest(words, said, capsys):
+    assert relcl.main(words.split()) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_overview_names_every_command(capsys):
+    assert relcl.main([]) == 2
+    assert relcl.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in (*relcl.SHARED, *PAPERS, "fastre train", "fastre extract"))
+    assert relcl.main(["fastre"]) == 2 and relcl.main(["fastre", "-h"]) == 0
+    assert "fastre extract" in capsys.readouterr().out
+    assert relcl.main(["--version"]) == 0
+
+
+HELP = """
+import sys, time
+from relcl_lib.__main__ import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    assert not end.code
+assert "torch" not in sys.modules
+assert time.process_time() < 0.5, time.process_time()
+"""
+
+
+@pytest.mark.parametrize(
+    "words", ["", "sweep", "tables", "demo", "hpcr", "hpcr sweep", *map(" ".join, relcl.OWN)]
+)
+def test_help_is_quick_and_loads_no_torch(words):
+    done = python("-c", HELP, *words.split(), "--help")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: python -m relcl_lib")
+
+
+def test_ctrl_c_is_one_line(monkeypatch, capsys):
+    def stopped(words):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", lambda name: SimpleNamespace(main=stopped))
+    assert relcl.main(["tables"]) == 130
+    assert capsys.readouterr().err == "\nstopped by Ctrl-C; what had finished is kept\n"
+
+
+def test_a_reader_that_leaves_ends_the_command_in_silence():
+    words = ("-m", "relcl_lib", "hpcr", "sweep", "table3", "--dry-run")
+    with subprocess.Popen(
+        [sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 0)
+
+
+def test_the_entry_point_is_the_command():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"relcl": "relcl_lib.__main__:main"}
+
+
+@pytest.mark.parametrize("name", [*relcl.SHARED, "fastre"])
+def test_old_commands_name_the_new_form(name):
+    done = python("-m", f"relcl_lib.{name}", "--help")
+    assert (done.returncode, done.stdout[:6]) == (0, "usage:")
+    [line] = done.stderr.splitlines()
+    assert f"'python -m relcl_lib {name}'" in line and "0.3" in line
