@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 from collections.abc import Sequence
@@ -17,8 +16,8 @@ from relcl_lib.data.document_files import (
     read_documents,
 )
 from relcl_lib.data.document_sets import PAPER_NAMES, SPLITS, DocumentData, assemble
-from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate
-from relcl_lib.lab.files import repository_root
+from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate, locate_corpus
+from relcl_lib.lab.files import packaged_data
 
 __all__ = ["Document", "DocumentData", "Fact", "Mention", "assemble", "load_documents"]
 
@@ -32,8 +31,8 @@ LAYOUTS = (
     "train_annotated.json, dev.json, test.json in DocRED's layout; rel2id.json if you have it",
     "train_revised.json, dev_revised.json, test_revised.json of tonytan48/Re-DocRED",
 )
-#: of the worlds of generated documents; the corpus and what the tiny encoder has read have others
-FIRST_WORLD, DOCUMENTS_A_WORLD = 5000, 250
+#: the first of the documents that `generated=` asks for, as many as the quick profile trains on
+FURTHER_FILE = "further.json"
 CANDIDATE_LOADERS = {"cdr": load_cdr, "gda": load_gda}
 #: the 96 relations of DocRED in the order of the number they usually get, from 1
 _ORDER = (
@@ -65,8 +64,9 @@ def load_documents(
         reduced: without a training file, train on nine tenths of the dev file; the rest of it is
             the dev split.
         limit: keep at most this many training documents, the first ones.
-        generated: further training documents, of other worlds than the committed ones (`synthetic`
-            only): a small encoder needs more of them than a repository should hold.
+        generated: further training documents, of other worlds than the corpus (`synthetic` only):
+            a small encoder needs more of them than a repository should hold. The first 160 are
+            committed; for more `relcl_lib.worlds` generates all of them.
         orientation: of CDR's and GDA's pairs: `document` or `kind`, see `pubtator.as_candidate_document`.
 
     Raises:
@@ -78,8 +78,6 @@ def load_documents(
         raise ValueError(
             f"generated={generated}: documents are generated for synthetic, not {name}"
         )
-    if name == "synthetic" and root is None:
-        root = repository_root() / "data" / "synthetic" / "docred"
     if name in CANDIDATE_LOADERS:
         return CANDIDATE_LOADERS[name](root, limit, orientation)
 
@@ -91,7 +89,10 @@ def load_documents(
         return bool(find(folder, "dev") and (reduced or find(folder, "train")))
 
     try:
-        folder = locate(name, holds, root=root, layouts=LAYOUTS).folder
+        if name == "synthetic":
+            folder = locate_corpus("docred", holds, root)
+        else:
+            folder = locate(name, holds, root=root, layouts=LAYOUTS).folder
     except DataNotFoundError as error:
         hint = (
             "\nA folder with a dev file but no training file is used with reduced=True (numbers "
@@ -107,24 +108,26 @@ def load_documents(
         if path is not None
     }
     if generated:
-        splits["train"] += _generate(generated, relations)
+        splits["train"] += _further(generated, relations)
         source += f", and {generated} generated training documents"
     return assemble(name, splits, relations=relations, source=source, limit=limit)
 
 
-def _generate(count: int, relations: Sequence[str]) -> list[Document]:
-    """Make `count` documents, the same each time, in the words of the training split."""
-    from relcl_lib.worlds.corpus import make_documents
-    from relcl_lib.worlds.world import make_world
-
-    documents: list[Document] = []
-    for world in itertools.count(FIRST_WORLD):
-        size = min(DOCUMENTS_A_WORLD, count - len(documents))
-        if size <= 0:
-            return documents
-        records = make_documents(make_world(world), {"train": size})["train"]
-        place = f"generated world {world}"
-        documents += [as_document(place, at, r, relations) for at, r in enumerate(records, start=1)]
+def _further(count: int, relations: Sequence[str]) -> list[Document]:
+    """Read `count` further documents, the same each time: committed ones, else generated ones."""
+    path = packaged_data() / "synthetic" / "docred" / FURTHER_FILE
+    committed = read_documents(path, relations)
+    if count <= len(committed):
+        return committed[:count]
+    try:
+        from relcl_lib.worlds.corpus import make_further_documents
+    except ImportError as error:
+        raise DataNotFoundError(
+            f"generated={count}: {len(committed)} such documents are committed, and what makes more, "
+            f"relcl_lib.worlds, cannot be imported ({error}). Ask for fewer, or install relcl whole"
+        ) from error
+    records = enumerate(make_further_documents(count), start=1)
+    return [as_document("further generated documents", at, r, relations) for at, r in records]
 
 
 def _relations(name: str, folder: Path) -> tuple[str, ...]:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from relcl_lib.lab.files import packaged_data, repository_root
+
 DATA_VARIABLE = "RELCL_DATA"
-REPOSITORY_DATA = Path(__file__).resolve().parents[2] / "data"
 
 
 class DataNotFoundError(FileNotFoundError):
@@ -76,7 +77,7 @@ def search_folders(name: str, root: str | os.PathLike[str] | None = None) -> lis
         folders += [given / name, given]
     if os.environ.get(DATA_VARIABLE):
         folders.append(Path(os.environ[DATA_VARIABLE]).expanduser() / name)
-    folders += [REPOSITORY_DATA / name, Path.cwd() / "data" / name]
+    folders += [repository_root() / "data" / name, Path.cwd() / "data" / name]
     return list(dict.fromkeys(folder.resolve() for folder in folders))
 
 
@@ -124,6 +125,28 @@ def locate(
             reason += f": {text[0]}" if text else ""
             raise _not_found(name, folders, layouts, hub, reason) from error
     raise _not_found(name, folders, layouts, hub, reason)
+
+
+def locate_corpus(
+    part: str, holds: Callable[[Path], object], root: str | os.PathLike[str] | None = None
+) -> Path:
+    """Find one layout of the generated corpus (`fewrel`, `nyt24`, `docred`): the committed files.
+
+    `root` names a corpus written elsewhere: the folder of the layout, of the corpus, or the parent
+    of it.
+
+    Raises:
+        DataNotFoundError: no such folder holds the files.
+    """
+    start = packaged_data() if root is None else Path(root).expanduser()
+    places = [start / "synthetic" / part, start / part, start]
+    for folder in places:
+        if holds(folder):
+            return folder
+    raise DataNotFoundError(
+        f"none of {', '.join(map(str, places))} holds the files of {part}/ as python -m "
+        "relcl_lib.worlds.corpus writes them; root=None reads the committed ones"
+    )
 
 
 def _not_found(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,24 +39,19 @@ class RawSentence(NamedTuple):
     place: str = ""
 
 
-def read_fewrel(path: str | Path) -> dict[str, list[RawSentence]]:
+def read_fewrel(path: Path) -> dict[str, list[RawSentence]]:
     """Read one file in FewRel's layout: relation -> sentences, in the file's order.
 
     Raises:
         DataFormatError: names the file, the relation, the record (from 1), the field, and what to
             do; also where a relation is named twice.
     """
-    return parse_fewrel(path, read_object(path))
-
-
-def parse_fewrel(path: str | Path, found: Mapping[str, Any]) -> dict[str, list[RawSentence]]:
-    """Do the same for the object of such a file; `path` names it in errors."""
     return {
         relation: [
             _fewrel(path, relation, at, record)
             for at, record in enumerate(_checked(path, relation, records), start=1)
         ]
-        for relation, records in found.items()
+        for relation, records in read_object(path).items()
     }
 
 

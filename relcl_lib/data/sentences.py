@@ -14,12 +14,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate
+from relcl_lib.data.download import DataFormatError, locate, locate_corpus
 from relcl_lib.data.sentence_files import (
     TACRED_FIX,
     RawSentence,
     Span,
-    parse_fewrel,
     read_fewrel,
     read_object,
     read_tacred,
@@ -55,9 +54,6 @@ LAYOUTS = {
     "fewrel_val": ("val_wiki.json (the folder data/ of github.com/thunlp/FewRel)",),
     "tacred": (
         "train.json, dev.json and test.json of your own copy of TACRED (LDC2018T24, data/json)",
-    ),
-    "synthetic": (
-        "train.json and test.json of fewrel/ as python -m relcl_lib.data.synthetic writes them",
     ),
 }
 
@@ -118,13 +114,13 @@ def load_sentences(name: str, root: str | os.PathLike[str] | None = None) -> Rel
     `fewrel`: 80 relations, those of train_wiki.json, then those of val_wiki.json; a folder without
     these may hold `fewrel80_subset.json` (reduced). `fewrel_val`: val_wiki.json alone, 16 relations
     (reduced), from the folder of `fewrel`. `tacred`: the 40 relations of the released list, the
-    three files pooled. `synthetic`: generated, with a given split; the test's paraphrases, facts
-    and names are held out.
+    three files pooled. `synthetic`: the generated corpus with its own split; the test's
+    paraphrases, facts and names are held out.
 
     Args:
         name: one of these.
         root: the data set's folder or the parent of it; see
-            `relcl_lib.data.download.search_folders`. For `synthetic` None generates the corpus.
+            `relcl_lib.data.download.search_folders`. For `synthetic` None reads the committed files.
 
     Raises:
         DataNotFoundError: no folder holds the files; the message says which file goes where.
@@ -215,30 +211,20 @@ def _tacred(folder: Path) -> RelationSentences:
 
 
 def _synthetic(root: str | os.PathLike[str] | None) -> RelationSentences:
-    """Read a written corpus, or generate the committed one: the same sentences."""
-    if root is None:
-        from relcl_lib.worlds.corpus import make_sentences, make_world
-        from relcl_lib.worlds.grammar import RELATIONS
-
-        splits = make_sentences(make_world(0))
-        parts = {split: parse_fewrel("synthetic", rows) for split, rows in splits.items()}
-        names, source = {relation.id: relation.name for relation in RELATIONS}, "generated"
-    else:
-        files = {split: f"{split}.json" for split in ("train", "test")}
-        places = [Path(root).expanduser() / part for part in ("synthetic/fewrel", "fewrel", "")]
-        folder = next((place for place in places if _all_in(place, list(files.values()))), None)
-        if folder is None:
-            looked = ", ".join(map(str, places))
-            raise DataNotFoundError(f"none of {looked} holds {LAYOUTS['synthetic'][0]}")
-        parts = {split: read_fewrel(folder / file) for split, file in files.items()}
-        names, source = _names(folder), ", ".join(files.values())
+    """Read the generated corpus, whose files are its two splits."""
+    files = {split: f"{split}.json" for split in ("train", "test")}
+    folder = locate_corpus("fewrel", lambda folder: _all_in(folder, list(files.values())), root)
+    parts = {split: read_fewrel(folder / file) for split, file in files.items()}
     if list(parts["train"]) != list(parts["test"]):
-        raise DataFormatError(source, "train and test have other relations", "Write both again")
+        raise DataFormatError(folder, "train and test have other relations", "Write both again")
     found = {
         relation: [*rows, *parts["test"][relation]] for relation, rows in parts["train"].items()
     }
     split = [kind for relation in found for kind, rows in parts.items() for _ in rows[relation]]
-    return _assemble("synthetic", "stand-in", found, names=names, split=split, source=source)
+    source = "generated" if root is None else ", ".join(files.values())
+    return _assemble(
+        "synthetic", "stand-in", found, names=_names(folder), split=split, source=source
+    )
 
 
 def _assemble(

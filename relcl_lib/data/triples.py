@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate
+from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate, locate_corpus
 from relcl_lib.data.splits import split_off
 from relcl_lib.data.triple_files import (
     LAYOUTS,
     Sentence,
     Triple,
-    as_sentence,
     read_records,
     read_sentences,
 )
@@ -84,7 +83,7 @@ def load_triples(
     Without a validation file 0.5 % of the training sentences (seed 2019) are taken out for it.
 
     Args:
-        name: nyt10, nyt11, nyt24 or webnlg; synthetic, which is generated; another name reads a
+        name: nyt10, nyt11, nyt24 or webnlg; synthetic, the generated corpus; another name reads a
             data set of one's own.
         root: its folder or the parent of it; see `relcl_lib.data.download.search_folders`.
         reduced: without a training file, train on what there is: the validation file (a tenth of it
@@ -96,14 +95,14 @@ def load_triples(
         DataFormatError: a file is damaged.
     """
 
-    if name == "synthetic" and root is None:
-        return _synthetic(limit)
-
     def holds(folder: Path) -> bool:
         return bool(_find(folder, "test") and (reduced or _find(folder, "train")))
 
     try:
-        folder = locate(name, holds, root=root, layouts=LAYOUTS).folder
+        if name == "synthetic":
+            folder = locate_corpus("nyt24", holds, root)
+        else:
+            folder = locate(name, holds, root=root, layouts=LAYOUTS).folder
     except DataNotFoundError as error:
         hint = (
             "\nA folder with a test file but no training file is used with reduced=True "
@@ -111,6 +110,7 @@ def load_triples(
         )
         raise DataNotFoundError(f"{error}{'' if reduced else hint}") from error
     paths = {split: _find(folder, split) for split in FILES}
+    source = ", ".join(path.name for path in paths.values() if path is not None)
     splits = {
         split: read_sentences(path) if path is not None else [] for split, path in paths.items()
     }
@@ -118,22 +118,9 @@ def load_triples(
         name,
         splits,
         relations=_relation_ids(folder),
-        source=", ".join(path.name for path in paths.values() if path is not None),
+        source="generated" if name == "synthetic" and root is None else source,
         limit=limit,
     )
-
-
-def _synthetic(limit: int | None) -> TripleData:
-    """Generate the embedded corpus of triples; the same sentences each time."""
-    from relcl_lib.worlds.corpus import make_triples, schema
-    from relcl_lib.worlds.world import make_world
-
-    splits = {
-        split: [as_sentence("synthetic", at, record) for at, record in enumerate(records, start=1)]
-        for split, records in make_triples(make_world(0)).items()
-    }
-    relations = [entry["relation"] for entry in schema()]
-    return assemble("synthetic", splits, relations=relations, source="generated", limit=limit)
 
 
 def _relation_ids(folder: Path) -> tuple[str, ...]:

@@ -209,14 +209,28 @@ def remove_leftovers(
     return touched
 
 
-def repository_root() -> Path:
-    """Return the folder that holds ``data/``: the checkout this package lies in, if it is one.
+def _checkout() -> Path | None:
+    """The checkout this package lies in; None for an installed package."""
+    folder = Path(__file__).resolve().parents[2]
+    return folder if (folder / "data" / "paper_tables").is_dir() else None
 
-    For an installed package it is the nearest folder, upward from the current one, that holds
-    ``data/paper_tables`` (so notebooks work from ``notebooks/`` too), else the current folder.
+
+def packaged_data() -> Path:
+    """Where the data that comes with the library lies: corpus, tiny encoder, printed tables.
+
+    `data/` of the checkout, or the copy inside an installed package. Nothing is written there.
+    """
+    checkout = _checkout()
+    return checkout / "data" if checkout else Path(__file__).resolve().parents[1] / "_data"
+
+
+def repository_root() -> Path:
+    """The folder under which results, figures and one's own data sets lie.
+
+    The checkout this package lies in. For an installed package: the nearest folder, upward from the
+    current one, that holds `data/paper_tables` (a checkout's `notebooks/`, say), else the current
+    folder; never the folder that the package was installed into.
     """
     current = Path.cwd()
-    for folder in (Path(__file__).resolve().parents[2], current, *current.parents):
-        if (folder / "data" / "paper_tables").is_dir():
-            return folder
-    return current
+    upward = (f for f in (current, *current.parents) if (f / "data" / "paper_tables").is_dir())
+    return _checkout() or next(upward, current)

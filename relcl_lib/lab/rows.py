@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from relcl_lib.lab.files import repository_root
+from relcl_lib.lab.files import packaged_data
 from relcl_lib.lab.format import TableError
 from relcl_lib.lab.records import Record
 from relcl_lib.papers.crecl.rows import all_crecl_rows
@@ -99,7 +99,7 @@ def read_paper_table(paper: str, table: str | None = None) -> pd.DataFrame:
         unit the paper prints; std is what stands behind its ±, NaN where there is none: for
         ``hpcr`` the 95 % half width over 10 runs).
     """
-    folder = repository_root() / "data" / "paper_tables"
+    folder = packaged_data() / "paper_tables"
     path = folder / f"{paper}.csv"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in folder.glob("*.csv"))) or "none"

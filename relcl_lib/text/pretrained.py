@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relcl_lib.data.download import DataNotFoundError
-from relcl_lib.lab.files import repository_root
+from relcl_lib.lab.files import packaged_data
 from relcl_lib.lab.runtime import is_watched
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def load_encoder(
         warnings.filterwarnings("ignore", message="IProgress not found")
         from transformers import AutoModel, AutoTokenizer
 
-    folder = repository_root() / "data" / "synthetic" / "encoder" if name == TINY else Path(name)
+    folder = packaged_data() / "synthetic" / "encoder" if name == TINY else Path(name)
     if name == TINY or folder.is_dir():
         _expect_files(folder, "tokenizer", _TOKENIZER_FILES)
         _expect_files(folder, "weights", _WEIGHT_FILES)

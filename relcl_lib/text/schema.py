@@ -15,7 +15,7 @@ from torch import Tensor
 
 from relcl_lib.data.download import DataFormatError
 from relcl_lib.data.triples import Sentence, TripleData
-from relcl_lib.lab.files import repository_root
+from relcl_lib.lab.files import packaged_data
 
 TYPES = ("PER", "ORG", "LOC", "OTH")
 ANY = "ANY"
@@ -75,8 +75,8 @@ def paper_schema(name: str) -> Schema | None:
     generated world's own.
     """
     if name == "synthetic":
-        committed = repository_root() / "data" / "synthetic" / "schema.json"
-        return _schema(json.loads(committed.read_text("utf-8"))[name], "generated")
+        path = packaged_data() / "synthetic" / "schema.json"
+        return _schema(json.loads(path.read_text("utf-8"))[name], "generated")
     shipped = json.loads((files("relcl_lib.data") / "fastre_schemas.json").read_text("utf-8"))
     return _schema(shipped[name], "paper") if name in shipped else None
 

@@ -1,53 +1,49 @@
 """A small generated corpus that serves the three text papers where there is no download.
 
 One world of people, places, organisations and books (`make_world`) is told in the layouts of the
-real data sets: FewRel, NYT and WebNLG, DocRED. The loaders of those sets read these files too.
+real data sets: FewRel, NYT24 and WebNLG, DocRED. The loaders of those sets read these files too.
 The same seed gives the same bytes on every machine.
 
-    python -m relcl_lib.data.synthetic --out FOLDER --seed 0
+    python -m relcl_lib.worlds.corpus --out FOLDER --seed 0
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from relcl_lib.data.download import DataFormatError
 from relcl_lib.lab.files import atomic_write_text
+from relcl_lib.worlds.documents import Document, draw_documents
 from relcl_lib.worlds.grammar import RELATIONS
-from relcl_lib.worlds.layouts import (
-    DOCUMENT_SIZES,
-    SENTENCE_SIZES,
-    SPO_SIZES,
-    TRIPLE_SIZES,
-    Record,
-    make_documents,
-    make_sentences,
-    make_triples,
-    schema,
-)
-from relcl_lib.worlds.sentences import overlap_kind
+from relcl_lib.worlds.sentences import Example, draw_sentences, draw_triples, overlap_kind
+from relcl_lib.worlds.text import Sentence
 from relcl_lib.worlds.world import World, make_world
 
-__all__ = [
-    "check_corpus",
-    "make_documents",
-    "make_sentences",
-    "make_triples",
-    "make_world",
-    "overlap_kind",
-    "schema",
-    "write_corpus",
-]
+SENTENCE_SIZES = {"train": 120, "test": 20}
+TRIPLE_SIZES = {"train": 1200, "valid": 200, "test": 400}
+DOCUMENT_SIZES = {"train": 240, "dev": 50, "test": 100}
+#: further training documents that are committed, and the worlds that they and more of them are of:
+#: others than the corpus's and those that the tiny encoder has read of
+FURTHER, FIRST_WORLD, DOCUMENTS_PER_WORLD = 160, 5000, 250
+SIZES = {
+    "sentences": SENTENCE_SIZES,
+    "triples": TRIPLE_SIZES,
+    "documents": DOCUMENT_SIZES,
+    "further": {"train": FURTHER},
+}
+
+Record = dict[str, Any]
 
 _README = """# Generated corpus
 
-Written by `python -m relcl_lib.data.synthetic --out FOLDER --seed {seed}`; do not edit. Invented
+Written by `python -m relcl_lib.worlds.corpus --out FOLDER --seed {seed}`; do not edit. Invented
 people, places, organisations and books, in the layouts of the real data sets. Results on it are
 `stand-in`: they show that the code learns, not how well the methods do on the real sets.
 
@@ -55,8 +51,8 @@ people, places, organisations and books, in the layouts of the real data sets. R
 |---|---|---|
 | `fewrel/` | FewRel: relation id -> records (tokens, h, t) | `train.json`, `test.json`, `pid2name.json` |
 | `nyt24/` | NYT24 and WebNLG: text, triple_list | `train_`, `val_`, `test_triples.json`, `rel2id.json` |
-| `nyt10/` | NYT10: text, spo_list, lower-cased (fewer sentences) | `new_train`, `new_valid`, `new_test.json` |
 | `docred/` | DocRED: title, sents, vertexSet, labels | `train_annotated`, `dev`, `test.json`, `rel_info.json`, `rel2id.json` |
+| `docred/` | the same | `further.json`: training documents of another world |
 | `schema.json` | relation -> type of subject and of object | |
 | `manifest.json` | seed, counts and the SHA-256 of every file | |
 
@@ -73,6 +69,122 @@ people, places, organisations and books, in the layouts of the real data sets. R
 """
 
 
+def schema() -> list[dict[str, str]]:
+    """List every relation with its types, in the order of the relation numbers.
+
+    Returns:
+        Dicts of `relation` (a path as in NYT), `subject_type` and `object_type` (PER, LOC, ORG,
+        OTH).
+    """
+    return [{"relation": r.path, "subject_type": r.head, "object_type": r.tail} for r in RELATIONS]
+
+
+def _fewrel(example: Example, world: World) -> Record:
+    record: Record = {"tokens": list(example.sentence.tokens)}
+    for key, entity in (("h", example.head), ("t", example.tail)):
+        name = example.sentence.surface(entity).lower()
+        record[key] = [name, entity, example.sentence.mentions(entity)]
+    return record
+
+
+def make_sentences(
+    world: World, sizes: Mapping[str, int] = SENTENCE_SIZES
+) -> dict[str, dict[str, list[Record]]]:
+    """Make sentences for relation classification in FewRel's layout.
+
+    Args:
+        world: from `make_world`.
+        sizes: sentences of each relation, for `train` and `test`.
+
+    Returns:
+        Split -> relation id -> records of `tokens`, `h` and `t` ([lower-cased name, entity id,
+        lists of token positions, one a mention]).
+    """
+    drawn = draw_sentences(world, sizes["train"], sizes["test"])
+    return {
+        split: {key: [_fewrel(example, world) for example in found] for key, found in by.items()}
+        for split, by in drawn.items()
+    }
+
+
+def _triple_record(sentence: Sentence) -> Record:
+    paths = {relation.id: relation.path for relation in RELATIONS}
+    triples = [
+        [sentence.surface(h), paths[r], sentence.surface(t)] for h, r, t in sentence.triples()
+    ]
+    return {"text": " ".join(sentence.tokens), "triple_list": triples}
+
+
+def make_triples(world: World, sizes: Mapping[str, int] = TRIPLE_SIZES) -> dict[str, list[Record]]:
+    """Make sentences for triple extraction, in the layout of NYT24 and WebNLG.
+
+    Of each split 50 % are normal, 20 % have an entity pair with two relations (EPO) and 30 %
+    share single entities only (SEO). Of `sizes`, the sentences per split, `test` is the one with
+    held-out words, facts and names.
+    """
+    drawn = draw_triples(world, sizes)
+    return {split: [_triple_record(s) for s in found] for split, found in drawn.items()}
+
+
+def _docred(document: Document, world: World) -> Record:
+    order = {entity: i for i, entity in enumerate(document.entities())}
+    vertices: list[list[Record]] = [[] for _ in order]
+    for number, sentence in enumerate(document.sentences):
+        for key, start, end in sentence.spans:
+            kind = world.entities[key].type
+            vertices[order[key]].append(
+                {
+                    "name": " ".join(sentence.tokens[start:end]),
+                    "sent_id": number,
+                    "pos": [start, end],
+                    "type": "MISC" if kind == "OTH" else kind,
+                }
+            )
+    labels = [
+        {
+            "h": order[label.head],
+            "t": order[label.tail],
+            "r": label.relation,
+            "evidence": list(label.evidence),
+            "stated": label.stated,
+            "hops": label.hops,
+        }
+        for label in document.labels
+    ]
+    sents = [list(sentence.tokens) for sentence in document.sentences]
+    return {"title": document.title, "sents": sents, "vertexSet": vertices, "labels": labels}
+
+
+def make_documents(
+    world: World, sizes: Mapping[str, int] = DOCUMENT_SIZES
+) -> dict[str, list[Record]]:
+    """Make documents of 4 to 8 sentences in DocRED's layout.
+
+    Args:
+        world: from `make_world`.
+        sizes: documents of each split; `test` is the one with held-out words and entities.
+
+    Returns:
+        Split -> records of `title`, `sents`, `vertexSet` (pronouns are no mentions) and `labels`,
+        each with `stated` and `hops` beside DocRED's keys.
+    """
+    drawn = draw_documents(world, sizes)
+    return {split: [_docred(d, world) for d in found] for split, found in drawn.items()}
+
+
+def make_further_documents(count: int) -> list[Record]:
+    """Make `count` training documents of further worlds; the first ones whatever `count` is."""
+    documents: list[Record] = []
+    for seed in itertools.count(FIRST_WORLD):
+        size = min(DOCUMENTS_PER_WORLD, count - len(documents))
+        if size <= 0:
+            return documents
+        documents += make_documents(make_world(seed), {"train": size})["train"]
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
 def _line(record: object) -> str:
     return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
 
@@ -80,10 +192,6 @@ def _line(record: object) -> str:
 def _lines(records: Iterable[object]) -> str:
     # One record a line: still the layout's JSON array, but a difference can be read.
     return "[\n" + ",\n".join(map(_line, records)) + "\n]"
-
-
-def _spo_triples(record: Record) -> list[list[str]]:
-    return [[spo["subject"], spo["predicate"], spo["object"]] for spo in record["spo_list"]]
 
 
 def _triple_counts(sentences: list[list[list[str]]]) -> Record:
@@ -107,14 +215,12 @@ def _corpus(world: World, sizes: Mapping[str, Mapping[str, int]]) -> tuple[dict[
         rows = ",\n".join(f'"{key}":{_lines(found)}' for key, found in by.items())
         files[f"fewrel/{split}.json"] = "{" + rows + "}"
         counts[f"fewrel {split}"] = {"sentences": sum(map(len, by.values())), "relations": len(by)}
-    names = {"train": "new_train", "valid": "new_valid", "test": "new_test"}
     for split, records in make_triples(world, sizes["triples"]).items():
         files[f"nyt24/{'val' if split == 'valid' else split}_triples.json"] = _lines(records)
         counts[f"nyt24 {split}"] = _triple_counts([record["triple_list"] for record in records])
-    for split, records in make_triples(world, sizes["spo"], "spo_list").items():
-        files[f"nyt10/{names[split]}.json"] = _lines(records)
-        counts[f"nyt10 {split}"] = _triple_counts([_spo_triples(record) for record in records])
-    for split, records in make_documents(world, sizes["documents"]).items():
+    documents = make_documents(world, sizes["documents"])
+    documents["further"] = make_further_documents(sizes["further"]["train"])
+    for split, records in documents.items():
         files[f"docred/{'train_annotated' if split == 'train' else split}.json"] = _lines(records)
         labels = [label for record in records for label in record["labels"]]
         counts[f"docred {split}"] = {
@@ -130,34 +236,15 @@ def _corpus(world: World, sizes: Mapping[str, Mapping[str, int]]) -> tuple[dict[
 def write_corpus(
     folder: str | os.PathLike[str],
     seed: int = 0,
-    *,
-    sentence_sizes: Mapping[str, int] = SENTENCE_SIZES,
-    triple_sizes: Mapping[str, int] = TRIPLE_SIZES,
-    spo_sizes: Mapping[str, int] = SPO_SIZES,
-    document_sizes: Mapping[str, int] = DOCUMENT_SIZES,
+    sizes: Mapping[str, Mapping[str, int]] = SIZES,
 ) -> Record:
     """Write the whole corpus, each file complete or not at all, the manifest last.
 
-    Args:
-        folder: where to; other files in it are left alone.
-        seed: the world's and the texts' seed.
-        sentence_sizes: as for `make_sentences`.
-        triple_sizes: as for `make_triples`; its splits are `train`, `valid` and `test`.
-        spo_sizes: the same for the lower-cased layout of NYT10.
-        document_sizes: as for `make_documents`.
-
-    Returns:
-        The manifest: `generator`, `seed`, `content` (a hash of the whole), `counts` and `files`
-        (path -> bytes and SHA-256).
+    Other files in the folder are left alone. `sizes` are records per split of each layout, of
+    `sentences` per relation. The manifest, which is returned, holds `generator`, `seed`, `content`
+    (a hash of the whole), `counts` and `files` (path -> bytes and SHA-256).
     """
-    world = make_world(seed)
-    sizes = {
-        "sentences": sentence_sizes,
-        "triples": triple_sizes,
-        "spo": spo_sizes,
-        "documents": document_sizes,
-    }
-    files, counts = _corpus(world, sizes)
+    files, counts = _corpus(make_world(seed), sizes)
     table = ["| set | counts |", "|---|---|"]
     table += [
         f"| {name} | {', '.join(f'{n} {what}' for what, n in row.items())} |"
@@ -176,33 +263,9 @@ def write_corpus(
     return manifest
 
 
-def check_corpus(folder: str | os.PathLike[str]) -> Record:
-    """Compare a written corpus with its manifest, and return the manifest.
-
-    Raises:
-        DataFormatError: a file is missing or is not the one that was written.
-    """
-    place = Path(folder) / "manifest.json"
-    fix = "Write the corpus again: python -m relcl_lib.data.synthetic --out FOLDER"
-    try:
-        manifest = json.loads(place.read_text(encoding="utf-8"))
-        expected = {path: entry["sha256"] for path, entry in manifest["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataFormatError(
-            place, f"no readable manifest ({type(error).__name__})", fix
-        ) from error
-    for path, digest in expected.items():
-        file = Path(folder) / path
-        if not file.is_file():
-            raise DataFormatError(file, "the file is missing", fix)
-        if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-            raise DataFormatError(file, "it differs from the manifest's SHA-256", fix)
-    return manifest
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Write the corpus from the command line and print its counts."""
-    parser = argparse.ArgumentParser(prog="python -m relcl_lib.data.synthetic", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m relcl_lib.worlds.corpus", description=__doc__)
     parser.add_argument("--out", required=True, help="the folder to write to")
     parser.add_argument("--seed", type=int, default=0, help="the seed (default 0)")
     options = parser.parse_args(arguments)

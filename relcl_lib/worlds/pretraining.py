@@ -5,7 +5,7 @@ of the training split alone: no held-out paraphrase of the test split is in them
 pronouns and aliases. Retellings state each fact twice, in two paraphrases: to fill in a masked name
 or verb the model must have read the other one, and so learns which words mean the same.
 
-    python -m relcl_lib.data.synthetic_pretraining --out data/synthetic/encoder
+    python -m relcl_lib.worlds.pretraining --out data/synthetic/encoder
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ TOKENS_A_STEP, RATE = 2048, 2e-3
 
 _README = """# The tiny encoder
 
-Written by `python -m relcl_lib.data.synthetic_pretraining`; do not edit.
+Written by `python -m relcl_lib.worlds.pretraining`; do not edit.
 
 - A BERT of {layers} layers, width {hidden}, {heads} heads and {positions} positions: {parameters:,}
   weights in half precision. Words are whole, names are spelled by pieces.
@@ -255,7 +255,7 @@ def write_encoder(
 def main(arguments: list[str] | None = None) -> None:
     """Draw the texts, pretrain an encoder on them and write it."""
     parser = argparse.ArgumentParser(
-        prog="python -m relcl_lib.data.synthetic_pretraining", description=__doc__
+        prog="python -m relcl_lib.worlds.pretraining", description=__doc__
     )
     parser.add_argument("--out", required=True, help="the folder to write, or to replace")
     parser.add_argument("--seed", type=int, default=0, help="of weights, masks and order")

@@ -98,7 +98,7 @@ def files(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def isolated(tmp_path, monkeypatch):
     monkeypatch.delenv(download.DATA_VARIABLE, raising=False)
-    monkeypatch.setattr(download, "REPOSITORY_DATA", tmp_path / "nothing")
+    monkeypatch.setattr(download, "repository_root", lambda: tmp_path / "nothing")
     monkeypatch.chdir(tmp_path)
 
 

@@ -144,7 +144,6 @@ def test_further_documents_are_generated():
     assert len(texts) == 260
     assert not texts & {d.sentences for part in (data.train, data.dev, data.test) for d in part}
     assert 0.1 < sum(len(d.inferred) for d in new) / sum(len(d.facts) for d in new) < 0.5
-    assert load_documents("synthetic", generated=260).fingerprint == more.fingerprint
     with pytest.raises(ValueError, match="generated for synthetic, not docred"):
         load_documents("docred", generated=1)
 

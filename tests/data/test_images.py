@@ -25,7 +25,7 @@ SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 @pytest.fixture(autouse=True)
 def isolated(tmp_path, monkeypatch):
     monkeypatch.delenv(download.DATA_VARIABLE, raising=False)
-    monkeypatch.setattr(download, "REPOSITORY_DATA", tmp_path / "repository" / "data")
+    monkeypatch.setattr(download, "repository_root", lambda: tmp_path / "repository")
     (tmp_path / "cwd").mkdir()
     monkeypatch.chdir(tmp_path / "cwd")
     yield

@@ -12,6 +12,7 @@ from relcl_lib.lab.files import (
     atomic_directory,
     atomic_write_bytes,
     atomic_write_text,
+    packaged_data,
     remove_leftovers,
     repository_root,
 )
@@ -205,10 +206,16 @@ def test_repository_root_is_this_checkout(tmp_path, monkeypatch):
 
 
 def test_repository_root_of_an_installed_package(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "__file__", str(tmp_path / "site" / "relcl_lib" / "files.py"))
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "site" / "relcl_lib" / "lab" / "x.py"))
     monkeypatch.chdir(tmp_path)
     assert repository_root() == Path.cwd()
     (tmp_path / "data" / "paper_tables").mkdir(parents=True)
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
     assert repository_root() == Path.cwd().parent
+
+
+def test_packaged_data_of_a_checkout_and_of_an_installed_package(tmp_path, monkeypatch):
+    assert packaged_data() == repository_root() / "data"
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "site" / "relcl_lib" / "lab" / "x.py"))
+    assert packaged_data() == tmp_path / "site" / "relcl_lib" / "_data"

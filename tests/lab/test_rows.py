@@ -59,7 +59,7 @@ def test_bad_table_files(tmp_path, monkeypatch, text, message):
     folder = tmp_path / "data" / "paper_tables"
     folder.mkdir(parents=True)
     (folder / "x.csv").write_text(text)
-    monkeypatch.setattr(table_rows, "repository_root", lambda: tmp_path)
+    monkeypatch.setattr(table_rows, "packaged_data", lambda: tmp_path / "data")
     with pytest.raises(TableError, match=message):
         read_paper_table("x")
 

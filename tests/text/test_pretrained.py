@@ -66,6 +66,6 @@ def test_the_tiny_encoder_is_found(monkeypatch):
 
 
 def test_without_the_tiny_encoder_the_error_names_its_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("relcl_lib.text.pretrained.repository_root", lambda: tmp_path)
+    monkeypatch.setattr("relcl_lib.text.pretrained.packaged_data", lambda: tmp_path)
     with pytest.raises(DataNotFoundError, match=r"synthetic.encoder holds no tokenizer"):
         load_encoder("tiny")

@@ -10,8 +10,9 @@ from sklearn.pipeline import make_pipeline
 from relcl_lib.data.sentences import load_sentences
 from relcl_lib.text.markers import mark_sentences
 from relcl_lib.text.pretrained import load_encoder
-from relcl_lib.worlds.corpus import make_documents, make_sentences, make_world
+from relcl_lib.worlds.corpus import make_documents, make_sentences
 from relcl_lib.worlds.grammar import RELATIONS
+from relcl_lib.worlds.world import make_world
 
 
 @pytest.fixture(scope="module")

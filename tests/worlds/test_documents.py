@@ -3,10 +3,11 @@ import functools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relcl_lib.worlds.corpus import make_documents, make_world
+from relcl_lib.worlds.corpus import make_documents
 from relcl_lib.worlds.documents import draw_documents
 from relcl_lib.worlds.grammar import AMBIGUOUS, NULL, PATTERNS, RELATIONS
 from relcl_lib.worlds.rules import closure, relations_of
+from relcl_lib.worlds.world import make_world
 
 SIZES = {"train": 14, "dev": 4, "test": 10}
 TYPES = {relation.id: (relation.head, relation.tail) for relation in RELATIONS}

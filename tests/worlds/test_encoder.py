@@ -2,8 +2,9 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from relcl_lib.worlds.corpus import make_sentences, make_world
+from relcl_lib.worlds.corpus import make_sentences
 from relcl_lib.worlds.encoder import build_tokenizer, tiny_bert
+from relcl_lib.worlds.world import make_world
 
 
 def texts(records):
