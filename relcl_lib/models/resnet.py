@@ -19,8 +19,33 @@ from relcl_lib.losses.proxy import cosine_similarity
 from relcl_lib.runtime import seeded_initialisation
 
 
+def merge_groups(weight: Tensor, groups: int, merged: int) -> Tensor:
+    """Return the weight of the same convolution in ``groups / merged`` groups, zeros in between.
+
+    On a GPU whose matrix units want many channels a group, multiplying zeros can cost less than
+    small groups do.
+
+    Args:
+        weight: (groups*O, I, k, k).
+        merged: groups that become one; a divisor of ``groups``.
+
+    Returns:
+        (groups*O, merged*I, k, k).
+    """
+    outputs = weight.shape[0] // groups
+    apart = weight.view(groups // merged, merged, outputs, 1, *weight.shape[1:])
+    own = torch.eye(merged, dtype=torch.bool, device=weight.device)
+    wide = apart.expand(-1, -1, -1, merged, -1, -1, -1) * own.view(1, merged, 1, merged, 1, 1, 1)
+    return wide.reshape(weight.shape[0], merged * weight.shape[1], *weight.shape[2:])
+
+
 class ConvNorm(nn.Module):
-    """A bias-free convolution in one group a seed, then batch norm."""
+    """A bias-free convolution in one group a seed, then batch norm.
+
+    ``merged`` of its groups are computed as one (``merge_groups``): the same numbers up to rounding.
+    """
+
+    merged = 1
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, seeds: int) -> None:
         super().__init__()
@@ -37,7 +62,20 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, S*inputs, H, W) to (B, S*outputs, H', W')."""
-        return self.norm(self.convolution(x))
+        return self.norm(self.convolve(x))
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """Return the convolution alone."""
+        layer = self.convolution
+        if self.merged == 1:
+            return layer(x)
+        weight = layer.weight
+        if torch.is_autocast_enabled(x.device.type):  # before it grows
+            weight = weight.to(torch.get_autocast_dtype(x.device.type))
+        weight = merge_groups(weight, layer.groups, self.merged)
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        groups = layer.groups // self.merged
+        return F.conv2d(x, weight, layer.bias, layer.stride, layer.padding, groups=groups)
 
 
 class BasicBlock(nn.Module):

@@ -8,6 +8,7 @@ from torch import nn
 
 from relcl_lib.losses import cross_entropy_loss
 from relcl_lib.models.resnet import (
+    ConvNorm,
     CosineClassifier,
     LinearClassifier,
     ReducedResNet18,
@@ -228,3 +229,19 @@ def test_bfloat16_keeps_float32_outside_the_body():
     assert all(p.dtype == p.grad.dtype == torch.float32 for p in network.parameters())
     exact = build_network([0, 1], 5, (SIDE, SIDE), width=4)
     torch.testing.assert_close(exact(images(2))[1], features, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("merged", [2, 4])
+def test_merged_groups_are_the_same_network(merged):
+    plain, other = (ReducedResNet18(4, 4).double() for _ in range(2))
+    other.load_state_dict(plain.state_dict())
+    for module in other.modules():
+        if isinstance(module, ConvNorm):
+            module.merged = merged
+    inputs = images(4).double()
+    for body in (plain, other):
+        body(inputs).square().mean().backward()
+    for left, right in zip(plain.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(left.grad, right.grad, rtol=1e-9, atol=1e-12)
+    folded = [fold_batch_norm(body)(inputs) for body in (plain, other)]
+    torch.testing.assert_close(*folded, rtol=1e-9, atol=1e-12)
