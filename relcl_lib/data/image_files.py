@@ -156,15 +156,17 @@ def read_parquet(
 
 
 def first_image_format(file: Path) -> str:
-    """Return how a readable shard's first image is encoded: ``PNG``, ``JPEG``, ..."""
+    """Return how a readable shard's first image is encoded: ``PNG``, ``JPEG``, ``lossless WEBP``, ..."""
     import pyarrow.parquet as pq
     from PIL import Image
 
     with pq.ParquetFile(file) as source:
         column = _column(source, file, ("img", "image"))
-        blobs = _image_bytes(next(source.iter_batches(1, columns=[column])).column(0))
-    with Image.open(io.BytesIO(blobs[0])) as image:
-        return image.format
+        blob = _image_bytes(next(source.iter_batches(1, columns=[column])).column(0))[0]
+    with Image.open(io.BytesIO(blob)) as image:
+        # WebP names the kind of its pixels in the first chunk: VP8L is the lossless one.
+        lossless = image.format == "WEBP" and bytes(blob[12:16]) == b"VP8L"
+        return f"lossless {image.format}" if lossless else image.format
 
 
 def _records(

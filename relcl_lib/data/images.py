@@ -195,10 +195,17 @@ def _from_parquet(
         )
         parts += [images, labels]
         names = names or found
-    # A mirror may have re-encoded a lossless set: results on it must say so.
-    encoding = first_image_format(train[0])
-    note = f"images encoded as {encoding} in this copy" if encoding != "PNG" else ""
+    note = _encoding_note(first_image_format(train[0]), first_image_format(test[0]))
     return RawSplits(*parts, class_names=names, note=note)
+
+
+def _encoding_note(train: str, test: str) -> str:
+    """Return what results on the copy of a lossless set must say: which of its images are not."""
+    lossy = [encoding not in ("PNG", "lossless WEBP") for encoding in (train, test)]
+    if all(lossy) and train == test:
+        return f"images encoded as {train} in this copy"
+    named = zip(("training", "test"), (train, test), lossy, strict=True)
+    return "; ".join(f"{part} images encoded as {x} in this copy" for part, x, bad in named if bad)
 
 
 def _digits() -> RawSplits:

@@ -127,6 +127,27 @@ def test_parquet_images_labels_and_names(tmp_path):
     assert data.note == "a part of the set"
 
 
+@pytest.mark.parametrize(
+    "train, test, note",
+    [
+        (("WEBP", {"lossless": True}), ("WEBP", {"lossless": True}), ""),
+        (("JPEG", {}), ("JPEG", {}), "images encoded as JPEG in this copy; "),
+        (("PNG", {}), ("JPEG", {}), "test images encoded as JPEG in this copy; "),
+        (("WEBP", {"quality": 50}), ("PNG", {}), "training images encoded as WEBP in this copy; "),
+    ],
+)
+def test_note_says_which_split_was_encoded_with_a_loss(tmp_path, train, test, note):
+    def encoded(arrays, kind, options):
+        streams = [io.BytesIO() for _ in arrays]
+        for array, stream in zip(arrays, streams, strict=True):
+            Image.fromarray(array).save(stream, kind, **options)
+        return [stream.getvalue() for stream in streams]
+
+    folder = write_cifar10(tmp_path / "cifar10", arrays=encoded(pixels(40), *train))
+    write_parquet(folder / "test.parquet", encoded(pixels(20), *test), [i % 10 for i in range(20)])
+    assert load("cifar10", folder).note == f"{note}a part of the set"
+
+
 def test_shards_subfolder_and_hub_metadata(tmp_path):
     inner = tmp_path / "any" / "cifar100"
     names = [f"name{i}" for i in range(100)]
