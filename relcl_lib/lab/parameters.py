@@ -64,7 +64,8 @@ class Parameters(BaseModel):
         try:
             return cls.model_validate({**cls.profiles[profile], **given})
         except ValidationError as error:
-            raise ParameterError(explain(error)) from None
+            found = "\n".join(f"parameter {line}" for line in explain(error))
+            raise ParameterError(found) from None
 
     @classmethod
     def refuse_unknown(cls, names: Iterable[str]) -> None:
@@ -79,15 +80,14 @@ class Parameters(BaseModel):
                 )
 
 
-def explain(error: ValidationError) -> str:
-    """Turn pydantic's findings into lines a notebook reader can act on."""
+def explain(error: ValidationError) -> list[str]:
+    """What pydantic found, one line per field that somebody can act on."""
     lines = []
     for found in error.errors():
-        name = ".".join(map(str, found["loc"])) or "parameters"
-        message = found["msg"].removeprefix("Value error, ")
+        words = [".".join(map(str, found["loc"])), found["msg"].removeprefix("Value error, ")]
         shown = "" if found["type"] == "value_error" else f" (got {found['input']!r})"
-        lines.append(f"parameter {name}: {message}{shown}")
-    return "\n".join(lines)
+        lines.append(": ".join(filter(None, words)) + shown)
+    return lines
 
 
 def notebook_parameters(cls: type[Parameters], namespace: Mapping[str, Any]) -> Parameters:
