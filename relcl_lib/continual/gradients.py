@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from relcl_lib.continual.memory import Generators, Memory
-from relcl_lib.losses.proxy import cross_entropy_loss
+from relcl_lib.losses.basic import cross_entropy_loss
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

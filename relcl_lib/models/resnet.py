@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from relcl_lib.lab.runtime import seeded_initialisation
-from relcl_lib.losses.proxy import cosine_similarity
+from relcl_lib.losses.basic import cosine_similarity
 
 
 class ConvNorm(nn.Module):
