@@ -50,9 +50,11 @@ def breach(arrow):
     if source == "papers" and target == "papers":
         mine, other = paper(arrow.source), paper(arrow.target)
         return bool(mine) and mine != other
-    # The generator may use what its texts are made for; old names beside the rooms lead anywhere.
-    level = LEVEL["models"] if source == "worlds" else LEVEL.get(source, len(LEVELS))
-    return source != target and LEVEL.get(target, len(LEVELS)) >= level
+    if target in (source, ""):
+        return False
+    # The generator may use what its texts are made for; the front door beside the rooms, all.
+    level = LEVEL["models"] if source == "worlds" else LEVEL.get(source, len(LEVELS) + 1)
+    return LEVEL.get(target, len(LEVELS)) >= level
 
 
 def circles():
