@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from relcl_lib.lab.notebook import NotebookFolders
+from relcl_lib.lab.notebook import Notebook
 from relcl_lib.lab.parameters import Parameters
 from relcl_lib.papers.drl.cells import TABLES
 from relcl_lib.papers.drl.parameters import DrlParameters
@@ -42,7 +42,7 @@ def summary(records: Mapping[str, Mapping[str, Sequence[Record]]]) -> pd.DataFra
     return pd.DataFrame(rows).T.round(REPORTED).astype({"n": int})
 
 
-class DrlNotebook(NotebookFolders, DrlParameters):
+class DrlNotebook(Notebook, DrlParameters):
     """What ``drl.ipynb`` takes: a run's parameters, and where the notebook writes.
 
     The small network of its quick profile has short representations, so the loss needs a larger

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from relcl_lib.data.triples import PAPER_NAMES
+from relcl_lib.lab.notebook import Notebook
 from relcl_lib.lab.parameters import ParameterError, Parameters, Seeds
 from relcl_lib.lab.schedule import warm_up_then_fall
 
@@ -199,6 +200,32 @@ class FastreParameters(Parameters):
         vectors = self.method == "CasRel" or "glove" in (self.word_vectors or "").lower()
         whole = data_protocol == "paper" and self.dataset in PAPER_NAMES and same and vectors
         return "paper" if whole else "reduced"
+
+
+class FastreNotebook(Notebook, FastreParameters):
+    """What `fastre.ipynb` takes: a run's parameters, and where the notebook writes.
+
+    Its quick profile trains several networks, so they have half the paper's width and few epochs.
+    """
+
+    runs: ClassVar[type[Parameters]] = FastreParameters
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        **FastreParameters.profiles,
+        "quick": {
+            **FastreParameters.profiles["quick"],
+            "hidden": 64,
+            "type_size": 32,
+            "epochs": 6,
+            "learning_rate": 8e-3,
+            "seeds": [0],
+        },
+    }
+
+    def run(self, method: str, **changes: Any) -> FastreParameters:
+        """The parameters of one run; `encoder` goes to CasRel only, no other method has one."""
+        if method != "CasRel":
+            changes = {"encoder": None, **changes}
+        return super().run(method, **changes)
 
 
 def learning_rate(

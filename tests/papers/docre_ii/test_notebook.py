@@ -4,8 +4,7 @@ import pytest
 
 from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.parameters import ParameterError
-from relcl_lib.papers.docre_ii.notebook import DocreNotebook
-from relcl_lib.papers.docre_ii.parameters import METHODS, STAGE_2, DocreParameters
+from relcl_lib.papers.docre_ii.parameters import METHODS, STAGE_2, DocreNotebook, DocreParameters
 from relcl_lib.papers.registry import PAPERS
 
 

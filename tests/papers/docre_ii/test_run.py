@@ -9,8 +9,7 @@ from relcl_lib.data.document_sets import assemble
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.models.atlop import PairScores
 from relcl_lib.papers.docre_ii.network import base_loss, stage_loss
-from relcl_lib.papers.docre_ii.notebook import DocreNotebook
-from relcl_lib.papers.docre_ii.parameters import METHODS, TRAINING, DocreParameters
+from relcl_lib.papers.docre_ii.parameters import METHODS, TRAINING, DocreNotebook, DocreParameters
 from relcl_lib.papers.docre_ii.records import configuration, run_record, train_or_read
 from relcl_lib.papers.docre_ii.run import DocreRun
 from relcl_lib.text.document_tokens import DocumentBatch
