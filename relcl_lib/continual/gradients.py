@@ -1,7 +1,4 @@
-"""Gradients as vectors: of each sample, their cosines, and the projections of GEM and A-GEM.
-
-The GSS-greedy memory, which chooses samples by the cosines of their gradients, is here too.
-"""
+"""Gradients as vectors: of each sample, their cosines, and the projections of GEM and A-GEM."""
 
 from __future__ import annotations
 
@@ -13,15 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from relcl_lib.continual.memory import Generators, Memory
 from relcl_lib.losses.basic import cross_entropy_loss
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 #: what GEM adds to the diagonal of G G^T, so that parallel gradients leave it invertible
 GEM_RIDGE = 1e-3
-#: score of the first samples in a GSS memory, which have no reference yet
-GSS_FIRST_SCORE = 0.1
 
 
 def per_sample_gradients(
@@ -150,56 +144,3 @@ def project_gem(gradient: Tensor, references: Tensor, *, margin: float = 0.0) ->
     upper = np.linalg.cholesky(gram).T
     solution = nnls(upper, -np.linalg.solve(upper.T, linear))[0] + margin
     return gradient + torch.from_numpy(solution).to(references) @ references
-
-
-class GradientMemory(Memory):
-    """GSS-greedy: keep samples whose gradients differ from those of the samples kept.
-
-    A sample's score is the largest cosine of its gradient with the gradients of a few random parts
-    of the memory. The memory is filled first. Then, if a batch's own score is below 0, each of its
-    samples challenges one stored, drawn in proportion to the stored scores, and replaces it with
-    probability (s + 1) / ((s + 1) + (s' + 1)), s the stored score and s' the challenger's.
-    """
-
-    def add(
-        self,
-        generators: Generators,
-        *,
-        score: Tensor | None = None,
-        batch_score: Tensor | None = None,
-        **rows: Tensor,
-    ) -> None:
-        """Offer one batch.
-
-        Args:
-            generators: one a seed.
-            score: (S, batch) float; None while the memory is empty.
-            batch_score: (S,), of the batch's mean gradient; None admits every batch.
-            **rows: fields (S, batch, ...).
-        """
-        batch = next(iter(rows.values())).shape[1] if rows else 0
-        if score is None:
-            score = torch.full((self.seeds, batch), GSS_FIRST_SCORE)
-        score = score.detach().float().cpu()
-        rows = {**rows, "_score": score}
-        self._rows(rows)
-        fill = min(batch, self.capacity - self.filled)
-        for name, store in self.fields.items():
-            store[:, self.filled : self.filled + fill] = rows[name][:, :fill].detach()
-        self.filled += fill
-        self.n_seen += batch
-        challengers = min(batch - fill, self.filled)
-        if not challengers:
-            return
-        places = torch.arange(fill, fill + challengers)
-        for seed, generator in enumerate(generators):
-            stored = self.fields["_score"][seed, : self.filled]
-            # The generator moves on even where the batch is refused: later draws stay the same.
-            weight = stored - stored.min() + 1e-6
-            slots = torch.multinomial(weight, challengers, generator=generator)
-            draws = torch.rand(challengers, generator=generator)
-            if batch_score is not None and float(batch_score[seed]) >= 0:
-                continue
-            old, new = stored[slots] + 1, score[seed, places] + 1
-            won = draws < old / (old + new).clamp(min=1e-12)
-            self._write(torch.full_like(slots, seed)[won], slots[won], places[won], rows)
