@@ -26,20 +26,9 @@ def per_sample_gradients(
     loss: Loss = cross_entropy_loss,
     chunk_size: int | None = None,
 ) -> Tensor:
-    """Return the gradient of each sample's loss in all trained parameters, one row a sample.
+    """The gradient of each sample's loss: images (n, ...) and labels (n,) to (n, P).
 
-    The network is run in evaluation mode, so that batch norm leaves a sample's gradient to that
-    sample, and left as it was.
-
-    Args:
-        network: maps a batch to logits, or to a tuple that starts with them.
-        images: (n, ...).
-        labels: (n,) int64.
-        loss: of logits (1, C) and labels (1,).
-        chunk_size: samples at a time (None: all); no effect on the numbers.
-
-    Returns:
-        (n, P), P the number of parameters that are trained.
+    P is the number of parameters that are trained; see `group_gradients`.
     """
     groups = images.unsqueeze(1), labels.unsqueeze(1)
     return group_gradients(network, *groups, loss=loss, chunk_size=chunk_size)
@@ -53,9 +42,16 @@ def group_gradients(
     loss: Loss = cross_entropy_loss,
     chunk_size: int | None = None,
 ) -> Tensor:
-    """Return the gradient of the mean loss of each group: images (G, n, ...) to (G, P).
+    """The gradient of the mean loss of each group: images (G, n, ...), labels (G, n) to (G, P).
 
-    As ``per_sample_gradients``, whose groups have one sample each.
+    The network is run in evaluation mode, so that batch norm leaves a sample's gradient to that
+    sample, and left as it was.
+
+    Args:
+        network: maps a batch to logits, or to a tuple that starts with them.
+        images, labels: of G groups of n samples.
+        loss: of logits (n, C) and labels (n,).
+        chunk_size: groups at a time (None: all); no effect on the numbers.
     """
     named = {name: p.detach() for name, p in network.named_parameters()}
     trained = {name: named[name] for name, p in network.named_parameters() if p.requires_grad}
@@ -75,7 +71,7 @@ def group_gradients(
 
 
 def cosines(left: Tensor, right: Tensor | None = None) -> Tensor:
-    """Return all cosines of gradients: (A, P) and (B, P) to (A, B); ``right`` is ``left`` if None.
+    """All cosines of gradients: (A, P) and (B, P) to (A, B); `right` is `left` if None.
 
     0 for a gradient that is 0 (a sample fitted perfectly). Gradients of well fitted samples are tiny,
     so the guard against a norm of 0 is far below the 1e-6 that features are normalised with.
@@ -87,13 +83,13 @@ def cosines(left: Tensor, right: Tensor | None = None) -> Tensor:
 def flatten_gradients(
     gradients: Iterable[Tensor | None], parameters: Iterable[nn.Parameter]
 ) -> Tensor:
-    """Return gradients as one vector (P,), with 0 for None (unused heads, layers not reached)."""
+    """Gradients as one vector (P,), with 0 for None (unused heads, layers not reached)."""
     pairs = zip(gradients, parameters, strict=True)
     return torch.cat([(torch.zeros_like(p) if g is None else g).ravel() for g, p in pairs])
 
 
 def write_gradient(parameters: Iterable[nn.Parameter], gradient: Tensor) -> None:
-    """Put a vector (P,) in the place of the gradients, as ``flatten_gradients`` laid them out."""
+    """Put a vector (P,) in the place of the gradients, as `flatten_gradients` laid them out."""
     parameters = list(parameters)
     parts = gradient.split([p.numel() for p in parameters])
     for parameter, part in zip(parameters, parts, strict=True):
@@ -120,11 +116,8 @@ def project_gem(gradient: Tensor, references: Tensor, *, margin: float = 0.0) ->
 
     Args:
         gradient: g, (P,).
-        references: G, (t, P), one row a past task.
+        references: G, (t, P), a row for each past task.
         margin: the least v, GEM's memory strength gamma; 0 is the exact projection.
-
-    Raises:
-        ValueError: a gradient is not finite.
     """
     from scipy.optimize import nnls
 

@@ -34,7 +34,7 @@ class SpanRules:
             raise ValueError(f"pairing={self.pairing!r} must be {EVERY!r} or {NEAREST!r}")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data; `SpanRules(**data)` makes it again."""
+        """Plain data; `SpanRules(**data)` makes it again."""
         return asdict(self)
 
 

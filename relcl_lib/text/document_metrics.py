@@ -22,7 +22,7 @@ EPSILON = 1e-5
 
 
 def scores(hits: int, predicted: int, gold: int) -> dict[str, float]:
-    """Return precision, recall and F1 of counts; 0 where nothing is predicted or there is no gold."""
+    """Precision, recall and F1 of counts; 0 where nothing is predicted or there is no gold."""
     return {
         "precision": 100 * hits / predicted if predicted else 0.0,
         "recall": 100 * hits / gold if gold else 0.0,
@@ -35,7 +35,7 @@ def fact_scores(
     documents: Sequence[Document],
     counts: Callable[[Document, Fact], bool] | None = None,
 ) -> dict[str, float]:
-    """Return micro precision, recall and F1 over the documents.
+    """Micro precision, recall and F1 over the documents.
 
     This is DocRED's F1, and the score of CDR and GDA: there the one relation over the listed pairs.
 
@@ -57,7 +57,7 @@ def fact_scores(
 
 
 def average_precision(margins: Tensor, labels: Tensor, gold: int) -> float:
-    """Return the average precision of all facts of all pairs, ranked together, in per cent.
+    """The average precision of all facts of all pairs, ranked together, in per cent.
 
     What F1 mixes is apart here: how well facts are told from others, wherever the threshold lies.
 
@@ -73,7 +73,7 @@ def average_precision(margins: Tensor, labels: Tensor, gold: int) -> float:
 
 
 def name_facts(documents: Iterable[Document]) -> set[NameFact]:
-    """Return (name, name, relation) of all facts, for each pair of names of the two entities."""
+    """(name, name, relation) of all facts, for each pair of names of the two entities."""
     return {
         (head.name, tail.name, fact.relation)
         for document in documents
@@ -86,7 +86,7 @@ def name_facts(documents: Iterable[Document]) -> set[NameFact]:
 def ignore_scores(
     predicted: Predictions, documents: Sequence[Document], known: Collection[NameFact]
 ) -> dict[str, float]:
-    """Return IgnF1 as the official script has it: right facts known from training do not count.
+    """IgnF1 as the official script has it: right facts known from training do not count.
 
     They are taken out of the precision, (TP - known) / (predicted - known + 1e-5), wrong ones never
     are, and the recall stays that of all facts.
@@ -127,7 +127,7 @@ def is_intra(document: Document, fact: Fact) -> bool:
 
 
 def triangle_facts(facts: AbstractSet[Fact]) -> set[Fact]:
-    """Return the facts that take part in a triangle (h, a, o), (o, b, t), (h, c, t), h, o, t distinct."""
+    """The facts that take part in a triangle (h, a, o), (o, b, t), (h, c, t), h, o, t distinct."""
     after: dict[int, set[int]] = defaultdict(set)
     for fact in facts:
         after[fact.head].add(fact.tail)
@@ -142,7 +142,7 @@ def triangle_facts(facts: AbstractSet[Fact]) -> set[Fact]:
 def inference_scores(
     predicted: Predictions, documents: Sequence[Document], variant: str = "symmetric"
 ) -> dict[str, float]:
-    """Return Infer-F1: the score of gold facts that lie on a triangle of gold facts.
+    """Infer-F1: the score of gold facts that lie on a triangle of gold facts.
 
     Which predictions count is not printed anywhere. `symmetric`: those on a triangle of predictions
     (a perfect system scores 100). `all`: all of them, so that the precision of a perfect system is
@@ -161,7 +161,7 @@ def inference_scores(
 
 
 def stated_recalls(predicted: Predictions, documents: Sequence[Document]) -> dict[str, float]:
-    """Return the recall of facts that a sentence states and of those that follow, where data say."""
+    """The recall of facts that a sentence states and of those that follow, where data say."""
     found = {"stated": [0, 0], "inferred": [0, 0]}
     for mine, document in zip(predicted, documents, strict=True):
         if document.inferred is None:
@@ -176,7 +176,7 @@ def stated_recalls(predicted: Predictions, documents: Sequence[Document]) -> dic
 def recall_by_hops(
     predicted: Predictions, documents: Sequence[Document]
 ) -> dict[int, dict[str, float]]:
-    """Return recall and number of the facts that rest on 1, 2, ... stated ones, where data say."""
+    """Recall and number of the facts that rest on 1, 2, ... stated ones, where data say."""
     found: dict[int, list[int]] = defaultdict(lambda: [0, 0])
     for mine, document in zip(predicted, documents, strict=True):
         for fact, hops in zip(document.facts or (), document.hops or (), strict=False):
@@ -193,7 +193,7 @@ def all_scores(
     documents: Sequence[Document],
     known: Collection[NameFact] = (),
 ) -> dict[str, float]:
-    """Return every score in one flat mapping, named as the paper's tables name them.
+    """Every score in one flat mapping, named as the paper's tables name them.
 
     `precision`, `recall`, `F1`, `IgnF1`, `Intra-F1`, `Inter-F1`, `Infer-F1` with `Infer-P` and
     `Infer-R` (symmetric) and the same with `_all`, and `recall_stated`, `recall_inferred` where the

@@ -72,12 +72,12 @@ class DocumentTokens:
         return (self.pairs_first.diff() > 0).nonzero()[:, 0]
 
     def to(self, device: torch.device) -> DocumentTokens:
-        """Return the same on a device."""
+        """The same on a device."""
         moved = {k: v.to(device) for k, v in self.__dict__.items() if isinstance(v, Tensor)}
         return type(self)(**{**self.__dict__, **moved})
 
     def _part(self, first: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (row in the batch, index) of everything that belongs to the documents `rows`."""
+        """(row in the batch, index) of everything that belongs to the documents `rows`."""
         return ranges(first[rows], first[rows + 1] - first[rows])
 
     def batch(self, rows: Tensor) -> DocumentBatch:
@@ -177,7 +177,7 @@ def tokenize_documents(
 def _marker_ids(
     tokenizer: Any, markers: str, documents: Sequence[Document]
 ) -> dict[tuple[str, int], list[int]]:
-    """Return (which end, number) -> pieces; numbers are 0 unless the markers are typed."""
+    """(which end, number) -> pieces; numbers are 0 unless the markers are typed."""
     if markers != "typed":
         star = tokenizer("*", add_special_tokens=False)["input_ids"]
         if star == [tokenizer.unk_token_id]:
@@ -203,7 +203,7 @@ def _mark(
     marker: dict[tuple[str, int], list[int]],
     markers: str,
 ) -> tuple[list[int], dict[tuple[int, int], int], dict[tuple[int, int], int]]:
-    """Return the pieces of a document, and (sentence, token) -> place of its markers.
+    """The pieces of a document, and (sentence, token) -> place of its markers.
 
     Openings are found by a mention's first token, closings by its last; places count from the first
     piece, before the opening special.
@@ -245,7 +245,7 @@ def _places(
     limit: int,
     report: Counter[str],
 ) -> list[tuple[int, int, int]]:
-    """Return (entity, opening, closing) of the mentions that are not cut, after the special."""
+    """(entity, opening, closing) of the mentions that are not cut, after the special."""
     places = []
     for entity, found in enumerate(document.entities):
         kept = [mention for mention in found if _open(mention, opening) < limit]
@@ -262,7 +262,7 @@ def _open(mention: Mention, opening: dict[tuple[int, int], int]) -> int:
 
 
 def _flat(parts: Sequence[Sequence[Any]], width: int | None = None) -> tuple[Tensor, Tensor]:
-    """Return all parts in one tensor, and where each begins."""
+    """All parts in one tensor, and where each begins."""
     flat = torch.tensor([entry for part in parts for entry in part], dtype=torch.long)
     if width is not None:
         flat = flat.reshape(-1, width)

@@ -38,14 +38,14 @@ class MarkedTokens:
         return len(self.ids)
 
     def to(self, device: torch.device | str) -> MarkedTokens:
-        """Return the same tokens on a device."""
+        """The same tokens on a device."""
         fields = ("ids", "lengths", "head", "tail", "labels")
         return dataclasses.replace(
             self, **{name: getattr(self, name).to(device) for name in fields}
         )
 
     def batch(self, indices: Tensor, pad_to: int | None = None) -> dict[str, Tensor]:
-        """Return the rows at `indices` (B,), cut to the longest of them or filled up to `pad_to`.
+        """The rows at `indices` (B,), cut to the longest of them or filled up to `pad_to`.
 
         Returns:
             `input_ids` and `attention_mask` (B, m), the latter 1 at tokens and 0 at pads; `head`,
@@ -73,7 +73,7 @@ class MarkedTokens:
 
 
 def marked_text(sentence: MarkedSentence) -> str:
-    """Return a sentence's tokens apart by one space, with the markers around its two entities.
+    """A sentence's tokens apart by one space, with the markers around its two entities.
 
     The markers stand in place, whichever entity is first. Overlapping entities nest: the longer one
     is marked outside. (Two that cross are marked crosswise.)

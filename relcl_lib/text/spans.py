@@ -23,7 +23,7 @@ class Reader(Protocol):
     max_tokens: int
 
     def read(self, texts: Sequence[Sequence[str]]) -> dict[str, Tensor]:
-        """Return the inputs of texts given as words, among them `lengths` (N,) in words."""
+        """The inputs of texts given as words, among them `lengths` (N,) in words."""
         ...
 
 
@@ -45,7 +45,7 @@ class Batch(NamedTuple):
 
 
 def find_span(words: Sequence[str], entity: Sequence[str]) -> tuple[int, int] | None:
-    """Return (start, end), end inclusive, of the first occurrence of an entity's words, or None."""
+    """(start, end), end inclusive, of the first occurrence of an entity's words, or None."""
     width = len(entity)
     for start in range(len(words) - width + 1):
         if words[start] == entity[0] and list(words[start : start + width]) == list(entity):
@@ -78,7 +78,7 @@ class TaggedSentences:
         return (self.head_first.diff() > 0).nonzero()[:, 0]
 
     def to(self, device: torch.device) -> TaggedSentences:
-        """Return the same on a device."""
+        """The same on a device."""
         moved = {k: v.to(device) for k, v in self.__dict__.items() if isinstance(v, Tensor)}
         inputs = {name: value.to(device) for name, value in self.inputs.items()}
         return type(self)(**{**self.__dict__, **moved, "inputs": inputs})

@@ -41,7 +41,7 @@ class WordVectors:
 
 
 def split_words(text: str) -> list[str]:
-    """Return the words of a text: apart by white space, nothing else; case kept."""
+    """The words of a text: apart by white space, nothing else; case kept."""
     return text.split()
 
 
@@ -149,7 +149,7 @@ class WordReader:
         self.ids = {word: index for index, word in enumerate(self.words, start=FIRST_WORD)}
 
     def read(self, texts: Sequence[Sequence[str]]) -> dict[str, Tensor]:
-        """Return the encoder's inputs for texts given as words.
+        """The encoder's inputs for texts given as words.
 
         Returns:
             `words` (N, n) int64 ids, n the longest text after the cut; `lengths` (N,) int64, of
@@ -162,7 +162,7 @@ class WordReader:
 
 
 def pad_rows(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
-    """Return rows of unlike length as one int64 tensor (N, longest), filled up on the right."""
+    """Rows of unlike length as one int64 tensor (N, longest), filled up on the right."""
     lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
     longest = int(lengths.max()) if len(rows) else 0
     padded = torch.full((len(rows), longest), filler, dtype=torch.long)
