@@ -19,7 +19,6 @@ from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.records import Record, most_seeds, read_records
 from relcl_lib.papers.crecl.figures import crecl_ablation, crecl_curves, crecl_memory_sizes
 from relcl_lib.papers.docre_ii.rows import docre_measured_rows
-from relcl_lib.papers.drl import plots as plots_tracks
 from relcl_lib.papers.drl import similarity_plots as plots_similarity
 from relcl_lib.papers.drl.rows import drl_rows, drl_stand_in_rows
 from relcl_lib.papers.fastre.rows import ABLATIONS, DEFAULTS
@@ -131,10 +130,10 @@ def drl_tracks(records: Sequence[Record], base: str = "cifar10") -> Figure:
         1, len(panels), figsize=(plots.WIDTH, 2.8), sharey=True, width_ratios=widths, squeeze=False
     )
     for axis, (track, values) in zip(axes[0], panels.items(), strict=True):
-        plots_tracks.plot_strategies(values, axis, title=track)
+        plots.plot_strategies(values, axis, title=track)
         if not values:
             axis.text(0.5, 0.5, "no records yet", ha="center", transform=axis.transAxes)
-    plots_tracks.share_legend(figure)
+    plots.share_legend(axes[0], below=True)
     figure.suptitle(f"CORe50-standin({base}), from the committed records", fontsize="medium")
     return figure
 
@@ -170,7 +169,7 @@ def docre_gain(records: Sequence[Record]) -> Figure:
             text = f"{name} ({chosen[0].protocol})\n{gain:+.1f}, n = {len(chosen)}"
             values[text] = {"base": pair["F1_base"], "base + inference": pair["F1"]}
     title = "DocRE-II and its own base" + ("" if values else ": no records yet")
-    return plots_tracks.plot_strategies(values, title=title, ylabel="F1, test (%)").figure
+    return plots.plot_strategies(values, title=title, ylabel="F1, test (%)").figure
 
 
 def docre_inferred(records: Sequence[Record]) -> Figure:

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from relcl_lib.lab import compare as tables
-from relcl_lib.lab.plots import WIDTH, colour_of, plot_accuracy_curves
+from relcl_lib.lab.plots import WIDTH, colour_of, plot_accuracy_curves, share_legend
 from relcl_lib.lab.records import Record, most_seeds
 from relcl_lib.papers.crecl import plots as plots_relations
 from relcl_lib.papers.crecl.rows import ABLATIONS, AS_WRITTEN, crecl_leads
@@ -72,7 +72,7 @@ def plot_curves_and_leads(
     plot_accuracy_curves(leads, right, title=f"ahead of {over}, seed by seed", ylabel="points")
     right.autoscale(axis="y")
     right.axhline(0, color=colour_of(over), zorder=1)
-    plots_relations.share_legend(left, right)
+    share_legend([left, right])
     figure.suptitle(title, fontsize="medium")
     return figure
 
