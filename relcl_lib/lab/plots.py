@@ -127,15 +127,10 @@ def plot_accuracy_curves(
     xlabel: str = "tasks learned",
     ylabel: str = "accuracy, classes seen (%)",
 ) -> Axes:
-    """Draw one curve per method over the tasks: the mean of its seeds, and their spread.
+    """Draw method -> (seeds, T) in per cent as one curve each: the mean of its seeds, and their spread.
 
     From five seeds on the spread is a band, the mean's 95 % interval; with fewer, where that interval
     says little, it is the seeds themselves as thin lines.
-
-    Args:
-        curves: method -> (seeds, T) values in per cent.
-        axes: where to draw; None makes a figure.
-        title, xlabel, ylabel: texts.
     """
     axes = axes_of(axes, 3.2)
     for index, (method, values) in enumerate(curves.items()):

@@ -88,15 +88,10 @@ def plot_two_tasks(
     names: Sequence[str] | None = None,
     title: str = "",
 ) -> Axes:
-    """Draw embedded sentences of two tasks: dots of the old one, crosses of the new one.
+    """Draw embedded sentences (n, 2) of two tasks: dots of the old one, crosses of the new one.
 
-    Args:
-        points: (n, 2).
-        labels: (n,) relations; a colour each, the same wherever the labels are the same.
-        tasks: (n,), two values; the smaller is the old task.
-        axes: where to draw.
-        names: of the relations, by label.
-        title: text.
+    `labels` (n,) are relations, a colour each, the same wherever the labels are the same, and `names`
+    theirs, by label; `tasks` (n,) have two values, of which the smaller is the old task.
     """
     axes = axes_of(axes, 4.0)
     points, labels, tasks = (np.asarray(values) for values in (points, labels, tasks))
@@ -218,11 +213,8 @@ def plot_memory_sizes(
 ) -> Axes:
     """Draw accuracy against memory size: each method's mean as a line, its seeds as dots.
 
-    Args:
-        values: method -> memory size L -> accuracies, one per seed.
-        axes: where to draw.
-        reference: L -> the paper's number, drawn as diamonds.
-        title, ylabel: texts.
+    `values` are method -> memory size L -> accuracies, one per seed; `reference` is L -> the paper's
+    number, drawn as diamonds.
     """
     axes = axes_of(axes, 2.6)
     for method, by_size in values.items():

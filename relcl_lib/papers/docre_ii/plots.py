@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -68,25 +68,17 @@ def plot_graphs(
     predictions: Mapping[str, AbstractSet[Fact]],
     *,
     names: Mapping[str, str] | None = None,
-    entities: Iterable[int] | None = None,
     title: str = "",
 ) -> Figure:
     """Draw predicted facts as arrows between entities, one panel per prediction (compare Figure 6).
 
-    Arrows that not every panel has bear the relation's name.
-
-    Args:
-        document: with public labels.
-        predictions: panel title -> facts.
-        names: relation -> its name; None leaves the ids.
-        entities: those to draw; None: all with a fact in some panel or in the labels.
-        title: text over all panels.
+    Arrows that not every panel has bear the relation's name. `predictions` are panel title -> facts,
+    `names` relation -> its name. Drawn are the entities that have a fact in some panel or in the
+    labels, which have to be public.
     """
     gold = document.gold()
-    if entities is None:
-        facts = gold.union(*predictions.values())
-        entities = sorted({end for fact in facts for end in (fact.head, fact.tail)})
-    shown = list(entities)
+    facts = gold.union(*predictions.values())
+    shown = sorted({end for fact in facts for end in (fact.head, fact.tail)})
     common = set.intersection(*map(set, predictions.values())) if len(predictions) > 1 else set()
     angle = {e: math.pi / 2 - 2 * math.pi * i / max(len(shown), 1) for i, e in enumerate(shown)}
     place = {e: np.array([math.cos(a), math.sin(a)]) for e, a in angle.items()}
@@ -97,10 +89,9 @@ def plot_graphs(
     for axes, (panel, predicted) in zip(row[0], predictions.items(), strict=True):
         for kind, facts in outcomes(predicted, gold).items():
             for fact in sorted(facts):
-                if fact.head in place and fact.tail in place:
-                    named = kind != "missed" and fact not in common
-                    text = (names or {}).get(fact.relation, fact.relation) if named else ""
-                    _edge(axes, place[fact.head], place[fact.tail], kind, text)
+                named = kind != "missed" and fact not in common
+                text = (names or {}).get(fact.relation, fact.relation) if named else ""
+                _edge(axes, place[fact.head], place[fact.tail], kind, text)
         for entity in shown:
             x, y = place[entity]
             axes.plot(x, y, "o", ms=7, color="#4b5563", zorder=3)
