@@ -1,5 +1,6 @@
 """What the papers' plots have in common: nothing to draw is drawn too, and runs say how far they are."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -25,7 +26,7 @@ from relcl_lib.papers.hpcr import plots as hpcr
         crecl.plot_history_and_current,
         crecl.plot_memory_sizes,
         docre_ii.plot_stages,
-        drl.plot_validation_panels,
+        partial(drl.plot_validation_panels, curve=list),
         fastre.plot_epochs,
         similarity_plots.plot_correlations,
     ],

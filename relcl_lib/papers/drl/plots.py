@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from relcl_lib.continual.tracks import DomainStream
     from relcl_lib.data.core50 import SessionData
+    from relcl_lib.lab.records import Record
 
 
 def plot_sessions(data: SessionData, classes: Sequence[int] = (0, 1, 2)) -> Figure:
@@ -116,18 +117,21 @@ def plot_counts(
 
 
 def plot_validation_panels(
-    curves: Mapping[str, Mapping[str, Sequence[Sequence[float]]]],
+    records: Mapping[str, Mapping[str, Sequence[Record]]],
+    curve: Callable[[Record], Sequence[float]],
 ) -> Figure:
     """Draw validation accuracy by experience, a panel per strategy that was run with the loss.
 
-    `curves` are strategy -> `with the loss` or `without the loss` -> (seeds, experiences), per cent.
+    `records` are strategy -> `with the loss` or `without the loss` -> one per seed; `curve` is what
+    one of them says, in per cent.
     """
-    shown = {name: found for name, found in curves.items() if "with the loss" in found}
+    shown = {name: found for name, found in records.items() if "with the loss" in found}
     style = {"figsize": (WIDTH, 2.5), "sharey": True, "squeeze": False}
     figure, axes = plt.subplots(1, max(1, len(shown)), **style)
     texts = {"xlabel": "experiences learned", "ylabel": "validation (%)"}
     for axis, (name, found) in zip(axes[0], shown.items(), strict=False):
-        plot_accuracy_curves(found, axis, title=name, **texts)
+        curves = {series: list(map(curve, seeds)) for series, seeds in found.items()}
+        plot_accuracy_curves(curves, axis, title=name, **texts)
     share_legend(axes[0], below=True)
     return figure
 

@@ -49,8 +49,8 @@ def test_counts_of_nothing_are_left_empty():
 
 def test_a_panel_per_strategy_with_both_curves():
     both = {"without the loss": [[50, 60], [70, 80]], "with the loss": [[1, 2]]}
-    curves = {"ER": both, "GEM": {"without the loss": [[3, 4]]}, "BER": both}
-    figure = plots.plot_validation_panels(curves)
+    records = {"ER": both, "GEM": {"without the loss": [[3, 4]]}, "BER": both}
+    figure = plots.plot_validation_panels(records, curve=list)
     drawn = {"without the loss": [(1, 60), (2, 70)], "with the loss": [(1, 1), (2, 2)]}
     check(lambda: figure, [{"title": name, "lines": drawn} for name in ("ER", "BER")])
     assert [axes.get_ylabel() for axes in figure.axes] == ["validation (%)", ""]
