@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from relcl_lib.data.ragged import pad_rows
 from relcl_lib.models.tagger import ConvEncoder, token_mask, two_linears
-from relcl_lib.text.words import pad_rows
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from relcl_lib.data.ragged import pad_rows
 from relcl_lib.data.sentences import MarkedSentence, RelationSentences
-from relcl_lib.text.words import pad_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

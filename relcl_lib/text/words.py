@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from relcl_lib.data.download import DataFormatError
+from relcl_lib.data.ragged import pad_rows
 from relcl_lib.lab.runtime import make_generator
 from relcl_lib.text.pretrained import load_encoder
 
@@ -159,13 +160,3 @@ class WordReader:
         rows = [[known.get(word.lower(), UNKNOWN) for word in words[:last]] for words in texts]
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
         return {"words": pad_rows(rows, PAD), "lengths": lengths}
-
-
-def pad_rows(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
-    """Rows of unlike length as one int64 tensor (N, longest), filled up on the right."""
-    lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
-    longest = int(lengths.max()) if len(rows) else 0
-    padded = torch.full((len(rows), longest), filler, dtype=torch.long)
-    flat = torch.tensor([value for row in rows for value in row], dtype=torch.long)
-    padded[torch.arange(longest) < lengths.unsqueeze(1)] = flat
-    return padded
