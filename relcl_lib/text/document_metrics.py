@@ -1,6 +1,6 @@
 """Scores of relations in documents: micro F1 over facts, and its parts. Everything is in per cent.
 
-Predictions are one set of facts a document; facts are distinct by document, entities and relation.
+Predictions are a set of facts for each document, in the order of the documents.
 """
 
 from __future__ import annotations
@@ -13,21 +13,13 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from relcl_lib.data.document_files import Document, Fact
+from relcl_lib.text.triple_metrics import count_scores
 
 Predictions = Sequence[AbstractSet[Fact]]
 #: names of two mentions and a relation
 NameFact = tuple[str, str, str]
 #: added to the denominator of IgnF1's precision, as in the official script
 EPSILON = 1e-5
-
-
-def scores(hits: int, predicted: int, gold: int) -> dict[str, float]:
-    """Precision, recall and F1 of counts; 0 where nothing is predicted or there is no gold."""
-    return {
-        "precision": 100 * hits / predicted if predicted else 0.0,
-        "recall": 100 * hits / gold if gold else 0.0,
-        "F1": 200 * hits / (predicted + gold) if predicted + gold else 0.0,
-    }
 
 
 def fact_scores(
@@ -38,11 +30,7 @@ def fact_scores(
     """Micro precision, recall and F1 over the documents.
 
     This is DocRED's F1, and the score of CDR and GDA: there the one relation over the listed pairs.
-
-    Args:
-        predicted: one set of facts a document.
-        documents: as many, in the same order.
-        counts: of gold and predictions alike only the facts for which it is true; None: all.
+    With `counts` only the facts for which it is true enter, of gold and predictions alike.
     """
     hits = n_predicted = n_gold = 0
     for mine, document in zip(predicted, documents, strict=True):
@@ -53,18 +41,15 @@ def fact_scores(
         hits += len(mine & gold)
         n_predicted += len(mine)
         n_gold += len(gold)
-    return scores(hits, n_predicted, n_gold)
+    return count_scores(hits, n_predicted, n_gold)
 
 
 def average_precision(margins: Tensor, labels: Tensor, gold: int) -> float:
     """The average precision of all facts of all pairs, ranked together, in per cent.
 
     What F1 mixes is apart here: how well facts are told from others, wherever the threshold lies.
-
-    Args:
-        margins: (p, R) float, a relation's logit less the threshold's.
-        labels: (p, R) bool.
-        gold: facts in all; those of pairs that were cut away count as never found.
+    `margins` (p, R) are a relation's logit less the threshold's, `labels` (p, R) bool, `gold` the
+    facts in all; those of pairs that were cut away count as never found.
     """
     if not labels.any():
         return 0.0
@@ -89,12 +74,8 @@ def ignore_scores(
     """IgnF1 as the official script has it: right facts known from training do not count.
 
     They are taken out of the precision, (TP - known) / (predicted - known + 1e-5), wrong ones never
-    are, and the recall stays that of all facts.
-
-    Args:
-        predicted: one set of facts a document.
-        documents: as many.
-        known: `name_facts` of the training split of the same data set.
+    are, and the recall stays that of all facts. `known` are the `name_facts` of the training split
+    of the same data set.
     """
     hits = seen = n_predicted = n_gold = 0
     for mine, document in zip(predicted, documents, strict=True):
@@ -157,7 +138,7 @@ def inference_scores(
         hits += len(counted & gold)
         n_predicted += len(counted)
         n_gold += len(gold)
-    return scores(hits, n_predicted, n_gold)
+    return count_scores(hits, n_predicted, n_gold)
 
 
 def stated_recalls(predicted: Predictions, documents: Sequence[Document]) -> dict[str, float]:

@@ -25,7 +25,7 @@ class DocumentBatch(NamedTuple):
     `ids` (b, T) and `lengths` (b,); `mentions` (m, 4): row, entity, opening and closing marker;
     `pairs` (p, 3): row, subject, object, in rising order; `labels` (p, R) bool, relation 0 first;
     `stated` (p, R), those that a sentence states (all of them where the data does not say), which
-    only `models.stated_facts` reads.
+    only a base of stated facts reads.
     """
 
     ids: Tensor
@@ -63,7 +63,7 @@ class DocumentTokens:
 
     @property
     def lengths(self) -> Tensor:
-        """Pieces a document, specials among them: (D,)."""
+        """Pieces of each document, specials among them: (D,)."""
         return self.ids_first.diff()
 
     @property
@@ -122,9 +122,6 @@ def tokenize_documents(
             (ATLOP on CDR and GDA); `typed` [unused] entries of the vocabulary instead, numbered by
             the entity at the start and by its type at the end (the release of DocRE-II).
         max_pieces: longest document, specials among them.
-
-    Raises:
-        ValueError: the tokenizer lacks what the markers need; a fact has an unknown relation.
     """
     if markers not in MARKERS:
         raise ValueError(f"markers={markers!r} must be one of {', '.join(MARKERS)}")
@@ -220,7 +217,7 @@ def _mark(
         distinct = {(m[0], m[1], m[2], m[3]) for found in document.entities for m in found}
         starts = {at: [0] * sum(m[:2] == at for m in distinct) for at in starts}
         stops = {at: [0] * sum((m[0], m[2] - 1) == at for m in distinct) for at in stops}
-    else:  # one marker a boundary; of several typed ones the last counts
+    else:  # one marker at a boundary; of several typed ones the last counts
         starts = {at: found[-1:] for at, found in starts.items()}
         stops = {at: found[-1:] for at, found in stops.items()}
     ids: list[int] = []

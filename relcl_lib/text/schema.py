@@ -82,11 +82,7 @@ def paper_schema(name: str) -> Schema | None:
 
 
 def read_schema(path: str | Path) -> Schema:
-    """Read a map of one's own: a JSON array of {relation, subject_type, object_type}.
-
-    Raises:
-        DataFormatError: names the file, the entry, the field and what to do.
-    """
+    """Read a map of one's own: a JSON array of {relation, subject_type, object_type}."""
     path = Path(path)
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
@@ -156,13 +152,8 @@ def infer_schema(
 def choose_schema(data: TripleData, type_map: str = "auto") -> Schema:
     """The map of a data set.
 
-    Args:
-        data: the data set; `inferred` looks at its training split only.
-        type_map: `auto` (the paper's where there is one, else `any`), `paper`, `inferred`, `any`,
-            or the path of a JSON file.
-
-    Raises:
-        ValueError: `paper` for a data set the paper gives no map for.
+    `type_map` is `auto` (the paper's where there is one, else `any`), `paper`, `inferred` (from the
+    training split only), `any`, or the path of a JSON file.
     """
     shipped = paper_schema(data.name)
     if type_map in ("auto", "paper") and shipped is not None:

@@ -23,12 +23,17 @@ PATTERNS = ("normal", "EPO", "SEO")
 NUMBERS = ("1", "2", "3", "4", "5+")
 
 
-def matched(triples: Iterable[TripleText], match: str = "partial") -> set[TripleText]:
-    """What is compared of a sentence's triples under a match.
+def count_scores(hits: int, predicted: int, gold: int) -> dict[str, float]:
+    """Precision, recall and F1 of counts; 0 where nothing is predicted or there is no gold."""
+    return {
+        "precision": 100 * hits / predicted if predicted else 0.0,
+        "recall": 100 * hits / gold if gold else 0.0,
+        "F1": 200 * hits / (predicted + gold) if predicted + gold else 0.0,
+    }
 
-    Raises:
-        ValueError: an unknown match, or an entity without a word.
-    """
+
+def matched(triples: Iterable[TripleText], match: str = "partial") -> set[TripleText]:
+    """What is compared of a sentence's triples under a match; an entity without a word is an error."""
     if match not in MATCHES:
         raise ValueError(f"match={match!r} must be one of {', '.join(MATCHES)}")
     shorten = MATCHES[match]
@@ -47,12 +52,7 @@ def triple_scores(
 
     hits / predicted, hits / gold and 2 hits / (predicted + gold), counted over all sentences; 0
     where nothing is predicted or there is no gold. (The release adds 1e-10 to each count, which
-    makes 100 of nothing at all.)
-
-    Args:
-        predicted: one collection of triples a sentence.
-        gold: as many, in the same order.
-        match: `partial` (first words), `last` (last words) or `exact`.
+    makes 100 of nothing at all.) `match` is a key of `MATCHES`.
     """
     hits = n_predicted = n_gold = 0
     for mine, theirs in zip(predicted, gold, strict=True):
@@ -60,11 +60,7 @@ def triple_scores(
         hits += len(ours & true)
         n_predicted += len(ours)
         n_gold += len(true)
-    return {
-        "precision": 100 * hits / n_predicted if n_predicted else 0.0,
-        "recall": 100 * hits / n_gold if n_gold else 0.0,
-        "F1": 200 * hits / (n_predicted + n_gold) if n_predicted + n_gold else 0.0,
-    }
+    return count_scores(hits, n_predicted, n_gold)
 
 
 def overlap_patterns(triples: Iterable[TripleText]) -> set[str]:
