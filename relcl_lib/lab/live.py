@@ -13,22 +13,22 @@ from relcl_lib.lab.runtime import is_watched
 
 
 class Progress(NamedTuple):
-    """How far a run is, as `progress` of its paper's `plots` tells it."""
+    """How far a run is; `progress(run)` in the plots of each paper returns one."""
 
     done: int  # of `total` tasks, experiences or epochs
     total: int
-    line: str | None  # to print; None prints nothing
+    line: str | None  # what is printed, if anything
     draw: Callable[[Axes], Any]  # draws the curve so far
-    due: bool = False  # shown however many steps a line stands for
+    due: bool = False  # shown although `every` would skip it
 
 
 class LiveCurve:
-    """A run's curve so far. Pass `LiveCurve(name, progress).update` to what the run calls its steps.
+    """Shows a run while it goes on: give `LiveCurve(name, progress).update` to the run's `train`.
 
     Args:
-        name: of the notebook, which its lines begin with.
+        name: of the notebook; printed lines begin with it.
         progress: run -> `Progress`, of the run's paper.
-        every: steps per line and picture.
+        every: tasks, experiences or epochs from one line, and picture, to the next.
         say: prints a line.
     """
 
@@ -43,7 +43,7 @@ class LiveCurve:
         self.handle: Any = None
 
     def update(self, run: Any) -> None:
-        """Show a run between two of its steps."""
+        """Show the state of a run that has just finished a task, experience or epoch."""
         now = self.progress(run)
         if now.done % self.every and not now.due:
             return

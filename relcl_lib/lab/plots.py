@@ -72,17 +72,17 @@ def save_figure(figure: Figure, name: str, folder: str | os.PathLike[str] | None
 
 
 def axes_of(axes: Axes | None, height: float) -> Axes:
-    """Return the axes given, or those of a new figure of this height in inches."""
+    """The axes given, or those of a new figure of this height in inches."""
     return plt.subplots(figsize=(WIDTH, height))[1] if axes is None else axes
 
 
 def colour_of(name: str, index: int = 0, others: Sequence[Any] = OTHER_COLOURS) -> Any:
-    """Return a method's colour; names without one of their own take the `index`-th of `others`."""
+    """A method's colour; names without one of their own take the `index`-th of `others`."""
     return METHOD_COLOURS.get(name, others[index % len(others)])
 
 
 def share_legend(panels: Sequence[Axes], *, below: bool = False, **style: Any) -> None:
-    """Give panels one legend, beside the last or below all, and one label of a y axis they share."""
+    """Give panels one legend, right of the last or below all; a y axis they share is labelled once."""
     handles: dict[str, Any] = {}
     for axes in panels:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -127,8 +127,9 @@ def plot_accuracy_curves(
     xlabel: str = "tasks learned",
     ylabel: str = "accuracy, classes seen (%)",
 ) -> Axes:
-    """Draw method -> (seeds, T) in per cent as one curve each: the mean of its seeds, and their spread.
+    """Draw one curve per method over the tasks: the mean of its seeds, and their spread.
 
+    `curves` are method -> (seeds, T), in per cent.
     From five seeds on the spread is a band, the mean's 95 % interval; with fewer, where that interval
     says little, it is the seeds themselves as thin lines.
     """
@@ -157,9 +158,9 @@ def curves_of(
     methods: Sequence[str] | None = None,
     curve: Callable[[Record], Any] = lambda record: average_accuracy(record.accuracy_matrix),
 ) -> dict[str, list]:
-    """Return method -> one curve per record that has a matrix, for `plot_accuracy_curves`.
+    """Method -> one curve per record that has a matrix, for `plot_accuracy_curves`.
 
-    `methods` says which, and in which order; `curve` which numbers, else the average accuracy.
+    `methods` selects and orders them; `curve` reads a record (default: average accuracy by task).
     """
     curves: dict[str, list] = {}
     for record in records:
@@ -178,7 +179,7 @@ def plot_lines(
     colours: Sequence[Any] = CYCLE,
     beside: bool = True,
 ) -> Axes:
-    """Draw name -> (epoch, iteration or the like -> value) as one line per name.
+    """Draw one line per name; `values` are name -> epoch, iteration or the like -> number.
 
     `colours` are for names without one of their own; `beside` puts the legend right of the axes.
     """
@@ -197,7 +198,7 @@ def plot_lines(
 
 
 def _spread(seeds: Sequence[float]) -> tuple[float, float | None, Sequence[float]]:
-    """Return the mean, half its 95 % interval (many seeds), and the seeds to draw (few)."""
+    """The mean, half its 95 % interval (many seeds), and the seeds to draw (few)."""
     mean, half = confidence_interval(np.asarray(seeds, dtype=float))
     many = len(seeds) >= MANY_SEEDS
     return mean, half if many else None, [] if many or len(seeds) == 1 else seeds
@@ -250,7 +251,7 @@ def plot_groups(
     title: str = "",
     ylabel: str = "F1 (%)",
 ) -> Axes:
-    """Draw series -> group -> number as grouped bars with their numbers; a series may lack groups."""
+    """Draw grouped bars with their numbers: series -> group -> number; a series may lack groups."""
     axes = axes_of(axes, 2.6)
     groups = list(dict.fromkeys(group for found in values.values() for group in found))
     width = 0.8 / max(1, len(values))
@@ -273,10 +274,10 @@ def plot_strategies(
     title: str = "",
     ylabel: str = "test accuracy (%)",
 ) -> Axes:
-    """Draw strategy -> series -> one value per seed as a group of bars per strategy.
+    """Draw a group of bars per strategy: strategy -> series -> one value per seed.
 
-    Means stand in the bars as numbers, and the spread of the seeds is drawn as in `plot_bars`. A
-    strategy may lack a series; one that has a single series has its bar in the middle.
+    The mean stands in the bar, and the spread of the seeds is drawn as in `plot_bars`. A strategy may
+    lack a series; a single bar stands in the middle.
     """
     axes = axes_of(axes, 2.6)
     series = list(dict.fromkeys(name for found in values.values() for name in found))

@@ -62,15 +62,10 @@ def dots(axes):
 
 def bars(axes):
     """The tick's label and the value of each bar, from left to right or from top to bottom."""
-    lying = bool(axes.patches) and all(bar.get_x() == 0 for bar in axes.patches)
-    names = yticks(axes) if lying else xticks(axes)
-    drawn = [
-        (bar.get_y() + bar.get_height() / 2, bar.get_width())
-        if lying
-        else (bar.get_x() + bar.get_width() / 2, bar.get_height())
-        for bar in axes.patches
-    ]
-    return [(names[round(middle)], value) for middle, value in sorted(drawn)]
+    boxes = [(bar.get_x(), bar.get_y(), bar.get_width(), bar.get_height()) for bar in axes.patches]
+    if boxes and all(x == 0 for x, *_ in boxes):
+        return [(yticks(axes)[round(y + high / 2)], wide) for _, y, wide, high in sorted(boxes)]
+    return [(xticks(axes)[round(x + wide / 2)], high) for x, _, wide, high in sorted(boxes)]
 
 
 def arrows(axes):
@@ -91,14 +86,6 @@ def title(axes):
     return axes.get_title() or axes.get_title(loc="left")
 
 
-def cases(table):
-    """Parametrise a test by name -> (what draws, what a reader sees: function of here -> value)."""
-    return pytest.mark.parametrize("draw, seen", table.values(), ids=table)
-
-
-def check(draw, seen):
-    """Draw, and compare what a reader sees; a dict for each of several panels."""
-    made = draw()
-    panels = made.axes if isinstance(made, plt.Figure) else [made]
-    for axes, expected in zip(panels, seen if isinstance(seen, list) else [seen], strict=False):
-        assert {name: globals()[name](axes) for name in expected} == expected
+def check(axes, **seen):
+    """Compare what a reader sees: name of a function of this file -> what it returns."""
+    assert {name: globals()[name](axes) for name in seen} == seen

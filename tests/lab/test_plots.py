@@ -2,7 +2,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from drawn import arrows, bars, cases, check, dots, legend, only_drawn, texts  # noqa: F401
+from drawn import check, dots, legend, only_drawn  # noqa: F401
 from example_records import failed, run
 
 from relcl_lib.lab import plots
@@ -10,80 +10,59 @@ from relcl_lib.lab.metrics import confidence_interval
 
 FIVE = [50.0, 52.0, 54.0, 56.0, 58.0]
 HALF = confidence_interval(np.array(FIVE))[1]
-PAIR = {"without the loss": [50.0], "with the loss": [70.0]}
-MATRIX = [[90.0, 0.0], [50.0, 80.0]]
 
 
-@cases(
-    {
-        "few seeds are thin lines": (
-            lambda: plots.plot_accuracy_curves({"PCR": [[90, 70], [80, 60]], "X": [[1, 2]]}),
-            {
-                "lines": {"PCR": [(1, 85), (2, 65)], "X": [(1, 1), (2, 2)]},
-                "thin": [[(1, 90), (2, 70)], [(1, 80), (2, 60)]],
-                "legend": ["PCR", "X"],
-                "xticks": ["1", "2"],
-            },
-        ),
-        "many seeds are a band": (
-            lambda: plots.plot_accuracy_curves({"PCR": np.transpose([FIVE, FIVE])}),
-            {"lines": {"PCR": [(1, 54), (2, 54)]}, "thin": []},
-        ),
-        "a series may lack groups": (
-            lambda: plots.plot_groups({"partial": {"n": 60, "EPO": 50}, "exact": {"EPO": 40}}),
-            {
-                "bars": [("n", 60), ("EPO", 50), ("EPO", 40)],
-                "texts": ["60", "50", "40"],
-                "legend": ["partial", "exact"],
-            },
-        ),
-        "a strategy may lack a series": (
-            lambda: plots.plot_strategies({"ER": PAIR, "GEM": {"without the loss": [40.0]}}),
-            {"bars": [("ER", 50), ("ER", 70), ("GEM", 40)], "legend": list(PAIR)},
-        ),
-        "lines start where they are told to": (
-            lambda: plots.plot_lines({"a": {3: 1, 5: 2}, "b": {}}, xlabel="x", ylabel="y"),
-            {"lines": {"a": [(3, 1), (5, 2)], "b": []}, "legend": ["a", "b"]},
-        ),
-        "above the diagonal nothing": (
-            lambda: plots.plot_matrix(MATRIX),
-            {"texts": ["90", "50", "80"], "xticks": ["1", "2"]},
-        ),
-        "a whole matrix": (
-            lambda: plots.plot_matrix(MATRIX, lower=False, labels=["a", "b"]),
-            {"texts": ["90", "0", "50", "80"], "xticks": ["a", "b"], "yticks": ["a", "b"]},
-        ),
-    }
-)
-def test_a_reader_sees(draw, seen):
-    check(draw, seen)
+def test_few_seeds_of_a_curve_are_thin_lines_and_many_a_band():
+    axes = plots.plot_accuracy_curves({"PCR": [[90, 70], [80, 60]], "X": [[1, 2]]})
+    means = {"PCR": [(1, 85), (2, 65)], "X": [(1, 1), (2, 2)]}
+    seeds = [[(1, 90), (2, 70)], [(1, 80), (2, 60)]]
+    check(axes, lines=means, thin=seeds, legend=["PCR", "X"], xticks=["1", "2"])
+    axes = plots.plot_accuracy_curves({"PCR": np.transpose([FIVE, FIVE])})
+    check(axes, lines={"PCR": [(1, 54), (2, 54)]}, thin=[])
+    heights = axes.collections[0].get_paths()[0].vertices[:, 1]
+    np.testing.assert_allclose([heights.min(), heights.max()], [54 - HALF, 54 + HALF])
+
+
+def test_a_long_curve_has_no_tick_for_each_step():
+    assert len(plots.plot_accuracy_curves({"PCR": np.full((1, 79), 50.0)}).get_xticks()) < 15
 
 
 @pytest.mark.parametrize("seeds, shown", [([50.0], []), ([50.0, 54.0], [50.0, 54.0]), (FIVE, [])])
 def test_bars_show_means_and_their_spread(seeds, shown):
     lying = plots.plot_bars({"ER": [9.0], "PCR": seeds}, reference={"PCR": 50.3, "absent": 1.0})
     mean = np.mean(seeds)
-    assert bars(lying) == [("ER", 9), ("PCR", mean)] and texts(lying) == ["9.0", f"{mean:.1f}"]
-    assert dots(lying) == [*((value, 1) for value in shown), (50.3, 1)]
-    assert legend(lying) == ["paper"]
+    check(lying, bars=[("ER", 9), ("PCR", mean)], texts=["9.0", f"{mean:.1f}"], legend=["paper"])
+    check(lying, dots=[*((value, 1) for value in shown), (50.3, 1)])
     assert lying.texts[0].get_position()[0] > 9  # too short for its number
     standing = plots.plot_strategies({"ER": {"base": seeds}})
-    assert bars(standing) == [("ER", mean)] and texts(standing) == [f"{mean:.0f}"]
-    assert dots(standing) == [(0, value) for value in shown]
+    check(standing, bars=[("ER", mean)], texts=[f"{mean:.0f}"], dots=[(0, v) for v in shown])
     for axes, side in ((lying, 0), (standing, 1)):
         paths = [path.vertices[:, side] for c in axes.collections for path in c.get_paths()[:1]]
         found = any(np.allclose(ends, [54 - HALF, 54 + HALF]) for ends in paths if len(ends) == 2)
         assert found == (len(seeds) == 5)
 
 
-def test_the_band_of_many_seeds_is_their_interval():
-    (band,) = plots.plot_accuracy_curves({"PCR": np.transpose([FIVE, FIVE])}).collections
-    heights = band.get_paths()[0].vertices[:, 1]
-    np.testing.assert_allclose([heights.min(), heights.max()], [54 - HALF, 54 + HALF])
+def test_a_group_may_lack_a_bar():
+    axes = plots.plot_groups({"partial": {"n": 60, "EPO": 50}, "exact": {"EPO": 40}})
+    check(axes, bars=[("n", 60), ("EPO", 50), ("EPO", 40)], legend=["partial", "exact"])
+    check(axes, texts=["60", "50", "40"])
+    values = {"ER": {"without": [50.0], "with": [70.0]}, "GEM": {"with": [40.0]}}
+    axes = plots.plot_strategies(values)
+    check(axes, bars=[("ER", 50), ("ER", 70), ("GEM", 40)], legend=["without", "with"])
+    alone = axes.patches[-1]
+    assert alone.get_x() + alone.get_width() / 2 == pytest.approx(1)  # in the middle
 
 
-def test_a_long_curve_has_no_tick_for_each_step():
-    assert len(plots.plot_accuracy_curves({"PCR": np.full((1, 79), 50.0)}).get_xticks()) < 15
+def test_lines_start_where_they_are_told_to():
+    axes = plots.plot_lines({"a": {3: 1, 5: 2}, "b": {}}, xlabel="x", ylabel="y")
+    check(axes, lines={"a": [(3, 1), (5, 2)], "b": []}, legend=["a", "b"])
+
+
+def test_a_matrix_hides_what_lies_above_the_diagonal():
+    matrix, names = [[90.0, 0.0], [50.0, 80.0]], ["a", "b"]
+    check(plots.plot_matrix(matrix), texts=["90", "50", "80"], xticks=["1", "2"])
+    axes = plots.plot_matrix(matrix, lower=False, labels=names)
+    check(axes, texts=["90", "0", "50", "80"], xticks=names, yticks=names)
 
 
 @pytest.mark.parametrize("below", [True, False])

@@ -111,9 +111,9 @@ def plot_two_tasks(
 def plot_two_tasks_side_by_side(
     panels: Mapping[str, Any], labels: Any, tasks: Any, names: Sequence[str]
 ) -> Figure:
-    """Draw title -> points (n, 2), the same sentences in several embeddings, with one legend below.
+    """Draw the same sentences in several embeddings, with one legend below.
 
-    `labels`, `tasks` and `names` are those of `plot_two_tasks`.
+    `panels` are title -> points (n, 2); the rest is as for `plot_two_tasks`.
     """
     height = 1.0 + 0.95 * WIDTH / len(panels)
     figure, axes = plt.subplots(1, len(panels), squeeze=False, figsize=(WIDTH, height))
@@ -177,10 +177,10 @@ def plot_attention_maps(maps: Mapping[str, np.ndarray], names: Sequence[str], ol
 def task_curves(
     records: Sequence[Record], methods: Sequence[str] | None = None, kind: str = "historical"
 ) -> dict[str, list[list[float]]]:
-    """Return method -> one curve per record: accuracy after each task, in per cent.
+    """Method -> one curve per record: accuracy after each task, in per cent.
 
-    `methods` says which, and in which order; `kind` is `historical`, all tasks so far, or `current`,
-    the last one alone. Failed runs are left out.
+    `methods` selects and orders them; `kind` is `historical`, all tasks so far, or `current`, the last
+    one alone. Failed runs are left out.
     """
 
     def curve(record: Record) -> list[float]:
@@ -235,7 +235,7 @@ def plot_memory_sizes(
 
 
 def progress(run: Any) -> Progress:
-    """Return how far a `CreclRun` is: accuracy after each task that it has learned."""
+    """How far a `CreclRun` is: accuracy after each task that it has learned."""
     done, method = run.tasks_done, run.settings.method
     accuracy = 100 * run.accuracy.double()[:done, :done].numpy()
     tests = np.array([test for _, test in run.stream.sizes()][:done])

@@ -33,7 +33,7 @@ def entity_colours(count: int) -> list[Any]:
 
 
 def pale(colour: Any, strength: float = 0.5) -> str:
-    """Return a colour that black text can be read on."""
+    """A colour that black text can be read on."""
     return to_hex(1 - strength * (1 - np.array(to_rgb(colour))))
 
 
@@ -53,13 +53,13 @@ def plot_document(document: Document, axes: Axes | None = None, *, title: str = 
 
 
 def short_name(document: Document, entity: int, length: int = 14) -> str:
-    """Return an entity's number and the name of its first mention, cut to `length` letters."""
+    """An entity's number and the name of its first mention, cut to `length` letters."""
     name = document.entities[entity][0].name
     return f"{entity} {name if len(name) <= length else name[: length - 1] + '…'}"
 
 
 def outcomes(predicted: AbstractSet[Fact], gold: AbstractSet[Fact]) -> dict[str, set[Fact]]:
-    """Return the facts that are right, wrong and missed."""
+    """The facts that are right, wrong and missed."""
     return {"right": predicted & gold, "wrong": predicted - gold, "missed": gold - predicted}
 
 
@@ -108,7 +108,7 @@ def plot_graphs(
 
 
 def patches(colours: Mapping[str, Any]) -> list[Patch]:
-    """Return name -> colour as what a legend takes."""
+    """Name -> colour as what a legend takes."""
     return [Patch(color=colour, label=name) for name, colour in colours.items()]
 
 
@@ -127,7 +127,7 @@ def _edge(axes: Axes, start: Any, end: Any, kind: str, text: str) -> None:
 
 
 def _cut(text: str, letters: int) -> str:
-    """Return a text whose words longer than `letters` end in an ellipsis."""
+    """A text whose words longer than `letters` end in an ellipsis."""
     return " ".join(w if len(w) <= letters + 1 else f"{w[:letters]}…" for w in text.split())
 
 
@@ -229,7 +229,7 @@ def plot_stages(
 
 
 def progress(run: Any) -> Progress:
-    """Return how far a `DocreRun` is: loss and dev F1 after each epoch; the last of a stage is due."""
+    """How far a `DocreRun` is: loss and dev F1 after each epoch; the last of a stage is due."""
     last, settings, done = run.history[-1], run.settings, run.epochs_done
     total = settings.stage1_epochs + settings.stage2_epochs
     line = (

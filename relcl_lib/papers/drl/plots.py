@@ -79,7 +79,7 @@ def plot_stream(
 
 
 def count_images(stream: DomainStream, labels: Tensor, positions: Tensor) -> np.ndarray:
-    """Return how many images there are of each experience and class: (experiences, classes).
+    """How many images there are of each experience and class: (experiences, classes).
 
     Args:
         stream: whose experiences are meant.
@@ -137,7 +137,7 @@ def plot_validation_panels(
 
 
 def progress(run: Any) -> Progress:
-    """Return how far a `DrlRun` is: mean validation accuracy after each experience."""
+    """How far a `DrlRun` is: mean validation accuracy after each experience."""
     chosen, done, total = run.settings, run.experiences_done, len(run.stream)
     curve = 100 * run.valid[:done].mean(1)
     line = (

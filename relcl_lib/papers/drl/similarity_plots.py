@@ -106,9 +106,9 @@ def plot_correlations(
     reference: Mapping[str, float] | None = None,
     title: str = "",
 ) -> Axes:
-    """Draw name -> one r per seed, a row each: dots, their mean as a stroke, the paper's r a diamond.
+    """Draw Pearson's r, a row per name: dots are seeds, a stroke their mean, a diamond the paper's r.
 
-    A name that only the paper's `reference` has may be without values.
+    `values` are name -> one r per seed, none where only the paper's `reference` has one.
     """
     axes = axes_of(axes, 1.0 + 0.28 * max(1, len(values)))
     for row, (name, seeds) in enumerate(values.items()):

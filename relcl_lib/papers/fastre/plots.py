@@ -15,7 +15,7 @@ from relcl_lib.lab.sentence_plots import TYPE_COLOURS
 
 
 def reached_tokens(dilations: Sequence[int]) -> list[list[int]]:
-    """Return which tokens one output depends on, block by block, as offsets from it.
+    """Which tokens one output depends on, block by block, as offsets from it.
 
     The kernel of a block has three taps, at -d, 0 and d; `dilations` are d of the L blocks, first to
     last. Of the L + 1 sorted lists the first has the tokens of the input, the last the output, [0].
@@ -129,7 +129,7 @@ def plot_epochs(
 
 
 def progress(run: Any) -> Progress:
-    """Return how far a `FastreRun` is: loss and validation F1 after each epoch."""
+    """How far a `FastreRun` is: loss and validation F1 after each epoch."""
     last, method, epochs = run.history[-1], run.settings.method, run.settings.epochs
     scores = f"loss {last['loss']:.3f}, validation F1 {last['valid_F1']:.1f}"
     line = f"{method}, seed {run.seed}: epoch {run.epochs_done}/{epochs}, {scores}"

@@ -10,7 +10,7 @@ from relcl_lib.lab.plots import plot_accuracy_curves
 
 
 def progress(run: Any) -> Progress:
-    """Return how far a `ReplayRun` is: accuracy on the classes seen, after each task."""
+    """How far a `ReplayRun` is: accuracy on the classes seen, after each task."""
     done, tasks, method = run.tasks_done, len(run.streams[0]), run.settings.method
     curve = 100 * average_accuracy(run.accuracy)[:, :done]  # (S, done)
     mean = f"accuracy {curve[:, -1].mean():.1f} (mean of {len(run.seeds)} seeds)"

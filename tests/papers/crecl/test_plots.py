@@ -1,6 +1,6 @@
 import numpy as np
 import torch
-from drawn import check, dots, legend, lines, only_drawn, xticks  # noqa: F401
+from drawn import check, dots, legend, only_drawn, xticks  # noqa: F401
 from example_records import failed, make
 from matplotlib.colors import to_rgb
 
@@ -79,18 +79,18 @@ def test_separation_has_a_line_per_representation_in_each_panel():
         "h": {"CL1": {"silhouette": 0.1, "mixed": 30.0}, "CL2": {"silhouette": 0.4, "mixed": 5.0}},
         "s": {"CL1": {"silhouette": 0.0, "mixed": 40.0}, "CL2": {"silhouette": 0.6, "mixed": 1.0}},
     }
+    left, right = plots.plot_separation(scores).axes
     silhouette = {"h": [(0, 0.1), (1, 0.4)], "s": [(0, 0), (1, 0.6)]}
-    mixed = {"h": [(0, 30), (1, 5)], "s": [(0, 40), (1, 1)]}
-    panels = [{"lines": silhouette, "legend": ["h", "s"]}, {"lines": mixed}]
-    check(lambda: plots.plot_separation(scores), panels)
+    check(left, lines=silhouette, legend=["h", "s"])
+    check(right, lines={"h": [(0, 30), (1, 5)], "s": [(0, 40), (1, 1)]})
 
 
 def test_attention_maps_share_one_scale():
     maps = {"trained": np.full((2, 3), 10.0), "untrained": np.array([[40, 1, 1], [1, 20, 1.0]])}
-    figure = plots.plot_attention_maps(maps, ["a", "b"], old=1)
-    titles = ["trained: own relation 10 %", "untrained: own relation 30 %"]
-    check(lambda: figure, [{"title": t, "xticks": ["a", "b", "itself"]} for t in titles])
-    assert [axes.images[0].get_clim() for axes in figure.axes[:2]] == [(0, 40)] * 2
+    left, right = plots.plot_attention_maps(maps, ["a", "b"], old=1).axes[:2]
+    check(left, title="trained: own relation 10 %", xticks=["a", "b", "itself"])
+    check(right, title="untrained: own relation 30 %", xticks=["a", "b", "itself"])
+    assert left.images[0].get_clim() == right.images[0].get_clim() == (0, 40)
 
 
 def test_curves_of_tasks_by_method():
@@ -104,26 +104,24 @@ def test_curves_of_tasks_by_method():
 def test_leads_stand_beside_the_curves():
     curves = {"CRECL": [[90, 80]], "RP-CRE": [[88, 81]], "JOINT": [[95, 94]]}
     left, right = plot_curves_and_leads(curves, {"CRECL": [[2, -1]]}, over="RP-CRE").axes
-    assert lines(left) == {name: [(1, v[0][0]), (2, v[0][1])] for name, v in curves.items()}
-    assert lines(right) == {"CRECL": [(1, 2), (2, -1)]}
+    check(left, lines={name: [(1, v[0][0]), (2, v[0][1])] for name, v in curves.items()})
+    check(left, legend=[])
+    check(right, lines={"CRECL": [(1, 2), (2, -1)]}, legend=list(curves))
     low, high = right.get_ylim()
     assert low < -1 and high < 10  # not the left one's 0 to 100
-    assert (legend(left), legend(right)) == ([], list(curves))
 
 
 def test_history_and_current_stand_side_by_side():
     historical = {"CRECL": [(1, 89), (2, 81)], "CRECL-CL": [(1, 95), (2, 45)]}
     current = {"CRECL": [(1, 89), (2, 77)], "CRECL-CL": [(1, 95), (2, 90)]}
-    panels = [{"lines": historical, "legend": []}, {"lines": current, "legend": list(current)}]
-    check(lambda: plots.plot_history_and_current(RECORDS), panels)
+    left, right = plots.plot_history_and_current(RECORDS).axes
+    check(left, lines=historical, legend=[])
+    check(right, lines=current, legend=list(current))
 
 
 def test_memory_sizes_are_in_order_and_the_paper_is_diamonds():
     values = {"CRECL": {10: [80.0, 84.0], 5: [78.0]}, "RP-CRE": {10: [70.0]}}
-    seen = {
-        "lines": {"CRECL": [(5, 78), (10, 82)], "RP-CRE": [(10, 70)]},
-        "dots": [(5, 78), (10, 80), (10, 84), (10, 70), (5, 80.2), (15, 83.5)],
-        "xticks": ["5", "10", "15"],
-        "legend": ["CRECL", "RP-CRE", "paper"],
-    }
-    check(lambda: plots.plot_memory_sizes(values, reference={5: 80.2, 15: 83.5}), seen)
+    axes = plots.plot_memory_sizes(values, reference={5: 80.2, 15: 83.5})
+    check(axes, lines={"CRECL": [(5, 78), (10, 82)], "RP-CRE": [(10, 70)]})
+    check(axes, dots=[(5, 78), (10, 80), (10, 84), (10, 70), (5, 80.2), (15, 83.5)])
+    check(axes, xticks=["5", "10", "15"], legend=["CRECL", "RP-CRE", "paper"])

@@ -52,6 +52,7 @@ def test_a_panel_per_strategy_with_both_curves():
     records = {"ER": both, "GEM": {"without the loss": [[3, 4]]}, "BER": both}
     figure = plots.plot_validation_panels(records, curve=list)
     drawn = {"without the loss": [(1, 60), (2, 70)], "with the loss": [(1, 1), (2, 2)]}
-    check(lambda: figure, [{"title": name, "lines": drawn} for name in ("ER", "BER")])
+    for axes, name in zip(figure.axes, ("ER", "BER"), strict=True):
+        check(axes, title=name, lines=drawn)
     assert [axes.get_ylabel() for axes in figure.axes] == ["validation (%)", ""]
     assert legend(figure) == list(drawn)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from drawn import arrows, dots, legend, lines, only_drawn, texts, xticks, yticks  # noqa: F401
+from drawn import arrows, check, dots, legend, lines, only_drawn, texts  # noqa: F401
 
 from relcl_lib.papers.drl import similarity_plots as plots
 from relcl_lib.papers.drl.similarity import Similarities
@@ -24,7 +24,8 @@ def test_a_matrix_is_sorted_by_class():
     shown = axes.collections[0].get_array().reshape(4, 4)
     order = [1, 3, 0, 2]
     np.testing.assert_allclose(shown, values[order][:, order])
-    assert xticks(axes) == ["0", "1"] and axes.get_xticks().tolist() == [1, 3]
+    check(axes, xticks=["0", "1"])
+    assert axes.get_xticks().tolist() == [1, 3]
 
 
 def test_a_scatter_has_a_dot_per_pair_and_the_least_squares_line():
@@ -59,8 +60,7 @@ def test_densities_have_an_area_of_one_and_the_last_is_solid(names, styles):
 def test_correlations_have_a_row_each_with_seeds_mean_and_the_papers():
     values = {"a, one class": [0.2, 0.4], "b": []}
     axes = plots.plot_correlations(values, reference={"b": -0.5})
-    assert yticks(axes) == list(values) and legend(axes) == ["paper"]
-    assert dots(axes) == [(0.2, 0), (0.4, 0), (-0.5, 1)]
+    check(axes, yticks=list(values), legend=["paper"], dots=[(0.2, 0), (0.4, 0), (-0.5, 1)])
     np.testing.assert_allclose(axes.lines[0].get_xdata(), [0.3, 0.3])
     assert legend(plots.plot_correlations(values)) == []
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from drawn import check, dots, legend, lines, only_drawn, thin, title, xticks, yticks  # noqa: F401
+from drawn import check, dots, only_drawn, thin, xticks  # noqa: F401
 
 from relcl_lib.papers.fastre import plots
 
@@ -37,8 +37,7 @@ def test_every_reached_token_is_drawn_and_joined():
         *(((at + tap, 0), (at, 1)) for at in (-2, 0, 2) for tap in (-1, 0, 1)),
         *(((tap, 1), (0, 2)) for tap in (-2, 0, 2)),
     }
-    assert yticks(axes) == ["words", "1: d=1", "2: d=2"]
-    assert title(axes) == "dilations 1-2: 7 tokens"
+    check(axes, yticks=["words", "1: d=1", "2: d=2"], title="dilations 1-2: 7 tokens")
 
 
 def test_dots_mark_what_is_above_the_threshold():
@@ -46,9 +45,8 @@ def test_dots_mark_what_is_above_the_threshold():
     scores[2, 1] = 0.5
     scores[0, 0] = 0.0  # not strictly above
     axes = plots.plot_scores(scores, list("abcd"), ["PER", "LOC"])
-    assert dots(axes) == [(2.5, 1.5)]
+    check(axes, dots=[(2.5, 1.5)], xticks=list("abcd"), yticks=["PER", "LOC"])
     np.testing.assert_allclose(axes.collections[0].get_array().reshape(2, 4), scores.T)
-    assert (xticks(axes), yticks(axes)) == (list("abcd"), ["PER", "LOC"])
     bare = plots.plot_scores(scores, list("abcd"), ["PER", "LOC"], show_words=False)
     assert xticks(bare) == []
 
@@ -56,14 +54,14 @@ def test_dots_mark_what_is_above_the_threshold():
 def test_thresholds_are_a_step_and_classes_dots():
     logits = np.array([[1.0, 2.0, 0.0], [1.0, 0.5, 1.0]])
     axes = plots.plot_thresholds(logits, ["x", "y"], ["PER", "LOC"])
-    assert lines(axes) == {"threshold": [(0, 1), (1, 1)]}
+    check(axes, lines={"threshold": [(0, 1), (1, 1)]}, xticks=["x", "y"])
+    check(axes, legend=["threshold", "PER", "LOC"])
     large = [c.get_offsets().tolist() for c in axes.collections if c.get_sizes()[0] > 14]
     assert large == [[[0, 2]], []]  # LOC is at its threshold once, not above
     assert sorted(dots(axes)) == [(0, 0), (0, 2), (1, 0.5), (1, 1)]
-    assert legend(axes) == ["threshold", "PER", "LOC"] and xticks(axes) == ["x", "y"]
 
 
 def test_epochs_are_counted_from_one():
     histories = {"FastRE": [{"valid_F1": 1.0}, {"valid_F1": 5.0}], "CasRel": [{"valid_F1": 2.0}]}
     drawn = {"FastRE": [(1, 1), (2, 5)], "CasRel": [(1, 2)]}
-    check(lambda: plots.plot_epochs(histories), {"lines": drawn, "legend": list(histories)})
+    check(plots.plot_epochs(histories), lines=drawn, legend=list(histories))
