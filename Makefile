@@ -43,9 +43,9 @@ lint: $(READY) ## check style and format of code, tests and notebooks
 figures: $(READY) ## draw figures/ again from the committed records
 	@"$(BIN)/python" -m relcl_lib figures $(ARGS)
 
-tables: $(READY) ## print every comparison with the papers and fill README.md's tables
+tables: $(READY) ## print every comparison with the papers and fill the tables of README.md and RESULTS.md
 	@"$(BIN)/python" -m relcl_lib tables
-	@"$(BIN)/python" -m relcl_lib tables --update-readme README.md
+	@"$(BIN)/python" -m relcl_lib tables --update README.md RESULTS.md
 
 handout: $(READY) ## write the notebooks without their solutions to runs/handout/
 	@rm -rf runs/handout && mkdir -p runs/handout

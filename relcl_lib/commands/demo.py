@@ -213,7 +213,7 @@ def closing_table(recorded: Sequence[Record], fresh: Sequence[Record]) -> str:
     """
     import pandas as pd
 
-    from relcl_lib.lab.compare import summary
+    from relcl_lib.commands.tables import summary
     from relcl_lib.lab.format import format_text
 
     papers = sorted({record.paper for record in fresh})
@@ -230,18 +230,19 @@ def closing_table(recorded: Sequence[Record], fresh: Sequence[Record]) -> str:
 
 def _reached(paper: str, records: Sequence[Record]) -> pd.DataFrame:
     """Every row of a paper that the records fill, by the metric that counts most there."""
-    from relcl_lib.lab.compare import compare, paper_rows, rows_without_paper
-    from relcl_lib.lab.rows import TITLES
+    from relcl_lib.lab.compare import compare
+    from relcl_lib.lab.rows import rows_without_paper
     from relcl_lib.papers.registry import PAPERS
 
     ours = [record for record in records if record.paper == paper]
-    rows, metrics = paper_rows(paper), list(PAPERS[paper].metrics)
+    tables = PAPERS[paper].tables
+    rows, metrics = tables.rows(), list(tables.COUNTS)
     rows += rows_without_paper(ours, rows)
     frame = compare(paper, rows, ours, only_run=True)
     frame = frame[frame["metric"].isin(metrics)]
     rank = frame["metric"].map(metrics.index)
     best = rank.groupby([frame[name] for name in ("table", "dataset", "setting")]).transform("max")
-    return frame[rank == best].assign(table=f"{TITLES[paper]}, run now")
+    return frame[rank == best].assign(table=f"{PAPERS[paper].title}, run now")
 
 
 # --- command line ------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from relcl_lib.lab.notebook import Notebook
 from relcl_lib.lab.parameters import Parameters
-from relcl_lib.papers.drl.cells import TABLES
 from relcl_lib.papers.drl.parameters import DrlParameters
+from relcl_lib.papers.drl.tables import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +73,7 @@ class DrlNotebook(Notebook, DrlParameters):
         """
         cells = [
             cell
-            for cell in TABLES[TRACK_TABLES[track]](self.dataset, ())
+            for cell in TABLES[TRACK_TABLES[track]].runs(self.dataset)
             if cell["method"] == method
             and (cell["drl_weight"] > 0) == loss
             and cell.get("er") == changes.get("er", cell.get("er"))

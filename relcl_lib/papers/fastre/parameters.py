@@ -10,23 +10,7 @@ from relcl_lib.data.triples import PAPER_NAMES
 from relcl_lib.lab.notebook import Notebook
 from relcl_lib.lab.parameters import ParameterError, Parameters, Seeds
 from relcl_lib.lab.schedule import warm_up_then_fall
-
-#: Row of the paper's tables -> what it changes. The ablations are named as in Table 5.
-METHODS: dict[str, dict[str, Any]] = {
-    "FastRE": {},
-    "-Dilated Convolution": {"dilations": [1, 1, 1, 1, 1, 1]},
-    "-Gated Unit": {"gate": "none"},
-    "-Residual Connection": {"residual": False},
-    "-Mapping Mechanism": {"type_map": "any"},
-    "-Adaptive Thresholding": {"threshold": "global"},
-    "CasRel": {"type_map": "any", "threshold": "global", "relation_mask": "none"},
-    "CasRel tagger + FastRE encoder": {
-        "type_map": "any",
-        "threshold": "global",
-        "relation_mask": "none",
-    },
-}
-CASREL_METHODS = ("CasRel", "CasRel tagger + FastRE encoder")
+from relcl_lib.papers.fastre.methods import CASREL_METHODS, METHODS
 
 #: The released code, to the letter.
 RELEASED: dict[str, Any] = {
