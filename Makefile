@@ -25,10 +25,13 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  \1	/p' Makefile
 
 demo: $(READY) ## run every notebook on embedded data, then print ours beside the papers'
-	@"$(BIN)/python" -m relcl_lib.demo $(ARGS)
+	@"$(BIN)/python" -m relcl_lib demo $(ARGS)
 
-test: $(READY) ## run the tests and the notebook checks
-	@"$(BIN)/python" -m pytest $(ARGS)
+# One process per core, one thread each: more would wait for one another. ARGS come last and win.
+test: export OMP_NUM_THREADS = 1
+test: export OMP_WAIT_POLICY = PASSIVE
+test: $(READY) ## run the tests and the notebook checks, on every core
+	@"$(BIN)/python" -m pytest --numprocesses=auto --dist=worksteal $(ARGS)
 
 lab: $(READY) ## open JupyterLab in notebooks/
 	@"$(BIN)/python" -m jupyter lab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
@@ -38,11 +41,11 @@ lint: $(READY) ## check style and format of code, tests and notebooks
 	@"$(BIN)/python" -m ruff format --check relcl_lib tests notebooks
 
 figures: $(READY) ## draw figures/ again from the committed records
-	@"$(BIN)/python" -m relcl_lib.figures $(ARGS)
+	@"$(BIN)/python" -m relcl_lib figures $(ARGS)
 
-tables: $(READY) ## print every comparison with the papers and fill README.md's tables
-	@"$(BIN)/python" -m relcl_lib.tables
-	@"$(BIN)/python" -m relcl_lib.tables --update-readme README.md
+tables: $(READY) ## print every comparison with the papers and fill the tables of README.md and RESULTS.md
+	@"$(BIN)/python" -m relcl_lib tables
+	@"$(BIN)/python" -m relcl_lib tables --update README.md RESULTS.md
 
 handout: $(READY) ## write the notebooks without their solutions to runs/handout/
 	@rm -rf runs/handout && mkdir -p runs/handout
@@ -85,7 +88,7 @@ $(READY): requirements.txt
 	  "$$found" -m venv --clear "$(VENV)"; \
 	fi; \
 	echo "installing requirements.txt into $(VENV) (once; minutes on a slow line)"; \
-	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements.txt; \
+	"$(BIN)/python" -m pip install -qq --disable-pip-version-check --root-user-action=ignore $(PIP_ARGS) -r requirements.txt; \
 	: 'For editors that start kernels on their own:'; \
 	"$(BIN)/python" -c 'import pathlib, sys, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "relcl.pth").write_text(sys.argv[1] + "\n")' "$(CURDIR)"; \
 	touch "$@"

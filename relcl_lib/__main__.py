@@ -33,7 +33,9 @@ class Command(NamedTuple):
 #: commands for all papers; `words` stand for a paper named in front, as in `relcl hpcr sweep`
 SHARED = {
     "sweep": Command("relcl_lib.commands.sweep", "fill a paper's table", ("{paper}",)),
-    "tables": Command("relcl_lib.lab.compare", "ours beside the papers'", ("--paper", "{paper}")),
+    "tables": Command(
+        "relcl_lib.commands.tables", "ours beside the papers'", ("--paper", "{paper}")
+    ),
     "figures": Command("relcl_lib.commands.figures", "draw the figures of recorded runs"),
     "demo": Command("relcl_lib.commands.demo", "run the notebooks on small data", ("{paper}",)),
 }

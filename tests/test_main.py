@@ -21,6 +21,11 @@ def python(*words):
     )
 
 
+def test_importing_the_library_loads_no_torch_and_prints_nothing():
+    done = python("-c", "import sys, relcl_lib; sys.exit('torch' in sys.modules)")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.parametrize(
     "words, module, given",
     [

@@ -1,34 +1,17 @@
-"""The repository as a whole: imports, file lengths, the README's commands, no machine's paths."""
+"""The repository as a whole: what its pages tell readers to run, and no machine's paths."""
 
-import importlib.util
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from notebook_rules import MACHINE_PATH
 
-from relcl_lib.commands.demo import kernel_environment
+from relcl_lib.__main__ import SHARED, find, main
+from relcl_lib.papers.registry import PAPERS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def python(*words):
-    return subprocess.run(
-        [sys.executable, *words],
-        cwd=ROOT,
-        env=kernel_environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-def test_import_loads_no_torch_and_prints_nothing():
-    done = python("-c", "import sys, relcl_lib; sys.exit('torch' in sys.modules)")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 # --- README ------------------------------------------------------------------------------------
@@ -38,26 +21,19 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
-def readme_modules():
-    return sorted(set(re.findall(r"python -m (relcl_lib\.\w+)", README)))
+COMMAND = re.compile(r"python -m relcl_lib[. ]([^`\"#\\\n<>]+)")
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"notebooks/{paper}.ipynb" for paper in PAPERS)]
 
 
-@pytest.mark.parametrize("module", readme_modules())
-def test_readme_modules_explain_themselves(module):
-    if importlib.util.find_spec(module) is None:
-        pytest.skip(f"{module} is not there yet")
-    done = python("-m", module, "--help")
-    assert done.returncode == 0, done.stderr
-    assert "usage:" in done.stdout
-
-
-def test_readme_sweep_is_a_valid_command():
-    lines = [line.partition("#")[0].split() for line in "".join(blocks("sh")).splitlines()]
-    for words in (line[1:] for line in lines if line[2:3] == ["relcl_lib.commands.sweep"]):
-        if importlib.util.find_spec("relcl_lib.commands.sweep") is None:
-            pytest.skip("relcl_lib.commands.sweep is not there yet")
-        done = python(*words, *([] if "--dry-run" in words else ["--dry-run"]))
-        assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_that_readers_are_told_exist(page):
+    found = [text.split() for text in COMMAND.findall((ROOT / page).read_text(encoding="utf-8"))]
+    assert found or page != "README.md"
+    for words in (words for words in found if "--help" not in words):
+        command, given = find(words)
+        whole = not {"...", "{}", "{name}"} & {*words} and len(given) > 1
+        if command is SHARED["sweep"] and whole:
+            assert main([*words, "--dry-run"]) == 0, words
 
 
 def test_readme_make_targets_exist():

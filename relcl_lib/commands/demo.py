@@ -1,34 +1,36 @@
-"""Run every notebook in its quick profile and print one table, ours beside the papers'.
+"""Run every notebook in its quick profile, then print one table, ours beside the papers'.
 
-``python -m relcl_lib.demo`` runs all of ``notebooks/``, ``python -m relcl_lib.demo hpcr`` one of
-them. Executed copies go to ``runs/notebooks/``. A notebook that fails is named with its cell and
-error, the others go on, and the exit code is 1.
+`python -m relcl_lib demo` runs all of `notebooks/`, two at a time where there are two cores;
+`python -m relcl_lib demo hpcr` runs one. Executed copies and their logs go to `runs/notebooks/`. A
+notebook that fails is named with its cell and error, the others go on, and the exit code is 1.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
-import contextlib
 import json
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from relcl_lib.lab.compare import TableError, compare, paper_rows, rows_without_paper
 from relcl_lib.lab.files import repository_root
-from relcl_lib.lab.format import DASH
-from relcl_lib.lab.records import Record, RecordError, read_records, record_path
-from relcl_lib.papers.registry import PAPERS
 
-#: Notebooks begin a line of progress with their name in brackets; all other output stays inside.
-_PROGRESS = re.compile(r"\[[\w .+-]+\] ")
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from relcl_lib.lab.records import Record
+
+#: seconds after which a running notebook says where it is
+SAID_EVERY = 15
+#: these take longest, so they begin first
+LONGEST = ("crecl", "hpcr", "drl")
+#: what papermill's log says when a cell begins
+_CELL = re.compile(r"Executing Cell (\d+)-+$")
 
 PROTOCOLS = {
     "paper": "the paper's data, network and stream: the two numbers can be compared",
@@ -37,20 +39,18 @@ PROTOCOLS = {
 }
 
 
-def progress_in(line: str) -> str | None:
-    """Return what a printed line says about progress; None for any other output.
+def kernel_environment(threads: int = 1) -> dict[str, str]:
+    """The environment of a notebook's kernel, which shares the cores with other kernels.
 
-    A bar rewrites its line: what stands after the last return is what a person would see.
+    Threads that outnumber the cores spend their time waiting for one another: one each by default.
     """
-    shown = line.rstrip("\r\n").rpartition("\r")[2]
-    return shown if _PROGRESS.match(shown) else None
-
-
-def kernel_environment() -> dict[str, str]:
-    """Return the environment that a notebook's kernel inherits."""
     paths = [str(repository_root()), os.environ.get("PYTHONPATH", "")]
+    numbers = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
     return {
         **os.environ,
+        **dict.fromkeys(numbers, str(threads)),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "TOKENIZERS_PARALLELISM": "false",
         "RELCL_HEADLESS": "1",
         # A user's own kernel named python3 would come first, and lack the packages.
         "JUPYTER_PREFER_ENV_PATH": "1",
@@ -60,95 +60,131 @@ def kernel_environment() -> dict[str, str]:
     }
 
 
-def parameter_names(notebook: Path) -> set[str]:
-    """Return the names that a notebook's cell tagged ``parameters`` assigns."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    tagged = [c for c in cells if "parameters" in c.get("metadata", {}).get("tags", [])]
-    if not tagged:
-        return set()
-    names = set()
-    with contextlib.suppress(SyntaxError):  # the run itself will say so, with its place
-        for statement in ast.parse("".join(tagged[0]["source"])).body:
-            targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
-            names |= {target.id for target in targets if isinstance(target, ast.Name)}
-    return names
-
-
 def find_notebooks(folder: Path, names: Sequence[str] = ()) -> list[Path]:
-    """Return the notebooks of a folder, sorted, or those named (with or without ``.ipynb``).
-
-    Raises:
-        ValueError: a name fits no notebook; says which there are.
-    """
+    """The notebooks of a folder, or those named (with or without `.ipynb`), the longest first."""
     found = {path.stem: path for path in sorted(folder.glob("*.ipynb"))}
-    wanted = [name.removesuffix(".ipynb") for name in names]
-    unknown = [name for name in wanted if name not in found]
-    if unknown:
+    wanted = [name.removesuffix(".ipynb") for name in names] or list(found)
+    if unknown := [name for name in wanted if name not in found]:
         raise ValueError(
             f"no notebook is named {', '.join(unknown)}; there are: {', '.join(found) or 'none'}"
         )
-    return [found[name] for name in dict.fromkeys(wanted)] if wanted else list(found.values())
+    first = [name for name in LONGEST if name in wanted]
+    return [found[name] for name in dict.fromkeys([*first, *wanted])]
 
 
-def run_notebook(notebook: Path, out: Path, profile: str = "quick") -> str | None:
-    """Execute one notebook, printing its start, its progress and its end.
+class Execution:
+    """One notebook being executed by papermill in a process of its own; the file is only read.
 
-    Args:
-        notebook: the file; nothing is written to it.
-        out: folder of the executed copy (``notebooks/``), and of records and checkpoints too if it
-            is not the repository's ``runs``, where the notebook puts them by itself.
-        profile: given to the notebook only if it is not ``quick``.
-
-    Returns:
-        What went wrong, None if nothing did.
+    The executed copy and the log go to `out/notebooks/`. `given` are the notebook's parameters,
+    `threads` those of its kernel.
     """
-    given = {} if profile == "quick" else {"profile": profile}
-    if out.resolve() != (repository_root() / "runs").resolve():
-        places = {"results": out / "results", "work_dir": out / "work"}
-        known = parameter_names(notebook)
-        given |= {name: str(path.resolve()) for name, path in places.items() if name in known}
-    copy = (out / "notebooks" / notebook.name).resolve()
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    copy.unlink(missing_ok=True)  # the errors of an earlier run are not this one's
-    log = copy.with_suffix(".log")
-    command = [sys.executable, "-m", "papermill", str(notebook.resolve()), str(copy)]
-    command += ["--kernel", "python3", "--cwd", str(notebook.resolve().parent)]
-    command += ["--no-progress-bar", "--start-timeout", "180", "--stdout-file", "-"]
-    command += [word for name, value in given.items() for word in ("-r", name, value)]
-    name, begin = notebook.stem, time.monotonic()
-    print(f"{name}: started, {profile} profile", flush=True)
-    # A process of its own, so that what Jupyter's parts say to each other stays in the log.
-    with (
-        log.open("w", encoding="utf-8") as stderr,
-        subprocess.Popen(
-            command,
-            env=kernel_environment(),
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            encoding="utf-8",
-            errors="replace",
-        ) as process,
-    ):
-        try:
-            for line in process.stdout:
-                if (shown := progress_in(line)) is not None:
-                    print(f"  {shown}", flush=True)
-        except BaseException:
-            process.terminate()  # the kernel ends by itself when its parent is gone
-            raise
-    problem = None
-    if process.returncode:
-        problem = failure_in(copy) or last_line(log) or f"exit code {process.returncode}"
-    seconds = time.monotonic() - begin
-    if problem is None:
-        print(f"{name}: done in {seconds:.0f} s", flush=True)
-    else:
-        print(f"{name}: FAILED after {seconds:.0f} s: {problem}\n  see {copy}", flush=True)
-    return problem
+
+    def __init__(self, notebook: Path, out: Path, given: Mapping[str, str], threads: int = 1):
+        self.name = notebook.stem
+        self.cells = len(json.loads(notebook.read_text(encoding="utf-8"))["cells"]) + bool(given)
+        self.cell, self.doing = 0, ""
+        self.copy = (out / "notebooks" / notebook.name).resolve()
+        self.log = self.copy.with_suffix(".log")
+        self.copy.parent.mkdir(parents=True, exist_ok=True)
+        self.copy.unlink(missing_ok=True)  # the errors of an earlier run are not this one's
+        command = [sys.executable, "-m", "papermill", str(notebook.resolve()), str(self.copy)]
+        command += ["--kernel", "python3", "--cwd", str(notebook.resolve().parent)]
+        command += ["--no-progress-bar", "--log-output", "--start-timeout", "180"]
+        command += [word for name, value in given.items() for word in ("-r", name, value)]
+        self.began = self.said = time.monotonic()
+        # What Jupyter's parts say to each other stays in the log. In a session of its own it does
+        # not see Ctrl-C: this process does, and stops it.
+        with self.log.open("w", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                command,
+                env=kernel_environment(threads),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.lines = self.log.open(encoding="utf-8", errors="replace")
+        print(f"{self.name}: started", flush=True)
+
+    def is_running(self) -> bool:
+        """Whether it has not ended; says now and then where it is."""
+        running, now = self.process.poll() is None, time.monotonic()
+        for line in self.lines:
+            if found := _CELL.search(line):
+                self.cell, self.doing = int(found[1]), ""
+            elif (shown := line.rstrip().rpartition("\r")[2]).startswith(f"[{self.name}] "):
+                self.doing = shown.replace(f"[{self.name}]", ":", 1)
+        if running and now - self.said >= SAID_EVERY:
+            self.said = now
+            place = f"cell {self.cell} of {self.cells}, {now - self.began:.0f} s"
+            print(f"{self.name}: {place}{self.doing}", flush=True)
+        return running
+
+    def problem(self) -> str | None:
+        """Say how it ended; returns what went wrong, None if nothing did."""
+        seconds = f"{time.monotonic() - self.began:.0f} s"
+        if not self.process.returncode:
+            print(f"{self.name}: done in {seconds}", flush=True)
+            return None
+        code = f"exit code {self.process.returncode}"
+        problem = failure_in(self.copy) or last_line(self.log) or code
+        print(f"{self.name}: FAILED after {seconds}: {problem}\n  see {self.copy}", flush=True)
+        return problem
+
+    def stop(self) -> None:
+        """Kill papermill, the kernel, and what that has started."""
+        import psutil  # which ipykernel brings
+
+        self.lines.close()
+        if self.process.poll() is None:
+            parent = psutil.Process(self.process.pid)
+            for process in (*parent.children(recursive=True), parent):
+                process.kill()
+            self.process.wait()
+
+
+def run_all(
+    notebooks: Sequence[Path],
+    out: Path,
+    given: Mapping[str, str],
+    figures: Path,
+    *,
+    jobs: int,
+    threads: int = 1,
+) -> dict[str, str]:
+    """Execute notebooks, `jobs` at a time; returns what went wrong in those that failed.
+
+    The first picture that one of them leaves in the folder `figures` is named at once.
+    """
+    waiting, running, failed = list(notebooks), [], {}
+    began, pictures = time.time(), []
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                running.append(Execution(waiting.pop(0), out, given, threads))
+            time.sleep(0.2)
+            if not pictures and (pictures := _pictures_since(began, figures)):
+                print(f"the first figure: {os.path.relpath(pictures[0])}", flush=True)
+            for execution in [each for each in running if not each.is_running()]:
+                running.remove(execution)
+                execution.stop()
+                if problem := execution.problem():
+                    failed[execution.name] = problem
+    finally:
+        for execution in running:
+            execution.stop()
+    found = len(_pictures_since(began, figures))
+    print(f"figures: {found} new ones in {os.path.relpath(figures)}")
+    return failed
+
+
+def _pictures_since(began: float, folder: Path) -> list[Path]:
+    dated = [(path.stat().st_mtime, path) for path in folder.glob("*.png")]
+    return [path for written, path in sorted(dated) if written >= began]
 
 
 def failure_in(copy: Path) -> str | None:
-    """Return which cell of an executed notebook stopped and why; None if no cell did."""
+    """Which cell of an executed notebook stopped and why; None if no cell did."""
     try:
         cells = json.loads(copy.read_text(encoding="utf-8"))["cells"]
     except (OSError, ValueError, KeyError):  # it died before it could write one
@@ -162,7 +198,7 @@ def failure_in(copy: Path) -> str | None:
 
 
 def last_line(log: Path) -> str:
-    """Return the last line of a log that says anything."""
+    """The last line of a log that says anything."""
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
@@ -170,64 +206,43 @@ def last_line(log: Path) -> str:
 # --- the closing table -------------------------------------------------------------------------
 
 
-def collect_records(folders: Iterable[Path | None]) -> list[Record]:
-    """Read the records of several results folders (None: ``data/results``).
+def closing_table(recorded: Sequence[Record], fresh: Sequence[Record]) -> str:
+    """Ours beside the papers': rows of the recorded runs, then what `fresh` runs reached.
 
-    A configuration that lies in several of them counts once, as in the last: it is the same run.
+    Lines at the end say what the numbers of each protocol are worth.
     """
-    found = {}
-    for folder in folders:
-        for record in read_records(folder, include_failed=True):
-            found[record_path(record, Path())] = record
-    return list(found.values())
+    import pandas as pd
 
+    from relcl_lib.commands.tables import summary
+    from relcl_lib.lab.format import format_text
 
-def summary(records: Sequence[Record]) -> str:
-    """Return the table as text: what counts of each paper, by table, data set and setting."""
-    lines = [("Experiment and method", "Ours", "Paper", "Protocol", "")]
-    shown = set()
-    for paper in sorted({record.paper for record in records}):
-        ours = [record for record in records if record.paper == paper]
-        rows, counting = paper_rows(paper), list(PAPERS[paper].metrics)
-        frame = pd.concat(
-            [
-                compare(paper, rows, ours, only_run=True),
-                compare(paper, rows_without_paper(ours, rows), ours),
-            ]
-        )
-        frame = frame[frame["metric"].isin(counting)]
-        for (table, dataset, setting), part in frame.groupby(
-            ["table", "dataset", "setting"], sort=False
-        ):
-            metric = max(part["metric"], key=counting.index)
-            part = part[part["metric"] == metric]
-            title = ", ".join(filter(None, (f"{paper.upper()} {table}".strip(), dataset, setting)))
-            lines += [("", "", "", "", ""), (f"{title}: {metric}, %", "", "", "", "")]
-            lines += [_line(row) for _, row in part.iterrows()]
-            shown |= set(part["protocol"])
-    if len(lines) == 1:
+    papers = sorted({record.paper for record in fresh})
+    frames = [summary(recorded), *(_reached(paper, fresh) for paper in papers)]
+    frame = pd.concat([frame for frame in frames if len(frame)] or frames)
+    if not len(frame):
         return "no records yet: the notebooks that ran wrote none"
-    widths = [max(len(line[i]) for line in lines if line[1] or i) for i in range(len(lines[0]))]
-    text = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in lines]
-    text = [line.rstrip() for line in text]
-    notes = [f"{word}: {meaning}" for word, meaning in PROTOCOLS.items() if word in shown]
-    notes += [
-        f"ours: mean over n seeds ± half a 95 % interval; {DASH}: the paper prints no such number"
+    notes = [
+        f"{word}: {text}" for word, text in PROTOCOLS.items() if word in set(frame["protocol"])
     ]
-    return "\n".join([*text, "", *notes])
+    notes.append("ours: mean over n seeds ± half a 95 % interval; –: the paper has no such number")
+    return "\n".join([format_text(frame), "", *notes])
 
 
-def _line(row: pd.Series) -> tuple[str, str, str, str, str]:
-    def number(value: float, pm: float) -> str:
-        return f"{value:.1f}" + ("" if pd.isna(pm) else f" ± {pm:.1f}")
+def _reached(paper: str, records: Sequence[Record]) -> pd.DataFrame:
+    """Every row of a paper that the records fill, by the metric that counts most there."""
+    from relcl_lib.lab.compare import compare
+    from relcl_lib.lab.rows import rows_without_paper
+    from relcl_lib.papers.registry import PAPERS
 
-    theirs = DASH if pd.isna(row["paper"]) else number(row["paper"], row["paper_pm"])
-    if not row["n"]:
-        return f"  {row['method']}", row["protocol"], theirs, DASH, ""
-    form = "" if row["variant"] == "released" else "variant=paper"
-    note = ", ".join(filter(None, (form, row["configuration"])))
-    ours = f"{number(row['ours'], row['ours_pm'])} (n={row['n']})"
-    return f"  {row['method']}", ours, theirs, row["protocol"], note
+    ours = [record for record in records if record.paper == paper]
+    tables = PAPERS[paper].tables
+    rows, metrics = tables.rows(), list(tables.COUNTS)
+    rows += rows_without_paper(ours, rows)
+    frame = compare(paper, rows, ours, only_run=True)
+    frame = frame[frame["metric"].isin(metrics)]
+    rank = frame["metric"].map(metrics.index)
+    best = rank.groupby([frame[name] for name in ("table", "dataset", "setting")]).transform("max")
+    return frame[rank == best].assign(table=f"{PAPERS[paper].title}, run now")
 
 
 # --- command line ------------------------------------------------------------------------------
@@ -236,9 +251,14 @@ def _line(row: pd.Series) -> tuple[str, str, str, str, str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0, 1 if a notebook failed, 2 for a wrong argument."""
     root = repository_root()
-    parser = argparse.ArgumentParser(prog="python -m relcl_lib.demo", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m relcl_lib demo",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("names", nargs="*", help="notebooks to run, e.g. hpcr (all)")
     parser.add_argument("--profile", default="quick", choices=("quick", "reduced", "full"))
+    parser.add_argument("--jobs", type=int, help="notebooks at a time (2, or 1 on a single core)")
     parser.add_argument("--out", type=Path, default=root / "runs", help="folder for output (runs)")
     parser.add_argument("--notebooks", type=Path, default=root / "notebooks", metavar="FOLDER")
     options = parser.parse_args(arguments)
@@ -250,16 +270,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not notebooks:
         print(f"there are no notebooks in {options.notebooks}: nothing to run")
         return 0
+    from joblib import cpu_count
+
+    from relcl_lib.lab.format import TableError
+    from relcl_lib.lab.notebook import OTHER, QUICK
+    from relcl_lib.lab.records import RecordError, read_records
+
+    quick, out = options.profile == "quick", options.out.resolve()
+    given = {} if quick else {"profile": options.profile}
+    usual = QUICK if quick else OTHER
+    figures, results = root / usual["figures"], root / usual["results"]
+    if out != (root / "runs").resolve():  # where a notebook puts everything by itself
+        figures, results = out / "figures", out / "results"
+        given |= {"figures": str(figures), "results": str(results), "work_dir": str(out / "work")}
+    jobs = max(1, options.jobs or min(2, cpu_count()))
+    # Only the larger networks of the other profiles are worth more than one thread.
+    threads = 1 if quick else max(1, cpu_count() // jobs)
+    failed = run_all(notebooks, out, given, figures, jobs=jobs, threads=threads)
     try:
-        failed = {}
-        for notebook in notebooks:
-            problem = run_notebook(notebook, options.out, options.profile)
-            if problem is not None:
-                failed[notebook.stem] = problem
-        print(f"\n{summary(collect_records([None, options.out / 'results']))}")
-    except KeyboardInterrupt:
-        print("\nstopped by Ctrl-C; what had finished is kept", file=sys.stderr)
-        return 130
+        fresh = read_records(results, include_failed=True)
+        ran = {notebook.stem for notebook in notebooks}
+        fresh = [record for record in fresh if record.paper in ran]
+        print(f"\n{closing_table(read_records(include_failed=True), fresh)}")
     except (RecordError, TableError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

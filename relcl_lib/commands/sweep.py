@@ -1,10 +1,10 @@
 """Fill a paper's table: every cell a resumable run, on this machine's processes or a Ray cluster.
 
-    python -m relcl_lib.sweep hpcr table3 --dataset cifar10
-    python -m relcl_lib.sweep hpcr table7 --dataset cifar10 --buffers 200 --seeds 0 1 2
-    python -m relcl_lib.sweep fastre table5 --dataset nyt10 --set word_vectors=glove.6B.300d.txt
-    python -m relcl_lib.sweep crecl table1 --dataset fewrel --device cuda --jobs 16
-    python -m relcl_lib.sweep hpcr table3 --engine ray --address auto --gpus-per-run 0.25
+    python -m relcl_lib sweep hpcr table3 --dataset cifar10
+    python -m relcl_lib sweep hpcr table7 --dataset cifar10 --buffers 200 --seeds 0 1 2
+    python -m relcl_lib sweep fastre table5 --dataset nyt10 --set word_vectors=glove.6B.300d.txt
+    python -m relcl_lib sweep crecl table1 --dataset fewrel --device cuda --jobs 16
+    python -m relcl_lib sweep hpcr table3 --engine ray --address auto --gpus-per-run 0.25
 
 A cell whose records exist is read, not run; one that was killed goes on from its last task or epoch;
 one that failed leaves a record that says why, and is tried again next time. Run it again after any
@@ -21,8 +21,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from relcl_lib.lab.files import repository_root
+from relcl_lib.lab.format import TableError
 from relcl_lib.lab.parameters import ParameterError
-from relcl_lib.papers.registry import PAPERS, Cell
+from relcl_lib.papers.registry import PAPERS
+
+Cell = dict[str, Any]  # the parameters of a table's run, as plain values
 
 
 def describe(cell: Cell) -> str:
@@ -46,12 +49,12 @@ def run_cell(
         torch.set_num_threads(threads)
 
     def progress(run: Any) -> None:
-        done, total, score = about.progress(run)
+        done, total, score = about.tables.progress(run)
         print(f"[sweep] {name}: {about.unit} {done}/{total}, {score:.1f} %", flush=True)
 
     try:
-        parameters = about.load("parameters").create(cell)
-        records = about.load("runner")(
+        parameters = about.parameters.create(cell)
+        records = about.module("records").train_or_read(
             parameters,
             results=results,
             work_dir=work_dir,
@@ -63,14 +66,14 @@ def run_cell(
         torch.set_num_threads(before)  # the process may be the caller's own
     values = [
         f"{metric} {' '.join(f'{record.metrics[metric]:.1f}' for record in records)}"
-        for metric in about.metrics
+        for metric in about.tables.COUNTS
         if metric in records[0].metrics
     ]
     return f"done: {name}: {', '.join(values)}"
 
 
 def run_locally(cells: Sequence[Cell], jobs: int, **options: Any) -> Iterable[str]:
-    """Yield the outcome of each cell as it ends, ``jobs`` processes at a time."""
+    """Yield the outcome of each cell as it ends, `jobs` processes at a time."""
     from joblib import Parallel, delayed
 
     # Each process gets its share of the cores: more threads than cores is far slower than fewer.
@@ -102,11 +105,13 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     root = repository_root()
     text = (__doc__ or "").split("\n\n")[0]
-    line = argparse.ArgumentParser(prog="python -m relcl_lib.sweep", description=text)
+    line = argparse.ArgumentParser(prog="python -m relcl_lib sweep", description=text)
     line.add_argument("paper", choices=sorted(PAPERS))
-    tables = "; ".join(f"{name}: {', '.join(paper.tables)}" for name, paper in PAPERS.items())
+    tables = "; ".join(
+        f"{name}: {', '.join(paper.tables.TABLES)}" for name, paper in PAPERS.items()
+    )
     line.add_argument("table", help=tables)
-    line.add_argument("--dataset", help="default: the first of the paper's")
+    line.add_argument("--dataset", help="default: the table's in the paper, or the first")
     line.add_argument("--data-root", help="folder that holds the data set")
     line.add_argument("--buffers", type=int, nargs="+", help="memory sizes (default: the paper's)")
     line.add_argument("--methods", nargs="+", help="only these rows")
@@ -139,16 +144,22 @@ def _value(text: str) -> Any:
 def make_cells(options: argparse.Namespace) -> list[Cell]:
     """Return the validated cells the command line asks for."""
     paper = PAPERS[options.paper]
-    dataset = options.dataset or next(iter(paper.datasets))
-    if options.table not in paper.tables:
-        names = ", ".join(paper.tables)
-        raise ParameterError(f"{options.paper} has no {options.table}: one of {names}")
-    if dataset not in paper.datasets:
-        names = ", ".join(paper.datasets)
-        raise ParameterError(f"{options.paper} knows no dataset {dataset!r}: one of {names}")
-    if options.buffers and not paper.datasets[dataset]:
+    tables, datasets = paper.tables.TABLES, paper.tables.DATASETS
+    if options.table not in tables:
+        raise TableError(f"{options.paper} has no {options.table}: one of {', '.join(tables)}")
+    table = tables[options.table]
+    dataset = options.dataset or table.dataset or next(iter(datasets))
+    if dataset not in datasets:
+        names = ", ".join(datasets)
+        raise TableError(f"{options.paper} knows no dataset {dataset!r}: one of {names}")
+    if table.only and dataset != table.dataset:
+        raise TableError(
+            f"the table {options.table} has no cells for {dataset} ({table.about}); use "
+            f"--dataset {table.dataset}"
+        )
+    if options.buffers and not datasets[dataset]:
         raise ParameterError(f"--buffers: {options.paper} has no memory")
-    cells = paper.tables[options.table](dataset, options.buffers or paper.datasets[dataset])
+    cells = table.runs(dataset, options.buffers or datasets[dataset])
     if unknown := set(options.methods or ()) - {cell["method"] for cell in cells}:
         rows = sorted({cell["method"] for cell in cells})
         raise ParameterError(f"no row {', '.join(sorted(unknown))}; the rows: {', '.join(rows)}")
@@ -165,7 +176,7 @@ def make_cells(options: argparse.Namespace) -> list[Cell]:
         if not options.methods or cell["method"] in options.methods
     ]
     for cell in cells:
-        paper.load("parameters").create(cell).resolved()
+        paper.parameters.create(cell).resolved()
     return cells
 
 
@@ -174,7 +185,7 @@ def one_a_seed(paper: str, cells: Sequence[Cell]) -> list[Cell]:
 
     So more processes than cells have work, and a sweep that is stopped leaves rows of the same seeds.
     """
-    create = PAPERS[paper].load("parameters").create
+    create = PAPERS[paper].parameters.create
     pairs = [(place, cell) for cell in cells for place in enumerate(create(cell).seeds)]
     pairs.sort(key=lambda pair: pair[0][0])
     return [{**cell, "seeds": [seed]} for (_, seed), cell in pairs]
@@ -185,11 +196,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         cells = make_cells(options)
-    except ParameterError as error:
+    except (ParameterError, TableError) as error:
         print(f"sweep: {error}", file=sys.stderr)
         return 2
-    seeds = PAPERS[options.paper].load("parameters").create(cells[0]).seeds
+    seeds = PAPERS[options.paper].parameters.create(cells[0]).seeds
     print(f"{len(cells)} cells, {len(seeds)} seeds each", flush=True)
+    table = PAPERS[options.paper].tables.TABLES[options.table]
+    if table.dataset and not options.dataset:
+        print(f"on {table.dataset} where --dataset names no other; {table.about}", flush=True)
     if options.dry_run:
         print("\n".join(describe(cell) for cell in cells))
         return 0

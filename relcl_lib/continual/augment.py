@@ -50,12 +50,11 @@ class Augmentation:
     grey: float = 0.2
 
     def draw(self, n: int, size: tuple[int, int], generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw the parameters of ``n`` images of (H, W) = ``size``, as CPU tensors.
+        """Draw the parameters of `n` images of (H, W) = `size`, as CPU tensors.
 
-        Returns:
-            box (n, 4): left, top, width, height in pixels; flip, jitter, grey (n,) bool;
-            factors (n, 4): brightness, contrast, saturation, hue in radians;
-            order (n, 4): the order of those four operations, a permutation of 0..3.
+        box (n, 4): left, top, width, height in pixels; flip, jitter, grey (n,) bool;
+        factors (n, 4): brightness, contrast, saturation, hue in radians;
+        order (n, 4): the order of those four operations, a permutation of 0..3.
         """
 
         def uniform(*shape: int) -> Tensor:
@@ -93,7 +92,7 @@ class Augmentation:
         return torch.where(fits.any(dim=1, keepdim=True), box, whole)
 
     def apply(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
-        """Return the augmented copies of images (n, 3, H, W) in [0, 1], under the drawn parameters."""
+        """The augmented copies of images (n, 3, H, W) in [0, 1], under the drawn parameters."""
         views = crop_and_flip(images, drawn["box"], drawn["flip"])
         for position in range(4):
             for kind, operation in enumerate(COLOUR_OPERATIONS):
@@ -113,11 +112,9 @@ class Augmentation:
 
 
 def crop_and_flip(images: Tensor, box: Tensor, flip: Tensor) -> Tensor:
-    """Cut ``box`` (left, top, width, height) out of each image, resize it to full size, flip if told.
+    """Cut a box out of each image, resize it to full size, flip it if told.
 
-    Args:
-        images: (n, C, H, W).
-        box: (n, 4) in pixels; flip: (n,) bool.
+    Images (n, C, H, W); `box` (n, 4): left, top, width, height in pixels; `flip` (n,) bool.
     """
     height, width = images.shape[-2:]
     left, top, w, h = box.to(images.device, images.dtype, non_blocking=True).unbind(1)
@@ -130,8 +127,8 @@ def crop_and_flip(images: Tensor, box: Tensor, flip: Tensor) -> Tensor:
     x, y = places(left, w, width), places(top, h, height)
     flip = flip.to(images.device, non_blocking=True).unsqueeze(1)
     x = torch.where(flip, x.flip(1), x)
-    map_x = x.unsqueeze(1).expand(-1, height, -1)
-    map_y = y.unsqueeze(2).expand(-1, -1, width)
+    map_x = x.unsqueeze(1).expand(-1, height, -1)  # (n, H, W)
+    map_y = y.unsqueeze(2).expand(-1, -1, width)  # (n, H, W)
     return kornia.geometry.transform.remap(
         images, map_x, map_y, mode="bilinear", padding_mode="border", align_corners=True
     )
@@ -142,15 +139,10 @@ def two_views(
     groups: Sequence[Tensor],
     generators: Sequence[Sequence[torch.Generator]],
 ) -> list[Tensor]:
-    """Return the clean images of each group, then one augmented view of each: (S, 2n, 3, H, W).
+    """The clean images of each group, then one augmented view of each: (S, 2n, 3, H, W).
 
-    All groups and seeds are augmented in one call; each draws from its own generator, so a seed gets
-    the same views alone and beside others.
-
-    Args:
-        augmentation: what to draw.
-        groups: images (S, n, 3, H, W) in [0, 1]; n may differ between groups.
-        generators: for each group, one generator a seed.
+    All groups (S, n, 3, H, W) in [0, 1], each of its own n, and all seeds are augmented in one call;
+    each group has a generator per seed, so a seed gets the same views alone and beside others.
     """
     size = tuple(groups[0].shape[-2:])
     drawn = [

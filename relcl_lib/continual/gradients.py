@@ -1,7 +1,4 @@
-"""Gradients as vectors: of each sample, their cosines, and the projections of GEM and A-GEM.
-
-The GSS-greedy memory, which chooses samples by the cosines of their gradients, is here too.
-"""
+"""Gradients as vectors: of each sample, their cosines, and the projections of GEM and A-GEM."""
 
 from __future__ import annotations
 
@@ -13,15 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from relcl_lib.continual.memory import Generators, Memory
-from relcl_lib.losses.proxy import cross_entropy_loss
+from relcl_lib.losses.basic import cross_entropy_loss
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 #: what GEM adds to the diagonal of G G^T, so that parallel gradients leave it invertible
 GEM_RIDGE = 1e-3
-#: score of the first samples in a GSS memory, which have no reference yet
-GSS_FIRST_SCORE = 0.1
 
 
 def per_sample_gradients(
@@ -32,20 +26,9 @@ def per_sample_gradients(
     loss: Loss = cross_entropy_loss,
     chunk_size: int | None = None,
 ) -> Tensor:
-    """Return the gradient of each sample's loss in all trained parameters, one row a sample.
+    """The gradient of each sample's loss: images (n, ...) and labels (n,) to (n, P).
 
-    The network is run in evaluation mode, so that batch norm leaves a sample's gradient to that
-    sample, and left as it was.
-
-    Args:
-        network: maps a batch to logits, or to a tuple that starts with them.
-        images: (n, ...).
-        labels: (n,) int64.
-        loss: of logits (1, C) and labels (1,).
-        chunk_size: samples at a time (None: all); no effect on the numbers.
-
-    Returns:
-        (n, P), P the number of parameters that are trained.
+    P is the number of parameters that are trained; see `group_gradients`.
     """
     groups = images.unsqueeze(1), labels.unsqueeze(1)
     return group_gradients(network, *groups, loss=loss, chunk_size=chunk_size)
@@ -59,9 +42,16 @@ def group_gradients(
     loss: Loss = cross_entropy_loss,
     chunk_size: int | None = None,
 ) -> Tensor:
-    """Return the gradient of the mean loss of each group: images (G, n, ...) to (G, P).
+    """The gradient of the mean loss of each group: images (G, n, ...), labels (G, n) to (G, P).
 
-    As ``per_sample_gradients``, whose groups have one sample each.
+    The network is run in evaluation mode, so that batch norm leaves a sample's gradient to that
+    sample, and left as it was.
+
+    Args:
+        network: maps a batch to logits, or to a tuple that starts with them.
+        images, labels: of G groups of n samples.
+        loss: of logits (n, C) and labels (n,).
+        chunk_size: groups at a time (None: all); no effect on the numbers.
     """
     named = {name: p.detach() for name, p in network.named_parameters()}
     trained = {name: named[name] for name, p in network.named_parameters() if p.requires_grad}
@@ -81,7 +71,7 @@ def group_gradients(
 
 
 def cosines(left: Tensor, right: Tensor | None = None) -> Tensor:
-    """Return all cosines of gradients: (A, P) and (B, P) to (A, B); ``right`` is ``left`` if None.
+    """All cosines of gradients: (A, P) and (B, P) to (A, B); `right` is `left` if None.
 
     0 for a gradient that is 0 (a sample fitted perfectly). Gradients of well fitted samples are tiny,
     so the guard against a norm of 0 is far below the 1e-6 that features are normalised with.
@@ -93,13 +83,13 @@ def cosines(left: Tensor, right: Tensor | None = None) -> Tensor:
 def flatten_gradients(
     gradients: Iterable[Tensor | None], parameters: Iterable[nn.Parameter]
 ) -> Tensor:
-    """Return gradients as one vector (P,), with 0 for None (unused heads, layers not reached)."""
+    """Gradients as one vector (P,), with 0 for None (unused heads, layers not reached)."""
     pairs = zip(gradients, parameters, strict=True)
     return torch.cat([(torch.zeros_like(p) if g is None else g).ravel() for g, p in pairs])
 
 
 def write_gradient(parameters: Iterable[nn.Parameter], gradient: Tensor) -> None:
-    """Put a vector (P,) in the place of the gradients, as ``flatten_gradients`` laid them out."""
+    """Put a vector (P,) in the place of the gradients, as `flatten_gradients` laid them out."""
     parameters = list(parameters)
     parts = gradient.split([p.numel() for p in parameters])
     for parameter, part in zip(parameters, parts, strict=True):
@@ -126,11 +116,8 @@ def project_gem(gradient: Tensor, references: Tensor, *, margin: float = 0.0) ->
 
     Args:
         gradient: g, (P,).
-        references: G, (t, P), one row a past task.
+        references: G, (t, P), a row for each past task.
         margin: the least v, GEM's memory strength gamma; 0 is the exact projection.
-
-    Raises:
-        ValueError: a gradient is not finite.
     """
     from scipy.optimize import nnls
 
@@ -150,56 +137,3 @@ def project_gem(gradient: Tensor, references: Tensor, *, margin: float = 0.0) ->
     upper = np.linalg.cholesky(gram).T
     solution = nnls(upper, -np.linalg.solve(upper.T, linear))[0] + margin
     return gradient + torch.from_numpy(solution).to(references) @ references
-
-
-class GradientMemory(Memory):
-    """GSS-greedy: keep samples whose gradients differ from those of the samples kept.
-
-    A sample's score is the largest cosine of its gradient with the gradients of a few random parts
-    of the memory. The memory is filled first. Then, if a batch's own score is below 0, each of its
-    samples challenges one stored, drawn in proportion to the stored scores, and replaces it with
-    probability (s + 1) / ((s + 1) + (s' + 1)), s the stored score and s' the challenger's.
-    """
-
-    def add(
-        self,
-        generators: Generators,
-        *,
-        score: Tensor | None = None,
-        batch_score: Tensor | None = None,
-        **rows: Tensor,
-    ) -> None:
-        """Offer one batch.
-
-        Args:
-            generators: one a seed.
-            score: (S, batch) float; None while the memory is empty.
-            batch_score: (S,), of the batch's mean gradient; None admits every batch.
-            **rows: fields (S, batch, ...).
-        """
-        batch = next(iter(rows.values())).shape[1] if rows else 0
-        if score is None:
-            score = torch.full((self.seeds, batch), GSS_FIRST_SCORE)
-        score = score.detach().float().cpu()
-        rows = {**rows, "_score": score}
-        self._rows(rows)
-        fill = min(batch, self.capacity - self.filled)
-        for name, store in self.fields.items():
-            store[:, self.filled : self.filled + fill] = rows[name][:, :fill].detach()
-        self.filled += fill
-        self.n_seen += batch
-        challengers = min(batch - fill, self.filled)
-        if not challengers:
-            return
-        places = torch.arange(fill, fill + challengers)
-        for seed, generator in enumerate(generators):
-            stored = self.fields["_score"][seed, : self.filled]
-            # The generator moves on even where the batch is refused: later draws stay the same.
-            weight = stored - stored.min() + 1e-6
-            slots = torch.multinomial(weight, challengers, generator=generator)
-            draws = torch.rand(challengers, generator=generator)
-            if batch_score is not None and float(batch_score[seed]) >= 0:
-                continue
-            old, new = stored[slots] + 1, score[seed, places] + 1
-            won = draws < old / (old + new).clamp(min=1e-12)
-            self._write(torch.full_like(slots, seed)[won], slots[won], places[won], rows)

@@ -2,8 +2,9 @@
 
 Every memory stores named fields of one sample (image, label, and whatever a method adds, such as the
 logits recorded when the sample came) in tensors of shape (S, capacity, ...), so the fields of one
-slot always belong together. Random choices come from the generators given, one a seed, so a seed's
-memory is the same alone or beside others.
+slot always belong together. Random choices come from the generators given, one per seed, so a
+seed's memory is the same alone or beside others. A field whose name begins with `_` is the memory's
+own and is not given out.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from torch import Tensor
 
 Generators = Sequence[torch.Generator]
 
+#: score of the first samples in a `GradientMemory`, which have no reference yet
+GSS_FIRST_SCORE = 0.1
+
 
 class Memory:
     """Common ground: storage, sampling without replacement, saving and loading.
 
-    Args:
-        capacity: samples kept a seed, at least 1.
-        seeds: number of seeds S side by side.
+    `capacity` samples are kept per seed, for `seeds` seeds S side by side.
     """
 
     def __init__(self, capacity: int, seeds: int = 1) -> None:
@@ -30,23 +32,26 @@ class Memory:
             raise ValueError(f"capacity={capacity} must be at least 1")
         self.capacity, self.seeds = capacity, seeds
         self.filled = 0  # slots in use, the same for every seed
-        self.n_seen = 0  # samples offered so far, a seed
+        self.n_seen = 0  # samples offered so far, per seed
         self.fields: dict[str, Tensor] = {}  # name -> (S, capacity, ...)
 
     def __len__(self) -> int:
         return self.filled
 
+    def add(self, generators: Generators, **rows: Tensor) -> None:
+        """Offer one batch: each field (S, batch, ...); what is kept depends on the memory."""
+        raise NotImplementedError
+
     def _rows(self, rows: dict[str, Tensor]) -> int:
         """Check one batch of rows, allocate storage at the first; return the batch size."""
-        if not rows:
+        if all(name.startswith("_") for name in rows):
             raise ValueError("add() needs at least one field")
         sizes = {tuple(value.shape[:2]) for value in rows.values()}
         if len(sizes) != 1 or next(iter(sizes))[0] != self.seeds:
             raise ValueError(f"fields must share the shape ({self.seeds}, batch, ...); got {sizes}")
         if not self.fields:
             for name, value in rows.items():
-                shape = (self.seeds, self.capacity, *value.shape[2:])
-                self.fields[name] = value.new_zeros(shape)
+                self.fields[name] = value.new_zeros(self.seeds, self.capacity, *value.shape[2:])
         if set(rows) != set(self.fields):
             raise ValueError(
                 f"add() got fields {sorted(rows)}, the memory has {sorted(self.fields)}"
@@ -59,6 +64,14 @@ class Memory:
                 )
         return next(iter(sizes))[1]
 
+    def _fill(self, batch: int, rows: dict[str, Tensor]) -> int:
+        """Put the first rows into the free slots; return how many they were."""
+        fill = min(batch, self.capacity - self.filled)
+        for name, store in self.fields.items():
+            store[:, self.filled : self.filled + fill] = rows[name][:, :fill].detach()
+        self.filled += fill
+        return fill
+
     def _write(self, seed: Tensor, slot: Tensor, row: Tensor, rows: dict[str, Tensor]) -> None:
         """Copy rows[seed, row] to slot (seed, slot); all three index tensors are (n,) on the CPU."""
         for name, store in self.fields.items():
@@ -66,10 +79,9 @@ class Memory:
             store[index[0], index[1]] = rows[name].detach()[index[0], index[2]].to(store.dtype)
 
     def sample(self, n: int, generators: Generators) -> dict[str, Tensor] | None:
-        """Draw min(n, filled) slots a seed, uniformly without replacement; None while empty.
+        """Draw min(n, filled) slots per seed, uniformly without replacement; None while empty.
 
-        Returns:
-            name -> (S, min(n, filled), ...), copies (later changes of the memory do not show).
+        What comes, name -> (S, min(n, filled), ...), is a copy: later changes do not show.
         """
         if self.filled == 0:
             return None
@@ -78,7 +90,7 @@ class Memory:
         return self.take(slots)
 
     def take(self, slots: Tensor) -> dict[str, Tensor]:
-        """Return the fields of slots (S, n): name -> (S, n, ...)."""
+        """The fields of slots (S, n): name -> (S, n, ...)."""
         seed = torch.arange(self.seeds).unsqueeze(1).expand_as(slots)
         return {
             name: store[seed.to(store.device), slots.to(store.device)]
@@ -87,7 +99,7 @@ class Memory:
         }
 
     def contents(self) -> dict[str, Tensor]:
-        """Return the filled part of every field: name -> (S, filled, ...), views."""
+        """The filled part of every field: name -> (S, filled, ...), views."""
         return {
             name: store[:, : self.filled]
             for name, store in self.fields.items()
@@ -95,12 +107,12 @@ class Memory:
         }
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return everything needed to go on: the fields and the two counters, as tensors."""
+        """Everything needed to go on: the fields and the two counters, as tensors."""
         state = {f"field.{name}": store for name, store in self.fields.items()}
         return {**state, "counters": torch.tensor([self.capacity, self.filled, self.n_seen])}
 
     def load_state_dict(self, state: dict[str, Tensor], device: torch.device | None = None) -> None:
-        """Restore what ``state_dict`` returned, on ``device``; the capacity must agree."""
+        """Restore what `state_dict` returned, on `device`; the capacity must agree."""
         capacity, filled, n_seen = state["counters"].tolist()
         if capacity != self.capacity:
             raise ValueError(f"the saved memory holds {capacity} samples, this one {self.capacity}")
@@ -111,17 +123,13 @@ class Memory:
             if name.startswith("field.")
         }
 
-    def add(self, generators: Generators, **rows: Tensor) -> None:
-        """Offer one batch: each field (S, batch, ...); what is kept depends on the memory."""
-        raise NotImplementedError
-
 
 class ReservoirMemory(Memory):
     """Reservoir: at any time close to a uniform sample of all that was offered.
 
     The batched form of the released code: rows that meet a full memory each draw a place in
     [0, n_seen), n_seen counted before the batch, and are kept if the place is a slot; of two rows on
-    one slot the later wins. With ``exact=True`` row i draws from [0, n_seen + i + 1), the textbook
+    one slot the later wins. With `exact=True` row i draws from [0, n_seen + i + 1), the textbook
     reservoir, which is exactly uniform.
     """
 
@@ -132,12 +140,8 @@ class ReservoirMemory(Memory):
     def add(self, generators: Generators, **rows: Tensor) -> None:
         """Offer one batch of rows, each field (S, batch, ...)."""
         batch = self._rows(rows)
-        fill = min(batch, self.capacity - self.filled)
-        if fill:
-            for name, store in self.fields.items():
-                store[:, self.filled : self.filled + fill] = rows[name][:, :fill].detach()
-            self.filled += fill
-            self.n_seen += fill
+        fill = self._fill(batch, rows)
+        self.n_seen += fill
         rest = batch - fill
         if not rest:
             return
@@ -156,61 +160,17 @@ class ReservoirMemory(Memory):
         self._write(seed, slot[seed, row], row + fill, rows)
 
 
-class BalancedMemory(Memory):
-    """Class-balanced: classes share the capacity as evenly as what was offered allows.
-
-    Each sample gets a random key when it comes; of a class the samples with the smallest keys stay.
-    A class's share only shrinks once the memory is full, so what stays of a class is at any time a
-    uniform sample of all that was offered of it. ``label`` must be among the fields.
-    """
-
-    def add(self, generators: Generators, *, label: Tensor, **rows: Tensor) -> None:
-        """Offer one batch: ``label`` (S, batch) int64 and further fields (S, batch, ...)."""
-        batch = label.shape[1]
-        keys = torch.stack(
-            [torch.rand(batch, generator=g, dtype=torch.float64) for g in generators]
-        )
-        rows = {**rows, "label": label, "_key": keys.to(label.device)}
-        self._rows(rows)
-        joined = {
-            name: torch.cat([store[:, : self.filled], rows[name].detach().to(store.dtype)], 1)
-            for name, store in self.fields.items()
-        }
-        self.n_seen += batch
-        self.filled = min(self.filled + batch, self.capacity)
-        rank = _rank_in_class(joined["label"], joined["_key"])
-        # Water filling: every class's first sample, then every class's second, ... up to capacity.
-        order = torch.argsort(rank + joined["_key"], dim=1)[:, : self.filled]
-        keep = order.sort(dim=1).values
-        seed = torch.arange(self.seeds, device=keep.device).unsqueeze(1)
-        for name, store in self.fields.items():
-            store[:, : self.filled] = joined[name][seed, keep]
-
-
-def _rank_in_class(labels: Tensor, keys: Tensor) -> Tensor:
-    """Return (S, n): how many samples of the same class have a smaller key."""
-    by_key = keys.argsort(dim=1)
-    by_class = labels.gather(1, by_key).argsort(dim=1, stable=True)
-    order = by_key.gather(1, by_class)  # sorted by class, within a class by key
-    sorted_labels = labels.gather(1, order)
-    position = torch.arange(labels.shape[1], device=labels.device).expand_as(labels)
-    starts = torch.ones_like(labels, dtype=torch.bool)
-    starts[:, 1:] = sorted_labels[:, 1:] != sorted_labels[:, :-1]
-    first = torch.where(starts, position, 0).cummax(dim=1).values
-    return torch.empty_like(labels).scatter_(1, order, position - first)
-
-
 class ExemplarMemory(Memory):
     """Exemplars: of every class the few samples chosen when the class was learned.
 
     A class that is offered again has its exemplars chosen anew; those of other classes stay as they
-    are. ``features`` is looked at and not stored.
+    are. `features` is looked at and not stored.
 
     Args:
         per_class: L, exemplars of a class; a class with fewer samples gives all it has.
         classes: how many classes there is room for.
         seeds: number of seeds S side by side.
-        selection: ``kmeans`` takes the samples nearest to the centres of L clusters, ``random`` any.
+        selection: `kmeans` takes the samples nearest to the centres of L clusters, `random` any.
     """
 
     def __init__(
@@ -226,15 +186,12 @@ class ExemplarMemory(Memory):
     ) -> None:
         """Choose and keep the exemplars of the classes offered.
 
-        Args:
-            generators: of the random choice, one a seed.
-            label: (S, batch) int64, all samples of each class that occurs.
-            features: (S, batch, d) to cluster.
-            rows: further fields (S, batch, ...) of the samples.
+        `label` (S, batch) int64 are all samples of each class that occurs, `features` (S, batch, d)
+        what is clustered, `rows` further fields (S, batch, ...).
         """
         rows = {**rows, "label": label}
         batch = self._rows(rows)
-        sources = []  # a seed: places among its old slots, then among the rows
+        sources = []  # per seed: places among its old slots, then among the rows
         for seed, generator in enumerate(generators):
             old = self.fields["label"][seed, : self.filled]
             stay = (~torch.isin(old, label[seed])).nonzero().squeeze(1)
@@ -259,7 +216,7 @@ class ExemplarMemory(Memory):
         self.filled, self.n_seen = count, self.n_seen + batch
 
     def _choose(self, features: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the places of one class's exemplars among its samples (n, d)."""
+        """The places of one class's exemplars among its samples (n, d)."""
         count = len(features)
         if count <= self.per_class:
             return torch.arange(count, device=features.device)
@@ -270,7 +227,7 @@ class ExemplarMemory(Memory):
 
 
 def nearest_to_centres(features: Tensor, clusters: int) -> Tensor:
-    """Return the sample nearest to each centre of K-means, (clusters,) int64, from features (n, d).
+    """The sample nearest to each centre of K-means, (clusters,) int64, from features (n, d).
 
     Ten starts, random state 0. Two centres may have the same nearest sample: it then comes twice,
     as in CRECL's released code. One thread, as several would add up in no fixed order.
@@ -286,3 +243,136 @@ def nearest_to_centres(features: Tensor, clusters: int) -> Tensor:
     centres = torch.from_numpy(kmeans.cluster_centers_)
     distances = torch.cdist(centres, points, compute_mode="donot_use_mm_for_euclid_dist")
     return distances.argmin(1).to(features.device)
+
+
+class ExperienceMemory(Memory):
+    """A uniform sample of each experience, as a group of its own that later ones leave alone.
+
+    Args:
+        capacity: samples kept per seed.
+        seeds: number of seeds S side by side.
+        per_experience: samples kept of each experience, as released (the paper's "episodic memory"
+            is this number). None: the capacity is a budget that the experiences share evenly, and
+            each new one makes the older ones shrink.
+    """
+
+    def __init__(self, capacity: int, seeds: int = 1, *, per_experience: int | None = None) -> None:
+        super().__init__(capacity, seeds)
+        if per_experience is not None and not 1 <= per_experience <= capacity:
+            raise ValueError(
+                f"per_experience={per_experience} must lie between 1 and capacity={capacity}"
+            )
+        self.per_experience = per_experience
+
+    @property
+    def group_sizes(self) -> Tensor:
+        """Samples kept of each experience, (G,) int64 on the CPU; the same for every seed."""
+        if not self.filled:
+            return torch.zeros(0, dtype=torch.int64)
+        return torch.bincount(self.fields["_group"][0, : self.filled])
+
+    def add(self, generators: Generators, **rows: Tensor) -> None:
+        """Store a sample of one whole experience, each field (S, n, ...), drawn without replacement.
+
+        Raises:
+            ValueError: the memory is full, or the budget is smaller than the number of experiences.
+        """
+        count = next(iter(rows.values())).shape[1] if rows else 0
+        sizes = self.group_sizes
+        share = self.per_experience or self.capacity // (len(sizes) + 1)
+        if not share:
+            raise ValueError(
+                f"a budget of {self.capacity} samples cannot be shared by {len(sizes) + 1} "
+                "experiences; give the memory a larger capacity"
+            )
+        rows["_group"] = torch.full((self.seeds, count), len(sizes))
+        self._rows(rows)
+        if self.per_experience is None:
+            self._shrink(sizes, share)
+        kept = min(share, count)
+        if self.filled + kept > self.capacity:
+            raise ValueError(
+                f"the memory holds {self.capacity} samples and {self.filled} are in use: no room "
+                f"for {kept} of another experience"
+            )
+        chosen = torch.stack([torch.randperm(count, generator=g)[:kept] for g in generators])
+        seed = torch.arange(self.seeds).unsqueeze(1).expand_as(chosen).flatten()
+        slot = torch.arange(self.filled, self.filled + kept).repeat(self.seeds)
+        self._write(seed, slot, chosen.flatten(), rows)
+        self.filled += kept
+        self.n_seen += count
+
+    def _shrink(self, sizes: Tensor, share: int) -> None:
+        """Keep the first `share` of each group: the order within a group is random already."""
+        starts = sizes.cumsum(0) - sizes
+        place = torch.arange(self.filled) - torch.repeat_interleave(starts, sizes)
+        keep = (place < share).nonzero()[:, 0]
+        for store in self.fields.values():
+            store[:, : len(keep)] = store[:, keep.to(store.device)]
+        self.filled = len(keep)
+
+    def sample_groups(self, n: int, generators: Generators) -> dict[str, Tensor] | None:
+        """Draw `n` of each group with replacement (Algorithm 1): name -> (S, G n, ...), or None."""
+        sizes = self.group_sizes
+        if not len(sizes) or n < 1:
+            return None
+        starts = sizes.cumsum(0) - sizes
+        draws = torch.stack(
+            [torch.rand(len(sizes), n, generator=g, dtype=torch.float64) for g in generators]
+        )
+        slots = starts.unsqueeze(1) + (draws * sizes.unsqueeze(1)).long()  # (S, G, n)
+        return self.take(slots.flatten(1))
+
+    def sample_union(self, n: int, generators: Generators) -> dict[str, Tensor] | None:
+        """Draw `n` of all groups together with replacement: name -> (S, n, ...), or None."""
+        if not self.filled:
+            return None
+        draws = [torch.randint(self.filled, (n,), generator=g) for g in generators]
+        return self.take(torch.stack(draws))
+
+
+class GradientMemory(Memory):
+    """GSS-greedy: keep samples whose gradients differ from those of the samples kept.
+
+    A sample's score is the largest cosine of its gradient with the gradients of a few random parts
+    of the memory. The memory is filled first. Then, if a batch's own score is below 0, each of its
+    samples challenges one stored, drawn in proportion to the stored scores, and replaces it with
+    probability (s + 1) / ((s + 1) + (s' + 1)), s the stored score and s' the challenger's.
+    """
+
+    def add(
+        self,
+        generators: Generators,
+        *,
+        score: Tensor | None = None,
+        batch_score: Tensor | None = None,
+        **rows: Tensor,
+    ) -> None:
+        """Offer one batch, each field (S, batch, ...).
+
+        `score` (S, batch) is None while the memory is empty; `batch_score` (S,) is that of the
+        batch's mean gradient, None admits every batch.
+        """
+        if score is None:
+            batch = next(iter(rows.values())).shape[1] if rows else 0
+            score = torch.full((self.seeds, batch), GSS_FIRST_SCORE)
+        score = score.detach().float().cpu()
+        rows = {**rows, "_score": score}
+        batch = self._rows(rows)
+        fill = self._fill(batch, rows)
+        self.n_seen += batch
+        challengers = min(batch - fill, self.filled)
+        if not challengers:
+            return
+        places = torch.arange(fill, fill + challengers)
+        for seed, generator in enumerate(generators):
+            stored = self.fields["_score"][seed, : self.filled]
+            # The generator moves on even where the batch is refused: later draws stay the same.
+            weight = stored - stored.min() + 1e-6
+            slots = torch.multinomial(weight, challengers, generator=generator)
+            draws = torch.rand(challengers, generator=generator)
+            if batch_score is not None and float(batch_score[seed]) >= 0:
+                continue
+            old, new = stored[slots] + 1, score[seed, places] + 1
+            won = draws < old / (old + new).clamp(min=1e-12)
+            self._write(torch.full_like(slots, seed)[won], slots[won], places[won], rows)

@@ -40,11 +40,8 @@ class RelationSplits(NamedTuple):
 def relation_order(n_relations: int, seed: int, order: Order = "single") -> list[int]:
     """Draw the order in which relations arrive: the inverse of a shuffled list of their labels.
 
-    Args:
-        n_relations: how many labels there are.
-        seed: of the run.
-        order: `single` shuffles once, as RP-CRE's code does; `double` takes the second shuffle, as
-            CRECL's code does. The two differ, though the paper says that they are the same.
+    `single` shuffles once, as RP-CRE's code does; `double` takes the second shuffle, as CRECL's code
+    does. The two differ, though the paper says that they are the same.
     """
     if order not in ("single", "double"):
         raise ValueError(f"order={order!r} must be 'single' or 'double'")
@@ -73,9 +70,6 @@ def split_relations(
         sizes: (train, validation, test) sentences of each relation, for `fewrel` only. None: the
             paper's (420, 140, 140); for relations that have fewer, 29 % are for the test and the
             others for training (97 and 40 of 137).
-
-    Raises:
-        ValueError: a relation has too few sentences, or the data gives no split.
     """
     split = split or _SPLIT_OF.get(data.name, "fewrel")
     if split not in ("fewrel", "tacred", "given"):
@@ -112,19 +106,9 @@ def relation_stream(
     """Make the tasks of a run: relations in random groups, each with its split.
 
     A task's indices are positions in `data.sentences`; its validation positions are
-    `split_relations(...).validation` of its classes.
-
-    Args:
-        data: from `load_sentences`.
-        n_tasks: 10 in the paper; where it does not divide the number of relations, sizes differ by
-            one.
-        seed: of the run.
-        order: as for `relation_order`.
-        split: as for `split_relations`.
-        sizes: as for `split_relations`.
-
-    Raises:
-        ValueError: as `split_relations`, or more tasks than relations.
+    `split_relations(...).validation` of its classes. `n_tasks` is 10 in the paper; where it does not
+    divide the number of relations, sizes differ by one. `order` is that of `relation_order`, `split`
+    and `sizes` those of `split_relations`.
     """
     if not 1 <= n_tasks <= len(data.relations):
         raise ValueError(

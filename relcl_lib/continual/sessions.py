@@ -2,7 +2,7 @@
 
 CORe50 films each object in 11 sessions. The stand-in cuts an image set into 11 disjoint sessions and
 gives each a transformation of its own (light, colour, rotation, blur). It is no CORe50: whatever is
-shown of it carries its name, ``CORe50-standin(<base>)``.
+shown of it carries its name, `CORe50-standin(<base>)`.
 """
 
 from __future__ import annotations
@@ -60,17 +60,11 @@ LOOKS: dict[int, Look] = {
 def load_sessions(
     name: str, root: str | os.PathLike[str] | None = None, *, order: int = 0
 ) -> SessionData:
-    """Load CORe50, or make the stand-in from the image set of another name.
+    """Load CORe50, or make the stand-in from an image set that `load_images` knows.
 
-    ``mnist`` has no sessions made: it serves the disjoint stream of DRL's Figure 2 as it is.
-
-    Args:
-        name: ``core50``, or a name that ``load_images`` knows.
-        root: folder that holds the data set.
-        order: which of CORe50's ten official runs (0 to 9) its lists come from.
-
-    Raises:
-        DataNotFoundError, DataFormatError: as the loaders say.
+    `root` and errors are those of the loaders; `order` is which of CORe50's ten official runs (0 to
+    9) its lists come from. `mnist` has no sessions made: it serves the disjoint stream of DRL's
+    Figure 2 as it is.
     """
     if name == "core50":
         return load_core50(root, order=order)
@@ -79,7 +73,7 @@ def load_sessions(
 
 
 def without_sessions(data: ImageData) -> SessionData:
-    """Return an image set as it is: its training images session 1, its test images session 3."""
+    """An image set as it is: its training images session 1, its test images session 3."""
     count = torch.tensor([len(data.train_labels), len(data.test_labels)])
     return SessionData(
         name=data.name,
@@ -97,11 +91,8 @@ def stand_in(data: ImageData) -> SessionData:
     """Make CORe50's stand-in: 11 sessions with a look each, from disjoint parts of an image set.
 
     Of the first 50 classes (in label order) the training images of each become 8 equal parts in file
-    order, one a training session, and the test images 3, one a test session; a part plays the video
-    of one object in one session and holds at most 300 images.
-
-    Raises:
-        ValueError: a class has too few images for 8 and 3 parts.
+    order, one for each training session, and the test images 3, one for each test session; a part
+    plays the video of one object in one session and holds at most 300 images.
     """
     classes = min(data.n_classes, MAX_CLASSES)
     pools = [
@@ -139,7 +130,7 @@ def stand_in(data: ImageData) -> SessionData:
 
 @torch.no_grad()
 def session_look(images: Tensor, look: Look, chunk: int = 2048) -> Tensor:
-    """Return uint8 images (n, C, H, W) as the session shows them; ``chunk`` bounds the memory."""
+    """The images (n, C, H, W) as the session shows them, uint8; `chunk` bounds the memory."""
     return torch.cat([_look(part, look) for part in images.split(chunk)])
 
 

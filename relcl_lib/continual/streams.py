@@ -19,7 +19,7 @@ class Task:
     test_indices: Tensor  # (n_test,) int64
 
     def batches(self, batch_size: int, generator: torch.Generator) -> Tensor:
-        """Return one shuffled pass over the training samples: (steps, batch_size) int64.
+        """One shuffled pass over the training samples: (steps, batch_size) int64.
 
         A last batch that would be short is dropped, as in the released code (all the papers' task
         sizes divide by their batch size, so nothing is lost there).
@@ -51,16 +51,16 @@ class TaskStream:
         return self.tasks[index]
 
     def over(self, positions: Tensor) -> TaskStream:
-        """Return the stream for labels that were ``all_labels[positions]``, as places in all."""
+        """The stream for labels that were `all_labels[positions]`, as places in all."""
         tasks = (replace(task, train_indices=positions[task.train_indices]) for task in self)
         return TaskStream(tuple(tasks), self.class_order)
 
     def sizes(self) -> list[tuple[int, int]]:
-        """Return (training samples, test samples) of each task."""
+        """(training samples, test samples) of each task."""
         return [(len(task.train_indices), len(task.test_indices)) for task in self]
 
     def classes_seen(self, task_index: int) -> list[int]:
-        """Return the classes of tasks 0 .. ``task_index``, in the order they came."""
+        """The classes of tasks 0 .. `task_index`, in the order they came."""
         return [c for task in self.tasks[: task_index + 1] for c in task.classes]
 
 
@@ -72,20 +72,13 @@ def class_incremental_stream(
     *,
     class_order: Sequence[int] | None = None,
 ) -> TaskStream:
-    """Split a labelled data set into ``n_tasks`` tasks of disjoint classes.
+    """Split a labelled data set into `n_tasks` tasks of disjoint classes.
 
-    The classes are shuffled with ``generator`` (kept in ascending order without one; given outright
-    by ``class_order``), then cut into consecutive chunks whose sizes differ by at most one.
+    The classes are shuffled with `generator` (kept in ascending order without one; given outright
+    by `class_order`), then cut into consecutive chunks whose sizes differ by at most one.
 
-    Args:
-        train_labels: (N,) int64.
-        test_labels: (M,) int64.
-        n_tasks: number of tasks, at most the number of classes.
-        generator: draws the class order.
-        class_order: the order itself; a permutation of the classes present.
-
-    Raises:
-        ValueError: more tasks than classes, or an order that is not a permutation of the classes.
+    Labels are (N,) and (M,) int64; `n_tasks` is at most the number of classes, and `class_order` a
+    permutation of the classes present.
     """
     classes = torch.unique(train_labels)
     if not 1 <= n_tasks <= len(classes):

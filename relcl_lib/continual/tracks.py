@@ -17,13 +17,13 @@ from relcl_lib.lab.runtime import make_generator
 class DomainStream(TaskStream):
     """The experiences of a track, and the image sets it is scored on.
 
-    ``class_order`` holds the classes in order of first appearance.
+    `class_order` holds the classes in order of first appearance.
 
     Attributes:
         labels: (N,) int64, the labels of all images as the track numbers classes: in order of first
             appearance where tasks are told apart (Multi-Task-NC), else the data set's own.
-        tests: positions of the test images, one set, or one a task where tasks are told apart.
-        valid_every: every so-manieth image of a test set validates. So validation images are test
+        tests: positions of the test images: one set, or one for each task where tasks are told apart.
+        valid_every: k, every k-th image of a test set validates. So validation images are test
             images, as in the challenge: neither set is fit for choosing anything else.
     """
 
@@ -33,7 +33,7 @@ class DomainStream(TaskStream):
 
     @property
     def validation(self) -> tuple[Tensor, ...]:
-        """Positions of the validation images, one set a test set."""
+        """Positions of the validation images, a set for each test set."""
         return tuple(test[:: self.valid_every] for test in self.tests)
 
     @property
@@ -42,28 +42,25 @@ class DomainStream(TaskStream):
         return len(self.tests) > 1
 
     def task_classes(self, index: int) -> list[int]:
-        """Return the labels of a task's classes, as ``labels`` numbers them."""
+        """The labels of a task's classes, as `labels` numbers them."""
         return self.labels[self.tasks[index].train_indices].unique().tolist()
 
 
 def domain_stream(
     track: str, data: SessionData, order: int = 0, *, limit: int | None = None
 ) -> DomainStream:
-    """Return the experiences of a track.
+    """The experiences of a track.
 
     CORe50 brings its own lists for NI, Multi-Task-NC and NIC; a stand-in's are made by the rules
-    that CORe50's follow, in an order that ``order`` draws (NIC's official order is not a plain
-    permutation; that is a simplification). ``Disjoint`` is the class-incremental stream of DRL's
-    Figure 2: classes in ascending order, two a task, one head, no task labels.
+    that CORe50's follow, in an order that `order` draws (NIC's official order is not a plain
+    permutation; that is a simplification). `Disjoint` is the class-incremental stream of DRL's
+    Figure 2: classes in ascending order, two in a task, one head, no task labels.
 
     Args:
-        track: a key of ``TRACKS``.
-        data: images with sessions.
-        order: which order; for CORe50's lists ``data`` has been loaded with it.
-        limit: training images kept an experience, drawn by ``order``; None keeps all.
-
-    Raises:
-        ValueError: an unknown track, or a stand-in whose sessions or classes are too few.
+        track: a key of `TRACKS`.
+        data: images with sessions; CORe50 has been loaded with the same `order`.
+        order: which order.
+        limit: training images kept of each experience, drawn by `order`; None keeps all.
     """
     if track not in TRACKS:
         raise ValueError(f"track={track!r} must be one of {', '.join(TRACKS)}")
@@ -74,9 +71,9 @@ def domain_stream(
 
 
 def padded_batches(positions: Tensor, batch_size: int, generator: torch.Generator) -> Tensor:
-    """Return one shuffled pass over all positions: (steps, batch_size) int64.
+    """One shuffled pass over all positions: (steps, batch_size) int64.
 
-    The first samples are repeated so that no batch is short, as released: up to ``batch_size`` - 1 of
+    The first samples are repeated so that no batch is short, as released: up to `batch_size` - 1 of
     them are seen twice.
     """
     steps = -(-len(positions) // batch_size)
@@ -107,7 +104,7 @@ def _official(track: str, data: SessionData) -> tuple[list[Tensor], Tensor] | No
 
 
 def _videos(data: SessionData, classes: Sequence[int], sessions: Sequence[int]) -> Tensor:
-    """Return the positions of the images of some classes in some sessions, in order."""
+    """The positions of the images of some classes in some sessions, in order."""
     chosen = torch.isin(data.labels, torch.tensor(classes))
     return (chosen & torch.isin(data.sessions, torch.tensor(sessions))).nonzero()[:, 0]
 
@@ -142,7 +139,7 @@ def _new_instances(data: SessionData, generator: torch.Generator) -> DomainStrea
 
 
 def _new_instances_and_classes(data: SessionData, generator: torch.Generator) -> DomainStream:
-    """NIC: a first experience of C/5 classes in one session, then one video an experience."""
+    """NIC: a first experience of C/5 classes in one session, then one video at a time."""
     official = _official("NIC", data)
     if official is None:
         first = max(1, data.n_classes // 5)

@@ -21,7 +21,7 @@ from relcl_lib.data.image_files import AGAIN, RawSplits, check_labels, decode_in
 from relcl_lib.data.pickles import load_pickle
 
 
-def _table(value: Any, file: str | Path) -> dict[str, Any]:
+def table_of(value: Any, file: str | Path) -> dict[str, Any]:
     """Check that a pickle is a dict, and let its keys be text whichever Python wrote them."""
     if not isinstance(value, dict):
         raise DataFormatError(file, f"it holds a {type(value).__name__}, not a dict", AGAIN)
@@ -49,7 +49,7 @@ def read_cifar(path: Path, name: str, n_labels: int, md5: str | None) -> RawSpli
     class_names = None
     for member, stream in _members(path, {*train, test, "batches.meta", "meta"}, md5):
         file = path / member
-        table = _table(load_pickle(stream, file), file)
+        table = table_of(load_pickle(stream, file), file)
         if member.endswith("meta"):
             raw = _entry(table, names_field, file)
             class_names = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in raw)
@@ -250,7 +250,7 @@ def read_mini_imagenet(folder: Path, shape: tuple[int, int, int]) -> RawSplits:
                 f"{folder} holds a part of Mini-ImageNet but not {name}. Put it there too."
             )
         with file.open("rb") as stream:
-            table = _table(load_pickle(stream, file), file)
+            table = table_of(load_pickle(stream, file), file)
         data = _entry(table, "image_data", file)
         rank_ok = isinstance(data, np.ndarray) and data.dtype == np.uint8
         if not rank_ok or data.shape[1:] != (height, width, channels):

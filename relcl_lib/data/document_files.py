@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from relcl_lib.data.download import DataFormatError
-from relcl_lib.data.triple_files import read_records
+from relcl_lib.data.json_files import read_records
 from relcl_lib.lab.files import atomic_write_text
 
 AGAIN = (
@@ -66,11 +67,7 @@ class Document:
         return [(s, o) for s in range(count) for o in range(count) if s != o]
 
     def gold(self) -> set[Fact]:
-        """Return the annotated facts as a set.
-
-        Raises:
-            ValueError: the document has no public labels.
-        """
+        """The annotated facts as a set; ValueError where the labels are not public."""
         if self.facts is None:
             raise ValueError(
                 f"document {self.title!r} has no public labels, so it cannot be scored; write a "
@@ -85,15 +82,11 @@ def read_documents(
     *,
     labelled: bool = True,
 ) -> list[Document]:
-    """Read one file in DocRED's layout.
+    """Read one file in DocRED's layout: a JSON array, or one object per line.
 
-    Args:
-        path: a JSON array, or one object a line.
-        relations: the relation ids there are; None accepts every one.
-        labelled: False accepts documents without `labels` (DocRED's test file).
-
-    Raises:
-        DataFormatError: names the file, the document, the field, and what to do.
+    `relations` are the ids there are (None accepts every one); `labelled=False` accepts documents
+    without `labels`, as DocRED's test file has them. A DataFormatError names the file, the document,
+    the field, and what to do.
     """
     path = Path(path)
     return [
@@ -165,7 +158,7 @@ def _mention(record: dict) -> Mention:
 
 
 def _whole_number(value: Any, field: str) -> int:
-    """Return a whole number as it is; `int` would cut a fraction off in silence."""
+    """A whole number as it is; `int` would cut a fraction off in silence."""
     if type(value) is not int:
         raise TypeError(f"{field}: {value!r} is no whole number")
     return value
@@ -197,7 +190,7 @@ def _facts(
     count: int,
     relations: Collection[str] | None,
 ) -> dict[Fact, tuple[bool | None, int | None]]:
-    """Return the facts, each once, with what their labels say of `stated` and `hops`."""
+    """The facts, each once, with what their labels say of `stated` and `hops`."""
     if not isinstance(labels, list):
         raise DataFormatError(
             path, f"{where}, field labels: a {type(labels).__name__}, no list", AGAIN
@@ -229,9 +222,6 @@ def _facts(
     return found
 
 
-# --- the result file of DocRED's competition -------------------------------------------------
-
-
 def write_result_file(
     path: str | os.PathLike[str],
     documents: Sequence[Document],
@@ -239,50 +229,15 @@ def write_result_file(
 ) -> Path:
     """Write predictions as DocRED's competition takes them: title, h_idx, t_idx, r, evidence.
 
-    Evidence is not predicted and stays empty.
-
-    Raises:
-        ValueError: two documents share a title, by which the file tells them apart.
+    Evidence is not predicted and stays empty. ValueError where two documents share a title, by
+    which the file tells them apart.
     """
-    titles = _by_title(documents)
+    titles = [document.title for document in documents]
+    if twice := [title for title, count in Counter(titles).items() if count > 1]:
+        raise ValueError(f"two documents are called {twice[0]!r}; rename one of them")
     rows = [
         {"title": title, "h_idx": fact.head, "t_idx": fact.tail, "r": fact.relation, "evidence": []}
         for title, facts in zip(titles, predicted, strict=True)
         for fact in sorted(facts)
     ]
     return atomic_write_text(path, json.dumps(rows, ensure_ascii=False, indent=0) + "\n")
-
-
-def read_result_file(
-    path: str | os.PathLike[str], documents: Sequence[Document]
-) -> list[set[Fact]]:
-    """Read predictions written for `documents`: one set of facts a document.
-
-    Raises:
-        DataFormatError: a row is incomplete, or names a title that no document has.
-    """
-    place = _by_title(documents)
-    found: list[set[Fact]] = [set() for _ in documents]
-    for at, row in enumerate(read_records(Path(path)), start=1):
-        try:
-            head, tail = _whole_number(row["h_idx"], "h_idx"), _whole_number(row["t_idx"], "t_idx")
-            title, fact = row["title"], Fact(head, str(row["r"]), tail)
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataFormatError(
-                path, f"row {at}: {error}", "A row is {title, h_idx, t_idx, r}"
-            ) from error
-        if title not in place:
-            raise DataFormatError(
-                path, f"row {at}, field title: no document is called {title!r}", "Give its split"
-            )
-        found[place[title]].add(fact)
-    return found
-
-
-def _by_title(documents: Sequence[Document]) -> dict[str, int]:
-    place: dict[str, int] = {}
-    for at, document in enumerate(documents):
-        if document.title in place:
-            raise ValueError(f"two documents are called {document.title!r}; rename one of them")
-        place[document.title] = at
-    return place

@@ -46,7 +46,7 @@ class DocumentData:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Documents a split."""
+        """Documents per split."""
         return {split: len(getattr(self, split)) for split in SPLITS}
 
     @property
@@ -72,15 +72,10 @@ def assemble(
 ) -> DocumentData:
     """Make a data set of documents at hand, cutting a missing training split from the dev split.
 
-    Args:
-        name: its name; one of the paper's is checked against the paper's sizes.
-        splits: train, dev and test.
-        relations: every relation there is, in class order; none: those annotated, sorted.
-        source: where it comes from, for the record.
-        limit: at most this many training documents.
-        note: what is already known to differ.
-        report: counts of what was left out.
-        whole: False where the documents are not those of the paper's protocol.
+    A name of the paper's is checked against the paper's sizes. `relations` are all there are, in
+    class order; none stands for those annotated, sorted. `note` says what is already known to
+    differ, `report` counts what was left out, and `whole` is False where the documents are not those
+    of the paper's protocol.
     """
     train, dev, test = (list(splits.get(split, ())) for split in SPLITS)
     sizes = tuple(len(part) for part in (train, dev, test))

@@ -8,18 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from relcl_lib.data.candidate_sets import load_cdr, load_gda
-from relcl_lib.data.document_files import (
-    Document,
-    Fact,
-    Mention,
-    as_document,
-    read_documents,
-)
+from relcl_lib.data.document_files import Document, as_document, read_documents
 from relcl_lib.data.document_sets import PAPER_NAMES, SPLITS, DocumentData, assemble
-from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate, locate_corpus
+from relcl_lib.data.download import (
+    DataFormatError,
+    DataNotFoundError,
+    first_match,
+    locate,
+    locate_corpus,
+)
 from relcl_lib.lab.files import packaged_data
-
-__all__ = ["Document", "DocumentData", "Fact", "Mention", "assemble", "load_documents"]
 
 #: split -> file names looked for, first to last
 FILES = {
@@ -30,6 +28,10 @@ FILES = {
 LAYOUTS = (
     "train_annotated.json, dev.json, test.json in DocRED's layout; rel2id.json if you have it",
     "train_revised.json, dev_revised.json, test_revised.json of tonytan48/Re-DocRED",
+)
+REDUCED_HINT = (
+    "A folder with a dev file but no training file is used with reduced=True (numbers are then "
+    "marked as a reduced protocol)."
 )
 #: the first of the documents that `generated=` asks for, as many as the quick profile trains on
 FURTHER_FILE = "further.json"
@@ -55,15 +57,14 @@ def load_documents(
     generated: int = 0,
     orientation: str = "document",
 ) -> DocumentData:
-    """Load a data set in three splits from the user's own files.
+    """Load docred, redocred, cdr or gda from the user's files, synthetic, or a set of one's own.
 
     Args:
-        name: docred, redocred, cdr, gda; synthetic, the generated corpus; another name reads a
-            data set of one's own in DocRED's layout.
-        root: its folder or the parent of it; see `relcl_lib.data.download.search_folders`.
+        name: one of these; another name reads a data set in DocRED's layout.
+        root: its folder or the parent of it; see `download.search_folders`.
         reduced: without a training file, train on nine tenths of the dev file; the rest of it is
             the dev split.
-        limit: keep at most this many training documents, the first ones.
+        limit: keep only the first training documents, at most so many.
         generated: further training documents, of other worlds than the corpus (`synthetic` only):
             a small encoder needs more of them than a repository should hold. The first 160 are
             committed; for more `relcl_lib.worlds` generates all of them.
@@ -81,25 +82,16 @@ def load_documents(
     if name in CANDIDATE_LOADERS:
         return CANDIDATE_LOADERS[name](root, limit, orientation)
 
-    def find(folder: Path, split: str) -> Path | None:
-        found = (path for pattern in FILES[split] for path in sorted(folder.glob(pattern)))
-        return next(found, None)
-
     def holds(folder: Path) -> bool:
-        return bool(find(folder, "dev") and (reduced or find(folder, "train")))
+        needed = ("dev",) if reduced else ("dev", "train")
+        return all(first_match(folder, FILES[split]) for split in needed)
 
-    try:
-        if name == "synthetic":
-            folder = locate_corpus("docred", holds, root)
-        else:
-            folder = locate(name, holds, root=root, layouts=LAYOUTS).folder
-    except DataNotFoundError as error:
-        hint = (
-            "\nA folder with a dev file but no training file is used with reduced=True (numbers "
-            "are then marked as a reduced protocol)."
-        )
-        raise DataNotFoundError(f"{error}{'' if reduced else hint}") from error
-    paths = {split: find(folder, split) for split in SPLITS}
+    if name == "synthetic":
+        folder = locate_corpus("docred", holds, root)
+    else:
+        hint = "" if reduced else REDUCED_HINT
+        folder = locate(name, holds, root=root, layouts=LAYOUTS, hint=hint).folder
+    paths = {split: first_match(folder, FILES[split]) for split in SPLITS}
     source = ", ".join(path.name for path in paths.values() if path is not None)
     relations = _relations(name, folder)
     splits = {
@@ -131,7 +123,7 @@ def _further(count: int, relations: Sequence[str]) -> list[Document]:
 
 
 def _relations(name: str, folder: Path) -> tuple[str, ...]:
-    """Return the relations in class order: of rel2id.json (class 0 left out), else DocRED's own."""
+    """The relations in class order: of rel2id.json (class 0 left out), else DocRED's own."""
     for path in (folder / "rel2id.json", folder / "meta" / "rel2id.json"):
         if path.is_file():
             try:

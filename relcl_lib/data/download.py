@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from relcl_lib.lab.files import packaged_data, repository_root
 
@@ -53,10 +53,11 @@ class HubFiles:
 
 
 class Located(NamedTuple):
-    """A folder that holds a data set, and whether it came from the hub."""
+    """A folder that holds a data set, whether it came from the hub, and what was found there."""
 
     folder: Path
     from_hub: bool
+    found: Any
 
 
 def search_folders(name: str, root: str | os.PathLike[str] | None = None) -> list[Path]:
@@ -89,16 +90,19 @@ def locate(
     hub: HubFiles | None = None,
     download: bool = True,
     layouts: Sequence[str] = (),
+    hint: str = "",
 ) -> Located:
     """Find the folder of data set `name`, downloading it where no folder holds it.
 
     Args:
         name: the data set's name, also the name of its folder.
-        holds: tells (by truth value) whether a folder holds the data set in any layout.
+        holds: looks for the data set in a folder, in any layout; what it returns counts by its
+            truth value and is handed on as `found`.
         root: a folder of the caller's own, looked in first (see `search_folders`).
         hub: the files to download where no folder holds the set; None where there are none.
         download: False never touches the network.
         layouts: every accepted layout in words, for the error message.
+        hint: what else could help, the last line of that message.
 
     Raises:
         DataNotFoundError: the set is nowhere and cannot be downloaded.
@@ -106,15 +110,16 @@ def locate(
     """
     folders = search_folders(name, root)
     for folder in folders:
-        if folder.is_dir() and holds(folder):
-            return Located(folder, from_hub=False)
+        if folder.is_dir() and (found := holds(folder)):
+            return Located(folder, False, found)
     if hub is None:
         reason = "It has no automatic download."
     elif not download:
         reason = "Downloading was switched off (download=False)."
     else:
         try:
-            return Located(fetch(hub), from_hub=True)
+            folder = fetch(hub)
+            return Located(folder, True, holds(folder))
         except DataFormatError:
             raise
         # A boundary: the hub client, its HTTP library and the disk each have their own errors,
@@ -123,8 +128,8 @@ def locate(
             text = str(error).strip().splitlines()
             reason = f"Downloading {hub.repo} from the hub failed: {type(error).__name__}"
             reason += f": {text[0]}" if text else ""
-            raise _not_found(name, folders, layouts, hub, reason) from error
-    raise _not_found(name, folders, layouts, hub, reason)
+            raise _not_found(name, folders, layouts, hub, reason, hint) from error
+    raise _not_found(name, folders, layouts, hub, reason, hint)
 
 
 def locate_corpus(
@@ -149,8 +154,18 @@ def locate_corpus(
     )
 
 
+def first_match(folder: Path, patterns: Sequence[str]) -> Path | None:
+    """The first file of a folder that fits the first pattern that any file fits."""
+    return next((path for pattern in patterns for path in sorted(folder.glob(pattern))), None)
+
+
 def _not_found(
-    name: str, folders: Sequence[Path], layouts: Sequence[str], hub: HubFiles | None, reason: str
+    name: str,
+    folders: Sequence[Path],
+    layouts: Sequence[str],
+    hub: HubFiles | None,
+    reason: str,
+    hint: str,
 ) -> DataNotFoundError:
     """Say where was looked, what may lie there and how to get it."""
     lines = [f"{name} was found in none of these folders:"]
@@ -162,7 +177,7 @@ def _not_found(
     if hub is not None:
         lines.append(f"On a machine with a network, in that folder: {hub.command}")
     lines.append(f"A folder elsewhere is given by root=... or by ${DATA_VARIABLE} (its parent).")
-    return DataNotFoundError("\n".join(lines))
+    return DataNotFoundError("\n".join([*lines, hint] if hint else lines))
 
 
 def fetch(hub: HubFiles) -> Path:

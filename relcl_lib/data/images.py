@@ -46,7 +46,7 @@ class ImageData:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Number of images a split."""
+        """Number of images per split."""
         return {"train": len(self.train_labels), "test": len(self.test_labels)}
 
     @cached_property
@@ -98,7 +98,7 @@ def load_images(
     Args:
         name: a key of `SPECS`: digits, cifar10, cifar100, mnist, tiny_imagenet,
             tiny_imagenet_100 (any 100 of its classes, from a folder) or mini_imagenet.
-        root: a folder of your own, or None.
+        root: a folder of your own.
         download: False never touches the network.
         check_counts: False admits a part of a set: the official counts are not required, and
             classes that do not occur are dropped, the others moving up in their order.
@@ -112,8 +112,8 @@ def load_images(
         raise ValueError(f"unknown image data set {name!r}; the names are {', '.join(SPECS)}")
     spec = SPECS[name]
     if name == "digits":
-        return _load(name, None, "", True)
-    folder, from_hub = locate(
+        return _load(name, None, None, "", True)
+    folder, from_hub, files = locate(
         name,
         lambda folder: _parquet_files(spec, folder) or spec.original(folder),
         root=root,
@@ -122,25 +122,35 @@ def load_images(
         layouts=spec.layouts,
     )
     origin = f"{spec.hub.repo}@{spec.hub.revision[:7]}" if from_hub else ""
-    return _load(name, folder, origin, check_counts)
+    return _load(name, folder, files, origin, check_counts)
 
 
-def _parquet_files(spec: ImageSet, folder: Path) -> tuple[list[Path], list[Path]] | None:
+@dataclass(frozen=True)
+class _Shards:
+    """The parquet files of each split."""
+
+    train: tuple[Path, ...]
+    test: tuple[Path, ...]
+
+
+def _parquet_files(spec: ImageSet, folder: Path) -> _Shards | None:
     for inner in (folder / sub for sub in spec.subfolders):
         if train := sorted(inner.glob("train*.parquet")):
-            return train, sorted(inner.glob(spec.test_files))
+            return _Shards(tuple(train), tuple(sorted(inner.glob(spec.test_files))))
     return None
 
 
 @lru_cache(maxsize=2)
-def _load(name: str, folder: Path | None, origin: str, check_counts: bool) -> ImageData:
+def _load(
+    name: str, folder: Path | None, files: _Shards | Path | None, origin: str, check_counts: bool
+) -> ImageData:
     spec = SPECS[name]
     if folder is None:
         raw, source = _digits(), "embedded"
-    elif files := _parquet_files(spec, folder):
-        raw, source = _from_parquet(name, spec, folder, *files), "parquet"
+    elif isinstance(files, _Shards):
+        raw, source = _from_parquet(name, spec, files), "parquet"
     else:
-        raw, source = spec.read(spec.original(folder), spec.md5), "original archive"
+        raw, source = spec.read(files, spec.md5), "original archive"
     where = folder or name
     counts = (len(raw.train_labels), len(raw.test_labels))
     if check_counts and counts != spec.counts:
@@ -180,27 +190,27 @@ def _tensor(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
 
 
-def _from_parquet(
-    name: str, spec: ImageSet, folder: Path, train: list[Path], test: list[Path]
-) -> RawSplits:
-    if not test:
+def _from_parquet(name: str, spec: ImageSet, shards: _Shards) -> RawSplits:
+    first = shards.train[0]
+    if not shards.test:
         raise DataNotFoundError(
-            f"{train[0].parent} holds {train[0].name} but no {spec.test_files}. Put it beside it "
+            f"{first.parent} holds {first.name} but no {spec.test_files}. Put it beside it "
             f"({name}: {spec.layouts[0]})."
         )
     parts, names = [], None
-    for title, files in (("train", train), ("test", test)):
+    for title, files in (("train", shards.train), ("test", shards.test)):
         images, labels, found = read_parquet(
             files, spec.shape, spec.label_columns, spec.label_range, f"{name} {title}"
         )
         parts += [images, labels]
         names = names or found
-    note = _encoding_note(first_image_format(train[0]), first_image_format(test[0]))
+    # A mirror may have re-encoded a lossless set: results on it must say so.
+    note = _encoding_note(first_image_format(first), first_image_format(shards.test[0]))
     return RawSplits(*parts, class_names=names, note=note)
 
 
 def _encoding_note(train: str, test: str) -> str:
-    """Return what results on the copy of a lossless set must say: which of its images are not."""
+    """What results on a copy of a lossless set must say: which of its images have lost something."""
     lossy = [encoding not in ("PNG", "lossless WEBP") for encoding in (train, test)]
     if all(lossy) and train == test:
         return f"images encoded as {train} in this copy"

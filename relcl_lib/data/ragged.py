@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -11,3 +13,13 @@ def ranges(first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     owner = torch.repeat_interleave(count)
     before = count.cumsum(0) - count
     return owner, torch.arange(len(owner), device=count.device) + (first - before)[owner]
+
+
+def pad_rows(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
+    """Rows of unlike length as one int64 tensor (N, longest), filled up on the right."""
+    lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
+    longest = int(lengths.max()) if len(rows) else 0
+    padded = torch.full((len(rows), longest), filler, dtype=torch.long)
+    flat = torch.tensor([value for row in rows for value in row], dtype=torch.long)
+    padded[torch.arange(longest) < lengths.unsqueeze(1)] = flat
+    return padded

@@ -1,4 +1,9 @@
-"""Sentences with relational triples: NYT10, NYT11, NYT24 and WebNLG, from the user's own files."""
+"""Sentences with relational triples: NYT10, NYT11, NYT24, WebNLG, the generated corpus, one's own.
+
+The layouts in which they are distributed: `text` with `spo_list` (FastRE's files) or `triple_list`
+(PRGC's and CasRel's), `sentext` with `relations` (HRL-RE's NYT10 and NYT11), `sentText` with
+`relationMentions` (CasRel's NYT24); one JSON array or one object per line.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +13,19 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate, locate_corpus
+from relcl_lib.data.download import DataFormatError, first_match, locate, locate_corpus
+from relcl_lib.data.json_files import read_records
 from relcl_lib.data.splits import split_off
-from relcl_lib.data.triple_files import (
-    LAYOUTS,
-    Sentence,
-    Triple,
-    read_records,
-    read_sentences,
+
+LAYOUTS = (
+    "new_train.json, new_valid.json, new_test.json: [{text, spo_list: [{subject, predicate, "
+    "object}]}] (FastRE's files; linked from data/README of seukgcode/FastRE)",
+    "train_triples.json, val_triples.json, test_triples.json: [{text, triple_list: [[subject, "
+    "relation, object]]}] (PRGC's and CasRel's files)",
+    "train.json, test.json with sentext and relations (HRL-RE), or sentText and relationMentions",
 )
-
-__all__ = ["Sentence", "Triple", "TripleData", "assemble", "load_triples", "read_sentences"]
-
 #: data set -> sentences in train, valid and test of the paper's Table 1 (None: no file is given)
 EXPECTED = {
     "nyt10": (70339, None, 4006),
@@ -35,8 +40,94 @@ FILES = {
     "valid": ("new_valid.json", "val_triples.json", "valid_triples.json", "valid.json", "dev.json"),
     "test": ("new_test.json", "test_triples.json", "test.json", "test_triples_*.json"),
 }
+REDUCED_HINT = (
+    "A folder with a test file but no training file is used with reduced=True (numbers are then "
+    "marked as a reduced protocol)."
+)
 #: How CasRel makes a validation set where none is given, which FastRE's spec takes over.
 HELD_OUT = 0.005
+
+
+class Triple(NamedTuple):
+    """Subject, relation and object as written in the data."""
+
+    subject: str
+    relation: str
+    object: str
+
+
+class Sentence(NamedTuple):
+    """A text, its tokens apart by white space, and the triples annotated in it."""
+
+    text: str
+    triples: tuple[Triple, ...]
+
+
+#: field of the text, field of the triples, and what a triple calls its parts (None: a list of three)
+_FORMATS = (
+    ("text", "spo_list", ("subject", "predicate", "object")),
+    ("text", "triple_list", None),
+    ("sentext", "relations", ("em1", "rtext", "em2")),
+    ("sentText", "relationMentions", ("em1Text", "label", "em2Text")),
+)
+
+
+def read_sentences(path: str | os.PathLike[str]) -> list[Sentence]:
+    """Read one file of sentences with triples, in any of the layouts of this module.
+
+    A DataFormatError names the file, the record (from 1), the field, and what to do.
+    """
+    path = Path(path)
+    return [as_sentence(path, at, record) for at, record in enumerate(read_records(path), start=1)]
+
+
+def as_sentence(path: str | Path, at: int, record: Any) -> Sentence:
+    """Make a sentence of one record, in any layout; `path` and `at` name it in errors."""
+    if not isinstance(record, dict):
+        raise DataFormatError(
+            path,
+            f"record {at} is a {type(record).__name__}, not an object",
+            f"Write it as one of: {'; '.join(LAYOUTS)}",
+        )
+    found = next((known for known in _FORMATS if known[0] in record and known[1] in record), None)
+    if found is None:
+        raise DataFormatError(
+            path,
+            f"record {at} has the fields {', '.join(map(str, record)) or 'none'}",
+            "Each record needs text and spo_list, text and triple_list, sentext and relations, or "
+            "sentText and relationMentions",
+        )
+    text_field, triples_field, keys = found
+    text = record[text_field]
+    if not isinstance(text, str):
+        raise DataFormatError(
+            path, f"record {at}, field {text_field}: {text!r} is no text", "Write it as a string"
+        )
+    try:
+        triples = [
+            tuple(t[key] for key in keys) if keys else tuple(t) for t in record[triples_field]
+        ]
+    except (KeyError, TypeError) as error:
+        raise DataFormatError(
+            path,
+            f"record {at}, field {triples_field}: a triple lacks {error}",
+            f"Write it as one of: {'; '.join(LAYOUTS)}",
+        ) from error
+    for triple in triples:
+        if len(triple) != 3 or not all(isinstance(part, str) and part.strip() for part in triple):
+            raise DataFormatError(
+                path,
+                f"record {at}, field {triples_field}: {list(triple)!r} is no triple",
+                "Each is a subject, a relation and an object, three texts that are not empty",
+            )
+    if text_field != "text":
+        triples = [triple for triple in triples if triple[1] != "None"]
+    if text_field == "sentext":  # HRL-RE's texts carry the quotes and line end of their source
+        text = text.strip("\r\n").strip('"')
+    return Sentence(text, tuple(Triple(*triple) for triple in triples))
+
+
+# --- data sets ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -60,15 +151,8 @@ class TripleData:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Sentences a split."""
+        """Sentences per split."""
         return {split: len(getattr(self, split)) for split in FILES}
-
-
-def _find(folder: Path, split: str) -> Path | None:
-    for pattern in FILES[split]:
-        for path in sorted(folder.glob(pattern)):
-            return path
-    return None
 
 
 def load_triples(
@@ -78,17 +162,16 @@ def load_triples(
     reduced: bool = False,
     limit: int | None = None,
 ) -> TripleData:
-    """Load a data set in three splits from the user's own files.
+    """Load nyt10, nyt11, nyt24 or webnlg from the user's files, synthetic, or a set of one's own.
 
     Without a validation file 0.5 % of the training sentences (seed 2019) are taken out for it.
 
     Args:
-        name: nyt10, nyt11, nyt24 or webnlg; synthetic, the generated corpus; another name reads a
-            data set of one's own.
-        root: its folder or the parent of it; see `relcl_lib.data.download.search_folders`.
+        name: one of these, or the name of one's own.
+        root: its folder or the parent of it; see `download.search_folders`.
         reduced: without a training file, train on what there is: the validation file (a tenth of it
             then validates), or three quarters of the test file, the rest of it being the test set.
-        limit: keep at most this many training sentences, the first ones.
+        limit: keep only the first training sentences, at most so many.
 
     Raises:
         DataNotFoundError: no folder holds a training (`reduced`: any) and a test file.
@@ -96,20 +179,15 @@ def load_triples(
     """
 
     def holds(folder: Path) -> bool:
-        return bool(_find(folder, "test") and (reduced or _find(folder, "train")))
+        needed = ("test",) if reduced else ("test", "train")
+        return all(first_match(folder, FILES[split]) for split in needed)
 
-    try:
-        if name == "synthetic":
-            folder = locate_corpus("nyt24", holds, root)
-        else:
-            folder = locate(name, holds, root=root, layouts=LAYOUTS).folder
-    except DataNotFoundError as error:
-        hint = (
-            "\nA folder with a test file but no training file is used with reduced=True "
-            "(numbers are then marked as a reduced protocol)."
-        )
-        raise DataNotFoundError(f"{error}{'' if reduced else hint}") from error
-    paths = {split: _find(folder, split) for split in FILES}
+    if name == "synthetic":
+        folder = locate_corpus("nyt24", holds, root)
+    else:
+        hint = "" if reduced else REDUCED_HINT
+        folder = locate(name, holds, root=root, layouts=LAYOUTS, hint=hint).folder
+    paths = {split: first_match(folder, FILES[split]) for split in FILES}
     source = ", ".join(path.name for path in paths.values() if path is not None)
     splits = {
         split: read_sentences(path) if path is not None else [] for split, path in paths.items()
@@ -145,14 +223,10 @@ def assemble(
     source: str = "given",
     limit: int | None = None,
 ) -> TripleData:
-    """Make a data set of sentences at hand, cutting a missing split from another one.
+    """Make a data set of sentences at hand; an absent split is cut from another (`load_triples`).
 
-    Args:
-        name: its name; one of the paper's is checked against the paper's sizes.
-        splits: train, valid and test; an empty or absent one is cut as `load_triples` says.
-        relations: every relation there is, in id order; none: those of the training split.
-        source: where it comes from, for the record.
-        limit: at most this many training sentences.
+    A name of the paper's is checked against the paper's sizes. `relations` are all there are, in id
+    order; none stands for those of the training split.
     """
     train, valid, test = (list(splits.get(split, ())) for split in FILES)
     sizes = tuple(len(part) or None for part in (train, valid, test))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 NOT_RUN = "not run"
 DASH = "–"
-#: stands for a table where the paper has none
-MEASURED = "Measured"
 
 _NAME = r"[A-Za-z0-9_./+-]+"
 _MARKER = re.compile(rf"<!-- (?P<end>/?)table:(?P<name>{_NAME}) -->")
@@ -20,7 +21,7 @@ class TableError(ValueError):
 
 
 def slug(text: object) -> str:
-    """Return a text as it appears in a comparison's name: ``Table III`` -> ``table-iii``."""
+    """Return a text as it appears in a comparison's name: `Table III` -> `table-iii`."""
     return re.sub(r"[^a-z0-9+]+", "-", str(text).lower()).strip("-")
 
 
@@ -28,9 +29,9 @@ def slug(text: object) -> str:
 
 
 def _number(value: float, pm: float, digits: int) -> str:
-    if pd.isna(value):
+    if math.isnan(value):
         return DASH
-    return f"{value:.{digits}f}" + ("" if pd.isna(pm) else f" ± {pm:.{digits}f}")
+    return f"{value:.{digits}f}" + ("" if math.isnan(pm) else f" ± {pm:.{digits}f}")
 
 
 def _ours(row: pd.Series, digits: int) -> str:
@@ -41,7 +42,7 @@ def _ours(row: pd.Series, digits: int) -> str:
 
 def _difference(value: float, digits: int) -> str:
     # Adding 0.0 turns a rounded -0.0 into +0.0.
-    return DASH if pd.isna(value) else f"{round(value, digits) + 0.0:+.{digits}f}"
+    return DASH if math.isnan(value) else f"{round(value, digits) + 0.0:+.{digits}f}"
 
 
 def _cells(frame: pd.DataFrame, digits: int | None) -> tuple[list[str], list[list[str]]]:
@@ -77,10 +78,10 @@ def _cells(frame: pd.DataFrame, digits: int | None) -> tuple[list[str], list[lis
 
 
 def format_markdown(frame: pd.DataFrame, digits: int | None = None) -> str:
-    """Return a comparison as a GitHub table, e.g. ``| ER | 19.4 ± 0.6 | 18.9 ± 1.1 (n=3) |``.
+    """Return a comparison as a GitHub table, e.g. `| ER | 19.4 ± 0.6 | 18.9 ± 1.1 (n=3) |`.
 
     Args:
-        frame: from ``compare``.
+        frame: from `compare`.
         digits: decimals of every number; None for each row's own.
     """
     header, rows = _cells(frame, digits)
@@ -94,7 +95,7 @@ def format_text(frame: pd.DataFrame, digits: int | None = None) -> str:
     """Return a comparison as aligned columns for a terminal.
 
     Args:
-        frame: from ``compare``.
+        frame: from `compare`.
         digits: decimals of every number; None for each row's own.
     """
     header, rows = _cells(frame, digits)
@@ -135,7 +136,7 @@ def marker_names(text: str) -> list[str]:
 
 
 def replace_between_markers(text: str, name: str, table_md: str) -> str:
-    """Fill each block ``<!-- table:NAME -->...<!-- /table:NAME -->`` of one name; else unchanged.
+    """Fill each block `<!-- table:NAME -->...<!-- /table:NAME -->` of one name; else unchanged.
 
     Raises:
         TableError: there is no such block, or markers do not pair up.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 class ParameterError(ValueError):
     """A parameter has an unknown name or a value that does not fit; says what would fit."""
 
-    # Jupyter shows this in place of a long traceback: the message is the whole story.
+    # Jupyter shows this in place of a long traceback; the message says everything.
     def _render_traceback_(self) -> list[str]:
         return [f"ParameterError: {self}"]
 
@@ -26,7 +26,7 @@ def _distinct_seeds(seeds: list[int]) -> list[int]:
     return seeds
 
 
-#: type of a ``seeds`` field: at least one, all different, none negative
+#: type of a `seeds` field: at least one, all different, none negative
 Seeds = Annotated[list[int], Field(min_length=1), AfterValidator(_distinct_seeds)]
 
 
@@ -51,10 +51,14 @@ class Parameters(BaseModel):
         """Build parameters from a profile and the values given on top of it (None: the profile's).
 
         Raises:
-            ParameterError: an unknown name (with the nearest valid ones) or a value of a wrong type.
+            ParameterError: for an unknown name, with the nearest valid ones, or a wrong value.
         """
         given = {**(values or {}), **named}
-        cls.refuse_unknown(given)
+        for name in (name for name in given if name not in cls.model_fields):
+            near = difflib.get_close_matches(name, cls.model_fields, n=2)
+            hint = f"; did you mean {' or '.join(near)}?" if near else "."
+            names = ", ".join(sorted(cls.model_fields))
+            raise ParameterError(f"unknown parameter {name!r}{hint} Valid names: {names}.")
         given = {name: value for name, value in given.items() if value is not None}
         profile = given.get("profile", cls.model_fields["profile"].default)
         if not isinstance(profile, str) or profile not in cls.profiles:
@@ -64,48 +68,33 @@ class Parameters(BaseModel):
         try:
             return cls.model_validate({**cls.profiles[profile], **given})
         except ValidationError as error:
-            raise ParameterError(explain(error)) from None
-
-    @classmethod
-    def refuse_unknown(cls, names: Iterable[str]) -> None:
-        """Raise ParameterError if a name is not a parameter, with the nearest and all valid names."""
-        for name in names:
-            if name not in cls.model_fields:
-                near = difflib.get_close_matches(name, cls.model_fields, n=2)
-                hint = f"; did you mean {' or '.join(near)}?" if near else "."
-                raise ParameterError(
-                    f"unknown parameter {name!r}{hint} Valid names: "
-                    f"{', '.join(sorted(cls.model_fields))}."
-                )
+            found = "\n".join(f"parameter {line}" for line in explain(error))
+            raise ParameterError(found) from None
 
 
-def explain(error: ValidationError) -> str:
-    """Turn pydantic's findings into lines a notebook reader can act on."""
+def explain(error: ValidationError) -> list[str]:
+    """What pydantic found, one line per field that somebody can act on."""
     lines = []
     for found in error.errors():
-        name = ".".join(map(str, found["loc"])) or "parameters"
-        message = found["msg"].removeprefix("Value error, ")
+        words = [".".join(map(str, found["loc"])), found["msg"].removeprefix("Value error, ")]
         shown = "" if found["type"] == "value_error" else f" (got {found['input']!r})"
-        lines.append(f"parameter {name}: {message}{shown}")
-    return "\n".join(lines)
+        lines.append(": ".join(filter(None, words)) + shown)
+    return lines
 
 
 def notebook_parameters(cls: type[Parameters], namespace: Mapping[str, Any]) -> Parameters:
-    """Read a notebook's parameters: the names set by its cells of plain ``name = literal`` lines.
+    """Read a notebook's parameters: the names set by its cells of plain `name = literal` lines.
 
-    Papermill puts its values in such a cell of its own and merely warns when a name is unknown, so
-    the names are compared here, where a typo can still stop the run. The setup cell, which calls
-    this with ``globals()``, may be run again at any time: of the literal cells after its first run
-    only those that set a parameter count.
-
-    Raises:
-        ParameterError: an unknown name or a value that does not fit.
+    Papermill puts its values into such a cell of its own and merely warns of an unknown name, so a
+    typo stops the run here, with a `ParameterError`. The setup cell, which calls this with
+    `globals()`, may be run again at any time: of the literal cells after its first run only those
+    that set a parameter count.
     """
     names, set_up = [], False
     cells = [cell for cell in namespace.get("In", []) if cell]
     if "In" in namespace and not cells:
-        # A runner that keeps no history (nbval) runs a notebook once, top to bottom: whatever plain
-        # values there are before setup are the parameters.
+        # A runner without a history (nbval) runs a notebook once, top to bottom: the plain values
+        # that are there before setup are the parameters.
         plain = (type(None), bool, int, float, str, list, tuple, dict)
         names = [
             n
@@ -121,22 +110,19 @@ def notebook_parameters(cls: type[Parameters], namespace: Mapping[str, Any]) -> 
 
 
 def _literal_assignments(cell: str) -> list[str]:
-    try:
-        statements = ast.parse(cell).body
-    except SyntaxError:  # a magic or a shell line: not a parameters cell
-        return []
+    """The names that a cell of nothing but `name = literal` lines sets; [] for other cells."""
     names = []
-    for statement in statements:
-        match statement:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                pass
-            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-                pass
-            case _:
-                return []
-        try:
-            ast.literal_eval(value)
-        except ValueError:
-            return []
-        names.append(name)
+    try:
+        for statement in ast.parse(cell).body:
+            match statement:
+                case (
+                    ast.Assign(targets=[ast.Name(id=name)], value=value)
+                    | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+                ):
+                    ast.literal_eval(value)
+                    names.append(name)
+                case _:
+                    return []
+    except (SyntaxError, ValueError):  # a magic or a shell line, or a computed value
+        return []
     return names

@@ -1,6 +1,6 @@
-"""Figures from records and arrays: each function draws on given axes or a new figure, returns it.
+"""Figures from numbers: each function draws on given axes or on a new figure, and returns them.
 
-Nothing here trains, reads files or saves: ``save_figure`` writes a figure where it is told to.
+Nothing here trains, reads files or saves: `save_figure` writes a figure where it is told to.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ from matplotlib.figure import Figure
 
 from relcl_lib.lab.files import atomic_write_bytes
 from relcl_lib.lab.metrics import average_accuracy, confidence_interval
-from relcl_lib.lab.runtime import is_watched
 
 if TYPE_CHECKING:
     from relcl_lib.lab.records import Record
 
 WIDTH = 7.0  # inches; every figure fits a notebook column at this width
 SHORT_BAR = 10  # per cent; a shorter bar has its number beside it
-#: one colour a method, the same in every figure
+MANY_SEEDS = 5  # with fewer a 95 % interval says little, so the seeds themselves are drawn
+MANY_STEPS = 20  # more are drawn without a marker and a tick for each
+#: where a legend stands that is right of its axes
+BESIDE = {"frameon": False, "loc": "center left", "bbox_to_anchor": (1, 0.5)}
+#: one colour per method, the same in every figure
 METHOD_COLOURS = {
     "FINE-TUNE": "#9e9e9e",
     "IID": "#424242",
@@ -41,9 +44,13 @@ METHOD_COLOURS = {
     "RP-CRE+MA": "#8c564b",
     "CRECL": "#d62728",
     "CRECL+ATM": "#e377c2",
+    "without the loss": "#9e9e9e",
+    "with the loss": "#d62728",
 }
 #: colours of other names, which come twice from the seventeenth on
 OTHER_COLOURS = [*sns.color_palette("Set2", 8), *sns.color_palette("Dark2", 8)]
+#: the colours that matplotlib would take, for names that belong to one figure only
+CYCLE = [f"C{index}" for index in range(10)]
 
 
 def use_house_style() -> None:
@@ -55,7 +62,7 @@ def use_house_style() -> None:
 
 
 def save_figure(figure: Figure, name: str, folder: str | os.PathLike[str] | None) -> None:
-    """Write ``figure`` to ``folder/name.png``, whole or not at all; do nothing if folder is None."""
+    """Write `figure` to `folder/name.png`, whole or not at all; do nothing if folder is None."""
     if folder is None:
         return
     buffer = io.BytesIO()
@@ -64,13 +71,52 @@ def save_figure(figure: Figure, name: str, folder: str | os.PathLike[str] | None
     atomic_write_bytes(Path(folder) / f"{name}.png", buffer.getvalue())
 
 
-def _axes(axes: Axes | None, height: float) -> Axes:
+def axes_of(axes: Axes | None, height: float) -> Axes:
+    """The axes given, or those of a new figure of this height in inches."""
     return plt.subplots(figsize=(WIDTH, height))[1] if axes is None else axes
 
 
-def colour_of(method: str, index: int = 0) -> Any:
-    """Return a method's colour; names without one of their own take the palette's ``index``-th."""
-    return METHOD_COLOURS.get(method, OTHER_COLOURS[index % len(OTHER_COLOURS)])
+def colour_of(name: str, index: int = 0, others: Sequence[Any] = OTHER_COLOURS) -> Any:
+    """A method's colour; names without one of their own take the `index`-th of `others`."""
+    return METHOD_COLOURS.get(name, others[index % len(others)])
+
+
+def share_legend(panels: Sequence[Axes], *, below: bool = False, **style: Any) -> None:
+    """Give panels one legend, right of the last or below all; a y axis they share is labelled once."""
+    handles: dict[str, Any] = {}
+    for axes in panels:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(name, handle)
+        if axes.get_legend():
+            axes.get_legend().remove()
+        if axes is not panels[0] and axes.get_shared_y_axes().joined(axes, panels[0]):
+            axes.set_ylabel("")
+    if handles and below:
+        style = {"loc": "outside lower center", "ncols": 2, "fontsize": "small", **style}
+        panels[0].figure.legend(handles.values(), handles.keys(), frameon=False, **style)
+    elif handles:
+        style = {"fontsize": "x-small", **style}
+        panels[-1].legend(handles.values(), handles.keys(), **BESIDE, **style)
+
+
+def arrow(
+    axes: Axes, start: Any, end: Any, colour: Any, *, zorder: float = 3, **style: Any
+) -> None:
+    """Draw an arrow between two points (2,); `style` is that of matplotlib's `FancyArrowPatch`."""
+    style = {"arrowstyle": "-|>", "color": colour, "lw": 1.6, "shrinkA": 0, "shrinkB": 0, **style}
+    axes.annotate("", tuple(end), tuple(start), arrowprops=style, zorder=zorder)
+
+
+def part_cells(axes: Axes, rows: int, columns: int, width: float = 0.5) -> None:
+    """Draw white lines between the cells of a picture made by `imshow`."""
+    axes.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
+    axes.grid(False, which="major")
+    axes.grid(which="minor", color="white", lw=width)
+    axes.tick_params(which="minor", length=0)
+
+
+# --- curves --------------------------------------------------------------------------------------
 
 
 def plot_accuracy_curves(
@@ -78,43 +124,185 @@ def plot_accuracy_curves(
     axes: Axes | None = None,
     *,
     title: str = "",
+    xlabel: str = "tasks learned",
     ylabel: str = "accuracy, classes seen (%)",
 ) -> Axes:
-    """Draw one curve a method over the tasks: the mean of its seeds, and their spread.
+    """Draw one curve per method over the tasks: the mean of its seeds, and their spread.
 
+    `curves` are method -> (seeds, T), in per cent.
     From five seeds on the spread is a band, the mean's 95 % interval; with fewer, where that interval
     says little, it is the seeds themselves as thin lines.
-
-    Args:
-        curves: method -> (seeds, T) values in per cent.
-        axes: where to draw; None makes a figure.
-        title, ylabel: texts.
     """
-    axes = _axes(axes, 3.2)
+    axes = axes_of(axes, 3.2)
     for index, (method, values) in enumerate(curves.items()):
         values = np.asarray(values, dtype=float)
         mean, half = confidence_interval(values, axis=0)
         tasks = np.arange(1, values.shape[1] + 1)
         colour = colour_of(method, index)
-        axes.plot(tasks, mean, marker="o", label=method, color=colour)
-        if 1 < len(values) < 5:
+        few = len(tasks) <= MANY_STEPS
+        axes.plot(tasks, mean, marker="o" if few else None, label=method, color=colour)
+        if 1 < len(values) < MANY_SEEDS:
             axes.plot(tasks, values.T, color=colour, alpha=0.35, lw=0.8)
         elif len(values) > 1:
             axes.fill_between(tasks, mean - half, mean + half, color=colour, alpha=0.15, lw=0)
-        axes.set_xticks(tasks)
-    axes.set(xlabel="tasks learned", ylabel=ylabel, title=title, ylim=(0, 103))
+        if few:
+            axes.set_xticks(tasks)
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=(0, 103))
     if curves:
         axes.legend(frameon=False)
     return axes
 
 
-def curves_of(records: Sequence[Record], methods: Sequence[str] | None = None) -> dict[str, list]:
-    """Return method -> one average-accuracy curve a record, for ``plot_accuracy_curves``."""
+def curves_of(
+    records: Sequence[Record],
+    methods: Sequence[str] | None = None,
+    curve: Callable[[Record], Any] = lambda record: average_accuracy(record.accuracy_matrix),
+) -> dict[str, list]:
+    """Method -> one curve per record that has a matrix, for `plot_accuracy_curves`.
+
+    `methods` selects and orders them; `curve` reads a record (default: average accuracy by task).
+    """
     curves: dict[str, list] = {}
     for record in records:
         if record.accuracy_matrix is not None and (methods is None or record.method in methods):
-            curves.setdefault(record.method, []).append(average_accuracy(record.accuracy_matrix))
+            curves.setdefault(record.method, []).append(curve(record))
     return {m: curves[m] for m in methods or curves if m in curves}
+
+
+def plot_lines(
+    values: Mapping[str, Mapping[int, float]],
+    axes: Axes | None = None,
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    colours: Sequence[Any] = CYCLE,
+    beside: bool = True,
+) -> Axes:
+    """Draw one line per name; `values` are name -> epoch, iteration or the like -> number.
+
+    `colours` are for names without one of their own; `beside` puts the legend right of the axes.
+    """
+    axes = axes_of(axes, 2.4)
+    for index, (name, line) in enumerate(values.items()):
+        colour = colour_of(name, index, colours)
+        axes.plot(list(line), list(line.values()), marker="o", ms=4, label=name, color=colour)
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if len(values) > 1:
+        axes.legend(fontsize="x-small", **(BESIDE if beside else {"frameon": False}))
+    return axes
+
+
+# --- bars ----------------------------------------------------------------------------------------
+
+
+def _spread(seeds: Sequence[float]) -> tuple[float, float | None, Sequence[float]]:
+    """The mean, half its 95 % interval (many seeds), and the seeds to draw (few)."""
+    mean, half = confidence_interval(np.asarray(seeds, dtype=float))
+    many = len(seeds) >= MANY_SEEDS
+    return mean, half if many else None, [] if many or len(seeds) == 1 else seeds
+
+
+def plot_bars(
+    values: Mapping[str, Sequence[float]],
+    axes: Axes | None = None,
+    *,
+    reference: Mapping[str, float] | None = None,
+    title: str = "",
+    xlabel: str = "final accuracy A_T (%)",
+) -> Axes:
+    """Draw one horizontal bar per row, the mean of its seeds, and the paper's value as a diamond.
+
+    The seeds' spread is an error bar, the mean's 95 % interval, from five seeds on; with fewer, where
+    that interval says little, it is the seeds themselves as dots.
+    """
+    axes = axes_of(axes, 0.8 + 0.42 * len(values))
+    names = list(values)
+    for index, name in enumerate(names):
+        mean, error, dots = _spread(values[name])
+        colour = colour_of(name, index)
+        axes.barh(index, mean, xerr=error, color=colour, alpha=0.85, height=0.65)
+        # In the bar, or beside one too short for it.
+        inside = mean > SHORT_BAR
+        place = 1 if inside else max(mean, 0) + 1
+        ink = "white" if inside and _is_dark(colour) else "black"
+        axes.text(place, index, f"{mean:.1f}", va="center", color=ink, fontsize="small")
+        axes.scatter(dots, [index] * len(dots), color="black", s=7, zorder=3)
+    if reference:
+        where = [names.index(n) for n in reference if n in names]
+        printed = [reference[names[i]] for i in where]
+        axes.scatter(printed, where, marker="D", color="black", s=26, zorder=3, label="paper")
+        axes.legend(**BESIDE)
+    axes.set(yticks=range(len(names)), yticklabels=names, title=title, xlabel=xlabel)
+    axes.invert_yaxis()
+    return axes
+
+
+def _is_dark(colour: Any) -> bool:
+    """Whether white text can be read on it (ITU-R BT.601 luma)."""
+    return float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114))) < 0.6
+
+
+def plot_groups(
+    values: Mapping[str, Mapping[str, float]],
+    axes: Axes | None = None,
+    *,
+    title: str = "",
+    ylabel: str = "F1 (%)",
+) -> Axes:
+    """Draw grouped bars with their numbers: series -> group -> number; a series may lack groups."""
+    axes = axes_of(axes, 2.6)
+    groups = list(dict.fromkeys(group for found in values.values() for group in found))
+    width = 0.8 / max(1, len(values))
+    for index, (name, found) in enumerate(values.items()):
+        at = [groups.index(group) + (index + 0.5) * width - 0.4 for group in found]
+        bars = axes.bar(at, list(found.values()), 0.92 * width, label=name)
+        axes.bar_label(bars, fmt="%.0f", fontsize="xx-small", padding=1)
+    axes.set(xticks=range(len(groups)), xticklabels=groups, ylabel=ylabel, title=title)
+    axes.margins(y=0.1)  # room for the numbers
+    axes.grid(False, axis="x")
+    if len(values) > 1:
+        axes.legend(fontsize="x-small", **BESIDE)
+    return axes
+
+
+def plot_strategies(
+    values: Mapping[str, Mapping[str, Sequence[float]]],
+    axes: Axes | None = None,
+    *,
+    title: str = "",
+    ylabel: str = "test accuracy (%)",
+) -> Axes:
+    """Draw a group of bars per strategy: strategy -> series -> one value per seed.
+
+    The mean stands in the bar, and the spread of the seeds is drawn as in `plot_bars`. A strategy may
+    lack a series; a single bar stands in the middle.
+    """
+    axes = axes_of(axes, 2.6)
+    series = list(dict.fromkeys(name for found in values.values() for name in found))
+    width = 0.8 / max(1, len(series))
+    for index, name in enumerate(series):
+        label: str | None = name
+        for place, found in enumerate(values.values()):
+            if name not in found:
+                continue
+            mean, error, dots = _spread(found[name])
+            at = place + (index + 0.5) * width - 0.4 if len(found) > 1 else place
+            style = {"color": colour_of(name, index, CYCLE), "alpha": 0.85, "label": label}
+            axes.bar(at, mean, 0.92 * width, yerr=error, **style)
+            axes.text(at, 2, f"{mean:.0f}", ha="center", fontsize="x-small", color="white")
+            axes.scatter([at] * len(dots), dots, color="black", s=7, zorder=3)
+            label = None  # once in the legend
+    axes.set(xticks=range(len(values)), xticklabels=list(values), ylabel=ylabel, ylim=(0, 100))
+    axes.set_title(title, fontsize="small")
+    axes.grid(False, axis="x")
+    if len(series) > 1:
+        axes.legend(fontsize="x-small", **BESIDE)
+    return axes
+
+
+# --- matrices and points -------------------------------------------------------------------------
 
 
 def plot_matrix(
@@ -126,24 +314,20 @@ def plot_matrix(
     ylabel: str = "after training task",
     lower: bool = True,
     labels: Sequence[str] | None = None,
-    fmt: str = ".0f",
     **style: Any,
 ) -> Axes:
-    """Draw a matrix as a heat map with its numbers; ``lower`` hides what lies above the diagonal."""
-    axes = _axes(axes, 3.2)
+    """Draw a matrix as a heat map with its numbers; `lower` hides what lies above the diagonal.
+
+    `labels` name the rows and columns (None: 1, 2, ...); `style` is that of `seaborn.heatmap`.
+    """
+    axes = axes_of(axes, 3.2)
     values = np.asarray(matrix, dtype=float)
     ticks = labels or [str(i + 1) for i in range(len(values))]
+    style = {"xticklabels": ticks, "yticklabels": ticks, "annot": True, "fmt": ".0f", **style}
     style = {"cmap": "crest", "cbar": False, "square": True, **style}
-    sns.heatmap(
-        values,
-        mask=np.triu(np.ones_like(values, dtype=bool), 1) if lower else None,
-        annot=True,
-        fmt=fmt,
-        ax=axes,
-        xticklabels=ticks,
-        yticklabels=ticks,
-        **style,
-    )
+    if lower:
+        style["mask"] = np.triu(np.ones_like(values, dtype=bool), 1)
+    sns.heatmap(values, ax=axes, **style)
     axes.grid(False)
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     return axes
@@ -179,10 +363,9 @@ def plot_embedding(
     *,
     names: Sequence[str] | None = None,
     title: str = "",
-    legend: bool = True,
 ) -> Axes:
-    """Draw embedded samples coloured by class, and class proxies as stars."""
-    axes = _axes(axes, 4.0)
+    """Draw embedded samples (n, 2) coloured by class, and class proxies (C, 2) as stars."""
+    axes = axes_of(axes, 4.0)
     labels = np.asarray(labels)
     palette = sns.color_palette("tab10" if labels.max() < 10 else "husl", int(labels.max()) + 1)
     for label in np.unique(labels):
@@ -193,134 +376,6 @@ def plot_embedding(
             style = {"marker": "*", "s": 190, "edgecolor": "black", "linewidth": 0.8, "zorder": 3}
             axes.scatter(*proxies[label], color=palette[label], **style)
     axes.set(title=title, xticks=[], yticks=[])
-    if legend:
-        axes.legend(
-            frameon=False,
-            fontsize="x-small",
-            ncol=5,
-            loc="upper center",
-            bbox_to_anchor=(0.5, 0),
-            markerscale=1.5,
-        )
+    style = {"ncol": 5, "loc": "upper center", "bbox_to_anchor": (0.5, 0), "markerscale": 1.5}
+    axes.legend(frameon=False, fontsize="x-small", **style)
     return axes
-
-
-def plot_bars(
-    values: Mapping[str, Sequence[float]],
-    axes: Axes | None = None,
-    *,
-    reference: Mapping[str, float] | None = None,
-    title: str = "",
-    xlabel: str = "final accuracy A_T (%)",
-) -> Axes:
-    """Draw one horizontal bar a row, the mean of its seeds, and the paper's value as a diamond.
-
-    The seeds' spread is an error bar, the mean's 95 % interval, from five seeds on; with fewer, where
-    that interval says little, it is the seeds themselves as dots.
-    """
-    axes = _axes(axes, 0.8 + 0.42 * len(values))
-    names = list(values)
-    for index, name in enumerate(names):
-        seeds = np.asarray(values[name], dtype=float)
-        mean, half = confidence_interval(seeds)
-        error = half if len(seeds) >= 5 else None
-        colour = colour_of(name, index)
-        axes.barh(index, mean, xerr=error, color=colour, alpha=0.85, height=0.65)
-        # In the bar, or beside one too short for it.
-        inside = mean > SHORT_BAR
-        place = 1 if inside else max(mean, 0) + 1
-        ink = "white" if inside and _is_dark(colour) else "black"
-        axes.text(place, index, f"{mean:.1f}", va="center", color=ink, fontsize="small")
-        if 1 < len(seeds) < 5:
-            axes.scatter(seeds, [index] * len(seeds), color="black", s=7, zorder=3)
-    if reference:
-        where = [names.index(n) for n in reference if n in names]
-        axes.scatter(
-            [reference[names[i]] for i in where],
-            where,
-            marker="D",
-            color="black",
-            s=26,
-            zorder=3,
-            label="paper",
-        )
-        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    axes.set(yticks=range(len(names)), yticklabels=names, title=title, xlabel=xlabel)
-    axes.invert_yaxis()
-    return axes
-
-
-def _is_dark(colour: Any) -> bool:
-    """Whether white text can be read on it (ITU-R BT.601 luma)."""
-    return float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114))) < 0.6
-
-
-def plot_groups(
-    values: Mapping[str, Mapping[str, float]],
-    axes: Axes | None = None,
-    *,
-    title: str = "",
-    ylabel: str = "F1 (%)",
-) -> Axes:
-    """Draw grouped bars with their numbers.
-
-    Args:
-        values: series -> group -> number; a series may lack groups.
-        axes: where to draw.
-        title: text.
-        ylabel: text.
-    """
-    axes = _axes(axes, 2.6)
-    groups = list(dict.fromkeys(group for found in values.values() for group in found))
-    width = 0.8 / len(values)
-    for index, (name, found) in enumerate(values.items()):
-        at = [groups.index(group) + (index + 0.5) * width - 0.4 for group in found]
-        bars = axes.bar(at, list(found.values()), 0.92 * width, label=name)
-        axes.bar_label(bars, fmt="%.0f", fontsize="xx-small", padding=1)
-    axes.set(xticks=range(len(groups)), xticklabels=groups, ylabel=ylabel, title=title)
-    axes.margins(y=0.1)  # room for the numbers
-    axes.grid(False, axis="x")
-    if len(values) > 1:
-        axes.legend(frameon=False, fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
-    return axes
-
-
-class LiveCurve:
-    """Accuracy after each task while a run goes on: redrawn for a person, one line a task otherwise.
-
-    Pass ``LiveCurve(name).update`` as a run's ``on_task``.
-    """
-
-    def __init__(self, name: str, say: Callable[[str], None] = print) -> None:
-        self.name, self.say = name, say
-        self.handle: Any = None
-
-    def update(self, run: Any) -> None:
-        """Show the run's state; ``run`` is a ReplayRun between two tasks."""
-        done, tasks = run.tasks_done, len(run.streams[0])
-        curve = 100 * average_accuracy(run.accuracy)[:, :done]  # (S, done)
-        self.say(
-            f"[{self.name}] {run.settings.method}: task {done}/{tasks}, "
-            f"accuracy {curve[:, -1].mean():.1f} (mean of {len(run.seeds)} seeds)"
-        )
-        self.redraw(lambda axes: plot_accuracy_curves({run.settings.method: curve}, axes), tasks)
-
-    def redraw(self, draw: Callable[[Axes], Any], last: int) -> None:
-        """Put a figure in place of the one before, if a person is watching.
-
-        Args:
-            draw: draws into the axes it is given.
-            last: tasks, epochs or whatever the horizontal axis counts, when the run is over.
-        """
-        if not is_watched():
-            return
-        from IPython.display import display
-
-        figure, axes = plt.subplots(figsize=(WIDTH, 2.2))
-        draw(axes)
-        axes.set_xlim(0.8, last + 0.2)
-        if self.handle is None:
-            self.handle = display(figure, display_id=True)
-        else:
-            self.handle.update(figure)
-        plt.close(figure)

@@ -1,81 +1,208 @@
-"""Result records: one validated JSON file a run and seed, the evidence behind every number shown.
+"""Result records: one validated JSON file per run and seed, the evidence behind every number shown.
 
-A record lies at ``data/results/<paper>/<experiment>/<method>-seed<seed>-<hash>.json``. The hash
-covers the configuration, not the outcome, so a cell of a table that is finished can be found
-before it is run again.
+A record lies at `data/results/<paper>/<experiment>/<method>-seed<seed>-<hash>.json`. The hash
+covers the configuration, not the outcome, so a finished cell of a table is found before it is run
+again.
 """
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import ValidationError
-
-from relcl_lib.lab.files import atomic_write_text, repository_root
-from relcl_lib.lab.schema import (
-    KEYS,
-    SCHEMA_VERSION,
-    Record,
-    RecordError,
-    explain,
-    other_schema,
-    plain,
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
+from relcl_lib.lab.files import atomic_write_text, repository_root
+from relcl_lib.lab.parameters import explain
 
-__all__ = [
-    "CONFIGURATION",
-    "SCHEMA_VERSION",
-    "Record",
-    "RecordError",
-    "as_dict",
-    "canonical_json",
-    "check_writable",
-    "config_hash",
-    "configuration",
-    "find_record",
-    "read_record",
-    "read_records",
-    "record_path",
-    "results_root",
-    "to_frame",
-    "write_record",
-]
-
-_IDENTITY = ("paper", "experiment", "method", "variant", "dataset", "protocol", "backbone", "seed")
-_FACTS = ("seconds", "peak_memory_bytes", "device", "failed")
+SCHEMA_VERSION = 1
+FAILED = "failed: "
 #: what makes two runs the same run; of the dataset, its name and fingerprint count
-CONFIGURATION = (*_IDENTITY, "parameters")
+CONFIGURATION = (
+    "paper",
+    "experiment",
+    "method",
+    "variant",
+    "dataset",
+    "protocol",
+    "backbone",
+    "seed",
+    "parameters",
+)
 
 
-def results_root() -> Path:
-    """Return the folder of the committed records, ``data/results``; it need not exist."""
-    return repository_root() / "data" / "results"
+class RecordError(RuntimeError):
+    """A record cannot be written, read or accepted; the message says where and what to do."""
+
+
+# --- what a record holds -------------------------------------------------------------------------
+
+
+def _plain(value: Any) -> Any:
+    """Turn what JSON cannot hold but means the same (tuples, NumPy numbers, tensors) into it."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+Name = Annotated[str, Field(min_length=1)]
+FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
+Plain = BeforeValidator(_plain)
+
+
+class Record(BaseModel):
+    """One run with one seed. Unknown fields, wrong types, NaN and infinity are errors.
+
+    `metrics`, `accuracy_matrix` (T x T, row i after training on task i) and `curves` (a score after
+    each task, experience or epoch) are in per cent, `seconds` and `peak_memory_bytes` in the units
+    they name, `date` in ISO 8601. `dataset` holds a `name` and free entries beside it (`stream`,
+    `sizes`, `fingerprint`, `source`). `parameters` holds everything else that shapes the result and
+    nothing that does not (no device, no list of seeds). A failed run has no metrics and a `note`
+    that starts with `failed: `. The JSON key of `schema_version` is `schema`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    # The plain name would shadow an attribute of BaseModel.
+    schema_version: int = Field(SCHEMA_VERSION, alias="schema")
+    paper: FolderName
+    experiment: FolderName
+    method: Name
+    variant: Literal["paper", "released"]
+    dataset: Annotated[dict[str, JsonValue], Plain]
+    protocol: Literal["paper", "reduced", "stand-in"]
+    backbone: Name
+    parameters: Annotated[dict[str, JsonValue], Plain]
+    seed: Annotated[int, Field(ge=0), Plain]
+    metrics: Annotated[dict[Name, float], Plain]
+    accuracy_matrix: Annotated[list[list[float]] | None, Plain] = None
+    curves: Annotated[dict[Name, list[float]] | None, Plain] = None
+    seconds: Annotated[float, Field(ge=0), Plain]
+    peak_memory_bytes: Annotated[int, Field(ge=0), Plain] | None = None
+    device: Name
+    versions: dict[str, str] = {}
+    commit: str | None = None
+    date: str = Field(
+        default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    )
+    note: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run failed; its message is then in `note`."""
+        return self.note.startswith(FAILED)
+
+    @field_validator("schema_version")
+    @classmethod
+    def _check_schema(cls, found: int) -> int:
+        if found != SCHEMA_VERSION:
+            raise ValueError(_other_schema(found))
+        return found
+
+    @field_validator("dataset")
+    @classmethod
+    def _check_dataset(cls, dataset: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        name = dataset.get("name")
+        if not isinstance(name, str) or not name:
+            raise ValueError("a dataset needs a 'name' that is a text")
+        return dataset
+
+    @field_validator("parameters")
+    @classmethod
+    def _check_parameters(cls, parameters: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        # A list of seeds here would give each seed another hash whenever its neighbours change.
+        for name in {"seed", "seeds"} & set(parameters):
+            raise ValueError(f"{name!r} is no parameter; the record has its own field 'seed'")
+        return parameters
+
+    @field_validator("metrics")
+    @classmethod
+    def _check_metrics(cls, metrics: dict[str, float]) -> dict[str, float]:
+        # In a table of records they stand beside the fields and would hide them.
+        for name in {*cls.model_fields, "schema", "failed"} & set(metrics):
+            raise ValueError(f"{name!r} is a field of the record; give the metric another name")
+        return metrics
+
+    @field_validator("date")
+    @classmethod
+    def _check_date(cls, date: str) -> str:
+        datetime.datetime.fromisoformat(date)
+        return date
+
+    @field_validator("accuracy_matrix")
+    @classmethod
+    def _check_matrix(cls, matrix: list[list[float]] | None) -> list[list[float]] | None:
+        if matrix is not None:
+            if not matrix or any(len(row) != len(matrix) for row in matrix):
+                raise ValueError("an accuracy matrix is square, T x T")
+            if not all(0.0 <= entry <= 100.0 for row in matrix for entry in row):
+                raise ValueError("accuracies are in per cent, from 0 to 100")
+        return matrix
+
+    @model_validator(mode="after")
+    def _check_outcome(self) -> Record:
+        if self.failed and self.metrics:
+            raise ValueError(f"a failed run has no metrics, but note starts with {FAILED!r}")
+        if not self.failed and not self.metrics:
+            raise ValueError(f"no metrics; if the run failed, start the note with {FAILED!r}")
+        return self
+
+
+#: keys that every file has; `curves` came later, and only records that have some hold it
+_KEYS = tuple(f.alias or name for name, f in Record.model_fields.items() if name != "curves")
+
+
+def _other_schema(found: Any) -> str:
+    if isinstance(found, int) and found > SCHEMA_VERSION:
+        remedy = "update this checkout to read it"
+    else:
+        remedy = "delete it and run the cell again, or use the checkout that wrote it"
+    return f"schema version {found!r} found, {SCHEMA_VERSION} expected: {remedy}"
 
 
 def as_dict(record: Record) -> dict[str, Any]:
-    """Return a record as plain data with its JSON keys (``schema``, not ``schema_version``)."""
-    return record.model_dump(by_alias=True)
+    """A record as plain data with its JSON keys (`schema`, not `schema_version`)."""
+    values = record.model_dump(by_alias=True)
+    if record.curves is None:
+        del values["curves"]
+    return values
+
+
+# --- what makes two runs the same ----------------------------------------------------------------
 
 
 def configuration(config: Record | Mapping[str, Any]) -> dict[str, Any]:
-    """Return what makes a run the same run: ``CONFIGURATION``, the dataset by name and fingerprint.
+    """What makes a run the same run: `CONFIGURATION`, the dataset by its name and fingerprint.
 
-    Whole floats become integers, so ``lr=1`` and ``lr=1.0`` are one configuration.
+    Whole floats become integers, so `lr=1` and `lr=1.0` are one configuration.
+
+    Raises:
+        RecordError: an entry is missing.
     """
     values = as_dict(config) if isinstance(config, Record) else config
     missing = [name for name in CONFIGURATION if name not in values]
     if missing:
         raise RecordError(f"the configuration lacks {', '.join(missing)}")
-    chosen = {name: plain(values[name]) for name in CONFIGURATION}
+    chosen = {name: _plain(values[name]) for name in CONFIGURATION}
     dataset = chosen["dataset"]
     if not isinstance(dataset, dict) or "name" not in dataset:
         raise RecordError("the configuration's dataset is a mapping with a 'name'")
@@ -92,21 +219,38 @@ def _whole(value: Any) -> Any:
 
 
 def canonical_json(value: Any) -> str:
-    """Return the one JSON text of a value: sorted keys, no spaces, no NaN."""
+    """The one JSON text of a value: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def config_hash(config: Record | Mapping[str, Any]) -> str:
-    """Return 12 hex digits that name a configuration, whatever its results, time or device.
-
-    Args:
-        config: a record, or a mapping with at least the keys in ``CONFIGURATION``.
-    """
+    """12 hex digits that name a configuration, whatever its results, time or device."""
     return hashlib.sha256(canonical_json(configuration(config)).encode()).hexdigest()[:12]
 
 
+def most_seeds(records: Iterable[Record]) -> list[Record]:
+    """Keep one configuration of each method, that with most seeds (of several number formats, say)."""
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        key = (record.method, canonical_json({**configuration(record), "seed": None}))
+        groups.setdefault(key, []).append(record)
+    largest: dict[str, list[Record]] = {}
+    for (method, _), group in sorted(groups.items()):
+        if len(group) > len(largest.get(method, [])):
+            largest[method] = group
+    return [record for group in largest.values() for record in group]
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def results_root() -> Path:
+    """The folder of the committed records, `data/results`; it need not exist."""
+    return repository_root() / "data" / "results"
+
+
 def record_path(config: Record | Mapping[str, Any], root: str | os.PathLike[str]) -> Path:
-    """Return where the record of a configuration lies below ``root``."""
+    """Where the record of a configuration lies below `root`."""
     values = configuration(config)
     slug = re.sub(r"[^a-z0-9+]+", "-", values["method"].lower()).strip("-")[:60] or "method"
     name = f"{slug}-seed{values['seed']}-{config_hash(config)}.json"
@@ -114,7 +258,7 @@ def record_path(config: Record | Mapping[str, Any], root: str | os.PathLike[str]
 
 
 def check_writable(root: str | os.PathLike[str] | None = None) -> None:
-    """Find out before a long run whether its records can be written below ``root``.
+    """Find out before a long run whether its records can be written below `root`.
 
     Raises:
         RecordError: they cannot; nothing is left behind.
@@ -132,7 +276,7 @@ def check_writable(root: str | os.PathLike[str] | None = None) -> None:
 
 
 def write_record(record: Record, root: str | os.PathLike[str] | None = None) -> Path:
-    """Write a record below ``root`` (``data/results`` by default), whole or not at all.
+    """Write a record below `root` (`data/results` by default), whole or not at all.
 
     A later run of the same configuration replaces it; a failed run never replaces a finished one.
 
@@ -142,17 +286,25 @@ def write_record(record: Record, root: str | os.PathLike[str] | None = None) -> 
     path = record_path(record, results_root() if root is None else root)
     if record.failed and path.is_file() and not read_record(path).failed:
         raise RecordError(f"{path} holds a finished run; a failed one does not replace it")
-    text = json.dumps(as_dict(record), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    # A matrix row on one line: committed records should read well in a diff.
-    text = re.sub(r"\[\n([-+\d.eE,\s]+)\]", lambda row: f"[{' '.join(row[1].split())}]", text)
     try:
-        return atomic_write_text(path, text)
+        return atomic_write_text(path, _json(as_dict(record)) + "\n")
     except OSError as error:
         raise RecordError(
             f"cannot write the record {path.name} into the folder {path.parent}: "
             f"{error.strerror or error}. Nothing was left there. Free some space, make the folder "
             "writable or name another one, and run the cell again"
         ) from error
+
+
+def _json(value: Any, indent: str = "\n") -> str:
+    """JSON with a line for each entry, but a row of numbers on one: a diff should read well."""
+    inner = indent + " "
+    if isinstance(value, dict) and value:
+        rows = [f"{json.dumps(k, ensure_ascii=False)}: {_json(v, inner)}" for k, v in value.items()]
+        return "{" + inner + f",{inner}".join(rows) + indent + "}"
+    if isinstance(value, list) and not all(type(item) in (int, float) for item in value):
+        return "[" + inner + f",{inner}".join(_json(item, inner) for item in value) + indent + "]"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def read_record(path: str | os.PathLike[str]) -> Record:
@@ -170,14 +322,14 @@ def read_record(path: str | os.PathLike[str]) -> Record:
         raise RecordError(f"{path}: a record is a JSON object, not a {type(data).__name__}")
     # First, because the fields of another version mean something else and would be misreported.
     if "schema" in data and data["schema"] != SCHEMA_VERSION:
-        raise RecordError(f"{path}: schema: {other_schema(data['schema'])}")
-    missing = [key for key in KEYS if key not in data]
+        raise RecordError(f"{path}: schema: {_other_schema(data['schema'])}")
+    missing = [key for key in _KEYS if key not in data]
     if missing:
         raise RecordError(f"{path}: missing {', '.join(missing)}")
     try:
         return Record.model_validate(data)
     except ValidationError as error:
-        raise RecordError(f"{path}: {explain(error)}") from error
+        raise RecordError(f"{path}: {'; '.join(explain(error))}") from error
 
 
 def read_records(
@@ -187,12 +339,11 @@ def read_records(
     experiment: str | None = None,
     include_failed: bool = False,
 ) -> list[Record]:
-    """Read every record below ``root`` (``data/results`` by default), sorted; [] if there is none.
+    """Read every record below `root` (`data/results` by default), sorted; [] if there is none.
 
     Args:
-        root: the results folder, laid out ``<paper>/<experiment>/*.json``.
-        paper: keep this paper's records only.
-        experiment: keep this experiment's records only.
+        root: the results folder, laid out `<paper>/<experiment>/*.json`.
+        paper, experiment: keep the records of this one only.
         include_failed: keep failed runs too.
     """
     root = results_root() if root is None else Path(root)
@@ -210,7 +361,7 @@ def _order(record: Record) -> tuple[Any, ...]:
 def find_record(
     config: Record | Mapping[str, Any], root: str | os.PathLike[str] | None = None
 ) -> Record | None:
-    """Return the finished record of a configuration, or None if it has to be run.
+    """The finished record of a configuration, or None if it has to be run.
 
     None also after a failed run, which may be tried again.
     """
@@ -219,41 +370,3 @@ def find_record(
         return None
     record = read_record(path)
     return None if record.failed else record
-
-
-def to_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """Return one row a record: what identifies it, the parameters that differ, then the metrics.
-
-    Columns: paper, experiment, method, variant, dataset (its name), protocol, backbone, seed;
-    ``param.<name>`` for parameters that differ between the records; each metric (per cent) by its
-    name; seconds, peak_memory_bytes, device, failed.
-    """
-    import pandas as pd  # late, so that writing a record costs no pandas
-
-    records = list(records)
-    names = sorted({name for record in records for name in record.parameters})
-    varied = [
-        name for name in names if len({canonical_json(r.parameters.get(name)) for r in records}) > 1
-    ]
-    rows = []
-    for record in records:
-        row = {name: getattr(record, name) for name in _IDENTITY}
-        row["dataset"] = record.dataset["name"]
-        row |= {f"param.{name}": record.parameters.get(name) for name in varied}
-        row |= record.metrics
-        row |= {name: getattr(record, name) for name in _FACTS}
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def most_seeds(records: Iterable[Record]) -> list[Record]:
-    """Keep one configuration a method, the one with most seeds (of several number formats, say)."""
-    groups: dict[tuple, list[Record]] = {}
-    for record in records:
-        key = (record.method, canonical_json({**configuration(record), "seed": None}))
-        groups.setdefault(key, []).append(record)
-    largest: dict[str, list[Record]] = {}
-    for (method, _), group in sorted(groups.items()):
-        if len(group) > len(largest.get(method, [])):
-            largest[method] = group
-    return [record for group in largest.values() for record in group]

@@ -1,104 +1,111 @@
-"""What the papers print, and which records correspond to which printed number."""
+"""What a paper's table is: the cells that a sweep runs, and the rows that a comparison shows.
+
+A paper says both in its `tables.py`. What it prints lies in `data/paper_tables/<paper>.csv`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from relcl_lib.lab.files import packaged_data
 from relcl_lib.lab.format import TableError
-from relcl_lib.lab.records import Record
-from relcl_lib.papers.crecl.rows import all_crecl_rows
-from relcl_lib.papers.docre_ii.rows import all_docre_rows
-from relcl_lib.papers.drl.rows import all_drl_rows
-from relcl_lib.papers.fastre.rows import all_fastre_rows
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from relcl_lib.lab.records import Record
+
+#: stands for a table where the paper has none
+MEASURED = "Measured"
 PAPER_COLUMNS = ("table", "dataset", "setting", "method", "metric", "value", "std")
 
-#: names in HPCR's Tables VII and VIII -> names of records. The paper's rows from +HC+HT on carry
-#: "HC" while its release has HC off there, so both readings are run and stand side by side.
-HPCR_METHODS = {
-    "PCR+HC (PCR_C)": ("PCR+HC",),
-    "PCR+HC+HT (PCR_CT)": ("PCR+HT", "PCR+HC+HT"),
-    "PCR_CT+PCD": ("PCR+HT+PCD", "PCR+HC+HT+PCD"),
-    "PCR_CT+PCD+SCD (HPCR)": ("HPCR", "PCR+HC+HT+PCD+SCD"),
-    "PCR w/o HT": ("PCR",),
-    "PCR with HT": ("PCR+HT", "PCR+HC+HT"),
-}
-#: names in HPCR's settings -> names of parameters; others are taken as they are
-HPCR_PARAMETERS = {
-    "buffer": "buffer_size",
-    "S": "ht_period",
-    "tau_min": "t_min",
-    "tau_max": "t_max",
-    "mem_batch": "memory_batch",
-}
-#: bare words in HPCR's settings -> parameters
-HPCR_WORDS: dict[str, dict[str, Any]] = {
-    "ResNet18-nf64": {"width": 64},
-    "Adam": {"optimizer": "adam"},
-}
-#: what HPCR's tables vary and its main tables hold fixed, so that a sweep stays out of those
-HPCR_DEFAULTS = {
-    "optimizer": "sgd",
-    "temperature": 0.09,
-    "ht_period": 500,
-    "t_min": 0.05,
-    "t_max": 0.16,
-}
+# --- what a sweep runs -----------------------------------------------------------------------
 
 
-#: the papers' names
-TITLES = {
-    "hpcr": "HPCR",
-    "fastre": "FastRE",
-    "crecl": "CRECL",
-    "docre_ii": "DocRE-II",
-    "drl": "DRL",
-}
-_FIGURE_1 = (
-    *("drl", "Figure 1", "MNIST-{7,9}", "pairs=different_class"),
-    *("corr(gradient_sim,representation_sim)", "r_representations_different"),
-)
-_STAND_IN = "CORe50-standin(cifar10) Multi-Task-NC"
-#: the rows of the summary: paper, then the row's first four fields and its metric in the records
-SUMMARY = (
-    ("hpcr", "Table III", "Split CIFAR10", "buffer=200", "HPCR", "A_T"),
-    ("hpcr", "Table III", "Split CIFAR10", "buffer=200", "PCR", "A_T"),
-    ("fastre", "Table 2", "NYT10", "partial_match_rerun_mean_of_3", "FastRE", "F1"),
-    ("fastre", "Measured", "WebNLG", "partial match", "FastRE", "F1"),
-    ("crecl", "Table 1", "FewRel", "T10", "CRECL", "T10"),
-    ("crecl", "Table 1", "FewRel", "T10", "RP-CRE", "T10"),
-    ("docre_ii", "Table 3", "CDR", "test", "Ours-SciBERT", "F1"),
-    ("docre_ii", "Measured", "CDR", "test", "DocRE-II", "F1_base"),
-    ("docre_ii", "Measured", "Re-DocRED", "test", "DocRE-II", "F1"),
-    ("docre_ii", "Measured", "Re-DocRED", "test", "DocRE-II", "F1_base"),
-    ("docre_ii", "Measured: inference alone", "synthetic", "N_I=2", "DocRE-II", "recall_inferred"),
-    _FIGURE_1,
-    ("drl", "Measured: Table 2", _STAND_IN, "mem=100;bs=16;lambda=0", "BER", "test_acc"),
-    ("drl", "Measured: Table 2", _STAND_IN, "mem=100;bs=16;lambda=0.0002", "BER", "test_acc"),
-)
+@dataclass(frozen=True)
+class Cell:
+    """A method with the settings that make it one cell of a table.
+
+    Attributes:
+        method: its name in the records.
+        settings: parameters of its runs, beside the data set and the memory size.
+        prints: the paper's names of it, where they are not `method`.
+        memory: whether it has one; without, all memory sizes are one run.
+        only: the data sets that have this cell; () for all.
+    """
+
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    prints: tuple[str, ...] = ()
+    memory: bool = True
+    only: tuple[str, ...] = ()
 
 
-# --- what the papers print -------------------------------------------------------------------
+@dataclass(frozen=True)
+class Table:
+    """The cells of a table of a paper, or of one that is only ours.
+
+    Attributes:
+        about: where the paper has it and what it varies.
+        cells: what is run on each data set.
+        memory: the setting that takes a memory size; "" where none is varied.
+        every_size: run each cell at every memory size, not just the first.
+        dataset: the paper's data set for this table, where that is not the first of its data sets.
+        only: whether no other data set has it.
+    """
+
+    about: str
+    cells: tuple[Cell, ...]
+    memory: str = ""
+    every_size: bool = True
+    dataset: str = ""
+    only: bool = False
+
+    def runs(self, dataset: str, sizes: Sequence[int] = ()) -> list[dict[str, Any]]:
+        """The parameters of each run, as plain values."""
+        return [
+            {"dataset": dataset, "method": cell.method, **memory, **cell.settings}
+            for cell in self.cells
+            if not cell.only or dataset in cell.only
+            for memory in self._memories(cell, sizes)
+        ]
+
+    def _memories(self, cell: Cell, sizes: Sequence[int]) -> list[dict[str, int]]:
+        if not self.memory:
+            return [{}]
+        chosen = sizes if self.every_size and cell.memory else sizes[:1]
+        return [{self.memory: size} for size in chosen]
+
+
+def printed_names(tables: Iterable[Table]) -> dict[str, tuple[str, ...]]:
+    """The methods behind each name that the paper's tables print and that is not the method's."""
+    cells = [cell for table in tables for cell in table.cells]
+    names = dict.fromkeys(name for cell in cells for name in cell.prints)
+    return {
+        name: tuple(dict.fromkeys(cell.method for cell in cells if name in cell.prints))
+        for name in names
+    }
+
+
+# --- what a paper prints ---------------------------------------------------------------------
 
 
 def read_paper_table(paper: str, table: str | None = None) -> pd.DataFrame:
-    """Read the numbers a paper prints, from ``data/paper_tables/<paper>.csv``.
+    """Read the numbers a paper prints, from `data/paper_tables/<paper>.csv`.
 
     Args:
-        paper: ``crecl``, ``fastre``, ``docre_ii``, ``drl`` or ``hpcr``.
-        table: keep one table only, e.g. ``Table III``.
+        paper: `crecl`, `fastre`, `docre_ii`, `drl` or `hpcr`.
+        table: keep one table only, e.g. `Table III`.
 
     Returns:
         Columns table, dataset, setting, method, metric (text), value and std (float64, in the
         unit the paper prints; std is what stands behind its ±, NaN where there is none: for
-        ``hpcr`` the 95 % half width over 10 runs).
+        `hpcr` the 95 % half width over 10 runs).
     """
+    import pandas as pd  # late: a sweep lists its cells without it
+
     folder = packaged_data() / "paper_tables"
     path = folder / f"{paper}.csv"
     if not path.is_file():
@@ -113,7 +120,7 @@ def read_paper_table(paper: str, table: str | None = None) -> pd.DataFrame:
         frame["value"] = frame["value"].astype("float64")
     except ValueError as error:
         raise TableError(f"{path}: value and std are numbers: {error}") from error
-    if not np.isfinite(frame["value"]).all() or (frame["std"] < 0).any():
+    if not frame["value"].abs().lt(float("inf")).all() or (frame["std"] < 0).any():
         raise TableError(f"{path}: a value is not finite or a std is negative")
     repeated = frame.duplicated(list(PAPER_COLUMNS[:5]))
     if repeated.any():
@@ -127,8 +134,14 @@ def read_paper_table(paper: str, table: str | None = None) -> pd.DataFrame:
     return chosen
 
 
+def entries(paper: str, table: str | None = None, dataset: str | None = None) -> list[Any]:
+    """The lines of a paper's table file as named tuples; None for all tables or data sets."""
+    lines = read_paper_table(paper, table).itertuples(index=False)
+    return [entry for entry in lines if dataset in (None, entry.dataset)]
+
+
 def parse_setting(setting: str) -> dict[str, Any]:
-    """Split ``buffer=200;S=500;Adam`` into a dict; numbers become numbers, bare words True."""
+    """Split `buffer=200;S=500;Adam` into a dict; numbers become numbers, bare words True."""
     parts = [part.strip() for part in setting.split(";") if part.strip()]
     pairs = (part.partition("=") for part in parts)
     return {key.strip(): _number(value.strip()) if eq else True for key, eq, value in pairs}
@@ -150,13 +163,18 @@ def _number(text: str) -> int | float | str:
 class Row:
     """One line of a comparison: an entry of a paper's table and the records that correspond.
 
-    The first five fields name the entry; an entry the paper does not have shows a dash. A record
-    corresponds if its method is among ``methods`` (by default the paper's name), its ``dataset``
-    and ``parameters`` hold the values given here, and it has the metric ``record_metric`` (by
-    default the paper's name). A parameter in ``defaults`` may be absent but not have another value.
-    ``experiment`` and ``variant`` narrow the choice further if given.
-    ``paper_scale`` brings the printed number to per cent (100 for a fraction). ``digits`` decimals are
-    shown.
+    The first five fields name the entry; an entry the paper does not have shows a dash.
+
+    Attributes:
+        methods: a record's method is one of these (by default the paper's name).
+        record_metric: the metric's name in the records (by default the paper's).
+        where_dataset: what a record's `dataset` holds.
+        where_parameters: what a record's `parameters` hold.
+        usual: the values of the settings that some table of the paper varies, which hold where
+            `where_parameters` has no other; a record may lack them.
+        experiment: narrows the choice, as does `variant`.
+        paper_scale: brings the printed number to per cent (100 for a fraction).
+        digits: decimals shown.
     """
 
     table: str
@@ -168,11 +186,16 @@ class Row:
     record_metric: str = ""
     where_dataset: Mapping[str, Any] = field(default_factory=dict)
     where_parameters: Mapping[str, Any] = field(default_factory=dict)
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    usual: Mapping[str, Any] = field(default_factory=dict)
     experiment: str | None = None
     variant: str | None = None
     paper_scale: float = 1.0
     digits: int = 1
+
+    @classmethod
+    def of(cls, entry: Any, **choice: Any) -> Row:
+        """The row of a line of the table file (see `entries`)."""
+        return cls(entry.table, entry.dataset, entry.setting, entry.method, entry.metric, **choice)
 
     @property
     def our_metric(self) -> str:
@@ -187,8 +210,7 @@ class Row:
             and self.experiment in (None, record.experiment)
             and self.variant in (None, record.variant)
             and _holds(record.dataset, self.where_dataset)
-            and _holds({**self.defaults, **record.parameters}, self.defaults)
-            and _holds(record.parameters, self.where_parameters)
+            and _holds({**self.usual, **record.parameters}, {**self.usual, **self.where_parameters})
         )
 
 
@@ -196,90 +218,8 @@ def _holds(values: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     return all(name in values and values[name] == value for name, value in wanted.items())
 
 
-def hpcr_rows(
-    table: str = "Table III",
-    dataset: str | None = "Split CIFAR10",
-    buffer_size: int | None = 200,
-    *,
-    experiment: str | None = None,
-    variant: str | None = None,
-    parameters: Mapping[str, Any] | None = None,
-) -> list[Row]:
-    """Return the rows of one of HPCR's tables; the records' ``dataset.stream`` names the dataset.
-
-    Which definition of forgetting stands behind Table VI is unknown, so each of its rows comes
-    twice, once for ``F_T`` (the paper's) and once for ``F_T_released``.
-
-    Args:
-        table: as in the table file, e.g. ``Table VII``.
-        dataset: e.g. ``Split CIFAR10``; None for all.
-        buffer_size: rows for this many memory images, and those without a memory; None for all.
-        experiment: only records of this experiment.
-        variant: only records of this variant.
-        parameters: values the records' parameters must have, before ``HPCR_DEFAULTS``.
-    """
-    rows = []
-    for entry in read_paper_table("hpcr", table).itertuples():
-        setting = parse_setting(entry.setting)
-        buffer = setting.get("buffer", "none")
-        if dataset not in (None, entry.dataset) or (
-            buffer_size is not None and buffer not in (buffer_size, "none")
-        ):
-            continue
-        if buffer == "none":
-            setting.pop("buffer", None)
-        wanted: dict[str, Any] = {}
-        for name, value in setting.items():
-            wanted |= HPCR_WORDS.get(name, {HPCR_PARAMETERS.get(name, name): value})
-        wanted |= parameters or {}
-        for record_metric in ("F_T", "F_T_released") if entry.metric == "F_T" else ("",):
-            rows.append(
-                Row(
-                    *(table, entry.dataset, entry.setting, entry.method, entry.metric),
-                    methods=HPCR_METHODS.get(entry.method, ()),
-                    record_metric=record_metric,
-                    where_dataset={"stream": entry.dataset},
-                    where_parameters=wanted,
-                    defaults={k: v for k, v in HPCR_DEFAULTS.items() if k not in wanted},
-                    experiment=experiment,
-                    variant=variant,
-                )
-            )
-    return rows
-
-
-def _all_hpcr_rows() -> list[Row]:
-    tables = read_paper_table("hpcr")["table"].unique()
-    return [row for table in tables for row in hpcr_rows(table, None, None)]
-
-
-#: paper -> the rows of all its tables
-SPECS: dict[str, Callable[[], list[Row]]] = {
-    "hpcr": _all_hpcr_rows,
-    "fastre": all_fastre_rows,
-    "crecl": all_crecl_rows,
-    "docre_ii": all_docre_rows,
-    "drl": all_drl_rows,
-}
-
-
-def paper_rows(paper: str) -> list[Row]:
-    """Return the rows of all tables of a paper; [] while nothing says which records correspond."""
-    return SPECS[paper]() if paper in SPECS else []
-
-
-def summary_rows(paper: str) -> list[Row]:
-    """Return the rows of a paper that stand in the summary, in its order."""
-    chosen = [fields[1:] for fields in SUMMARY if fields[0] == paper]
-    named = {
-        (row.table, row.dataset, row.setting, row.method, row.our_metric): row
-        for row in paper_rows(paper)
-    }
-    return [named[fields] for fields in chosen]
-
-
 def rows_without_paper(records: Iterable[Record], rows: Iterable[Row] = ()) -> list[Row]:
-    """Return rows for what was run but stands in no table: each shows a dash for the paper.
+    """Rows for what was run but stands in no table: each shows a dash for the paper.
 
     Args:
         records: of one paper.

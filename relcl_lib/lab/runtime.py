@@ -28,10 +28,10 @@ class DeviceError(RuntimeError):
 
 
 def resolve_device(device: str = "auto") -> torch.device:
-    """Return the device named ``device``: ``auto`` (CUDA if present, else CPU), ``cpu``, ``cuda[:n]``.
+    """The device of a name: `auto` (CUDA if there is one, else the CPU), `cpu`, `cuda` or `cuda:n`.
 
     Raises:
-        DeviceError: CUDA is asked for and absent, or the index is beyond the devices present.
+        DeviceError: there is no such device here.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -52,20 +52,17 @@ def resolve_device(device: str = "auto") -> torch.device:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether ``device`` multiplies bfloat16 in hardware (elsewhere it is emulated, and slower)."""
+    """Whether a device multiplies bfloat16 in hardware; elsewhere it is emulated, and slower."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
-        probe = getattr(torch.cpu, name, None)
-        if probe is not None and probe():
-            return True
-    return False
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in names)
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
-    """Return the number format of convolutions and matrix products: ``auto``, ``float32``, ``bfloat16``.
+    """The number format of matrix products, from `auto`, `float32` or `bfloat16`.
 
-    ``auto`` is bfloat16 on a CPU that has it in hardware and float32 elsewhere: on a GPU the small
+    `auto` is bfloat16 on a CPU that has it in hardware and float32 elsewhere: on a GPU the small
     networks here are bound by launches, not by arithmetic, so nothing would be won.
     """
     if precision == "auto":
@@ -77,17 +74,16 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
 
 
 def precision_name(precision: torch.dtype) -> str:
-    """Return what `resolve_precision` and the records call a number format."""
+    """The name of a number format, as `resolve_precision` reads it and records keep it."""
     return str(precision).removeprefix("torch.")
 
 
 def make_generator(seed: int, purpose: str, *indices: int) -> torch.Generator:
-    """Return a CPU generator that depends only on the seed, the purpose and the indices given.
+    """A CPU generator that depends only on the seed, the purpose and the indices.
 
-    One generator a purpose (``class order``, ``data order``, ``retrieval``, ...) means that what one
-    method draws never shifts another method's stream; deriving it anew for each task means that a
-    resumed run needs no saved generator state. Draws are made on the CPU so that a GPU run sees the
-    same numbers.
+    With one generator per purpose (`class order`, `data order`, `retrieval`, ...) what one method
+    draws never shifts another method's stream; since it is derived anew for each task, a resumed run
+    needs no saved state. Draws are made on the CPU, so a run on a GPU sees the same numbers.
     """
     text = "/".join([str(seed), purpose, *map(str, indices)])
     digest = hashlib.sha256(text.encode()).digest()
@@ -96,30 +92,27 @@ def make_generator(seed: int, purpose: str, *indices: int) -> torch.Generator:
 
 @contextlib.contextmanager
 def seeded_initialisation(seed: int) -> Iterator[None]:
-    """Make torch's default initialisers draw from the seed's ``init`` generator inside the block."""
+    """Inside the block torch's default initialisers draw from the seed's `init` generator."""
     with drawing_from(make_generator(seed, "init"), torch.device("cpu")):
         yield
 
 
 @contextlib.contextmanager
 def drawing_from(generator: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Let torch's own generator, which dropout and initialisers use, follow ``generator`` inside."""
+    """Inside the block torch's own generator, which dropout and initialisers use, follows another."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(generator.initial_seed())
         yield
 
 
 def keep_freed_memory(largest: int = 128) -> None:
-    """Let this process keep the blocks it frees, up to a size (glibc; elsewhere: nothing).
+    """Let this process keep the blocks it frees, up to `largest` MiB each (glibc; elsewhere: nothing).
 
     Otherwise each block of over 32 MiB goes back to the system when it is freed, and the next one is
     mapped anew page by page: a third of a training step whose attention maps are that large. What
     is kept serves the next step only if nothing that outlives a step lies in between, and it fits
     only where blocks are of like size: let go of the gradients at a step's end, and loop over
     `releasing_memory(batches)`, or the process grows to a multiple of what it uses.
-
-    Args:
-        largest: MiB.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
@@ -145,7 +138,7 @@ def is_watched() -> bool:
     """Whether a person is likely to be looking, so that bars and live curves are worth drawing.
 
     True in a terminal and in a kernel that JupyterLab or VS Code started; false under papermill,
-    nbval, CI, and wherever ``RELCL_HEADLESS`` is set (a bar would fill a saved notebook with lines).
+    nbval, CI, and where `RELCL_HEADLESS` is set (a bar would fill a saved notebook with lines).
     """
     if os.environ.get("RELCL_HEADLESS") or os.environ.get("CI"):
         return False
@@ -155,7 +148,7 @@ def is_watched() -> bool:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Return the peak memory so far: allocated on a GPU, resident (the whole process) on a CPU."""
+    """The peak memory so far: allocated on a GPU, resident (of the whole process) on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -163,7 +156,7 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def device_name(device: torch.device) -> str:
-    """Return a name for a record, e.g. ``cpu: AMD EPYC, 2 threads``."""
+    """A device's name for a record, e.g. `cpu: AMD EPYC, 2 threads`."""
     if device.type == "cuda":
         return f"cuda: {torch.cuda.get_device_name(device)}"
     model = platform.processor() or platform.machine()
@@ -176,23 +169,27 @@ def device_name(device: torch.device) -> str:
 
 
 def current_commit() -> str:
-    """Return the checkout's commit, ``-dirty`` appended if library files differ; ``unknown`` outside git."""
-    root = Path(__file__).resolve().parents[2]
+    """The checkout's commit, with `-dirty` if library files differ from it; `unknown` elsewhere.
+
+    Elsewhere is also an installed library: the checkout around it is somebody else's.
+    """
+    library = Path(__file__).resolve().parents[1]
 
     def git(*arguments: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+            ["git", "-C", str(library), *arguments], capture_output=True, text=True, check=True
         ).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--", "relcl_lib")
+        git("ls-files", "--error-unmatch", __file__)
+        changed = git("status", "--porcelain", "--", ".")
         return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
 
 def run_facts(device: torch.device) -> dict:
-    """Return the record fields that describe where a run happened: device, versions, commit, date."""
+    """The fields of a record that say where a run happened: device, versions, commit, date."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES_IN_RECORDS:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -12,11 +12,11 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from relcl_lib.lab.plots import WIDTH, _axes
+from relcl_lib.lab.plots import WIDTH, axes_of
 
-#: one colour an entity type, the same in every figure
+#: one colour per entity type, the same in every figure
 TYPE_COLOURS = {"PER": "#7fb5f0", "ORG": "#ffb84d", "LOC": "#78c98a", "OTH": "#d39be6"}
-COLUMNS = 90  # letters a line of `plot_words`, which fill the width of a figure
+COLUMNS = 90  # letters per line of `plot_words`, which fill the width of a figure
 
 
 def wrap_words(words: Sequence[str], columns: int = COLUMNS) -> list[tuple[int, int]]:
@@ -38,18 +38,13 @@ def plot_words(
     notes: Mapping[int, str] | None = None,
     title: str = "",
 ) -> Axes:
-    """Write a sentence with a colour behind each word.
+    """Write a sentence with a colour behind each word; a colour of None leaves a word plain.
 
-    Args:
-        words: n of them.
-        colours: n colours of matplotlib; None leaves a word plain.
-        axes: where to draw; None makes a figure of the right height.
-        notes: small texts below words, by the words' index.
-        title: text.
+    `notes` are small texts below words, by the words' index.
     """
     places = wrap_words(words)
     lines, step = places[-1][0] + 1 if places else 1, 1.9 if notes else 1.3
-    axes = _axes(axes, 0.21 * step * lines + (0.3 if title else 0.05))
+    axes = axes_of(axes, 0.21 * step * lines + (0.3 if title else 0.05))
     for at, (word, colour, (line, column)) in enumerate(zip(words, colours, places, strict=True)):
         top = -step * line
         if colour is not None:
@@ -76,11 +71,12 @@ def plot_triples(
     *,
     title: str = "",
 ) -> Figure:
-    """Write a sentence once a head entity: the head in its type's colour, its tails in grey.
+    """Write a sentence once per head entity: the head in its type's colour, its tails in grey.
 
     Args:
         words: of the sentence.
-        triples: (T, 7) rows as of `Extractor.predict`, all of this sentence; ends inclusive.
+        triples: (T, 7) rows, all of this sentence: sentence, head's first and last word and type,
+            relation, tail's first and last word.
         types: names of the K types, below heads.
         relations: names of the R relations, below tails; the part after the last slash is shown.
         title: text above the first line.

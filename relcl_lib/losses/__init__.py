@@ -1,11 +1,17 @@
 """Every loss of the five papers: pure functions of tensors that broadcast over leading dimensions.
 
-A batch of S seeds is one call: ``(S, B, D)`` in, ``(S,)`` out. No function edits its inputs, keeps
+A batch of S seeds is one call: `(S, B, D)` in, `(S,)` out. No function edits its inputs, keeps
 state or names a device.
 """
 
+from relcl_lib.losses.basic import class_counts, cosine_similarity, cross_entropy_loss, normalise
 from relcl_lib.losses.cascade import cascade_loss, tagging_loss
-from relcl_lib.losses.contrastive import coupled_loss, supervised_contrastive_loss
+from relcl_lib.losses.contrastive import (
+    coupled_loss,
+    dynamic_temperature_weight,
+    proxy_contrastive_loss,
+    supervised_contrastive_loss,
+)
 from relcl_lib.losses.discriminative import between_within_similarity, discriminative_loss
 from relcl_lib.losses.distillation import (
     proxy_contrastive_distillation_loss,
@@ -16,14 +22,6 @@ from relcl_lib.losses.prototype import (
     prototype_contrastive_loss,
     prototype_cosine_loss,
     prototype_margin_loss,
-)
-from relcl_lib.losses.proxy import (
-    class_counts,
-    cosine_similarity,
-    cross_entropy_loss,
-    dynamic_temperature_weight,
-    normalise,
-    proxy_contrastive_loss,
 )
 from relcl_lib.losses.threshold import above_threshold, adaptive_threshold_loss
 from relcl_lib.losses.views import view_agreement_loss, view_contrast_loss

@@ -16,14 +16,10 @@ def tagging_loss(
     allowed: Tensor | None = None,
     epsilon: float = 0.0,
 ) -> Tensor:
-    """Return the loss of each position: (..., C [+ 1]) and (..., C) bool to (...).
+    """Loss of each position: logits (..., C [+ 1]) and labels (..., C) bool to (...).
 
-    Args:
-        logits: with column 0 for the threshold if it is adaptive, else one a class.
-        labels: (..., C) bool.
-        threshold: `adaptive` (Eq. 11) or `global`: sigmoid cross-entropy summed over the classes.
-        allowed: bool, broadcast to (..., C): classes that may be negatives; None: all.
-        epsilon: see `adaptive_threshold_loss`.
+    `threshold` is `adaptive`: Eq. 11, see `adaptive_threshold_loss`, with the threshold in column 0;
+    or `global`: sigmoid cross-entropy summed over the classes, for which `epsilon` means nothing.
     """
     if threshold == "adaptive":
         return adaptive_threshold_loss(logits, labels, allowed=allowed, epsilon=epsilon)
@@ -48,7 +44,7 @@ def cascade_loss(
     """Sum the four losses of a batch (Eq. 12 and 15, all weights 1).
 
     Args:
-        head_losses: of starts and ends, each (B, n), one number a position.
+        head_losses: of starts and ends, each (B, n), one number per position.
         tail_losses: each (M, n), of M head entities.
         real: (B, n) bool, real tokens.
         rows: (M,) sentence of each head entity.

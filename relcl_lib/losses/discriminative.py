@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relcl_lib.losses.proxy import normalise
+from relcl_lib.losses.basic import normalise
 
 #: `paper`: Eq. 3; `paper_cos`: Eq. 3 on cosines; `released`: the challenge code, in which the labels
 #: cancel; `dev`: the code before it; `later`: the code of a later paper of the same author.
@@ -36,12 +36,12 @@ def discriminative_loss(
 
     With Y_ij = 1 where y_i = y_j, I the identity and mean() over all N^2 entries:
 
-    ``paper``: L_bt - L_wi, the mean of K over pairs of different classes minus that over pairs of one
+    `paper`: L_bt - L_wi, the mean of K over pairs of different classes minus that over pairs of one
     class. Unbounded below: where L_wi > L_bt, longer vectors always lower it.
-    ``paper_cos``: the same on rows of length 1, so bounded.
-    ``released``: mean(K (1 - Y) - K (I - Y)) / 2 = mean(K (1 - I)) / 2: pushes all pairs apart.
-    ``dev``: mean(K (1 - Y) + K (Y - I) / 2) / 2.
-    ``later``: mean(K (1 - Y) + alpha K (Y - I)); ``between=False`` drops the first term.
+    `paper_cos`: the same on rows of length 1, so bounded.
+    `released`: mean(K (1 - Y) - K (I - Y)) / 2 = mean(K (1 - I)) / 2: pushes all pairs apart.
+    `dev`: mean(K (1 - Y) + K (Y - I) / 2) / 2.
+    `later`: mean(K (1 - Y) + alpha K (Y - I)); `between=False` drops the first term.
 
     Pairs that do not occur count 0: L_wi where no class comes twice, L_bt in a batch of one class,
     everything in a batch of one sample.
@@ -50,12 +50,7 @@ def discriminative_loss(
         representations: h_l, each (..., N, D_l), computed in float32 at least (inner products of
             convolution maps overflow half precision).
         labels: (..., N) int64.
-        variant: one of ``VARIANTS``.
-        alpha: weight of the pairs of one class in ``later``.
-        between: see ``later``.
-
-    Returns:
-        (...).
+        alpha: weight of the pairs of one class in `later`.
     """
     if variant not in VARIANTS:
         raise ValueError(f"variant={variant!r} must be one of {', '.join(VARIANTS)}")
@@ -79,19 +74,12 @@ def discriminative_loss(
 def between_within_similarity(
     representations: Tensor | Sequence[Tensor], labels: Tensor, *, cosine: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Return L_bt and L_wi of DRL's Eq. 3: mean inner products of unlike and of like pairs.
+    """L_bt and L_wi of DRL's Eq. 3: mean inner products of unlike and of like pairs.
 
     Both are summed over the representations and divided by the number of ordered pairs,
     B_bt = N^2 - sum_c n_c^2 and B_wi = sum_c n_c^2 - N (which order the paper means is not stated;
-    unordered counts would double both). 0 where there is no such pair.
-
-    Args:
-        representations: as in ``discriminative_loss``.
-        labels: (..., N) int64.
-        cosine: take rows of length 1.
-
-    Returns:
-        two of shape (...).
+    unordered counts would double both). 0 where there is no such pair. `cosine` takes rows of
+    length 1; the shapes are those of `discriminative_loss`.
     """
     different, same = _pair_sums(representations, labels, cosine=cosine)
     like = (labels.unsqueeze(-1) == labels.unsqueeze(-2)).sum((-2, -1))  # sum_c n_c^2
@@ -111,7 +99,7 @@ def _pair_sums(
     cosine: bool = False,
     split: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    """Return A - W and W - O, summed over representations; without ``split`` 0 and A - O."""
+    """A - W and W - O, summed over representations; without `split` 0 and A - O."""
     if isinstance(representations, Tensor):
         representations = [representations]
     for index, h in enumerate(representations):
@@ -134,7 +122,7 @@ def _pair_sums(
 
 
 class _Squares(torch.autograd.Function):
-    """Map h (..., N, D) to A, W and O, each (...); W is 0 without ``rows``.
+    """Map h (..., N, D) to A, W and O, each (...); W is 0 without `rows`.
 
     The gradient 2 (g_A S + g_W S_y + g_O h) is written down, as autograd's own would pass over h
     several times more, and the maps of a convolutional network are large.
@@ -143,14 +131,14 @@ class _Squares(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, h: Tensor, rows: Tensor | None, classes: int) -> tuple[Tensor, ...]:
         exact = torch.float32 if h.dtype in HALF else h.dtype
-        total = h.sum(-2, dtype=exact)  # S
+        total = h.sum(-2, dtype=exact)  # S: (..., D)
         own = _square(h.flatten(-2).to(exact))
         everything, sums = _square(total), None
         of_classes = torch.zeros_like(everything)
         if rows is not None:
             sums = h.new_zeros(total[..., 0].numel() * classes, h.shape[-1], dtype=exact)
-            sums.index_add_(0, rows, h.flatten(0, -2).to(exact))  # S_c
-            sums = sums.view(*total.shape[:-1], classes, -1)
+            sums.index_add_(0, rows, h.flatten(0, -2).to(exact))
+            sums = sums.view(*total.shape[:-1], classes, -1)  # S_c: (..., C, D)
             of_classes = _square(sums.flatten(-2))
         ctx.save_for_backward(h, rows, total, sums)
         return everything, of_classes, own
@@ -166,12 +154,12 @@ class _Squares(torch.autograd.Function):
 
 
 def _square(vectors: Tensor) -> Tensor:
-    """Return |v|^2: (..., D) to (...)."""
+    """|v|^2: (..., D) to (...)."""
     return torch.linalg.vecdot(vectors, vectors)
 
 
 def _class_slots(labels: Tensor) -> tuple[Tensor, int]:
-    """Return each row's slot, of as many slots as batches times classes, and the number of classes.
+    """Each row's slot, of as many slots as batches times classes, and the number of classes.
 
     How many classes there are decides a shape, so a GPU is waited for once.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from relcl_lib.losses.proxy import cosine_similarity
+from relcl_lib.losses.basic import cosine_similarity
 
 
 def proxy_contrastive_distillation_loss(
@@ -12,15 +12,14 @@ def proxy_contrastive_distillation_loss(
 ) -> Tensor:
     """Proxy-based contrastive distillation (PCD): Eq. 24 of HPCR with its sign corrected.
 
-    ``mean`` (released): (1/M) sum_i (1/N) sum_c k_c (o_ic - o*_ic)^2, N = sum_c k_c; the same number
-    as the mean over the columns indexed by all N labels of the step. ``sum`` (printed): without 1/N.
+    `mean` (released): (1/M) sum_i (1/N) sum_c k_c (o_ic - o*_ic)^2, N = sum_c k_c; the same number
+    as the mean over the columns indexed by all N labels of the step. `sum` (printed): without 1/N.
     Columns of classes with k_c = 0 get no gradient. The stored logits are constants.
 
     Args:
         logits: (..., M, C) of the memory rows, both views, divided by the temperature.
         stored_logits: (..., M, C), recorded when each image was stored, repeated for both views.
         counts: (..., C), k_c over all rows of the step, memory and stream.
-        reduction: ``"mean"`` or ``"sum"`` over the N labels.
 
     Returns:
         (...), at least 0, and 0 when the logits equal the stored ones wherever k_c > 0.
@@ -44,15 +43,13 @@ def sample_contrastive_distillation_loss(
     """Sample-based contrastive distillation (SCD): Eq. 25 of HPCR.
 
     Each row's cosines to the other M - 1 rows become a distribution: q from the stored features, p
-    from the present ones. ``released``: mean_i -sum_j q_ij log p_ij, ordinary distillation; its
-    minimum is the entropy of q, not 0. ``paper``: the roles as Eq. 25 prints them,
+    from the present ones. `released`: mean_i -sum_j q_ij log p_ij, ordinary distillation; its
+    minimum is the entropy of q, not 0. `paper`: the roles as Eq. 25 prints them,
     mean_i -sum_j p_ij log q_ij, whose gradient flows through the weights p only.
 
     Args:
         features: (..., M, D) of the memory rows, both views; normalised here.
         stored_features: (..., M, D), repeated for both views; constants.
-        temperature: divides the cosines.
-        variant: ``"released"`` or ``"paper"``.
     """
     if variant not in ("released", "paper"):
         raise ValueError(f"variant={variant!r} must be 'released' or 'paper'")
@@ -63,7 +60,7 @@ def sample_contrastive_distillation_loss(
 
 
 def _log_relations(features: Tensor, temperature: float) -> Tensor:
-    """Return the log-softmax of each row's cosines to the other rows: (..., M, D) to (..., M, M-1)."""
+    """The log-softmax of each row's cosines to the other rows: (..., M, D) to (..., M, M-1)."""
     cosines = cosine_similarity(features, features) / temperature
     m = features.shape[-2]
     # Leaving the diagonal out (rather than at -inf) keeps 0 * -inf out of the products above. In

@@ -54,10 +54,10 @@ def adaptive_threshold_loss(
 
 
 def above_threshold(logits: Tensor, threshold: float | None = None) -> Tensor:
-    """Return which classes a position has: (..., C+1) logits to (..., C) bool, strictly above AT.
+    """Which classes a position has: (..., C+1) logits to (..., C) bool, strictly above AT.
 
     Args:
-        logits: (..., C+1) with the threshold in column 0; (..., C) if ``threshold`` is given.
+        logits: (..., C+1) with the threshold in column 0; (..., C) if `threshold` is given.
         threshold: a probability in (0, 1), the same for all positions, that sigmoid(logit) must
             exceed; None compares with each position's own column 0.
     """

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from relcl_lib.losses.proxy import cosine_similarity, normalise
+from relcl_lib.losses.basic import cosine_similarity, normalise
 
 
 def view_agreement_loss(

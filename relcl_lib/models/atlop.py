@@ -35,7 +35,7 @@ class PairClassifier(Protocol):
     feature_size: int
 
     def __call__(self, batch: DocumentBatch) -> PairScores:
-        """Return features and logits of the batch's pairs."""
+        """Features and logits of the batch's pairs."""
         ...
 
 
@@ -63,12 +63,12 @@ class AtlopConfig:
     chunk: int = 1024
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data."""
+        """Plain data."""
         return asdict(self)
 
 
 def pool_entities(vectors: Tensor, owner: Tensor, count: int) -> Tensor:
-    """Return log sum exp over the mentions of each entity: (m, D) to (count, D), 0 without one.
+    """log sum exp over the mentions of each entity: (m, D) to (count, D), 0 without one.
 
     Args:
         vectors: one a mention.
@@ -116,7 +116,7 @@ class GroupedBilinear(nn.Module):
         return self.linear((left.unsqueeze(-1) * right.unsqueeze(-2)).flatten(1)).relu()
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        """Return (p, size) of z_s and z_o, each (p, size)."""
+        """(p, size) of z_s and z_o, each (p, size)."""
         if len(left) <= self.chunk:
             return self._expand(left, right)
         parts = zip(left.split(self.chunk), right.split(self.chunk), strict=True)
@@ -157,7 +157,7 @@ class Atlop(nn.Module):
             )
 
     def forward(self, batch: DocumentBatch) -> PairScores:
-        """Return features and logits of the pairs of a batch."""
+        """Features and logits of the pairs of a batch."""
         row, entity, opening, closing = batch.mentions.unbind(1)
         both = self.config.mention == "both"
         first = opening + (self.config.mention == "first")
@@ -187,7 +187,7 @@ class Atlop(nn.Module):
         return PairScores(features, self.classifier(features))
 
     def _project(self, layer: nn.Linear, entities: Tensor, which: Tensor, shared: Tensor) -> Tensor:
-        """Return tanh(W [h(e); c]), the entities' part computed once for all pairs they are in."""
+        """tanh(W [h(e); c]), the entities' part computed once for all pairs they are in."""
         of_entity, of_pair = layer.weight.split([entities.shape[1], shared.shape[1]], dim=1)
         own = nn.functional.linear(entities, of_entity, layer.bias)
         return (own[which] + nn.functional.linear(shared, of_pair)).tanh()

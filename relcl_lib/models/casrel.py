@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from relcl_lib.data.ragged import pad_rows
 from relcl_lib.models.tagger import ConvEncoder, token_mask, two_linears
-from relcl_lib.text.words import pad_rows
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class CasRelConfig:
         return self.n_types, self.n_relations
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data."""
+        """Plain data."""
         return asdict(self)
 
 
@@ -50,7 +50,7 @@ class PieceReader:
         self.tokenizer, self.max_tokens, self.max_pieces = tokenizer, max_tokens, max_pieces
 
     def read(self, texts: Sequence[Sequence[str]]) -> dict[str, Tensor]:
-        """Return `pieces` (N, m), `piece_lengths` (N,), `first` (N, n) and `lengths` (N,), int64."""
+        """`pieces` (N, m), `piece_lengths` (N,), `first` (N, n) and `lengths` (N,), int64."""
         cut = [list(words[: self.max_tokens]) for words in texts]
         if not any(cut):
             empty = torch.zeros(len(cut), dtype=torch.long)
@@ -90,7 +90,7 @@ class PretrainedEncoder(nn.Module):
         self.precision = precision
 
     def forward(self, inputs: Mapping[str, Tensor], mask: Tensor) -> Tensor:
-        """Return H (B, n, d), 0 at pads, from `pieces`, `piece_lengths` and `first`."""
+        """H (B, n, d), 0 at pads, from `pieces`, `piece_lengths` and `first`."""
         pieces = inputs["pieces"]
         attended = token_mask(inputs["piece_lengths"], pieces.shape[1])[..., 0].long()
         lower = self.precision != torch.float32
@@ -114,19 +114,19 @@ class CasRel(nn.Module):
         self.tail_end = nn.Linear(encoder.size, config.n_relations)
 
     def encode(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return H (B, n, d) and the mask (B, n, 1) of a batch."""
+        """H (B, n, d) and the mask (B, n, 1) of a batch."""
         words = inputs["first"] if "first" in inputs else inputs["words"]
         mask = token_mask(inputs["lengths"], words.shape[1])
         return self.encoder(inputs, mask), mask
 
     def head_logits(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return start and end logits, each (B, n, 1)."""
+        """Start and end logits, each (B, n, 1)."""
         return two_linears(self.head_start, self.head_end, hidden)
 
     def tail_logits(
         self, hidden: Tensor, mask: Tensor, heads: Tensor, lengths: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return start and end logits, each (M, n, R), of heads (M, 4): row, start, end, type.
+        """Start and end logits, each (M, n, R), of heads (M, 4): row, start, end, type.
 
         The average of the head's two end vectors is added to every word; the layer after it is
         linear, so the sum is taken behind it, where a sentence's part is shared by its heads.

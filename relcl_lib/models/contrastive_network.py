@@ -24,11 +24,11 @@ class ClassificationHead(nn.Module):
         self.linear = nn.Linear(size, rows, bias=bias)
 
     def hidden(self, h: Tensor) -> Tensor:
-        """Return u = LN(GELU(h)), (..., d); RP-CRE's representation."""
+        """u = LN(GELU(h)), (..., d): RP-CRE's representation."""
         return self.norm(F.gelu(h))
 
     def forward(self, h: Tensor) -> Tensor:
-        """Return logits (..., rows) of h (..., d)."""
+        """Logits (..., rows) of h (..., d)."""
         return self.linear(self.hidden(h))
 
 
@@ -47,7 +47,7 @@ class Projector(nn.Module):
         self.second = nn.Linear(size, size // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return unit vectors (..., d // 2) of x (..., d)."""
+        """Unit vectors (..., d // 2) of x (..., d)."""
         return F.normalize(self.second(self.norm(F.gelu(self.first(x)))), dim=-1)
 
 
@@ -88,14 +88,14 @@ class AttentionMemory(nn.Module):
         return getattr(self, f"{part}_norm")(split)  # (..., heads, size)
 
     def weights(self, x: Tensor, prototypes: Tensor) -> Tensor:
-        """Return the attention (B, heads, C + 1) of x (B, d) to P (C, d) and, last, to itself."""
+        """The attention (B, heads, C + 1) of x (B, d) to P (C, d) and, last, to itself."""
         query = self._heads("query", x) * self.scale  # (B, h, k)
         to_memory = torch.einsum("bhk,chk->bhc", query, self._heads("key", prototypes))
         to_self = (query * self._heads("key", x)).sum(-1, keepdim=True)  # (B, h, 1)
         return torch.cat([to_memory, to_self], dim=-1).softmax(-1)
 
     def forward(self, x: Tensor, prototypes: Tensor) -> Tensor:
-        """Return ATM(x; P) (B, d) of x (B, d) and prototypes P (C, d)."""
+        """ATM(x; P) (B, d) of x (B, d) and prototypes P (C, d)."""
         weights = self.weights(x, prototypes)
         mixed = torch.einsum("bhc,chv->bhv", weights[..., :-1], self._heads("value", prototypes))
         mixed = mixed + weights[..., -1:] * self._heads("value", x)
@@ -130,7 +130,7 @@ class CreclNetwork(nn.Module):
         self.attention_memory = AttentionMemory(encoder.size) if attention_memory else None
 
     def similarities(self, h: Tensor, prototypes: Tensor, *, attend: bool = False) -> Tensor:
-        """Return z (B, C), cosines of h (B, d) and p (C, d) after the projector (Eq. 6 and 9).
+        """z (B, C), cosines of h (B, d) and p (C, d) after the projector (Eq. 6 and 9).
 
         Prototypes are constants: the encoder has its gradient from h, the projector from both.
 

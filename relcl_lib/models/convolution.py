@@ -66,7 +66,7 @@ class GatedBlock(nn.Module):
         self.convolution = nn.Conv1d(size, channels, 3, padding=dilation, dilation=dilation)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Return (B, n, d), 0 at pads, from x (B, n, d) and mask (B, n, 1)."""
+        """(B, n, d), 0 at pads, from x (B, n, d) and mask (B, n, 1)."""
         read = x
         if self.dropout_on == "between":
             read = F.dropout(x, self.dropout, self.training)
@@ -79,7 +79,7 @@ class GatedBlock(nn.Module):
         return self.mix(torch.sigmoid(g), h, x) * mask
 
     def mix(self, s: Tensor, h: Tensor, x: Tensor) -> Tensor:
-        """Return A h + B x for the gate's value s."""
+        """A h + B x for the gate's value s."""
         if self.gate == "paper":
             return s * h + x if self.residual else s * h
         return torch.lerp(h, x, s) if self.residual else (1 - s) * h
@@ -94,14 +94,14 @@ class SelfAttention(nn.Module):
         self.query, self.key, self.value = (nn.Linear(size, size) for _ in range(3))
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Return (B, n, d); no query attends to a pad, but queries at pads give values too."""
+        """(B, n, d); no query attends to a pad, but queries at pads give values too."""
         q, k, v = self.projections(hidden)
         keys = mask.bool().transpose(1, 2).unsqueeze(1)  # (B, 1, 1, n)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=keys)
         return mixed.transpose(1, 2).flatten(2)
 
     def projections(self, hidden: Tensor) -> tuple[Tensor, ...]:
-        """Return queries, keys and values, each (B, heads, n, d / heads)."""
+        """Queries, keys and values, each (B, heads, n, d / heads)."""
         layers = (self.query, self.key, self.value)
         weight = torch.cat([layer.weight for layer in layers])
         out = F.linear(hidden, weight, torch.cat([layer.bias for layer in layers]))
@@ -109,7 +109,7 @@ class SelfAttention(nn.Module):
         return tuple(split.unbind(0))
 
     def weights(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Return the attention weights (B, heads, n, n), for looking at them."""
+        """The attention weights (B, heads, n, n), for looking at them."""
         q, k, _ = self.projections(hidden)
         scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
         keys = mask.bool().transpose(1, 2).unsqueeze(1)

@@ -60,15 +60,15 @@ class MarkerEncoder(nn.Module):
         self._places: Tensor | None = None  # token id -> row of the small table
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return h (B, d) of a batch of `MarkedTokens.batch`."""
+        """h (B, d) of a batch of `MarkedTokens.batch`."""
         return self.represent(self.entities(batch))
 
     def represent(self, entities: Tensor) -> Tensor:
-        """Return h (..., d) of e (..., 2H) with a dropout mask of its own for every row (Eq. 1)."""
+        """h (..., d) of e (..., 2H) with a dropout mask of its own for every row (Eq. 1)."""
         return self.linear(self.dropout(entities))
 
     def entities(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return e (B, 2H) in float32: the head's marker, then the tail's; one pass of the BERT.
+        """e (B, 2H) in float32: the head's marker, then the tail's; one pass of the BERT.
 
         Args:
             batch: `input_ids` and `attention_mask` (B, n), `head` and `tail` (B,), the positions of
@@ -86,7 +86,7 @@ class MarkerEncoder(nn.Module):
         return states.flatten(1)
 
     def _states(self, ids: Tensor, mask: Tensor, places: Tensor) -> Tensor:
-        """Return the last layer's states (B, P, H) at `places` (B, P)."""
+        """The last layer's states (B, P, H) at `places` (B, P)."""
         mask = torch.ones_like(mask) if self.attend_pads else mask
         ids = ids.long() if self._places is None else self._places[ids.long()]
         hidden = self.network(input_ids=ids, attention_mask=mask).last_hidden_state

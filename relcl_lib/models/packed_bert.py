@@ -64,11 +64,11 @@ class Packing:
                 self.sizes.append(len(slots))
 
     def pack(self, padded: Tensor) -> Tensor:
-        """Return the tokens (T, H) of a padded batch (B, n, H)."""
+        """The tokens (T, H) of a padded batch (B, n, H)."""
         return padded[self.order].flatten(0, 1)[self.slots]
 
     def rows(self, places: Tensor) -> Tensor:
-        """Return where in (T, H) positions (B, P) of the batch lie, (B, P), rows in `order`."""
+        """Where in (T, H) positions (B, P) of the batch lie, (B, P), rows in `order`."""
         return self.starts.unsqueeze(1) + places[self.order]
 
 

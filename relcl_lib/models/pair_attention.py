@@ -28,22 +28,22 @@ class PairMatrix(NamedTuple):
     n: int
 
     def fill(self, values: Tensor) -> Tensor:
-        """Return (b, n, n, ...) with the pairs' values (p, ...), 0 elsewhere."""
+        """(b, n, n, ...) with the pairs' values (p, ...), 0 elsewhere."""
         index = self.index()
         flat = values.new_zeros(self.b * self.n * self.n, *values.shape[1:])
         return flat.index_copy(0, index, values).unflatten(0, (self.b, self.n, self.n))
 
     def read(self, matrix: Tensor) -> Tensor:
-        """Return the pairs' values (p, ...) of (b, n, n, ...)."""
+        """The pairs' values (p, ...) of (b, n, n, ...)."""
         return matrix.flatten(0, 2).index_select(0, self.index())
 
     def index(self) -> Tensor:
-        """Return the place of each pair among the b n n cells: (p,)."""
+        """The place of each pair among the b n n cells: (p,)."""
         document, subject, other = self.pairs.unbind(1)
         return (document * self.n + subject) * self.n + other
 
     def valid(self) -> Tensor:
-        """Return V (b, n, n) bool."""
+        """V (b, n, n) bool."""
         return self.fill(torch.ones(len(self.pairs), dtype=torch.bool, device=self.pairs.device))
 
 
@@ -88,7 +88,7 @@ class CrossedAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, queries: Tensor, memory: Tensor, cells: PairMatrix) -> Tensor:
-        """Return (p, size) for queries (p, size) and the memory (p, m) of the same pairs."""
+        """(p, size) for queries (p, size) and the memory (p, m) of the same pairs."""
         heads = (
             layer(x).unflatten(-1, (HEADS, -1))
             for layer, x in ((self.query, queries), (self.key, memory), (self.value, memory))
@@ -98,7 +98,7 @@ class CrossedAttention(nn.Module):
         return self.dropout(self.out(cells.read(attended).flatten(1)))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, valid: Tensor) -> Tensor:
-        """Return (b, n, n, 4, e) of scaled queries, keys and values of that shape; V (b, n, n)."""
+        """(b, n, n, 4, e) of scaled queries, keys and values of that shape; V (b, n, n)."""
         query, key, value = _queries_by_line(q), _by_line(k), _by_line(v)
         own = _queries_by_line((q * k).sum(-1, keepdim=True)) + self.own_bonus
         across = valid.transpose(1, 2)
@@ -135,7 +135,7 @@ class PairAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, queries: Tensor, memory: Tensor, cells: PairMatrix) -> Tensor:
-        """Return (p, size) for queries (p, size) and the memory (p, m) of the same pairs."""
+        """(p, size) for queries (p, size) and the memory (p, m) of the same pairs."""
         document = cells.pairs[:, 0]
         count = document.bincount(minlength=cells.b)
         place = torch.arange(len(document), device=document.device)

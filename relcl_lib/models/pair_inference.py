@@ -46,12 +46,12 @@ class InferenceConfig:
     dropout: float = 0.1
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data."""
+        """Plain data."""
         return asdict(self)
 
 
 def decode_relations(logits: Tensor, limit: int = 4) -> Tensor:
-    """Return which classes a pair is given: (p, R + 1) logits to (p, R + 1) bool.
+    """Which classes a pair is given: (p, R + 1) logits to (p, R + 1) bool.
 
     A relation needs a logit strictly above that of class 0 and a place among the `limit` largest of
     all. Class 0 is set where no relation is.
@@ -145,7 +145,7 @@ class InferenceLayer(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(d) for _ in range(2))
 
     def forward(self, slots: tuple[Tensor, Tensor], cells: PairMatrix) -> tuple[Tensor, Tensor]:
-        """Return both slots, each (p, d), after the layer."""
+        """Both slots, each (p, d), after the layer."""
         memory = self.mix(torch.cat(slots, dim=1))
         seen = [
             attend(slot, memory, cells) for attend, slot in zip(self.attend, slots, strict=True)
@@ -191,21 +191,21 @@ class PairInference(nn.Module):
         )
 
     def embed_features(self, features: Tensor) -> Tensor:
-        """Return F: a base's features (p, D) to (p, d)."""
+        """F: a base's features (p, D) to (p, d)."""
         return self.dropout(self.reduce(features))
 
     def embed_relations(self, labels: Tensor) -> Tensor:
-        """Return R: (p, R + 1) bool to (p, d), the sum of the embeddings of a pair's classes."""
+        """R: (p, R + 1) bool to (p, d), the sum of the embeddings of a pair's classes."""
         return labels.to(self.relations.dtype) @ self.relations
 
     def fed_back(self, logits: Tensor, limit: int = 4) -> Tensor:
-        """Return the classes that the next pass reads: the decoded set, or the largest logit's."""
+        """The classes that the next pass reads: the decoded set, or the largest logit's."""
         if self.config.relation == "set":
             return decode_relations(logits, limit)
         return F.one_hot(logits.argmax(-1), logits.shape[-1]).bool()
 
     def forward(self, first: Tensor, second: Tensor, cells: PairMatrix) -> Tensor:
-        """Return [first; second] after all layers, (p, 2d), or its projection (p, d).
+        """[first; second] after all layers, (p, 2d), or its projection (p, d).
 
         Usually `first` is F and `second` R; the contrastive loss swaps them.
         """
@@ -215,7 +215,7 @@ class PairInference(nn.Module):
         return self.project(torch.cat(slots, dim=1))
 
     def predict(self, vectors: Tensor) -> Tensor:
-        """Return what the predictor makes of pair vectors, for the contrastive loss.
+        """What the predictor makes of pair vectors, for the contrastive loss.
 
         Its batch norm needs two pairs to train on; a single one is normalised by what it has seen.
         """
@@ -228,7 +228,7 @@ class PairInference(nn.Module):
         return self.predictor(vectors)
 
     def slot_weights(self) -> tuple[float, float]:
-        """Return the mean absolute classifier weight of the F half and the R half (Figure 5)."""
+        """The mean absolute classifier weight of the F half and the R half (Figure 5)."""
         layer = self.classifier if self.config.classifier == "linear" else self.project[0]
         halves = layer.weight.detach().abs().split(self.config.size, dim=1)
         return halves[0].mean().item(), halves[1].mean().item()
@@ -286,7 +286,7 @@ def iterate(
     sum_logits: bool = False,
     fed: Iterable[Tensor] = (),
 ) -> list[Tensor]:
-    """Return what `iterate_logits` comes to, (p, R + 1) bool each: the relations of each pair."""
+    """What `iterate_logits` comes to, (p, R + 1) bool each: the relations of each pair."""
     options = {"limit": limit, "sum_logits": sum_logits, "fed": fed}
     logits = iterate_logits(inference, scores, cells, iterations, **options)
     return [decode_relations(found, limit) for found in logits]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from relcl_lib.lab.runtime import seeded_initialisation
-from relcl_lib.losses.proxy import cosine_similarity
+from relcl_lib.losses.basic import cosine_similarity
 
 
 class ConvNorm(nn.Module):
@@ -62,7 +62,7 @@ class BasicBlock(nn.Module):
 
 
 class ReducedResNet18(nn.Module):
-    """ResNet-18 with ``width`` first channels (20) and no max-pool: the online literature's backbone.
+    """ResNet-18 with `width` first channels (20) and no max-pool: the online literature's backbone.
 
     Args:
         width: channels of the first stage; the four stages have 1, 2, 4 and 8 times as many.
@@ -93,7 +93,7 @@ class ReducedResNet18(nn.Module):
         return x.view(batch, seeds, -1, *x.shape[-2:]).flatten(2).transpose(0, 1)
 
     def feature_size(self, image_size: tuple[int, int]) -> int:
-        """Return D for images of (H, W), without running the network."""
+        """D for images of (H, W), without running the network."""
         sides = []
         for side in image_size:
             for _ in range(3):
@@ -168,7 +168,7 @@ def build_network(
         classes: rows of the head, all classes of the data set.
         image_size: (H, W), which sets the feature size.
         width: see ReducedResNet18.
-        head: ``"cosine"`` or ``"linear"``.
+        head: `"cosine"` or `"linear"`.
         temperature: of the cosine head.
         precision: torch.float32 or torch.bfloat16, for the backbone.
     """
@@ -200,7 +200,7 @@ def build_network(
 
 
 def select_seed(network: ReplayNetwork, index: int) -> ReplayNetwork:
-    """Return the ``index``-th of the S networks alone, as a network of one seed (a copy)."""
+    """The `index`-th of the S networks alone, as a network of one seed (a copy)."""
     seeds = network.body.seeds
     state = {
         name: value.chunk(seeds)[index] if value.dim() else value
@@ -217,7 +217,7 @@ def select_seed(network: ReplayNetwork, index: int) -> ReplayNetwork:
 
 
 def fold_batch_norm(network: ReplayNetwork) -> ReplayNetwork:
-    """Return a copy for evaluation with every batch norm folded into its convolution.
+    """A copy for evaluation with every batch norm folded into its convolution.
 
     Same function up to rounding; without the batch norm passes evaluation is about twice as fast.
     """

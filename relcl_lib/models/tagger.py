@@ -57,7 +57,7 @@ class TaggerConfig:
         return self.n_types + extra, self.n_relations + extra
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data; `TaggerConfig(**data)` makes it again (a list of dilations will do)."""
+        """Plain data; `TaggerConfig(**data)` makes it again (a list of dilations will do)."""
         return asdict(self)
 
 
@@ -104,7 +104,7 @@ class ConvEncoder(nn.Module):
         return self
 
     def forward(self, inputs: Mapping[str, Tensor], mask: Tensor) -> Tensor:
-        """Return H (B, n, d), exactly 0 at pads.
+        """H (B, n, d), exactly 0 at pads.
 
         Args:
             inputs: `words` (B, n) int64 ids.
@@ -140,7 +140,7 @@ class HeadTagger(nn.Module):
             initialise(module)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return start and end logits, each (B, n, K + 1)."""
+        """Start and end logits, each (B, n, K + 1)."""
         u = torch.cat([hidden, self.attention(hidden, mask)], dim=-1)  # (B, n, 2d)
         if self.mask_pads:  # or the kernel at the last token reads attention output at a pad
             u = u * mask
@@ -181,7 +181,7 @@ class TailTagger(nn.Module):
     def forward(
         self, hidden: Tensor, mask: Tensor, heads: Tensor, lengths: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return start and end logits, each (M, n, R + 1), of M head entities.
+        """Start and end logits, each (M, n, R + 1), of M head entities.
 
         Args:
             hidden: (B, n, d), H of the encoder.
@@ -271,23 +271,23 @@ class FastRE(nn.Module):
         return None if self.config.threshold == "adaptive" else 0.5
 
     def encode(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return H (B, n, d) and the mask (B, n, 1) of a batch; `lengths` are at least 1."""
+        """H (B, n, d) and the mask (B, n, 1) of a batch; `lengths` are at least 1."""
         mask = token_mask(inputs["lengths"], inputs["words"].shape[1])
         return self.encoder(inputs, mask), mask
 
     def head_logits(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return start and end logits of head entities, each (B, n, K + 1)."""
+        """Start and end logits of head entities, each (B, n, K + 1)."""
         return self.heads(hidden, mask)
 
     def tail_logits(
         self, hidden: Tensor, mask: Tensor, heads: Tensor, lengths: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return start and end logits of tail entities, each (M, n, R + 1); see `TailTagger`."""
+        """Start and end logits of tail entities, each (M, n, R + 1); see `TailTagger`."""
         return self.tails(hidden, mask, heads, lengths)
 
 
 def token_mask(lengths: Tensor, n: int) -> Tensor:
-    """Return the mask of real tokens: (B,) to (B, n, 1) float."""
+    """The mask of real tokens: (B,) to (B, n, 1) float."""
     return (torch.arange(n, device=lengths.device) < lengths.unsqueeze(1)).float().unsqueeze(-1)
 
 

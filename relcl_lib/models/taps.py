@@ -40,9 +40,9 @@ class TappedNetwork(nn.Module):
     """A network that gives out its logits and its representations.
 
     Args:
-        network: maps images to logits, or to an object whose ``logits`` they are.
+        network: maps images to logits, or to an object whose `logits` they are.
         layout: where its representations, stages and head are.
-        taps: ``all`` (the layout's, then the logits) or ``logits``, those alone.
+        taps: `all` (the layout's, then the logits) or `logits`, those alone.
         precision: torch.float32, or torch.bfloat16 for autocast; logits are float32.
     """
 
@@ -86,7 +86,7 @@ class TappedNetwork(nn.Module):
         return self.network.get_submodule(self.layout.head)
 
     def freeze(self, stages: int) -> None:
-        """Keep the weights of the stem and the first ``stages`` stages as they are; 0 frees none.
+        """Keep the weights of the stem and the first `stages` stages as they are; 0 frees none.
 
         As in the released code their batch norms go on updating their statistics in training mode.
         """
@@ -155,18 +155,18 @@ def tapped_network(
     width: int = 20,
     precision: torch.dtype = torch.float32,
 ) -> TappedNetwork:
-    """Build a backbone with a fresh head of ``classes`` outputs; what is drawn, ``seed`` draws.
+    """Build a backbone with a fresh head of `classes` outputs; what is drawn, `seed` draws.
 
     Args:
-        backbone: ``mlp`` or ``reduced_resnet18``, both from scratch; ``timm/<name>``, a pretrained
-            ResNeSt or another network with ``layer1`` to ``layer4`` (needs the extra ``timm``); else
-            a ResNet of transformers by hub name or folder, such as ``microsoft/resnet-50``.
+        backbone: `mlp` or `reduced_resnet18`, both from scratch; `timm/<name>`, a pretrained
+            ResNeSt or another network with `layer1` to `layer4` (needs the extra `timm`); else
+            a ResNet of transformers by hub name or folder, such as `microsoft/resnet-50`.
         classes: outputs of the head.
         image_shape: (C, H, W) of what it will see.
         seed: of the initialisation.
-        taps: see ``TappedNetwork``.
+        taps: see `TappedNetwork`.
         width: first channels of the reduced ResNet-18.
-        precision: see ``TappedNetwork``; the MLP stays in float32.
+        precision: see `TappedNetwork`; the MLP stays in float32.
 
     Raises:
         ImportError: timm is needed and absent.
@@ -215,7 +215,7 @@ def _timm_network(name: str, classes: int) -> nn.Module:
 
 
 def save_head(network: TappedNetwork) -> dict[str, Tensor]:
-    """Return a copy of the head's parameters."""
+    """A copy of the head's parameters."""
     return {name: value.detach().clone() for name, value in network.head.state_dict().items()}
 
 

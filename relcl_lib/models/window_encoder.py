@@ -37,7 +37,7 @@ class WindowEncoder(nn.Module):
     def forward(
         self, ids: Tensor, lengths: Tensor, rows: Tensor, places: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return hidden states (b, T, D) and the attention rows (m, heads, T) of m places.
+        """Hidden states (b, T, D) and the attention rows (m, heads, T) of m places.
 
         Args:
             ids: (b, T), padded.
@@ -81,7 +81,7 @@ class WindowEncoder(nn.Module):
         return torch.stack(states).mean(0), torch.stack(attentions).mean(0)
 
     def _windows(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return pieces, mask, origin (w, W) and owner (w,) of all windows; origin -1: no piece.
+        """Pieces, mask, origin (w, W) and owner (w,) of all windows; origin -1: no piece.
 
         The first b windows are the documents' first ones, the others the second ones of the long
         documents.

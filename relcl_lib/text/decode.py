@@ -34,7 +34,7 @@ class SpanRules:
             raise ValueError(f"pairing={self.pairing!r} must be {EVERY!r} or {NEAREST!r}")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data; `SpanRules(**data)` makes it again."""
+        """Plain data; `SpanRules(**data)` makes it again."""
         return asdict(self)
 
 
@@ -48,16 +48,10 @@ CASREL = SpanRules(NEAREST)
 def pair_spans(
     starts: Tensor, ends: Tensor, rules: SpanRules, lengths: Tensor | None = None
 ) -> Tensor:
-    """Pair the starts and ends of each row and class.
+    """Pair the starts and ends, each (N, n, C) bool, of each row and class.
 
-    Args:
-        starts: (N, n, C) bool.
-        ends: (N, n, C) bool.
-        rules: how to pair.
-        lengths: (N,) tokens a row: positions beyond are off; None: all n are real.
-
-    Returns:
-        (S, 4) int64: row, start, end, class; sorted by row, class, start, end.
+    Positions beyond `lengths` (N,) are off; None: all n are real. The spans (S, 4) int64 are row,
+    start, end, class, sorted by row, class, start, end.
     """
     _, n, classes = starts.shape
     if lengths is not None:
@@ -105,33 +99,3 @@ def join_triples(heads: Tensor, tails: Tensor, allowed: Tensor | None = None) ->
     owner, start, end, relation = tails.unbind(1)
     found = torch.cat([heads[owner], torch.stack([relation, start, end], dim=1)], dim=1)
     return found if allowed is None else found[allowed[found[:, 3], relation]]
-
-
-def decode_triples(
-    head_on: tuple[Tensor, Tensor],
-    tail_on: tuple[Tensor, Tensor],
-    lengths: Tensor,
-    heads: Tensor | None = None,
-    *,
-    head_rules: SpanRules = FASTRE_HEADS,
-    tail_rules: SpanRules = FASTRE_TAILS,
-    allowed: Tensor | None = None,
-) -> Tensor:
-    """Decode tags that are all at hand (gold ones, or a test's) into triples.
-
-    Args:
-        head_on: starts and ends (B, n, K) bool.
-        tail_on: starts and ends (M, n, R) bool, for `heads`.
-        lengths: (B,) tokens a sentence.
-        heads: (M, 4) the head entities that `tail_on` belongs to; None: those decoded here.
-        head_rules: how heads are paired.
-        tail_rules: how tails are paired.
-        allowed: (K, R) bool, see `join_triples`.
-
-    Returns:
-        (T, 7), see `join_triples`.
-    """
-    if heads is None:
-        heads = pair_spans(*head_on, head_rules, lengths)
-    tails = pair_spans(*tail_on, tail_rules, lengths[heads[:, 0]])
-    return join_triples(heads, tails, allowed)

@@ -1,6 +1,6 @@
 """Scores of relations in documents: micro F1 over facts, and its parts. Everything is in per cent.
 
-Predictions are one set of facts a document; facts are distinct by document, entities and relation.
+Predictions are a set of facts for each document, in the order of the documents.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from relcl_lib.data.document_files import Document, Fact
+from relcl_lib.text.triple_metrics import count_scores
 
 Predictions = Sequence[AbstractSet[Fact]]
 #: names of two mentions and a relation
@@ -21,28 +22,15 @@ NameFact = tuple[str, str, str]
 EPSILON = 1e-5
 
 
-def scores(hits: int, predicted: int, gold: int) -> dict[str, float]:
-    """Return precision, recall and F1 of counts; 0 where nothing is predicted or there is no gold."""
-    return {
-        "precision": 100 * hits / predicted if predicted else 0.0,
-        "recall": 100 * hits / gold if gold else 0.0,
-        "F1": 200 * hits / (predicted + gold) if predicted + gold else 0.0,
-    }
-
-
 def fact_scores(
     predicted: Predictions,
     documents: Sequence[Document],
     counts: Callable[[Document, Fact], bool] | None = None,
 ) -> dict[str, float]:
-    """Return micro precision, recall and F1 over the documents.
+    """Micro precision, recall and F1 over the documents.
 
     This is DocRED's F1, and the score of CDR and GDA: there the one relation over the listed pairs.
-
-    Args:
-        predicted: one set of facts a document.
-        documents: as many, in the same order.
-        counts: of gold and predictions alike only the facts for which it is true; None: all.
+    With `counts` only the facts for which it is true enter, of gold and predictions alike.
     """
     hits = n_predicted = n_gold = 0
     for mine, document in zip(predicted, documents, strict=True):
@@ -53,18 +41,15 @@ def fact_scores(
         hits += len(mine & gold)
         n_predicted += len(mine)
         n_gold += len(gold)
-    return scores(hits, n_predicted, n_gold)
+    return count_scores(hits, n_predicted, n_gold)
 
 
 def average_precision(margins: Tensor, labels: Tensor, gold: int) -> float:
-    """Return the average precision of all facts of all pairs, ranked together, in per cent.
+    """The average precision of all facts of all pairs, ranked together, in per cent.
 
     What F1 mixes is apart here: how well facts are told from others, wherever the threshold lies.
-
-    Args:
-        margins: (p, R) float, a relation's logit less the threshold's.
-        labels: (p, R) bool.
-        gold: facts in all; those of pairs that were cut away count as never found.
+    `margins` (p, R) are a relation's logit less the threshold's, `labels` (p, R) bool, `gold` the
+    facts in all; those of pairs that were cut away count as never found.
     """
     if not labels.any():
         return 0.0
@@ -73,7 +58,7 @@ def average_precision(margins: Tensor, labels: Tensor, gold: int) -> float:
 
 
 def name_facts(documents: Iterable[Document]) -> set[NameFact]:
-    """Return (name, name, relation) of all facts, for each pair of names of the two entities."""
+    """(name, name, relation) of all facts, for each pair of names of the two entities."""
     return {
         (head.name, tail.name, fact.relation)
         for document in documents
@@ -86,15 +71,11 @@ def name_facts(documents: Iterable[Document]) -> set[NameFact]:
 def ignore_scores(
     predicted: Predictions, documents: Sequence[Document], known: Collection[NameFact]
 ) -> dict[str, float]:
-    """Return IgnF1 as the official script has it: right facts known from training do not count.
+    """IgnF1 as the official script has it: right facts known from training do not count.
 
     They are taken out of the precision, (TP - known) / (predicted - known + 1e-5), wrong ones never
-    are, and the recall stays that of all facts.
-
-    Args:
-        predicted: one set of facts a document.
-        documents: as many.
-        known: `name_facts` of the training split of the same data set.
+    are, and the recall stays that of all facts. `known` are the `name_facts` of the training split
+    of the same data set.
     """
     hits = seen = n_predicted = n_gold = 0
     for mine, document in zip(predicted, documents, strict=True):
@@ -127,7 +108,7 @@ def is_intra(document: Document, fact: Fact) -> bool:
 
 
 def triangle_facts(facts: AbstractSet[Fact]) -> set[Fact]:
-    """Return the facts that take part in a triangle (h, a, o), (o, b, t), (h, c, t), h, o, t distinct."""
+    """The facts that take part in a triangle (h, a, o), (o, b, t), (h, c, t), h, o, t distinct."""
     after: dict[int, set[int]] = defaultdict(set)
     for fact in facts:
         after[fact.head].add(fact.tail)
@@ -142,7 +123,7 @@ def triangle_facts(facts: AbstractSet[Fact]) -> set[Fact]:
 def inference_scores(
     predicted: Predictions, documents: Sequence[Document], variant: str = "symmetric"
 ) -> dict[str, float]:
-    """Return Infer-F1: the score of gold facts that lie on a triangle of gold facts.
+    """Infer-F1: the score of gold facts that lie on a triangle of gold facts.
 
     Which predictions count is not printed anywhere. `symmetric`: those on a triangle of predictions
     (a perfect system scores 100). `all`: all of them, so that the precision of a perfect system is
@@ -157,11 +138,11 @@ def inference_scores(
         hits += len(counted & gold)
         n_predicted += len(counted)
         n_gold += len(gold)
-    return scores(hits, n_predicted, n_gold)
+    return count_scores(hits, n_predicted, n_gold)
 
 
 def stated_recalls(predicted: Predictions, documents: Sequence[Document]) -> dict[str, float]:
-    """Return the recall of facts that a sentence states and of those that follow, where data say."""
+    """The recall of facts that a sentence states and of those that follow, where data say."""
     found = {"stated": [0, 0], "inferred": [0, 0]}
     for mine, document in zip(predicted, documents, strict=True):
         if document.inferred is None:
@@ -176,7 +157,7 @@ def stated_recalls(predicted: Predictions, documents: Sequence[Document]) -> dic
 def recall_by_hops(
     predicted: Predictions, documents: Sequence[Document]
 ) -> dict[int, dict[str, float]]:
-    """Return recall and number of the facts that rest on 1, 2, ... stated ones, where data say."""
+    """Recall and number of the facts that rest on 1, 2, ... stated ones, where data say."""
     found: dict[int, list[int]] = defaultdict(lambda: [0, 0])
     for mine, document in zip(predicted, documents, strict=True):
         for fact, hops in zip(document.facts or (), document.hops or (), strict=False):
@@ -193,7 +174,7 @@ def all_scores(
     documents: Sequence[Document],
     known: Collection[NameFact] = (),
 ) -> dict[str, float]:
-    """Return every score in one flat mapping, named as the paper's tables name them.
+    """Every score in one flat mapping, named as the paper's tables name them.
 
     `precision`, `recall`, `F1`, `IgnF1`, `Intra-F1`, `Inter-F1`, `Infer-F1` with `Infer-P` and
     `Infer-R` (symmetric) and the same with `_all`, and `recall_stated`, `recall_inferred` where the

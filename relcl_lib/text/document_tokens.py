@@ -25,7 +25,7 @@ class DocumentBatch(NamedTuple):
     `ids` (b, T) and `lengths` (b,); `mentions` (m, 4): row, entity, opening and closing marker;
     `pairs` (p, 3): row, subject, object, in rising order; `labels` (p, R) bool, relation 0 first;
     `stated` (p, R), those that a sentence states (all of them where the data does not say), which
-    only `models.stated_facts` reads.
+    only a base of stated facts reads.
     """
 
     ids: Tensor
@@ -63,7 +63,7 @@ class DocumentTokens:
 
     @property
     def lengths(self) -> Tensor:
-        """Pieces a document, specials among them: (D,)."""
+        """Pieces of each document, specials among them: (D,)."""
         return self.ids_first.diff()
 
     @property
@@ -72,12 +72,12 @@ class DocumentTokens:
         return (self.pairs_first.diff() > 0).nonzero()[:, 0]
 
     def to(self, device: torch.device) -> DocumentTokens:
-        """Return the same on a device."""
+        """The same on a device."""
         moved = {k: v.to(device) for k, v in self.__dict__.items() if isinstance(v, Tensor)}
         return type(self)(**{**self.__dict__, **moved})
 
     def _part(self, first: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (row in the batch, index) of everything that belongs to the documents `rows`."""
+        """(row in the batch, index) of everything that belongs to the documents `rows`."""
         return ranges(first[rows], first[rows + 1] - first[rows])
 
     def batch(self, rows: Tensor) -> DocumentBatch:
@@ -122,9 +122,6 @@ def tokenize_documents(
             (ATLOP on CDR and GDA); `typed` [unused] entries of the vocabulary instead, numbered by
             the entity at the start and by its type at the end (the release of DocRE-II).
         max_pieces: longest document, specials among them.
-
-    Raises:
-        ValueError: the tokenizer lacks what the markers need; a fact has an unknown relation.
     """
     if markers not in MARKERS:
         raise ValueError(f"markers={markers!r} must be one of {', '.join(MARKERS)}")
@@ -177,7 +174,7 @@ def tokenize_documents(
 def _marker_ids(
     tokenizer: Any, markers: str, documents: Sequence[Document]
 ) -> dict[tuple[str, int], list[int]]:
-    """Return (which end, number) -> pieces; numbers are 0 unless the markers are typed."""
+    """(which end, number) -> pieces; numbers are 0 unless the markers are typed."""
     if markers != "typed":
         star = tokenizer("*", add_special_tokens=False)["input_ids"]
         if star == [tokenizer.unk_token_id]:
@@ -203,7 +200,7 @@ def _mark(
     marker: dict[tuple[str, int], list[int]],
     markers: str,
 ) -> tuple[list[int], dict[tuple[int, int], int], dict[tuple[int, int], int]]:
-    """Return the pieces of a document, and (sentence, token) -> place of its markers.
+    """The pieces of a document, and (sentence, token) -> place of its markers.
 
     Openings are found by a mention's first token, closings by its last; places count from the first
     piece, before the opening special.
@@ -220,7 +217,7 @@ def _mark(
         distinct = {(m[0], m[1], m[2], m[3]) for found in document.entities for m in found}
         starts = {at: [0] * sum(m[:2] == at for m in distinct) for at in starts}
         stops = {at: [0] * sum((m[0], m[2] - 1) == at for m in distinct) for at in stops}
-    else:  # one marker a boundary; of several typed ones the last counts
+    else:  # one marker at a boundary; of several typed ones the last counts
         starts = {at: found[-1:] for at, found in starts.items()}
         stops = {at: found[-1:] for at, found in stops.items()}
     ids: list[int] = []
@@ -245,7 +242,7 @@ def _places(
     limit: int,
     report: Counter[str],
 ) -> list[tuple[int, int, int]]:
-    """Return (entity, opening, closing) of the mentions that are not cut, after the special."""
+    """(entity, opening, closing) of the mentions that are not cut, after the special."""
     places = []
     for entity, found in enumerate(document.entities):
         kept = [mention for mention in found if _open(mention, opening) < limit]
@@ -262,7 +259,7 @@ def _open(mention: Mention, opening: dict[tuple[int, int], int]) -> int:
 
 
 def _flat(parts: Sequence[Sequence[Any]], width: int | None = None) -> tuple[Tensor, Tensor]:
-    """Return all parts in one tensor, and where each begins."""
+    """All parts in one tensor, and where each begins."""
     flat = torch.tensor([entry for part in parts for entry in part], dtype=torch.long)
     if width is not None:
         flat = flat.reshape(-1, width)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from relcl_lib.data.ragged import pad_rows
 from relcl_lib.data.sentences import MarkedSentence, RelationSentences
-from relcl_lib.text.words import pad_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -38,21 +38,15 @@ class MarkedTokens:
         return len(self.ids)
 
     def to(self, device: torch.device | str) -> MarkedTokens:
-        """Return the same tokens on a device."""
-        fields = ("ids", "lengths", "head", "tail", "labels")
-        return dataclasses.replace(
-            self, **{name: getattr(self, name).to(device) for name in fields}
-        )
+        """The same tokens on a device."""
+        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return dataclasses.replace(self, **moved)
 
     def batch(self, indices: Tensor, pad_to: int | None = None) -> dict[str, Tensor]:
-        """Return the rows at `indices` (B,), cut to the longest of them or filled up to `pad_to`.
+        """The rows at `indices` (B,), cut to the longest of them or filled up to `pad_to`.
 
-        Returns:
-            `input_ids` and `attention_mask` (B, m), the latter 1 at tokens and 0 at pads; `head`,
-            `tail` and `labels` (B,); all int64.
-
-        Raises:
-            ValueError: a row is longer than `pad_to`.
+        `input_ids` and `attention_mask` (B, m), the latter 1 at tokens and 0 at pads; `head`, `tail`
+        and `labels` (B,); all int64.
         """
         indices = indices.to(self.ids.device)
         lengths = self.lengths[indices]
@@ -73,7 +67,7 @@ class MarkedTokens:
 
 
 def marked_text(sentence: MarkedSentence) -> str:
-    """Return a sentence's tokens apart by one space, with the markers around its two entities.
+    """A sentence's tokens, joined by single spaces, with the markers around its two entities.
 
     The markers stand in place, whichever entity is first. Overlapping entities nest: the longer one
     is marked outside. (Two that cross are marked crosswise.)
@@ -101,15 +95,10 @@ def add_markers(tokenizer: PreTrainedTokenizerFast) -> list[int]:
 def mark_sentences(
     data: RelationSentences, tokenizer: PreTrainedTokenizerFast, *, max_length: int = 256
 ) -> MarkedTokens:
-    """Tokenise all sentences with their entities marked.
+    """Tokenise all sentences with their entities marked; the markers are added to the tokenizer.
 
-    Args:
-        data: from `load_sentences`.
-        tokenizer: the encoder's; the markers are added to it (see `add_markers`).
-        max_length: tokens a sentence is cut to, [CLS] and [SEP] among them.
-
-    Raises:
-        ValueError: a marker was cut off, or a sentence's own text holds one; names the sentence.
+    A sentence is cut to `max_length` tokens, [CLS] and [SEP] among them. An error names the sentence
+    of which a marker was cut off, or whose own text holds one.
     """
     ids_of_markers = add_markers(tokenizer)
     texts = [marked_text(sentence) for sentence in data.sentences]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import torch
 
 from relcl_lib.data.download import DataNotFoundError
 from relcl_lib.lab.files import packaged_data
 from relcl_lib.lab.runtime import is_watched
+from relcl_lib.text.words import FIRST_WORD, RANDOM_SCALE, WordVectors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -33,10 +36,6 @@ def load_encoder(
             for the small encoder in the repository's `data/synthetic/encoder`.
         attention: the implementation; `eager` where the attention weights are wanted, None for
             transformers' own choice.
-
-    Raises:
-        DataNotFoundError: a folder lacks the tokenizer or the weights, or the name is neither a
-            folder nor on the hub (or the hub cannot be reached).
     """
     with warnings.catch_warnings():
         # tqdm misses ipywidgets in a notebook; its bars of text do.
@@ -63,6 +62,26 @@ def load_encoder(
         ) from error
     # Half-precision files are loaded as such by newer transformers and as float32 by older ones.
     return tokenizer, model.float()
+
+
+def encoder_vectors(folder: str | os.PathLike[str], wanted: Iterable[str]) -> WordVectors:
+    """Take a word's vector as the mean of its pieces' input embeddings in a pretrained encoder.
+
+    No Transformer layer is run: this is a table, a stand-in for GloVe where only an encoder is at
+    hand. The vectors are scaled to the spread that the random ones have.
+    """
+    tokenizer, encoder = load_encoder(folder)
+    table = encoder.get_input_embeddings().weight
+    words = tuple(wanted)
+    pieces = tokenizer(list(words), add_special_tokens=False)["input_ids"]
+    owner = torch.tensor([i for i, ids in enumerate(pieces) for _ in ids], dtype=torch.long)
+    flat = torch.tensor([p for ids in pieces for p in ids], dtype=torch.long)
+    matrix = torch.zeros(len(words) + FIRST_WORD, table.shape[1])
+    matrix.index_add_(0, owner + FIRST_WORD, table.detach()[flat])
+    count = torch.zeros(len(matrix)).index_add_(0, owner + FIRST_WORD, torch.ones(len(owner)))
+    matrix /= count.clamp(min=1).unsqueeze(1)
+    matrix *= RANDOM_SCALE / matrix[FIRST_WORD:].std().clamp(min=1e-6)
+    return WordVectors(words, matrix, f"input embeddings of {Path(folder).name}")
 
 
 @contextlib.contextmanager

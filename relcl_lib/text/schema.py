@@ -48,13 +48,13 @@ class Schema:
         return [self.types.index(name) for name in self.subject_types]
 
     def mask(self) -> Tensor:
-        """Return (K, R) bool: R'(t), the relations an entity of type t may head."""
+        """(K, R) bool: R'(t), the relations an entity of type t may head."""
         mask = torch.zeros(len(self.types), len(self.relations), dtype=torch.bool)
         mask[self.relation_types, range(len(self.relations))] = True
         return mask
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data, to be read back by `Schema.from_dict`."""
+        """Plain data, to be read back by `Schema.from_dict`."""
         return asdict(self)
 
     @classmethod
@@ -64,12 +64,12 @@ class Schema:
 
 
 def any_schema(relations: Sequence[str], source: str = "any") -> Schema:
-    """Return the map without types: one type, which may head every relation (no mapping)."""
+    """The map without types: one type, which may head every relation (no mapping)."""
     return Schema(tuple(relations), (ANY,), (ANY,) * len(relations), source)
 
 
 def paper_schema(name: str) -> Schema | None:
-    """Return the map that comes with a data set; None where there is none.
+    """The map that comes with a data set; None where there is none.
 
     nyt10, nyt11 and nyt24: the paper's hand-made one, in the release's order; synthetic: the
     generated world's own.
@@ -82,11 +82,7 @@ def paper_schema(name: str) -> Schema | None:
 
 
 def read_schema(path: str | Path) -> Schema:
-    """Read a map of one's own: a JSON array of {relation, subject_type, object_type}.
-
-    Raises:
-        DataFormatError: names the file, the entry, the field and what to do.
-    """
+    """Read a map of one's own: a JSON array of {relation, subject_type, object_type}."""
     path = Path(path)
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
@@ -154,15 +150,10 @@ def infer_schema(
 
 
 def choose_schema(data: TripleData, type_map: str = "auto") -> Schema:
-    """Return the map of a data set.
+    """The map of a data set.
 
-    Args:
-        data: the data set; `inferred` looks at its training split only.
-        type_map: `auto` (the paper's where there is one, else `any`), `paper`, `inferred`, `any`,
-            or the path of a JSON file.
-
-    Raises:
-        ValueError: `paper` for a data set the paper gives no map for.
+    `type_map` is `auto` (the paper's where there is one, else `any`), `paper`, `inferred` (from the
+    training split only), `any`, or the path of a JSON file.
     """
     shipped = paper_schema(data.name)
     if type_map in ("auto", "paper") and shipped is not None:

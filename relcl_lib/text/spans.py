@@ -18,12 +18,12 @@ from relcl_lib.text.words import split_words
 
 
 class Reader(Protocol):
-    """What turns words into an encoder's inputs: tensors with one row a text, padded."""
+    """What turns words into an encoder's inputs: tensors with a row for each text, padded."""
 
     max_tokens: int
 
     def read(self, texts: Sequence[Sequence[str]]) -> dict[str, Tensor]:
-        """Return the inputs of texts given as words, among them `lengths` (N,) in words."""
+        """The inputs of texts given as words, among them `lengths` (N,) in words."""
         ...
 
 
@@ -45,7 +45,7 @@ class Batch(NamedTuple):
 
 
 def find_span(words: Sequence[str], entity: Sequence[str]) -> tuple[int, int] | None:
-    """Return (start, end), end inclusive, of the first occurrence of an entity's words, or None."""
+    """(start, end), end inclusive, of the first occurrence of an entity's words, or None."""
     width = len(entity)
     for start in range(len(words) - width + 1):
         if words[start] == entity[0] and list(words[start : start + width]) == list(entity):
@@ -78,20 +78,17 @@ class TaggedSentences:
         return (self.head_first.diff() > 0).nonzero()[:, 0]
 
     def to(self, device: torch.device) -> TaggedSentences:
-        """Return the same on a device."""
+        """The same on a device."""
         moved = {k: v.to(device) for k, v in self.__dict__.items() if isinstance(v, Tensor)}
         inputs = {name: value.to(device) for name, value in self.inputs.items()}
         return type(self)(**{**self.__dict__, **moved, "inputs": inputs})
 
     def batch(self, rows: Tensor, heads: str = "one", draws: Tensor | None = None) -> Batch:
-        """Gather a training batch.
+        """Gather a training batch of the sentences `rows` (b,) int64, which are `usable`.
 
-        Args:
-            rows: (b,) int64, sentences that are `usable`.
-            heads: `one` draws a head entity a sentence (released), `mean` takes all of them, each
-                weighing 1 / (heads of its sentence): the expectation of `one`; `sum` takes all,
-                each weighing 1 (Eq. 15).
-            draws: (b,) in [0, 1), which head `one` takes.
+        `heads` is `one`: a head entity of each sentence, drawn by `draws` (b,) in [0, 1) (released);
+        `mean`: all of them, each weighing 1 / (heads of its sentence), the expectation of `one`; or
+        `sum`: all, each weighing 1 (Eq. 15).
         """
         lengths = self.inputs["lengths"][rows]
         n = int(lengths.max())
@@ -155,15 +152,8 @@ def tag_sentences(
     entity is nowhere in the text (`not_located`), lies beyond the cut (`beyond_cut`), or its
     relation is not in the schema (`unknown_relation`).
 
-    Args:
-        sentences: N of them.
-        reader: the encoder's; its `max_tokens` cuts.
-        schema: gives the subject's type.
-        unknown_relations: `error`, or `skip` to count them only.
-        where: names the sentences in errors.
-
-    Raises:
-        DataFormatError: a relation is not in the schema; names it, the sentence and what to do.
+    With `unknown_relations="error"` the last stops with an error, `skip` counts it only; `where`
+    names the sentences in errors.
     """
     ids, types, limit = schema.relation_ids, schema.relation_types, reader.max_tokens
     counts: Counter[str] = Counter()

@@ -23,12 +23,17 @@ PATTERNS = ("normal", "EPO", "SEO")
 NUMBERS = ("1", "2", "3", "4", "5+")
 
 
-def matched(triples: Iterable[TripleText], match: str = "partial") -> set[TripleText]:
-    """Return what is compared of a sentence's triples under a match.
+def count_scores(hits: int, predicted: int, gold: int) -> dict[str, float]:
+    """Precision, recall and F1 of counts; 0 where nothing is predicted or there is no gold."""
+    return {
+        "precision": 100 * hits / predicted if predicted else 0.0,
+        "recall": 100 * hits / gold if gold else 0.0,
+        "F1": 200 * hits / (predicted + gold) if predicted + gold else 0.0,
+    }
 
-    Raises:
-        ValueError: an unknown match, or an entity without a word.
-    """
+
+def matched(triples: Iterable[TripleText], match: str = "partial") -> set[TripleText]:
+    """What is compared of a sentence's triples under a match; an entity without a word is an error."""
     if match not in MATCHES:
         raise ValueError(f"match={match!r} must be one of {', '.join(MATCHES)}")
     shorten = MATCHES[match]
@@ -43,16 +48,11 @@ def matched(triples: Iterable[TripleText], match: str = "partial") -> set[Triple
 def triple_scores(
     predicted: Sentences, gold: Sentences, match: str = "partial"
 ) -> dict[str, float]:
-    """Return micro precision, recall and F1 over sentences, in per cent.
+    """Micro precision, recall and F1 over sentences, in per cent.
 
     hits / predicted, hits / gold and 2 hits / (predicted + gold), counted over all sentences; 0
     where nothing is predicted or there is no gold. (The release adds 1e-10 to each count, which
-    makes 100 of nothing at all.)
-
-    Args:
-        predicted: one collection of triples a sentence.
-        gold: as many, in the same order.
-        match: `partial` (first words), `last` (last words) or `exact`.
+    makes 100 of nothing at all.) `match` is a key of `MATCHES`.
     """
     hits = n_predicted = n_gold = 0
     for mine, theirs in zip(predicted, gold, strict=True):
@@ -60,15 +60,11 @@ def triple_scores(
         hits += len(ours & true)
         n_predicted += len(ours)
         n_gold += len(true)
-    return {
-        "precision": 100 * hits / n_predicted if n_predicted else 0.0,
-        "recall": 100 * hits / n_gold if n_gold else 0.0,
-        "F1": 200 * hits / (n_predicted + n_gold) if n_predicted + n_gold else 0.0,
-    }
+    return count_scores(hits, n_predicted, n_gold)
 
 
 def overlap_patterns(triples: Iterable[TripleText]) -> set[str]:
-    """Return the patterns of a sentence's gold triples: `normal`, or `EPO`, `SEO` or both.
+    """The patterns of a sentence's gold triples: `normal`, or `EPO`, `SEO` or both.
 
     EPO: a pair of subject and object stands in several triples. SEO: different pairs share an
     entity. Normal: no entity occurs twice. A sentence without a triple has none; a triple annotated
@@ -87,7 +83,7 @@ def overlap_patterns(triples: Iterable[TripleText]) -> set[str]:
 
 
 def count_class(triples: Iterable[TripleText]) -> str:
-    """Return `1` to `4` or `5+`, the number of a sentence's distinct gold triples; '' for none."""
+    """`1` to `4` or `5+`, the number of a sentence's distinct gold triples; '' for none."""
     count = len(set(triples))
     return "5+" if count >= 5 else str(count or "")
 
@@ -95,7 +91,7 @@ def count_class(triples: Iterable[TripleText]) -> str:
 def scores_by_pattern(
     predicted: Sentences, gold: Sentences, match: str = "partial"
 ) -> dict[str, dict[str, float]]:
-    """Return the scores on the sentences of each overlap pattern that occurs; EPO and SEO overlap."""
+    """The scores on the sentences of each overlap pattern that occurs; EPO and SEO overlap."""
     members = [overlap_patterns(triples) for triples in gold]
     return _by(PATTERNS, members, predicted, gold, match)
 
@@ -103,7 +99,7 @@ def scores_by_pattern(
 def scores_by_number(
     predicted: Sentences, gold: Sentences, match: str = "partial"
 ) -> dict[str, dict[str, float]]:
-    """Return the scores on the sentences with 1, 2, 3, 4 and 5 or more triples, where they occur."""
+    """The scores on the sentences with 1, 2, 3, 4 and 5 or more triples, where they occur."""
     members = [{count_class(triples)} for triples in gold]
     return _by(NUMBERS, members, predicted, gold, match)
 
@@ -125,7 +121,7 @@ def _by(
 
 
 def all_scores(predicted: Sentences, gold: Sentences) -> dict[str, float]:
-    """Return the scores under every match, by pattern and by number, in one flat mapping.
+    """The scores under every match, by pattern and by number, in one flat mapping.
 
     `precision`, `recall`, `F1` under the partial match, the same with `_exact` and `_last`,
     `F1_<pattern>` and `F1_n<number>` (partial), in per cent.
@@ -141,7 +137,7 @@ def all_scores(predicted: Sentences, gold: Sentences) -> dict[str, float]:
 
 
 def overlap_with_training(train: Sentences, test: Sentences) -> float:
-    """Return the per cent of test triples (each sentence's, once) that occur in the training set."""
+    """The per cent of test triples (each sentence's, once) that occur in the training set."""
     known = {triple for triples in train for triple in matched(triples, "exact")}
     found = [triple in known for triples in test for triple in matched(triples, "exact")]
     return 100 * sum(found) / len(found) if found else 0.0

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from relcl_lib.data.ragged import pad_rows
 from relcl_lib.lab.files import atomic_directory
 from relcl_lib.lab.runtime import is_watched, make_generator
-from relcl_lib.text.words import pad_rows
 from relcl_lib.worlds.encoder import build_tokenizer, tiny_bert
 from relcl_lib.worlds.retellings import draw_texts
 from relcl_lib.worlds.world import make_world

@@ -1,20 +1,19 @@
 """The demo on tiny notebooks, and its closing table on hand-made records."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
 
 import nbformat
+import psutil
 import pytest
 from example_records import failed, run
 from nbformat import v4
 
 from relcl_lib.commands import demo
-from relcl_lib.lab.records import write_record
 
-PARAMETERS = 'profile = "quick"\nresults = None'
+PARAMETERS = 'profile = "quick"\nresults = figures = work_dir = None'
 
 
 def write(folder, name, *sources):
@@ -27,66 +26,79 @@ def write(folder, name, *sources):
     )
 
 
-def main(tmp_path, *words):
-    folders = ("--notebooks", tmp_path / "notebooks", "--out", tmp_path / "out")
-    return demo.main([*map(str, folders), *words])
+def words(tmp_path, *more):
+    places = ("--notebooks", tmp_path / "notebooks", "--out", tmp_path / "out")
+    return [*map(str, places), *more]
 
 
 def test_no_notebooks(tmp_path, capsys):
     (tmp_path / "notebooks").mkdir()
-    assert main(tmp_path) == 0
+    assert demo.main(words(tmp_path)) == 0
     assert "there are no notebooks" in capsys.readouterr().out
 
 
 def test_unknown_name(tmp_path, capsys):
     write(tmp_path / "notebooks", "good")
-    assert main(tmp_path, "godo") == 2
+    assert demo.main(words(tmp_path, "godo")) == 2
     assert "there are: good" in capsys.readouterr().err
 
 
+def test_the_longest_begin_first(tmp_path):
+    for name in ("b", "a", *sorted(demo.LONGEST)):
+        write(tmp_path, name)
+    assert [path.stem for path in demo.find_notebooks(tmp_path)] == [*demo.LONGEST, "a", "b"]
+    assert [path.stem for path in demo.find_notebooks(tmp_path, ["b", "a.ipynb", "b"])] == [
+        "b",
+        "a",
+    ]
+
+
 @pytest.mark.slow
-def test_a_failing_notebook_is_named_and_the_others_go_on(tmp_path, capsys):
+def test_a_failing_notebook_is_named_and_the_others_go_on(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo, "SAID_EVERY", 0)
     folder = tmp_path / "notebooks"
-    write(folder, "bad", "1 + 1", "raise ValueError('no such thing')", "print('[bad] too late')")
+    write(folder, "bad", "1 + 1", "raise ValueError('no such thing')", "print('too late')")
     write(
         folder,
         "good",
-        "import os, pathlib, relcl_lib\n"
-        "print('[good] headless', os.environ['RELCL_HEADLESS'], pathlib.Path.cwd().name)",
-        "print('noise')\nprint('[good] in two ', end='', flush=True)\nprint('pieces')",
-        "print('[good]', profile, pathlib.Path(results).name)",
+        "import os, pathlib, time, relcl_lib\n"
+        "names = ('RELCL_HEADLESS', 'OMP_NUM_THREADS')\n"
+        "print(*(os.environ[name] for name in names), pathlib.Path.cwd().name, profile, sep=', ')",
+        "pathlib.Path(figures).mkdir()\n"
+        "(pathlib.Path(figures) / 'one.png').touch()\n"
+        "print('noise\\n[good] half way')\ntime.sleep(1)",
     )
-    before = dict(os.environ)
-    assert main(tmp_path) == 1
-    assert dict(os.environ) == before
+    assert demo.main(words(tmp_path)) == 1
     out = capsys.readouterr().out
     assert "bad: FAILED" in out
     assert "cell In [4] stopped with ValueError: no such thing" in out
-    assert "  [good] headless 1 notebooks\n  [good] in two pieces\n  [good] quick results\n" in out
+    assert " s: half way\n" in out and "good: cell 4 of 4, " in out
     assert "good: done in" in out
+    assert "/out/figures/one.png\n" in out[out.index("the first figure: ") :]
+    assert "figures: 1 new ones" in out
     assert "noise" not in out
     assert "too late" not in out
-    assert (tmp_path / "out" / "notebooks" / "good.ipynb").is_file()
+    copy = (tmp_path / "out" / "notebooks" / "good.ipynb").read_text()
+    assert "1, 1, notebooks, quick" in copy
 
 
 @pytest.mark.slow
 def test_profile_is_passed_on_and_a_dead_kernel_is_a_failure(tmp_path, capsys):
-    write(tmp_path / "notebooks", "one", "print('[one]', profile, flush=True)", "exit_now = 1")
+    write(tmp_path / "notebooks", "one", "assert profile == 'reduced'")
     write(tmp_path / "notebooks", "two", "import os\nos._exit(1)")
-    assert main(tmp_path, "one", "--profile", "reduced") == 0
-    assert main(tmp_path, "two.ipynb") == 1
+    assert demo.main(words(tmp_path, "one", "two.ipynb", "--profile", "reduced")) == 1
     out = capsys.readouterr().out
-    assert "[one] reduced" in out
-    assert "Kernel died" in out
+    assert "one: done" in out
+    assert "two: FAILED" in out and "Kernel died" in out
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_at_once(tmp_path):
-    write(tmp_path / "notebooks", "slow", "import time\nprint('[slow] x')\ntime.sleep(600)")
-    write(tmp_path / "notebooks", "unreached", "print('[unreached] x')")
-    folders = ("--notebooks", tmp_path / "notebooks", "--out", tmp_path / "out")
+def test_ctrl_c_stops_every_notebook_at_once(tmp_path):
+    source = "import os, pathlib, time\npathlib.Path(f'../{os.getpid()}.pid').touch()\n"
+    for name in ("one", "other", "unreached"):
+        write(tmp_path / "notebooks", name, source + "time.sleep(600)")
     process = subprocess.Popen(
-        [sys.executable, "-m", "relcl_lib.demo", *folders],
+        [sys.executable, "-m", "relcl_lib", "demo", "--jobs", "2", *words(tmp_path)],
         env=demo.kernel_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -95,33 +107,22 @@ def test_ctrl_c_stops_at_once(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
-        for line in process.stdout:
-            if "[slow] x" in line:
-                break
+        deadline = time.monotonic() + 120
+        while len(list(tmp_path.glob("*.pid"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.2)
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()
-        process.stdout.close()
-        process.stderr.close()
     assert process.returncode == 130
     assert time.monotonic() - began < 30
     assert "unreached" not in out
     assert err.strip() == "stopped by Ctrl-C; what had finished is kept"
-
-
-def test_progress_in():
-    assert demo.progress_in("[hpcr] PCR: task 2/5\n") == "[hpcr] PCR: task 2/5"
-    assert demo.progress_in("10%\r20%\r[hpcr] done\r\n") == "[hpcr] done"
-    assert demo.progress_in("[0, 1, 2]\n") is None
-    assert demo.progress_in("loss [hpcr] 1\n") is None
-
-
-def test_parameter_names(tmp_path):
-    write(tmp_path, "n", "other = 1")
-    assert demo.parameter_names(tmp_path / "n.ipynb") == {"profile", "results"}
+    kernels = {int(path.stem) for path in tmp_path.glob("*.pid")}
+    alive = {p.pid for p in psutil.process_iter() if p.status() != psutil.STATUS_ZOMBIE}
+    assert len(kernels) == 2 and not kernels & alive
 
 
 # --- the closing table -------------------------------------------------------------------------
@@ -132,34 +133,18 @@ def digits(**changes):
     return run(buffer_size=50, dataset=data, protocol="stand-in", **changes)
 
 
-def test_summary_puts_ours_beside_the_papers():
-    records = [run(seed, a_t=51.0 + seed) for seed in range(3)] + [digits(a_t=80.0)]
-    text = demo.summary(records)
-    assert "HPCR Table III, Split CIFAR10, buffer=200: A_T, %" in text
-    line = next(line for line in text.splitlines() if line.startswith("  HPCR "))
-    assert "52.0 ± 2.5 (n=3)" in line
-    assert line.rstrip().endswith("paper")
-    stand_in = next(line for line in text.splitlines() if "80.0 (n=1)" in line)
-    assert "–" in stand_in
-    assert "stand-in" in stand_in
+def test_the_table_puts_ours_beside_the_papers_and_says_what_each_number_is():
+    recorded = [run(seed, a_t=51.0 + seed) for seed in range(3)]
+    text = demo.closing_table(recorded, [digits(a_t=80.0), failed(method="ER")])
+    [paper] = [line for line in text.splitlines() if line.startswith("HPCR, Table III")]
+    assert "52.0 ± 2.5 (n=3)" in paper and "53.4 ± 1.4" in paper and "paper" in paper.split()
+    [stand_in] = [line for line in text.splitlines() if "80.0 (n=1)" in line]
+    assert stand_in.startswith("HPCR, run now") and "stand-in" in stand_in and "–" in stand_in
+    assert any(" ER " in line and "failed" in line for line in text.splitlines())
     assert "AAA" not in text
     assert demo.PROTOCOLS["stand-in"] in text
     assert demo.PROTOCOLS["reduced"] not in text
 
 
-def test_summary_says_what_failed_and_what_differs():
-    records = [failed(method="ER"), run(), run(variant="paper", a_t=49.0)]
-    text = demo.summary(records)
-    assert "variant=paper" in text
-    assert any("ER" in line and "failed" in line for line in text.splitlines())
-
-
-def test_summary_of_nothing():
-    assert "no records yet" in demo.summary([])
-
-
-def test_a_run_in_both_folders_counts_once(tmp_path):
-    write_record(run(a_t=50.0), tmp_path / "a")
-    write_record(run(a_t=51.0), tmp_path / "b")
-    found = demo.collect_records([tmp_path / "a", tmp_path / "b", tmp_path / "none"])
-    assert [record.metrics["A_T"] for record in found] == [51.0]
+def test_a_table_of_nothing():
+    assert "no records yet" in demo.closing_table([], [])

@@ -6,7 +6,6 @@ import torch
 from scipy.optimize import minimize
 
 from relcl_lib.continual.gradients import (
-    GradientMemory,
     cosines,
     flatten_gradients,
     group_gradients,
@@ -140,43 +139,3 @@ class TestGem:
     def test_a_diverged_training_is_named(self):
         with pytest.raises(ValueError, match="not finite"):
             project_gem(torch.full((3,), -float("nan")), torch.ones(2, 3))
-
-
-class TestGss:
-    def memory(self, scores, capacity=4):
-        memory, generators = GradientMemory(capacity), [torch.Generator().manual_seed(0)]
-        memory.add(
-            generators, position=torch.arange(len(scores))[None], score=torch.tensor([scores])
-        )
-        return memory, generators
-
-    def test_it_fills_first(self):
-        memory, generators = GradientMemory(5), [torch.Generator().manual_seed(0)]
-        memory.add(generators, position=torch.arange(3)[None])
-        memory.add(generators, position=torch.arange(3, 5)[None], score=torch.ones(1, 2))
-        assert memory.contents()["position"].tolist() == [[0, 1, 2, 3, 4]]
-        stored = memory.fields["_score"][0]
-        torch.testing.assert_close(stored, torch.tensor([0.1, 0.1, 0.1, 1.0, 1.0]))
-
-    def test_a_batch_that_agrees_is_refused(self):
-        memory, generators = self.memory([0.9] * 4)
-        offer = {"position": torch.tensor([[7]]), "score": torch.tensor([[-1.0]])}
-        memory.add(generators, batch_score=torch.tensor([0.0]), **offer)
-        assert memory.contents()["position"].tolist() == [[0, 1, 2, 3]]
-
-    def test_diverse_samples_replace_common_ones(self):
-        kept = torch.zeros(5)
-        for seed in range(300):
-            memory, _ = self.memory([1.0, 1.0, -0.9, -0.9])
-            generators = [torch.Generator().manual_seed(seed)]
-            memory.add(
-                generators,
-                position=torch.tensor([[4]]),
-                score=torch.tensor([[-0.5]]),
-                batch_score=torch.tensor([-0.1]),
-            )
-            kept[memory.contents()["position"][0]] += 1 / 300
-        # A stored score of 1 is challenged nearly always, and loses with (1+1)/((1+1)+(-0.5+1)).
-        assert kept[4].item() == pytest.approx(2 / 2.5, abs=0.08)
-        assert kept[2:4].min() > 0.99
-        assert kept[0].item() == pytest.approx(1 - 0.4, abs=0.1)

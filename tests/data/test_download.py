@@ -57,7 +57,7 @@ def test_order_is_root_variable_repository_current_folder(tmp_path, monkeypatch)
     # Filled from the last to the first, each takes over from the one after it.
     for place in reversed(places):
         expected = put(place)
-        assert locate("things", holds, root=parent) == (expected, False)
+        assert locate("things", holds, root=parent) == (expected, False, True)
 
 
 def test_a_root_that_is_no_folder_is_an_error_even_if_the_set_lies_elsewhere(tmp_path):
@@ -117,7 +117,7 @@ def fake_cache(tmp_path, monkeypatch, content):
 def test_fetch_returns_the_folder_above_the_repository_paths(tmp_path, monkeypatch):
     fake_cache(tmp_path, monkeypatch, CONTENT)
     found = locate("things", holds, hub=HUB)
-    assert found == (tmp_path / "hub" / "snapshots" / COMMIT, True)
+    assert found[:2] == (tmp_path / "hub" / "snapshots" / COMMIT, True)
 
 
 def test_a_download_with_another_hash_is_named_and_removed(tmp_path, monkeypatch):

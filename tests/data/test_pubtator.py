@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from relcl_lib.data.candidate_sets import CDR_FILES
+from relcl_lib.data.candidate_sets import CDR_FILES, read_gda_folder
 from relcl_lib.data.document_files import Fact
 from relcl_lib.data.documents import load_documents
 from relcl_lib.data.download import DataFormatError
-from relcl_lib.data.gda import read_gda_folder
 from relcl_lib.data.pubtator import (
     as_candidate_document,
     is_hypernym,

@@ -326,7 +326,7 @@ def test_the_real_nyt10_test_file():
 @pytest.mark.parametrize("keep, ceiling", [(True, 99.95), (False, 99.93)])
 def test_oracle_ceiling_of_the_real_nyt10_test_file(keep, ceiling):
     """Check 13: gold tags, decoded and scored."""
-    from relcl_lib.text.decode import FASTRE_HEADS, SpanRules, decode_triples, pair_spans
+    from relcl_lib.text.decode import FASTRE_HEADS, SpanRules, join_triples, pair_spans
     from relcl_lib.text.triple_metrics import triple_scores
 
     sentences = real("nyt10", "new_test.json")
@@ -341,17 +341,10 @@ def test_oracle_ceiling_of_the_real_nyt10_test_file(keep, ceiling):
         decoded = pair_spans(batch.head_start, batch.head_end, FASTRE_HEADS, lengths)
         kept = (batch.heads.unsqueeze(1) == decoded).all(-1).any(1)
         assert len(decoded) == kept.sum()
+        heads, rules = batch.heads[kept], SpanRules("nearest", 20, keep)
         tails = (batch.tail_start[kept], batch.tail_end[kept])
-        heads = batch.heads[kept]
-        triples = decode_triples(
-            (batch.head_start, batch.head_end),
-            tails,
-            lengths,
-            heads,
-            head_rules=FASTRE_HEADS,
-            tail_rules=SpanRules("nearest", 20, keep),
-            allowed=schema.mask(),
-        )
+        tails = pair_spans(*tails, rules, lengths[heads[:, 0]])
+        triples = join_triples(heads, tails, schema.mask())
         for row, a, b, _, relation, p, q in triples.tolist():
             at = int(rows[row])
             words = sentences[at].text.split()

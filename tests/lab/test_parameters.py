@@ -5,8 +5,7 @@ import pytest
 from pydantic import Field
 
 from relcl_lib.lab.parameters import ParameterError, Parameters, notebook_parameters
-from relcl_lib.papers.hpcr.methods import METHODS
-from relcl_lib.papers.hpcr.parameters import STREAMS, ReplayParameters
+from relcl_lib.papers.hpcr.parameters import ReplayParameters
 
 
 class TestCreate:
@@ -177,101 +176,3 @@ class TestNotebook:
 
     def test_outside_a_notebook(self):
         assert notebook_parameters(Small, {"alpha": 7}).alpha == 1.0
-
-
-OFF = ("off", "off", False, "off")
-#: method -> head, tasks on CIFAR-10, (hc, ht, pcd, scd) released, the same as the paper prints them
-EXPECTED = {
-    "IID": ("linear", 1, OFF, OFF),
-    "IID++": ("linear", 1, OFF, OFF),
-    "FINE-TUNE": ("linear", 5, OFF, OFF),
-    "ER": ("linear", 5, OFF, OFF),
-    "ER-ACE": ("linear", 5, OFF, OFF),
-    "Couple (Eq. 7)": ("linear", 5, OFF, OFF),
-    "Couple (Eq. 8)": ("cosine", 5, OFF, OFF),
-    "PCR": ("cosine", 5, OFF, OFF),
-    "PCR+HC": ("cosine", 5, ("on", *OFF[1:]), ("on", *OFF[1:])),
-    "PCR+HC+HT": (
-        "cosine",
-        5,
-        ("auto", "released", False, "off"),
-        ("auto", "paper", False, "off"),
-    ),
-    "PCR+HC+HT+PCD": (
-        "cosine",
-        5,
-        ("auto", "released", True, "off"),
-        ("auto", "paper", True, "off"),
-    ),
-    "HPCR": (
-        "cosine",
-        5,
-        ("auto", "released", True, "released"),
-        ("auto", "paper", True, "paper"),
-    ),
-}
-
-
-class TestResolved:
-    def test_the_table_covers_every_method(self):
-        assert set(EXPECTED) == set(METHODS)
-
-    @pytest.mark.parametrize("variant", ["released", "paper"])
-    @pytest.mark.parametrize("method", EXPECTED)
-    def test_switches_of_every_method_and_variant(self, method, variant):
-        head, n_tasks, *switches = EXPECTED[method]
-        found = ReplayParameters(method=method, variant=variant).resolved()
-        chosen = (found.hc, found.ht, found.pcd, found.scd)
-        assert chosen == switches[variant == "paper"]
-        assert (found.head, found.n_tasks) == (head, n_tasks)
-        paper = ("run", 0, True)
-        forms = (found.ht_counter, found.distil_from_task, found.joint_forward)
-        assert forms == (paper if variant == "paper" else ("task", 1, False))
-        unset = [name for name, value in found.model_dump().items() if value is None]
-        assert set(unset) <= {"data_root", "image_size"}
-
-    def test_what_is_given_wins_over_method_and_variant(self):
-        chosen = ReplayParameters(
-            method="HPCR", hc="on", ht="paper", pcd=False, scd="off", head="linear", alpha=0.0
-        ).resolved()
-        assert (chosen.hc, chosen.ht, chosen.pcd, chosen.scd) == ("on", "paper", False, "off")
-        assert (chosen.head, chosen.alpha) == ("linear", 0.0)
-
-    @pytest.mark.parametrize("dataset", STREAMS)
-    def test_values_of_the_data_set(self, dataset):
-        found = ReplayParameters(dataset=dataset).resolved()
-        assert (found.n_tasks, found.alpha) == STREAMS[dataset][1:]
-        assert found.flip == (dataset not in ("digits", "mnist"))
-        assert found.beta == 0.5
-
-    def test_resolving_twice_changes_nothing(self):
-        once = ReplayParameters(method="PCR").resolved()
-        assert once.resolved() == once
-
-    def test_iid_has_one_task(self):
-        with pytest.raises(ParameterError, match="IID sees all classes at once"):
-            ReplayParameters(method="IID", n_tasks=5).resolved()
-        assert ReplayParameters(method="IID", n_tasks=1).resolved().n_tasks == 1
-
-
-@pytest.mark.parametrize(
-    "given, protocol",
-    [
-        ({}, "paper"),
-        ({"method": "IID"}, "paper"),
-        ({"dataset": "tiny_imagenet", "buffer_size": 2000}, "paper"),
-        ({"variant": "paper", "ht": "off"}, "paper"),
-        ({"seeds": [3]}, "paper"),
-        ({"n_tasks": 5}, "paper"),
-        ({"n_tasks": 10}, "reduced"),
-        ({"width": 64}, "reduced"),
-        ({"stream_batch": 20}, "reduced"),
-        ({"hold_out": 0.1}, "reduced"),
-        ({"image_size": 16}, "reduced"),
-        ({"dataset": "tiny_imagenet_100"}, "reduced"),
-        ({"dataset": "digits"}, "stand-in"),
-        ({"dataset": "mnist"}, "stand-in"),
-    ],
-)
-def test_protocol(given, protocol):
-    assert ReplayParameters(**given).protocol() == protocol

@@ -1,55 +1,85 @@
-import types
-
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from example_records import failed, make, run
+from drawn import check, dots, legend, only_drawn  # noqa: F401
+from example_records import failed, run
 
-matplotlib.use("agg")
-
-from relcl_lib.commands import figures
 from relcl_lib.lab import plots
-from relcl_lib.papers.docre_ii import cells as docre
-from relcl_lib.papers.docre_ii.parameters import DocreParameters
+from relcl_lib.lab.metrics import confidence_interval
+
+FIVE = [50.0, 52.0, 54.0, 56.0, 58.0]
+HALF = confidence_interval(np.array(FIVE))[1]
 
 
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
+def test_few_seeds_of_a_curve_are_thin_lines_and_many_a_band():
+    axes = plots.plot_accuracy_curves({"PCR": [[90, 70], [80, 60]], "X": [[1, 2]]})
+    means = {"PCR": [(1, 85), (2, 65)], "X": [(1, 1), (2, 2)]}
+    seeds = [[(1, 90), (2, 70)], [(1, 80), (2, 60)]]
+    check(axes, lines=means, thin=seeds, legend=["PCR", "X"], xticks=["1", "2"])
+    axes = plots.plot_accuracy_curves({"PCR": np.transpose([FIVE, FIVE])})
+    check(axes, lines={"PCR": [(1, 54), (2, 54)]}, thin=[])
+    heights = axes.collections[0].get_paths()[0].vertices[:, 1]
+    np.testing.assert_allclose([heights.min(), heights.max()], [54 - HALF, 54 + HALF])
 
 
-def test_few_seeds_are_lines_and_many_a_band():
-    axes = plots.plot_accuracy_curves({"PCR": [[90.0, 70.0], [80.0, 60.0]]})
-    assert len(axes.lines) == 3  # the mean and two seeds
-    np.testing.assert_allclose(axes.lines[0].get_ydata(), [85.0, 65.0])
-    axes = plots.plot_accuracy_curves({"PCR": np.full((5, 2), 50.0)})
-    assert len(axes.lines) == 1
-    assert len(axes.collections) == 1
+def test_a_long_curve_has_no_tick_for_each_step():
+    assert len(plots.plot_accuracy_curves({"PCR": np.full((1, 79), 50.0)}).get_xticks()) < 15
 
 
-def test_no_curve_is_an_empty_plot():
-    assert not plots.plot_accuracy_curves({}).lines
+@pytest.mark.parametrize("seeds, shown", [([50.0], []), ([50.0, 54.0], [50.0, 54.0]), (FIVE, [])])
+def test_bars_show_means_and_their_spread(seeds, shown):
+    lying = plots.plot_bars({"ER": [9.0], "PCR": seeds}, reference={"PCR": 50.3, "absent": 1.0})
+    mean = np.mean(seeds)
+    check(lying, bars=[("ER", 9), ("PCR", mean)], texts=["9.0", f"{mean:.1f}"], legend=["paper"])
+    check(lying, dots=[*((value, 1) for value in shown), (50.3, 1)])
+    assert lying.texts[0].get_position()[0] > 9  # too short for its number
+    standing = plots.plot_strategies({"ER": {"base": seeds}})
+    check(standing, bars=[("ER", mean)], texts=[f"{mean:.0f}"], dots=[(0, v) for v in shown])
+    for axes, side in ((lying, 0), (standing, 1)):
+        paths = [path.vertices[:, side] for c in axes.collections for path in c.get_paths()[:1]]
+        found = any(np.allclose(ends, [54 - HALF, 54 + HALF]) for ends in paths if len(ends) == 2)
+        assert found == (len(seeds) == 5)
 
 
-def test_curves_come_from_matrices_and_failed_runs_have_none():
-    curves = plots.curves_of([run(0), run(1), failed(method="ER")])
-    assert list(curves) == ["HPCR"]
-    np.testing.assert_allclose(curves["HPCR"][0], [80.0, 65.25])
+def test_a_group_may_lack_a_bar():
+    axes = plots.plot_groups({"partial": {"n": 60, "EPO": 50}, "exact": {"EPO": 40}})
+    check(axes, bars=[("n", 60), ("EPO", 50), ("EPO", 40)], legend=["partial", "exact"])
+    check(axes, texts=["60", "50", "40"])
+    values = {"ER": {"without": [50.0], "with": [70.0]}, "GEM": {"with": [40.0]}}
+    axes = plots.plot_strategies(values)
+    check(axes, bars=[("ER", 50), ("ER", 70), ("GEM", 40)], legend=["without", "with"])
+    alone = axes.patches[-1]
+    assert alone.get_x() + alone.get_width() / 2 == pytest.approx(1)  # in the middle
 
 
-def test_matrix_hides_what_lies_above_the_diagonal():
-    axes = plots.plot_matrix([[90.0, 0.0], [50.0, 80.0]])
-    assert sorted(text.get_text() for text in axes.texts) == ["50", "80", "90"]
+def test_lines_start_where_they_are_told_to():
+    axes = plots.plot_lines({"a": {3: 1, 5: 2}, "b": {}}, xlabel="x", ylabel="y")
+    check(axes, lines={"a": [(3, 1), (5, 2)], "b": []}, legend=["a", "b"])
 
 
-def test_bars_show_means_and_the_papers_values():
-    axes = plots.plot_bars({"ER": [40.0, 42.0], "PCR": [50.0]}, reference={"PCR": 50.3})
-    assert [bar.get_width() for bar in axes.patches] == [41.0, 50.0]
-    offsets = [c.get_offsets() for c in axes.collections if hasattr(c, "get_offsets")]
-    assert any(np.allclose(o, [[50.3, 1]]) for o in offsets)
+def test_a_matrix_hides_what_lies_above_the_diagonal():
+    matrix, names = [[90.0, 0.0], [50.0, 80.0]], ["a", "b"]
+    check(plots.plot_matrix(matrix), texts=["90", "50", "80"], xticks=["1", "2"])
+    axes = plots.plot_matrix(matrix, lower=False, labels=names)
+    check(axes, texts=["90", "0", "50", "80"], xticks=names, yticks=names)
+
+
+@pytest.mark.parametrize("below", [True, False])
+def test_panels_share_one_legend_and_the_label_of_a_shared_axis(below):
+    figure, (left, right) = plt.subplots(1, 2, sharey=True)
+    plots.plot_strategies({"ER": {"a": [50.0]}}, left)
+    plots.plot_strategies({"ER": {"a": [40.0], "b": [50.0]}}, right)
+    plots.share_legend([left, right], below=below)
+    assert legend(figure if below else right) == ["a", "b"]
+    assert legend(left) == [] and left.get_ylabel() and not right.get_ylabel()
+
+
+def test_panels_with_nothing_to_explain_keep_their_labels():
+    figure, (left, right) = plt.subplots(1, 2)
+    right.set_ylabel("of its own")
+    plots.share_legend([left, right], below=True)
+    assert not figure.legends and right.get_ylabel() == "of its own"
 
 
 def test_joint_embedding_keeps_classes_and_their_proxies_together():
@@ -58,278 +88,24 @@ def test_joint_embedding_keeps_classes_and_their_proxies_together():
     labels = torch.arange(3).repeat_interleave(30)
     points = centres[labels] + torch.rand(90, 8, generator=generator)
     flat, stars = plots.embed_together(points, centres, perplexity=10)
-    assert flat.shape == (90, 2)
-    assert stars.shape == (3, 2)
     means = np.stack([flat[labels == c].mean(0) for c in range(3)])
     for c, star in enumerate(stars):
         assert np.linalg.norm(means - star, axis=1).argmin() == c
     axes = plots.plot_embedding(flat, labels, stars, names=["a", "b", "c"])
-    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["a", "b", "c"]
+    assert legend(axes) == ["a", "b", "c"] and len(dots(axes)) == 93
+
+
+def test_curves_come_from_matrices_and_failed_runs_have_none():
+    records = [run(0), run(1), failed(method="ER")]
+    curves = plots.curves_of(records)
+    assert list(curves) == ["HPCR"] and len(curves["HPCR"]) == 2
+    np.testing.assert_allclose(curves["HPCR"][0], [80.0, 65.25])
+    assert plots.curves_of(records, ["PCR", "HPCR"], lambda r: [r.seed]) == {"HPCR": [[0], [1]]}
 
 
 def test_the_same_figure_is_the_same_file(tmp_path):
     for name in ("one", "two"):
-        figure, axes = plt.subplots()
-        axes.plot([1, 2])
-        plots.save_figure(figure, name, tmp_path)
+        plots.save_figure(plots.plot_bars({"ER": [40.0]}).figure, name, tmp_path)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-    plots.save_figure(figure, "nowhere", None)
+    plots.save_figure(plt.figure(), "nowhere", None)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.png", "two.png"]
-
-
-def test_live_curve_says_one_line_a_task_and_draws_only_for_a_person(monkeypatch):
-    state = types.SimpleNamespace(
-        tasks_done=1,
-        streams=[[0, 1]],
-        accuracy=torch.tensor([[[0.5, 0.0], [0.0, 0.0]]]),
-        seeds=[0],
-        settings=types.SimpleNamespace(method="PCR"),
-    )
-    said = []
-    monkeypatch.setenv("RELCL_HEADLESS", "1")
-    plots.LiveCurve("hpcr", said.append).update(state)
-    assert said == ["[hpcr] PCR: task 1/2, accuracy 50.0 (mean of 1 seeds)"]
-    assert not plt.get_fignums()
-
-
-def test_committed_figures_can_be_drawn(tmp_path):
-    assert figures.main(["--out", str(tmp_path)]) == 0
-    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted(figures.FIGURES)
-
-
-def test_a_second_configuration_is_not_mixed_in():
-    def records(seeds, precision):
-        return [run(s, more={"precision": precision}, protocol="paper") for s in seeds]
-
-    chosen = figures._hpcr_cifar10([*records([0, 1], "float32"), *records([0, 1, 2], "bfloat16")])
-    assert [record.parameters["precision"] for record in chosen] == ["bfloat16"] * 3
-
-
-def ablation(method, f1, seed=0, vectors="random", **parameters):
-    held = {"dilations": [1, 2, 4, 1, 1, 1], "residual": True, "threshold": "adaptive"}
-    held |= {"word_vectors": vectors, "gate": "released", "type_map": "paper", **parameters}
-    return make(
-        paper="fastre",
-        experiment="nyt10",
-        method=method,
-        seed=seed,
-        dataset={"name": "nyt10", "set": "NYT10"},
-        protocol="reduced",
-        parameters=held,
-        metrics={"F1": f1},
-        accuracy_matrix=None,
-    )
-
-
-def test_ablation_bars_share_their_word_vectors_and_leave_other_structures_out():
-    records = [
-        *(ablation("FastRE", 70.0 + seed, seed) for seed in range(2)),
-        ablation("FastRE", 99.0, vectors="GloVe"),
-        ablation("FastRE", 10.0, dilations=[1, 2, 4]),
-        ablation("-Gated Unit", 60.0, gate="none"),
-    ]
-    (axes,) = figures.fastre_ablation(records).axes
-    assert [bar.get_width() for bar in axes.patches] == [70.5, 60.0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["FastRE", "-Gated Unit"]
-    diamonds = [c.get_offsets() for c in axes.collections if hasattr(c, "get_offsets")]
-    assert any(np.allclose(found, [[73.8, 0], [69.4, 1]]) for found in diamonds if len(found) == 2)
-    assert "reduced" in axes.get_title()
-
-
-def test_an_ablation_without_records_says_so():
-    (axes,) = figures.fastre_ablation([]).axes
-    assert "no records yet" in axes.get_title()
-
-
-def drl_record(method, accuracy, seed=0, track="NI", **parameters):
-    held = {"memory_size": 100, "batch_size": 16, "drl_weight": 0.0, "er": "released"}
-    held |= {"loss": "released", "taps": "logits", "network": "Reduced ResNet-18", **parameters}
-    return make(
-        paper="drl",
-        experiment="tracks",
-        method=method,
-        seed=seed,
-        dataset={"name": "CORe50-standin(cifar10)", "track": track},
-        protocol="stand-in",
-        parameters=held,
-        metrics={"test_acc": accuracy},
-        accuracy_matrix=None,
-    )
-
-
-def test_a_panel_a_track_and_a_bar_with_and_without_the_loss():
-    nic = {"track": "NIC", "memory_size": 50}
-    records = [
-        *(drl_record("BER", 60.0 + 2 * seed, seed) for seed in range(2)),
-        drl_record("BER", 70.0, drl_weight=2e-4),
-        drl_record("BER", 99.0, drl_weight=0.5),  # a sweep of lambda
-        drl_record("GEM", 99.0),
-        drl_record("ER", 50.0, **nic, er="paper"),
-        drl_record("ER", 10.0, **nic),
-    ]
-    ni, nic = figures.drl_tracks(records).axes
-    titles = [axes.get_title() for axes in (ni, nic)]
-    assert titles == ["NI", "NIC"]  # a track that was not run has no panel
-    assert [bar.get_height() for bar in ni.patches] == [61.0, 70.0]
-    assert [label.get_text() for label in ni.get_xticklabels()] == ["BER"]
-    assert [bar.get_height() for bar in nic.patches] == [50.0, 10.0]
-    assert [label.get_text() for label in nic.get_xticklabels()] == ["ER", "ER\nreleased"]
-
-
-def test_correlations_beside_the_papers():
-    kinds, pairs = ("features", "representations"), ("same", "different")
-    scores = {f"r_{kind}_{pair}": 0.5 for kind in kinds for pair in pairs}
-    found = make(
-        paper="drl",
-        experiment="figure1",
-        method="MLP 2x100",
-        dataset={"name": "mnist", "set": "MNIST-{0,1}"},
-        parameters={"classifier": "closest"},
-        metrics=scores,
-        accuracy_matrix=None,
-    )
-    (axes,) = figures.drl_similarity([found]).axes
-    names = [label.get_text() for label in axes.get_yticklabels()]
-    assert len(names) == 8 and "no records" not in axes.get_title()
-    dots = [c.get_offsets().tolist() for c in axes.collections]
-    drawn = [[names[int(row)], round(x, 2)] for offsets in dots for x, row in offsets]
-    assert ["{0,1} representations, different classes", 0.5] in drawn
-    assert ["{0,1} representations, different classes", -0.85] in drawn
-    assert ["{7,9} features, one class", 0.38] in drawn
-    (axes,) = figures.drl_similarity([]).axes
-    assert "no records yet" in axes.get_title()
-
-
-def relation_run(method, curve, seed=0, *, size=10, backbone="MiniLM", **changes):
-    held = {"memory_size": size, "temperature": 0.08, "margin": 0.3, "n_tasks": 10}
-    metrics = {f"{kind}{k}": v for kind in ("T", "current_T") for k, v in enumerate(curve, start=1)}
-    values = {
-        "experiment": "fewrel",
-        "variant": "paper",
-        "protocol": "reduced",
-        "dataset": {"name": "fewrel", "set": "FewRel"},
-        "parameters": {**held, "validation": False},
-        "accuracy_matrix": np.zeros((10, 10)).tolist(),
-    }
-    chosen = {**values, **changes}
-    return make(
-        paper="crecl", method=method, seed=seed, backbone=backbone, metrics=metrics, **chosen
-    )
-
-
-FALLING = [90.0 - k for k in range(10)]
-
-
-def test_relation_curves_have_one_encoder_and_protocol_and_the_usual_settings():
-    records = [
-        *(relation_run("CRECL", FALLING, seed) for seed in range(2)),
-        relation_run("RP-CRE", [value - 5 for value in FALLING]),
-        relation_run("JOINT", [99.0] * 10, backbone="bert-base-uncased"),
-        relation_run("RP-CRE", [1.0] * 10, seed=1, size=5),
-        relation_run("FINE-TUNE", [2.0] * 10, variant="released"),
-    ]
-    figure = figures.crecl_curves(records)
-    left, right = (
-        {line.get_label(): line.get_ydata() for line in axes.lines if line.get_marker() == "o"}
-        for axes in figure.axes
-    )
-    assert list(left) == ["CRECL", "RP-CRE"]
-    np.testing.assert_allclose(left["CRECL"], FALLING)
-    assert list(right) == ["CRECL"]
-    np.testing.assert_allclose(right["CRECL"], [5] * 10)  # seed 0's alone, as RP-CRE has no other
-    assert "reduced, MiniLM" in figure.get_suptitle()
-
-
-def test_relation_ablation_draws_historical_and_current():
-    records = [relation_run(name, FALLING) for name in ("CRECL-CL", "CRECL", "RP-CRE")]
-    figure = figures.crecl_ablation(records)
-    for axes in figure.axes:
-        assert [line.get_label() for line in axes.lines] == ["CRECL", "CRECL-CL"]
-
-
-def test_relation_memory_sizes_stand_beside_table_2():
-    records = [relation_run("CRECL", FALLING, size=size) for size in (5, 10)]
-    (axes,) = figures.crecl_memory_sizes(records).axes
-    np.testing.assert_allclose(axes.lines[0].get_xydata(), [[5, 81], [10, 81]])
-    printed = dict(axes.collections[-1].get_offsets())
-    assert printed == {5: 80.2, 10: 82.7, 15: 83.5, 20: 85.2}
-
-
-def test_relation_memory_sizes_are_means_of_the_same_seeds():
-    records = [
-        relation_run("CRECL", FALLING, seed, size=size) for seed in (0, 1) for size in (5, 10)
-    ]
-    records.append(relation_run("CRECL", [1.0] * 10, seed=2, size=10))
-    records += [relation_run("RP-CRE", FALLING, seed=size, size=size) for size in (5, 10)]
-    (axes,) = figures.crecl_memory_sizes(records).axes
-    np.testing.assert_allclose(axes.lines[0].get_xydata(), [[5, 81], [10, 81]])
-    np.testing.assert_allclose(axes.lines[1].get_xydata(), [[5, 81], [10, 81]])  # none in common
-
-
-@pytest.mark.parametrize("draw", ["crecl_curves", "crecl_ablation", "crecl_memory_sizes"])
-def test_relation_figures_without_records_say_so(draw):
-    figure = figures.FIGURES[draw]([])
-    texts = [axes.get_title() for axes in figure.axes] + [figure.get_suptitle()]
-    assert any("no records yet" in text for text in texts)
-
-
-def document_run(cell, seed=0, **metrics):
-    """A record as the sweep's cell makes it."""
-    settings = DocreParameters.create({**cell, "profile": "full"}).resolved()
-    dataset = cell["dataset"]
-    return make(
-        paper="docre_ii",
-        experiment=dataset,
-        method=cell["method"],
-        seed=seed,
-        dataset={"name": dataset, "set": {"cdr": "CDR"}.get(dataset, dataset)},
-        protocol="stand-in" if dataset == "synthetic" else "reduced",
-        parameters=settings.model_dump(exclude={"dataset", "encoder", "method", "seeds"}),
-        metrics=metrics,
-        accuracy_matrix=None,
-    )
-
-
-def test_each_data_set_stands_beside_its_own_base():
-    cdr, text, alone = docre.table1("cdr")[0], docre.text("synthetic")[0], docre.alone("synthetic")
-    records = [
-        *(document_run(cdr, seed, F1=60.0 + seed, F1_base=58.0) for seed in range(2)),
-        document_run({**cdr, "inference_layers": 4}, F1=99.0, F1_base=99.0),
-        document_run(text, F1=70.0, F1_base=71.5),
-        document_run(alone[1], F1=98.0, F1_base=83.0),  # not a base that reads
-    ]
-    (axes,) = figures.docre_gain(records).axes
-    assert [bar.get_height() for bar in axes.patches] == [58.0, 71.5, 60.5, 70.0]
-    assert axes.get_legend_handles_labels()[1] == ["base", "base + inference"]
-    names = [label.get_text() for label in axes.get_xticklabels()]
-    assert names == ["CDR (reduced)\n+2.5, n = 2", "synthetic (stand-in)\n-1.5, n = 1"]
-
-
-def test_recall_of_inferred_facts_begins_with_the_base():
-    recalls = {"recall_inferred": 60.0, "recall_inferred_base": 0.0}
-    cells = {(c["method"], c["inference_layers"]): c for c in docre.alone("synthetic")}
-    whole, without = cells["DocRE-II", 2], cells["w/o ECA", 2]
-    records = [
-        *(document_run(whole, seed, **recalls) for seed in range(2)),
-        document_run(without, **{**recalls, "recall_inferred": 20.0}),
-        document_run({**without, "base": "atlop"}, seed=1, **{**recalls, "recall_inferred": 99.0}),
-    ]
-    (axes,) = figures.docre_inferred(records).axes
-    assert [bar.get_width() for bar in axes.patches] == [0.0, 60.0, 20.0]
-    names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == ["stated facts (base)", "DocRE-II, N_I=2", "w/o ECA, N_I=2"]
-
-
-@pytest.mark.parametrize("draw", ["docre_gain", "docre_inferred"])
-def test_document_figures_without_records_say_so(draw):
-    (axes,) = figures.FIGURES[draw]([]).axes
-    assert "no records yet" in axes.get_title()
-
-
-def test_groups_stand_side_by_side_and_may_be_missing():
-    values = {"partial": {"normal": 60.0, "EPO": 50.0}, "exact": {"EPO": 40.0}}
-    axes = plots.plot_groups(values)
-    assert [bar.get_height() for bar in axes.patches] == [60.0, 50.0, 40.0]
-    middle = [bar.get_x() + bar.get_width() / 2 for bar in axes.patches]
-    np.testing.assert_allclose(middle, [-0.2, 0.8, 1.2])
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["normal", "EPO"]

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from example_records import failed, make
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 import relcl_lib.lab.records as records_module
 from relcl_lib.lab.records import (
@@ -22,7 +24,7 @@ from relcl_lib.lab.records import (
     read_record,
     read_records,
     record_path,
-    to_frame,
+    results_root,
     write_record,
 )
 
@@ -34,6 +36,123 @@ def rewrite(path, **changes):
 
 def all_files(folder):
     return [path for path in folder.rglob("*") if path.is_file()]
+
+
+# --- the record -------------------------------------------------------------------------------
+
+
+def test_arrays_and_tuples_become_plain():
+    record = make(
+        seed=np.int64(2),
+        metrics={"A_T": np.float32(51.5), "F1": torch.tensor(3.0)},
+        accuracy_matrix=torch.ones(2, 2),
+        parameters={"taus": (0.05, 0.16), "buffer_size": np.int64(200)},
+        seconds=1,
+    )
+    assert type(record.seed) is int
+    assert type(record.metrics["A_T"]) is float
+    assert record.metrics == {"A_T": 51.5, "F1": 3.0}
+    assert record.accuracy_matrix == [[1.0, 1.0], [1.0, 1.0]]
+    assert record.parameters["taus"] == [0.05, 0.16]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"surprise": 1}, "surprise"),
+        ({"schema_version": 1}, "schema_version"),
+        ({"schema": 2}, "schema"),
+        ({"metrics": {"A_T": float("nan")}}, r"metrics\.A_T"),
+        ({"metrics": {"A_T": float("inf")}}, r"metrics\.A_T"),
+        ({"metrics": {"A_T": "51"}}, r"metrics\.A_T"),
+        ({"metrics": {"seed": 1.0}}, "metrics"),
+        ({"metrics": {}}, "note"),
+        ({"note": "failed: but it has metrics"}, "failed"),
+        ({"parameters": {"lr": float("nan")}}, "parameters"),
+        ({"parameters": {"deep": [{"lr": float("inf")}]}}, "parameters"),
+        ({"parameters": {"seeds": [0, 1]}}, "seeds"),
+        ({"parameters": {"model": object()}}, "parameters"),
+        ({"dataset": {"stream": "Split CIFAR10"}}, "dataset"),
+        ({"dataset": "cifar10"}, "dataset"),
+        ({"protocol": "full"}, "protocol"),
+        ({"variant": "relaesed"}, "variant"),
+        ({"paper": "../hpcr"}, "paper"),
+        ({"experiment": ""}, "experiment"),
+        ({"seed": "0"}, "seed"),
+        ({"seed": -1}, "seed"),
+        ({"seed": True}, "seed"),
+        ({"seconds": -1.0}, "seconds"),
+        ({"date": "yesterday"}, "date"),
+        ({"accuracy_matrix": [[1.0, 2.0]]}, "square"),
+        ({"accuracy_matrix": [[101.0]]}, "per cent"),
+        ({"accuracy_matrix": [[float("nan")]]}, "accuracy_matrix"),
+        ({"curves": {"validation": [float("nan")]}}, "curves"),
+        ({"curves": {"": [1.0]}}, "curves"),
+    ],
+)
+def test_bad_input_names_the_field(changes, field):
+    with pytest.raises(ValidationError, match=field):
+        make(**changes)
+
+
+def test_a_record_cannot_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        make().seed = 1
+
+
+# --- the configuration ------------------------------------------------------------------------
+
+
+def test_hash_is_of_the_configuration_alone():
+    record = make()
+    other = make(
+        metrics={"A_T": 1.0},
+        accuracy_matrix=None,
+        seconds=1.0,
+        device="cuda",
+        versions={"torch": "9"},
+        date="2020-01-01",
+        note="slow",
+        dataset={"name": "cifar10", "fingerprint": "ab12", "source": "hub"},
+        parameters={"taus": (0.05, 0.16), "views": None, "lr": 0.1, "buffer_size": 200.0},
+    )
+    assert config_hash(record) == config_hash(other) == config_hash(configuration(record))
+    assert config_hash(record) == config_hash(failed())
+    assert len(config_hash(record)) == 12
+    assert int(config_hash(record), 16) >= 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"paper": "drl"},
+        {"experiment": "other"},
+        {"method": "IID"},
+        {"variant": "paper"},
+        {"dataset": {"name": "cifar10", "fingerprint": "cd34"}},
+        {"dataset": {"name": "cifar100", "fingerprint": "ab12"}},
+        {"protocol": "reduced"},
+        {"backbone": "tiny"},
+        {"parameters": {"buffer_size": 100}},
+        {"seed": 1},
+    ],
+)
+def test_hash_changes_with_each_part_of_the_configuration(changes):
+    assert config_hash(make(**changes)) != config_hash(make())
+
+
+def test_hash_stays_the_same_between_versions():
+    # A change here orphans every committed record: raise the schema version with it.
+    assert config_hash(make()) == "3ea172d64627"
+
+
+def test_incomplete_configuration():
+    config = configuration(make())
+    del config["backbone"], config["seed"]
+    with pytest.raises(RecordError, match="backbone, seed"):
+        config_hash(config)
+    with pytest.raises(RecordError, match="'name'"):
+        config_hash({**configuration(make()), "dataset": "cifar10"})
 
 
 # --- files ---------------------------------------------------------------------------------
@@ -49,6 +168,25 @@ def test_round_trip(tmp_path):
     assert list(json.loads(path.read_text())) == list(as_dict(record))
     assert "  [60.5, 70.0]\n" in path.read_text()
     assert all_files(tmp_path) == [path]
+
+
+def test_a_committed_record_is_written_again_as_it_is(tmp_path):
+    for folder in sorted(path for path in results_root().glob("*/*") if path.is_dir()):
+        path = min(folder.glob("*.json"))
+        written = write_record(read_record(path), tmp_path)
+        assert written.name == path.name
+        assert written.read_bytes() == path.read_bytes()
+
+
+def test_curves_are_a_field_that_older_records_lack(tmp_path):
+    curves = {"validation": torch.tensor([40.0, 51.5])}
+    record = make(curves=curves)
+    assert record.curves == {"validation": [40.0, 51.5]}
+    assert config_hash(record) == config_hash(make())
+    path = write_record(record, tmp_path)
+    assert read_record(path) == record
+    assert '  "validation": [40.0, 51.5]\n' in path.read_text()
+    assert "curves" not in as_dict(make())
 
 
 @given(
@@ -203,22 +341,6 @@ def test_full_disk(tmp_path, monkeypatch, call):
     assert "Free some space" in str(caught.value)
     assert all_files(tmp_path) == [path]
     assert path.read_text() == before
-
-
-# --- as a frame -------------------------------------------------------------------------------
-
-
-def test_frame():
-    frame = to_frame(
-        [make(), make(seed=1, parameters={"buffer_size": 100, "lr": 0.1}), failed(seed=2)]
-    )
-    assert frame["dataset"].tolist() == ["cifar10"] * 3
-    assert frame["param.buffer_size"].tolist() == [200, 100, 200]
-    assert "param.lr" not in frame
-    assert frame["A_T"].tolist()[:2] == [51.0, 51.0]
-    assert np.isnan(frame["A_T"][2])
-    assert frame["failed"].tolist() == [False, False, True]
-    assert to_frame([]).empty
 
 
 def test_records_stay_light():

@@ -1,37 +1,39 @@
 import pytest
 from example_records import failed, make, run
 
-import relcl_lib.lab.rows as table_rows
-from relcl_lib.lab.compare import TableError, compare, hpcr_rows, parse_setting, read_paper_table
-
-
-def only(frame, method, metric="A_T"):
-    return frame[(frame["method"] == method) & (frame["metric"] == metric)]
-
+import relcl_lib.lab.rows as rows_module
+from relcl_lib.lab.format import TableError
+from relcl_lib.lab.rows import (
+    PAPER_COLUMNS,
+    Cell,
+    Row,
+    Table,
+    entries,
+    parse_setting,
+    printed_names,
+    read_paper_table,
+    rows_without_paper,
+)
 
 # --- the papers' tables -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("paper", "entries"),
+    ("paper", "lines"),
     [("crecl", 220), ("fastre", 230), ("docre_ii", 206), ("drl", 98), ("hpcr", 695)],
 )
-def test_every_paper_table_is_valid(paper, entries):
+def test_every_paper_table_is_valid(paper, lines):
     frame = read_paper_table(paper)
-    assert len(frame) == entries
-    assert tuple(frame.columns) == table_rows.PAPER_COLUMNS
+    assert len(frame) == lines
+    assert tuple(frame.columns) == PAPER_COLUMNS
     assert frame["value"].dtype == frame["std"].dtype == "float64"
 
 
 def test_one_table():
-    frame = read_paper_table("hpcr", "Table III")
-    assert set(frame["table"]) == {"Table III"}
-    cell = frame[
-        (frame["dataset"] == "Split CIFAR10")
-        & (frame["setting"] == "buffer=200")
-        & (frame["method"] == "HPCR")
-    ]
-    assert cell[["value", "std"]].to_numpy().tolist() == [[53.4, 1.4]]
+    assert set(read_paper_table("hpcr", "Table III")["table"]) == {"Table III"}
+    found = entries("hpcr", "Table III", "Split CIFAR10")
+    (cell,) = [e for e in found if (e.setting, e.method) == ("buffer=200", "HPCR")]
+    assert (cell.value, cell.std) == (53.4, 1.4)
 
 
 def test_unknown_paper_and_table_list_the_known_ones():
@@ -59,7 +61,7 @@ def test_bad_table_files(tmp_path, monkeypatch, text, message):
     folder = tmp_path / "data" / "paper_tables"
     folder.mkdir(parents=True)
     (folder / "x.csv").write_text(text)
-    monkeypatch.setattr(table_rows, "packaged_data", lambda: tmp_path / "data")
+    monkeypatch.setattr(rows_module, "packaged_data", lambda: tmp_path / "data")
     with pytest.raises(TableError, match=message):
         read_paper_table("x")
 
@@ -75,15 +77,37 @@ def test_settings():
     assert parse_setting("") == {}
 
 
+# --- cells ------------------------------------------------------------------------------------
+
+
+def test_cells_at_every_memory_size_and_for_their_data_sets():
+    cells = (Cell("IID", memory=False), Cell("ER"), Cell("HPCR", {"ht": "off"}, only=("mnist",)))
+    table = Table("Table 1", cells, memory="buffer_size")
+    assert table.runs("cifar10", (100, 200)) == [
+        {"dataset": "cifar10", "method": "IID", "buffer_size": 100},
+        {"dataset": "cifar10", "method": "ER", "buffer_size": 100},
+        {"dataset": "cifar10", "method": "ER", "buffer_size": 200},
+    ]
+    once = Table("Table 2", cells[1:], memory="buffer_size", every_size=False)
+    assert [run["buffer_size"] for run in once.runs("mnist", (100, 200))] == [100, 100]
+    assert once.runs("mnist", (5,))[1] == {
+        "dataset": "mnist",
+        "method": "HPCR",
+        "buffer_size": 5,
+        "ht": "off",
+    }
+    assert Table("Table 3", (Cell("CRECL"),)).runs("fewrel") == [
+        {"dataset": "fewrel", "method": "CRECL"}
+    ]
+
+
+def test_a_printed_name_may_stand_for_several_methods():
+    one = Table("one", (Cell("A", prints=("x", "y")), Cell("A", {"b": 1}, prints=("x",))))
+    other = Table("other", (Cell("B", prints=("x",)), Cell("C")))
+    assert printed_names([one, other]) == {"x": ("A", "B"), "y": ("A",)}
+
+
 # --- rows -------------------------------------------------------------------------------------
-
-
-def test_hpcr_rows_of_table_iii():
-    rows = hpcr_rows()
-    assert len(rows) == 21
-    assert {row.method for row in rows} >= {"IID", "FINE-TUNE", "ER", "PCR", "HPCR"}
-    assert len(hpcr_rows(dataset=None, buffer_size=None)) == 222
-    assert not hpcr_rows(buffer_size=123, dataset="Split nothing")
 
 
 @pytest.mark.parametrize(
@@ -91,8 +115,13 @@ def test_hpcr_rows_of_table_iii():
     [
         (run(), True),
         (run(more={"lr": 0.1}), True),
+        (run(more={"ht_period": 500}), True),
+        (run(more={"ht_period": 50}), False),
         (run(buffer_size=100), False),
+        (make(method="HPCR", metrics={"A_T": 51.0}, parameters={}), False),
         (run(method="PCR"), False),
+        (run(variant="paper"), False),
+        (run(experiment="ablation"), False),
         (run(dataset={"name": "cifar10"}), False),
         (run(dataset={"name": "cifar10", "stream": "Split CIFAR100"}), False),
         (make(method="HPCR", metrics={"AAA": 60.0}), False),
@@ -100,71 +129,27 @@ def test_hpcr_rows_of_table_iii():
     ],
 )
 def test_matching(record, matches):
-    (row,) = [row for row in hpcr_rows() if row.method == "HPCR"]
+    (entry,) = [
+        entry
+        for entry in entries("hpcr", "Table III", "Split CIFAR10")
+        if (entry.setting, entry.method) == ("buffer=200", "HPCR")
+    ]
+    row = Row.of(
+        entry,
+        where_dataset={"stream": "Split CIFAR10"},
+        where_parameters={"buffer_size": 200},
+        usual={"ht_period": 500, "buffer_size": 1000},
+        experiment="split_cifar10",
+        variant="released",
+    )
+    assert (row.table, row.our_metric) == ("Table III", "A_T")
     assert row.matches(record) is matches
 
 
-def test_rows_without_a_memory_match_any_buffer_size():
-    (row,) = [row for row in hpcr_rows() if row.method == "IID"]
-    assert row.setting == "buffer=none"
-    assert row.matches(run(method="IID", buffer_size=0))
-    assert row.matches(make(method="IID", parameters={}))
-
-
-def test_names_of_table_vii():
-    frame = compare(
-        "hpcr",
-        hpcr_rows("Table VII"),
-        [run(method="PCR+HT", a_t=51.0), run(method="PCR+HC+HT", a_t=49.0), run(method="PCR+HC")],
-    )
-    lines = only(frame, "PCR+HC+HT (PCR_CT)")
-    assert dict(zip(lines["configuration"], lines["ours"], strict=True)) == {
-        "method=PCR+HC+HT": 49.0,
-        "method=PCR+HT": 51.0,
-    }
-    assert only(frame, "PCR+HC (PCR_C)")["n"].tolist() == [1]
-    assert only(frame, "PCR_CT+PCD")["n"].tolist() == [0]
-
-
-def test_every_mapped_name_is_in_the_paper():
-    assert set(table_rows.HPCR_METHODS) <= set(read_paper_table("hpcr")["method"])
-
-
-def test_table_vi_shows_both_definitions_of_forgetting():
-    frame = compare("hpcr", hpcr_rows("Table VI"), [run()])
-    assert only(frame, "HPCR", "F_T")["ours"].tolist() == [20.0]
-    assert only(frame, "HPCR", "F_T_released")["ours"].tolist() == [16.0]
-    assert only(frame, "HPCR")["n"].sum() == 0
-
-
-def test_narrowing():
-    records = [run(), run(variant="paper", a_t=49.0), run(experiment="ablation", a_t=1.0)]
-    rows = hpcr_rows(variant="paper", experiment="split_cifar10")
-    assert only(compare("hpcr", rows, records), "HPCR")["ours"].tolist() == [49.0]
-    rows = hpcr_rows(parameters={"lr": 0.1})
-    assert only(compare("hpcr", rows, records), "HPCR")["n"].tolist() == [0]
-
-
-def test_a_sweep_stays_out_of_the_main_tables():
-    records = [
-        run(0),
-        run(1, more={"ht_period": 500, "t_min": 0.05}),
-        run(2, more={"ht_period": 50}),
-    ]
-    lines = only(compare("hpcr", hpcr_rows(), records), "HPCR")
-    assert lines["n"].tolist() == [1, 1]
-    sweep = compare("hpcr", hpcr_rows("Table X", "Split CIFAR100"), [], only_run=True)
-    assert sweep.empty
-    stream = {"name": "cifar100", "stream": "Split CIFAR100"}
-    records = [run(dataset=stream, more={"ht_period": 50})]
-    sweep = compare("hpcr", hpcr_rows("Table X", "Split CIFAR100"), records, only_run=True)
-    assert set(sweep["setting"]) == {"S=50"}
-
-
-def test_settings_of_table_iv():
-    stream = {"name": "cifar100", "stream": "Split CIFAR100"}
-    more = {"width": 64, "optimizer": "adam", "memory_batch": 64}
-    record = run(dataset=stream, buffer_size=1000, more=more)
-    rows = hpcr_rows("Table IV", "Split CIFAR100", 1000)
-    assert [row.method for row in rows if row.matches(record)] == ["HPCR"]
-    assert not any(row.matches(record) for row in hpcr_rows("Table III", "Split CIFAR100", 1000))
+def test_what_stands_in_no_table_has_a_row_per_metric():
+    digits = run(dataset={"name": "digits", "stream": "Split digits"})
+    row = Row("T", "d", "s", "HPCR", "A_T", where_dataset={"stream": "Split CIFAR10"})
+    found = rows_without_paper([digits, run()], [row])
+    assert {(r.dataset, r.setting) for r in found} == {("Split digits", "buffer=200")}
+    assert [r.metric for r in found] == ["A_T", "AAA", "F_T", "F_T_released"]
+    assert all(r.matches(digits) and not r.matches(run()) for r in found)

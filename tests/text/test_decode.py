@@ -9,7 +9,6 @@ from relcl_lib.text.decode import (
     FASTRE_HEADS,
     FASTRE_TAILS,
     SpanRules,
-    decode_triples,
     join_triples,
     pair_spans,
 )
@@ -142,14 +141,14 @@ def test_no_triple_violates_the_map_and_one_type_makes_it_a_no_op(seed):
     on = [torch.rand(2, 12, 3, generator=g) < 0.3 for _ in range(2)]
     lengths = torch.randint(1, 13, (2,), generator=g)
     heads = pair_spans(*on, FASTRE_HEADS, lengths)
-    tails = tuple(torch.rand(len(heads), 12, 4, generator=g) < 0.3 for _ in range(2))
+    tail_on = [torch.rand(len(heads), 12, 4, generator=g) < 0.3 for _ in range(2)]
+    tails = pair_spans(*tail_on, FASTRE_TAILS, lengths[heads[:, 0]])
     allowed = torch.rand(3, 4, generator=g) < 0.5
-    free = decode_triples(on, tails, lengths)
-    kept = decode_triples(on, tails, lengths, allowed=allowed)
+    free, kept = join_triples(heads, tails), join_triples(heads, tails, allowed)
     assert allowed[kept[:, 3], kept[:, 4]].all()
     assert {tuple(t) for t in kept.tolist()} <= {tuple(t) for t in free.tolist()}
     everything = torch.ones(3, 4, dtype=torch.bool)
-    assert torch.equal(decode_triples(on, tails, lengths, allowed=everything), free)
+    assert torch.equal(join_triples(heads, tails, everything), free)
 
 
 def test_an_unknown_pairing_is_refused():

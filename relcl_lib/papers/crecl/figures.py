@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from relcl_lib.lab import compare as tables
-from relcl_lib.lab.plots import WIDTH, colour_of, plot_accuracy_curves
+from relcl_lib.lab.plots import WIDTH, colour_of, plot_accuracy_curves, share_legend
 from relcl_lib.lab.records import Record, most_seeds
+from relcl_lib.lab.rows import entries, parse_setting
 from relcl_lib.papers.crecl import plots as plots_relations
-from relcl_lib.papers.crecl.rows import ABLATIONS, AS_WRITTEN, crecl_leads
+from relcl_lib.papers.crecl.tables import ABLATIONS, AS_WRITTEN, leads
 
 
-def _crecl(records: Sequence[Record], dataset: str, *varied: str) -> list[Record]:
-    """Pick a data set in the paper's form and with the settings of Table 1, but for those varied.
+def _chosen(records: Sequence[Record], dataset: str, *varied: str) -> list[Record]:
+    """The runs in the paper's form and with the settings of Table 1, but for those varied.
 
     All have the same protocol and encoder: those that most was measured with.
     """
@@ -33,23 +33,23 @@ def _crecl(records: Sequence[Record], dataset: str, *varied: str) -> list[Record
     return [record for record in chosen if (record.protocol, record.backbone) == usual]
 
 
-def _crecl_title(chosen: Sequence[Record], dataset: str, what: str) -> str:
+def _title(chosen: Sequence[Record], dataset: str, what: str) -> str:
     kinds = {f"{record.protocol}, {record.backbone}" for record in chosen}
     return f"{dataset} ({', '.join(kinds) or 'no records yet'}): {what}"
 
 
-def crecl_curves(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
-    """Draw accuracy on all tasks so far over the tasks, and the methods' leads over RP-CRE."""
-    chosen = most_seeds(_crecl(records, dataset))
+def curves(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
+    """Accuracy on all tasks so far over the tasks, and the methods' leads over RP-CRE."""
+    chosen = most_seeds(_chosen(records, dataset))
     methods = ("JOINT", "CRECL", "CRECL+ATM", "RP-CRE+MA", "RP-CRE", "EMAR+BERT", "CRECL-CL")
-    leads = {
+    ahead = {
         method: [list(by_task.values()) for by_task in found.values()]
         for method in ("CRECL", "CRECL+ATM", "RP-CRE+MA", "EMAR+BERT")
-        if (found := crecl_leads(chosen, dataset, method=method))
+        if (found := leads(chosen, dataset, method=method))
     }
-    title = _crecl_title(chosen, dataset, "Table 1")
-    curves = plots_relations.task_curves(chosen, methods)
-    return plot_curves_and_leads(curves, leads, over="RP-CRE", title=title)
+    title = _title(chosen, dataset, "Table 1")
+    over_tasks = plots_relations.task_curves(chosen, methods)
+    return plot_curves_and_leads(over_tasks, ahead, over="RP-CRE", title=title)
 
 
 def plot_curves_and_leads(
@@ -59,7 +59,7 @@ def plot_curves_and_leads(
     over: str,
     title: str = "",
 ) -> Figure:
-    """Draw accuracy after each task (left), and how far methods are ahead of another one (right).
+    """Accuracy after each task (left), and how far methods are ahead of another one (right).
 
     Args:
         curves: method -> (seeds, T) in per cent.
@@ -72,26 +72,26 @@ def plot_curves_and_leads(
     plot_accuracy_curves(leads, right, title=f"ahead of {over}, seed by seed", ylabel="points")
     right.autoscale(axis="y")
     right.axhline(0, color=colour_of(over), zorder=1)
-    plots_relations.share_legend(left, right)
+    share_legend([left, right])
     figure.suptitle(title, fontsize="medium")
     return figure
 
 
-def crecl_ablation(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
-    """Draw CRECL without one part after the other (Figure 3 a, b on FewRel)."""
-    chosen = most_seeds(_crecl(records, dataset))
-    title = _crecl_title(chosen, dataset, "one part left out (Figure 3)")
+def ablation(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
+    """CRECL without one part after the other (Figure 3 a, b on FewRel)."""
+    chosen = most_seeds(_chosen(records, dataset))
+    title = _title(chosen, dataset, "one part left out (Figure 3)")
     methods = ("CRECL", *ABLATIONS)
     return plots_relations.plot_history_and_current(chosen, methods, title=title)
 
 
-def crecl_memory_sizes(records: Sequence[Record]) -> Figure:
-    """Draw accuracy at the end of FewRel against the memory size, Table 2 as diamonds.
+def memory_sizes(records: Sequence[Record]) -> Figure:
+    """Accuracy at the end of FewRel against the memory size, Table 2 as diamonds.
 
     A method's line joins means of the same seeds: those run at every size it was run at.
     """
     chosen = [
-        r for r in _crecl(records, "FewRel", "memory_size") if r.method in ("CRECL", "RP-CRE")
+        r for r in _chosen(records, "FewRel", "memory_size") if r.method in ("CRECL", "RP-CRE")
     ]
     found: dict[str, dict[int, dict[int, float]]] = {}  # method -> L -> seed -> accuracy
     for size in sorted({record.parameters["memory_size"] for record in chosen}):
@@ -105,11 +105,17 @@ def crecl_memory_sizes(records: Sequence[Record]) -> Figure:
             size: [value for seed, value in seeds.items() if seed in (common or seeds)]
             for size, seeds in sizes.items()
         }
-    rows = tables.read_paper_table("crecl", "Table 2")
     at_end = {
-        tables.parse_setting(setting)["L"]: value
-        for setting, value in zip(rows["setting"], rows["value"], strict=True)
-        if setting.endswith(";T10")
+        parse_setting(entry.setting)["L"]: entry.value
+        for entry in entries("crecl", "Table 2")
+        if entry.setting.endswith(";T10")
     }
-    title = _crecl_title(chosen, "FewRel", "accuracy after task 10")
+    title = _title(chosen, "FewRel", "accuracy after task 10")
     return plots_relations.plot_memory_sizes(values, reference=at_end, title=title).figure
+
+
+FIGURES = {
+    "crecl_curves": curves,
+    "crecl_ablation": ablation,
+    "crecl_memory_sizes": memory_sizes,
+}

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from relcl_lib.lab.notebook import Notebook
 from relcl_lib.lab.parameters import ParameterError, Parameters, Seeds
 
 #: data set -> (the paper's name or ours, tasks)
@@ -293,3 +294,11 @@ class CreclParameters(Parameters):
         encoder = Path(self.encoder).name == "bert-base-uncased"
         whole = data_protocol == "paper" and self.dataset in PAPER_STREAMS and same and encoder
         return "paper" if whole else "reduced"
+
+
+class CreclNotebook(Notebook, CreclParameters):
+    """What `crecl.ipynb` takes: a run's parameters, and where the notebook writes."""
+
+    runs: ClassVar[type[Parameters]] = CreclParameters
+
+    n_tasks: int | None = Field(None, ge=2, description="tasks; the lesson compares two of them")

@@ -1,8 +1,4 @@
-"""Figures of continual relation extraction: sentences, streams, two tasks in the plane, curves.
-
-As in `plots`: each function draws on given axes or a new figure and returns it; nothing here trains,
-reads files or saves.
-"""
+"""Figures of continual relation extraction: sentences, streams, two tasks in the plane, curves."""
 
 from __future__ import annotations
 
@@ -15,7 +11,15 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from relcl_lib.lab.plots import WIDTH, LiveCurve, _axes, plot_accuracy_curves
+from relcl_lib.lab.live import Progress
+from relcl_lib.lab.plots import (
+    BESIDE,
+    WIDTH,
+    axes_of,
+    curves_of,
+    plot_accuracy_curves,
+    share_legend,
+)
 from relcl_lib.lab.sentence_plots import plot_words, wrap_words
 
 if TYPE_CHECKING:
@@ -33,15 +37,11 @@ ACCURACIES = {"historical": "T", "current": "current_T"}
 def plot_sentences(sentences: Sequence[MarkedSentence], names: Sequence[str]) -> Figure:
     """Write sentences below one another, head entity blue, tail entity orange, relation above.
 
-    Args:
-        sentences: what to write.
-        names: of the relations, by label.
+    `names` are those of the relations, by label.
     """
     lines = [wrap_words(sentence.tokens)[-1][0] + 1 for sentence in sentences]
-    height = sum(0.27 * count + 0.35 for count in lines)
-    figure, axes = plt.subplots(
-        len(sentences), 1, squeeze=False, figsize=(WIDTH, height), height_ratios=lines
-    )
+    style = {"figsize": (WIDTH, sum(0.27 * count + 0.35 for count in lines))}
+    figure, axes = plt.subplots(len(lines), 1, squeeze=False, height_ratios=lines, **style)
     for axis, sentence in zip(axes[:, 0], sentences, strict=True):
         colours: list[Any] = [None] * len(sentence.tokens)
         for (start, end), colour in ((sentence.tail, TAIL_COLOUR), (sentence.head, HEAD_COLOUR)):
@@ -55,14 +55,10 @@ def plot_stream(
 ) -> Axes:
     """Draw a stream of tasks from left to right: relations that come, below them what is kept.
 
-    Args:
-        stream: the tasks.
-        names: of the relations, by label.
-        memory_size: sentences kept of a relation, at most.
-        axes: where to draw.
+    `names` are those of the relations, by label; `memory_size` sentences are kept per relation.
     """
     most = max(len(task.classes) for task in stream)
-    axes = _axes(axes, 0.19 * most + 0.9)
+    axes = axes_of(axes, 0.19 * most + 0.9)
     palette, size = sns.color_palette("pastel", len(stream)), min(7.0, 35 / len(stream))
     for task, colour in zip(stream, palette, strict=True):
         axes.add_patch(plt.Rectangle((task.index - 0.47, -0.5), 0.94, most, color=colour, lw=0))
@@ -70,9 +66,8 @@ def plot_stream(
             axes.text(task.index, place, names[label], ha="center", va="center", fontsize=size)
         kept = memory_size * len(stream.classes_seen(task.index))
         text = f"train {len(task.train_indices)}, test {len(task.test_indices)}\nmemory {kept} after it"
-        axes.text(
-            task.index, most - 0.1, text, ha="center", va="top", fontsize=size, color="dimgrey"
-        )
+        style = {"fontsize": size, "color": "dimgrey"}
+        axes.text(task.index, most - 0.1, text, ha="center", va="top", **style)
     axes.set(xlim=(-0.5, len(stream) - 0.5), ylim=(most + 1.6, -0.6), yticks=[])
     axes.set_xticks(range(len(stream)), [f"task {task.index + 1}" for task in stream])
     axes.xaxis.tick_top()
@@ -93,25 +88,19 @@ def plot_two_tasks(
     names: Sequence[str] | None = None,
     title: str = "",
 ) -> Axes:
-    """Draw embedded sentences of two tasks: dots of the old one, crosses of the new one.
+    """Draw embedded sentences (n, 2) of two tasks: dots of the old one, crosses of the new one.
 
-    Args:
-        points: (n, 2).
-        labels: (n,) relations; a colour each, the same wherever the labels are the same.
-        tasks: (n,), two values; the smaller is the old task.
-        axes: where to draw.
-        names: of the relations, by label.
-        title: text.
+    `labels` (n,) are relations, a colour each, the same wherever the labels are the same, and `names`
+    theirs, by label; `tasks` (n,) have two values, of which the smaller is the old task.
     """
-    axes = _axes(axes, 4.0)
+    axes = axes_of(axes, 4.0)
     points, labels, tasks = (np.asarray(values) for values in (points, labels, tasks))
     found = sorted(set(zip(tasks.tolist(), labels.tolist(), strict=True)))
     palette = sns.color_palette("tab10" if len(found) <= 10 else "husl", len(found))
     for colour, (task, label) in zip(palette, found, strict=True):
         chosen = points[(tasks == task) & (labels == label)]
-        style = (
-            {"marker": "o", "s": 16, "lw": 0} if task == tasks.min() else {"marker": "x", "s": 18}
-        )
+        old = task == tasks.min()
+        style = {"marker": "o", "s": 16, "lw": 0} if old else {"marker": "x", "s": 18}
         name = names[label] if names else str(label)
         axes.scatter(*chosen.T, color=[colour], alpha=0.8, label=name, **style)
     axes.set(xticks=[], yticks=[])
@@ -122,26 +111,22 @@ def plot_two_tasks(
 def plot_two_tasks_side_by_side(
     panels: Mapping[str, Any], labels: Any, tasks: Any, names: Sequence[str]
 ) -> Figure:
-    """Draw the same sentences of two tasks in several embeddings, with one legend below.
+    """Draw the same sentences in several embeddings, with one legend below.
 
-    Args:
-        panels: title -> points (n, 2).
-        labels, tasks, names: as for `plot_two_tasks`.
+    `panels` are title -> points (n, 2); the rest is as for `plot_two_tasks`.
     """
     height = 1.0 + 0.95 * WIDTH / len(panels)
     figure, axes = plt.subplots(1, len(panels), squeeze=False, figsize=(WIDTH, height))
     for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
         plot_two_tasks(points, labels, tasks, axis, names=names, title=title)
-    style = {"frameon": False, "fontsize": "x-small", "ncol": 4, "markerscale": 1.4}
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", **style)
+    share_legend(axes[0], below=True, fontsize="x-small", ncols=4, markerscale=1.4)
     return figure
 
 
 def plot_separation(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
-    """Draw silhouette and share of mixed neighbours after each phase, one line a representation.
+    """Draw silhouette and share of mixed neighbours after each phase, one line per representation.
 
-    Args:
-        scores: representation -> phase -> what `crecl_separation.separation` returned.
+    `scores` are representation -> phase -> what `separation` returned.
     """
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.5))
     texts = {"silhouette": "silhouette", "mixed": "nearest neighbour is new (%)"}
@@ -161,7 +146,7 @@ def plot_attention_maps(maps: Mapping[str, np.ndarray], names: Sequence[str], ol
     """Draw where the sentences of each relation attend to, side by side on one scale.
 
     Args:
-        maps: title -> (C, C + 1) shares in per cent: a row a relation, a column a prototype, the
+        maps: title -> (C, C + 1) shares in per cent: a row per relation, a column per prototype, the
             last one the sentence itself.
         names: of the C relations, in the order they came.
         old: how many of them are of old tasks; a line is drawn behind them.
@@ -192,31 +177,17 @@ def plot_attention_maps(maps: Mapping[str, np.ndarray], names: Sequence[str], ol
 def task_curves(
     records: Sequence[Record], methods: Sequence[str] | None = None, kind: str = "historical"
 ) -> dict[str, list[list[float]]]:
-    """Return method -> one curve a record: accuracy after each task, in per cent.
+    """Method -> one curve per record: accuracy after each task, in per cent.
 
-    Args:
-        records: of CRECL and its baselines; failed ones are left out.
-        methods: which, in this order; None for all.
-        kind: `historical`, all tasks so far; `current`, the last one alone.
+    `methods` selects and orders them; `kind` is `historical`, all tasks so far, or `current`, the last
+    one alone. Failed runs are left out.
     """
-    curves: dict[str, list[list[float]]] = {}
-    for record in records:
-        if not record.failed:
-            tasks = range(1, len(record.accuracy_matrix) + 1)
-            curve = [record.metrics[f"{ACCURACIES[kind]}{k}"] for k in tasks]
-            curves.setdefault(record.method, []).append(curve)
-    return {name: curves[name] for name in methods or curves if name in curves}
 
+    def curve(record: Record) -> list[float]:
+        tasks = range(1, len(record.accuracy_matrix) + 1)
+        return [record.metrics[f"{ACCURACIES[kind]}{k}"] for k in tasks]
 
-def share_legend(left: Axes, right: Axes) -> None:
-    """Give two panels side by side one legend, the left one's, beside the right one."""
-    for axes in (left, right):
-        if axes.get_legend():
-            axes.get_legend().remove()
-    handles, names = left.get_legend_handles_labels()
-    if handles:
-        style = {"frameon": False, "fontsize": "x-small", "loc": "center left"}
-        right.legend(handles, names, bbox_to_anchor=(1, 0.5), **style)
+    return curves_of(records, methods, curve)
 
 
 def plot_history_and_current(
@@ -227,8 +198,7 @@ def plot_history_and_current(
     for axes, kind in zip(panels, ACCURACIES, strict=True):
         curves = task_curves(records, methods, kind)
         plot_accuracy_curves(curves, axes, title=f"{kind} tasks", ylabel="accuracy (%)")
-    panels[1].set_ylabel("")
-    share_legend(*panels)
+    share_legend(panels)
     figure.suptitle(title, fontsize="medium")
     return figure
 
@@ -243,13 +213,10 @@ def plot_memory_sizes(
 ) -> Axes:
     """Draw accuracy against memory size: each method's mean as a line, its seeds as dots.
 
-    Args:
-        values: method -> memory size L -> accuracies, one a seed.
-        axes: where to draw.
-        reference: L -> the paper's number, drawn as diamonds.
-        title, ylabel: texts.
+    `values` are method -> memory size L -> accuracies, one per seed; `reference` is L -> the paper's
+    number, drawn as diamonds.
     """
-    axes = _axes(axes, 2.6)
+    axes = axes_of(axes, 2.6)
     for method, by_size in values.items():
         sizes = sorted(by_size)
         means = [float(np.mean(by_size[size])) for size in sizes]
@@ -258,35 +225,27 @@ def plot_memory_sizes(
             seeds = by_size[size]
             axes.scatter([size] * len(seeds), seeds, s=8, color=line.get_color(), alpha=0.5)
     if reference:
-        axes.scatter(*zip(*sorted(reference.items()), strict=True), marker="D", color="black", s=26)
-        axes.collections[-1].set_label("paper")
+        style = {"marker": "D", "color": "black", "s": 26, "label": "paper"}
+        axes.scatter(*zip(*sorted(reference.items()), strict=True), **style)
     shown = sorted({size for by_size in values.values() for size in by_size} | set(reference or ()))
     axes.set(xlabel="sentences kept of a relation, L", ylabel=ylabel, title=title, xticks=shown)
     if values or reference:
-        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+        axes.legend(fontsize="small", **BESIDE)
     return axes
 
 
-class TaskCurve(LiveCurve):
-    """Accuracy after each task while a CRECL run goes on: redrawn for a person, else a line a task.
-
-    Pass ``TaskCurve(name).update`` as a `CreclRun`'s ``on_task``.
-    """
-
-    def update(self, run: Any) -> None:
-        """Show the run's state; ``run`` is a CreclRun between two tasks."""
-        from relcl_lib.papers.crecl.records import run_metrics  # loads torch
-
-        done, tasks = run.tasks_done, len(run.stream)
-        sizes = [test for _, test in run.stream.sizes()]
-        scores = run_metrics(100 * run.accuracy.double(), sizes)
-        self.say(
-            f"[{self.name}] {run.settings.method}, seed {run.seed}: task {done}/{tasks}, "
-            f"historical {scores[f'T{done}']:.1f}, current {scores[f'current_T{done}']:.1f}"
-        )
-        shown = {
-            kind: [[scores[f"{prefix}{k}"] for k in range(1, done + 1)]]
-            for kind, prefix in ACCURACIES.items()
-        }
-        style = {"title": run.settings.method, "ylabel": "accuracy (%)"}
-        self.redraw(lambda axes: plot_accuracy_curves(shown, axes, **style), tasks)
+def progress(run: Any) -> Progress:
+    """How far a `CreclRun` is: accuracy after each task that it has learned."""
+    done, method = run.tasks_done, run.settings.method
+    accuracy = 100 * run.accuracy.double()[:done, :done].numpy()
+    tests = np.array([test for _, test in run.stream.sizes()][:done])
+    historical = np.tril(accuracy) @ tests / tests.cumsum()  # of the pooled test sets
+    curves = {"historical": [historical], "current": [accuracy.diagonal()]}
+    line = (
+        f"{method}, seed {run.seed}: task {done}/{len(run.stream)}, "
+        f"historical {historical[-1]:.1f}, current {accuracy[-1, -1]:.1f}"
+    )
+    style = {"title": method, "ylabel": "accuracy (%)"}
+    return Progress(
+        done, len(run.stream), line, lambda axes: plot_accuracy_curves(curves, axes, **style)
+    )

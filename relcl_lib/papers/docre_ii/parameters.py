@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from relcl_lib.lab.notebook import Notebook
 from relcl_lib.lab.parameters import ParameterError, Parameters, Seeds
 
 #: Row of the paper's Tables 4, 6 and 8 -> what it changes.
@@ -282,3 +283,11 @@ class DocreParameters(Parameters):
         encoder = self.encoder.rstrip("/").rsplit("/", 1)[-1]
         known = encoder in PAPER_ENCODERS.get(self.dataset, ())
         return "paper" if data_protocol == "paper" and same and known else "reduced"
+
+
+class DocreNotebook(Notebook, DocreParameters):
+    """What `docre_ii.ipynb` takes: a run's parameters, and where the notebook writes."""
+
+    runs: ClassVar[type[Parameters]] = DocreParameters
+
+    alone_epochs: int = Field(6, ge=1, description="of the inference module on stated facts alone")

@@ -1,9 +1,10 @@
-"""Figures of DocRE-II: documents, their facts as graphs, iterations and epochs."""
+"""Figures of DocRE-II: documents, their facts as graphs and as matrices of entity pairs, epochs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -11,32 +12,37 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.colors import ListedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 
 from relcl_lib.data.document_files import Document, Fact
-from relcl_lib.lab.plots import WIDTH, LiveCurve, _axes
+from relcl_lib.lab.live import Progress
+from relcl_lib.lab.plots import BESIDE, WIDTH, arrow, axes_of, part_cells, plot_lines
 from relcl_lib.lab.sentence_plots import plot_words
 
 #: what a predicted or annotated fact is -> colour of its edge or cell
 OUTCOMES = {"right": "#2a9d5c", "wrong": "#d1495b", "missed": "#b9bec7"}
+#: the four lines of the matrix that a pair's attention reads
+HEADS = ("head 1: row s", "head 2: column o", "head 3: column s", "head 4: row o")
 
 
 def entity_colours(count: int) -> list[Any]:
-    """Return `count` pale colours, one an entity."""
-    strong = np.array(sns.color_palette("husl", count)).reshape(count, 3)
-    return [to_hex(colour) for colour in 1 - 0.45 * (1 - strong)]
+    """Return `count` pale colours, one per entity."""
+    return [pale(colour, 0.45) for colour in sns.color_palette("husl", count)]
+
+
+def pale(colour: Any, strength: float = 0.5) -> str:
+    """A colour that black text can be read on."""
+    return to_hex(1 - strength * (1 - np.array(to_rgb(colour))))
 
 
 def plot_document(document: Document, axes: Axes | None = None, *, title: str = "") -> Axes:
     """Write a document with a colour behind each mention and its entity's number below it."""
     palette = entity_colours(len(document.entities))
-    words: list[str] = []
+    words = [word for sentence in document.sentences for word in sentence]
     notes: dict[int, str] = {}
     first = np.cumsum([0, *(len(sentence) for sentence in document.sentences)])
-    for sentence in document.sentences:
-        words += sentence
     colours: list[Any] = [None] * len(words)
     for entity, mentions in enumerate(document.entities):
         for mention in mentions:
@@ -47,13 +53,13 @@ def plot_document(document: Document, axes: Axes | None = None, *, title: str = 
 
 
 def short_name(document: Document, entity: int, length: int = 14) -> str:
-    """Return an entity's number and the name of its first mention, cut to `length` letters."""
+    """An entity's number and the name of its first mention, cut to `length` letters."""
     name = document.entities[entity][0].name
     return f"{entity} {name if len(name) <= length else name[: length - 1] + '…'}"
 
 
 def outcomes(predicted: AbstractSet[Fact], gold: AbstractSet[Fact]) -> dict[str, set[Fact]]:
-    """Return the facts that are right, wrong and missed."""
+    """The facts that are right, wrong and missed."""
     return {"right": predicted & gold, "wrong": predicted - gold, "missed": gold - predicted}
 
 
@@ -62,25 +68,17 @@ def plot_graphs(
     predictions: Mapping[str, AbstractSet[Fact]],
     *,
     names: Mapping[str, str] | None = None,
-    entities: Iterable[int] | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw predicted facts as arrows between entities, one panel a prediction (compare Figure 6).
+    """Draw predicted facts as arrows between entities, one panel per prediction (compare Figure 6).
 
-    Arrows that not every panel has bear the relation's name.
-
-    Args:
-        document: with public labels.
-        predictions: panel title -> facts.
-        names: relation -> its name; None leaves the ids.
-        entities: those to draw; None: all with a fact in some panel or in the labels.
-        title: text over all panels.
+    Arrows that not every panel has bear the relation's name. `predictions` are panel title -> facts,
+    `names` relation -> its name. Drawn are the entities that have a fact in some panel or in the
+    labels, which have to be public.
     """
     gold = document.gold()
-    if entities is None:
-        facts = gold.union(*predictions.values())
-        entities = sorted({end for fact in facts for end in (fact.head, fact.tail)})
-    shown = list(entities)
+    facts = gold.union(*predictions.values())
+    shown = sorted({end for fact in facts for end in (fact.head, fact.tail)})
     common = set.intersection(*map(set, predictions.values())) if len(predictions) > 1 else set()
     angle = {e: math.pi / 2 - 2 * math.pi * i / max(len(shown), 1) for i, e in enumerate(shown)}
     place = {e: np.array([math.cos(a), math.sin(a)]) for e, a in angle.items()}
@@ -91,10 +89,9 @@ def plot_graphs(
     for axes, (panel, predicted) in zip(row[0], predictions.items(), strict=True):
         for kind, facts in outcomes(predicted, gold).items():
             for fact in sorted(facts):
-                if fact.head in place and fact.tail in place:
-                    named = kind != "missed" and fact not in common
-                    text = (names or {}).get(fact.relation, fact.relation) if named else ""
-                    _arrow(axes, place[fact.head], place[fact.tail], OUTCOMES[kind], kind, text)
+                named = kind != "missed" and fact not in common
+                text = (names or {}).get(fact.relation, fact.relation) if named else ""
+                _edge(axes, place[fact.head], place[fact.tail], kind, text)
         for entity in shown:
             x, y = place[entity]
             axes.plot(x, y, "o", ms=7, color="#4b5563", zorder=3)
@@ -104,43 +101,116 @@ def plot_graphs(
         axes.set(xlim=(-2.1, 2.1), ylim=(-1.25, 1.25), title=panel)
         axes.title.set_fontsize("small")
         axes.axis("off")
-    handles = [Patch(color=colour, label=kind) for kind, colour in OUTCOMES.items()]
-    figure.legend(handles=handles, loc="lower center", ncol=3, frameon=False, fontsize="x-small")
+    style = {"loc": "lower center", "ncol": 3, "frameon": False, "fontsize": "x-small"}
+    figure.legend(handles=patches(OUTCOMES), **style)
     figure.suptitle(title, fontsize="medium")
     return figure
 
 
-def _arrow(axes: Axes, start: Any, end: Any, colour: str, kind: str, text: str) -> None:
+def patches(colours: Mapping[str, Any]) -> list[Patch]:
+    """Name -> colour as what a legend takes."""
+    return [Patch(color=colour, label=name) for name, colour in colours.items()]
+
+
+def _edge(axes: Axes, start: Any, end: Any, kind: str, text: str) -> None:
+    missed, colour = kind == "missed", OUTCOMES[kind]
     # Curved, so that the two directions of a pair lie side by side.
-    style = {"arrowstyle": "-|>", "color": colour, "connectionstyle": "arc3,rad=0.16"}
-    style |= {"lw": 0.7 if kind == "missed" else 1.2, "shrinkA": 5, "shrinkB": 5}
-    style |= {"linestyle": ":" if kind == "missed" else "-", "mutation_scale": 8}
-    axes.annotate("", end, start, arrowprops=style, zorder=1 if kind == "missed" else 2)
+    style = {"connectionstyle": "arc3,rad=0.16", "shrinkA": 5, "shrinkB": 5, "mutation_scale": 8}
+    style |= {"lw": 0.7, "linestyle": ":"} if missed else {"lw": 1.2, "linestyle": "-"}
+    arrow(axes, start, end, colour, zorder=1 if missed else 2, **style)
     if text:
         normal = np.array([end[1] - start[1], start[0] - end[0]])
         middle = (start + end) / 2 + 0.08 * normal  # where the curve is
         box = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none"}
-        axes.text(
-            *middle, text, fontsize=6.5, color=colour, ha="center", va="center", zorder=4, bbox=box
-        )
+        style = {"fontsize": 6.5, "ha": "center", "va": "center", "zorder": 4}
+        axes.text(*middle, text, color=colour, bbox=box, **style)
 
 
-def plot_lines(
-    values: Mapping[str, Sequence[float]],
+def _cut(text: str, letters: int) -> str:
+    """A text whose words longer than `letters` end in an ellipsis."""
+    return " ".join(w if len(w) <= letters + 1 else f"{w[:letters]}…" for w in text.split())
+
+
+def plot_pair_matrix(
+    document: Document,
+    predicted: AbstractSet[Fact],
     axes: Axes | None = None,
     *,
-    start: int = 0,
-    xlabel: str = "iteration K (0: the base)",
-    ylabel: str = "F1 (%)",
+    before: AbstractSet[Fact] | None = None,
+    names: Mapping[str, str] | None = None,
     title: str = "",
 ) -> Axes:
-    """Draw one line a row over iterations `start`, `start` + 1, ..."""
-    axes = _axes(axes, 2.4)
-    for name, row in values.items():
-        axes.plot(range(start, start + len(row)), row, marker="o", ms=4, label=name)
-    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(frameon=False, fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
+    """Draw the matrix of entity pairs: row head, column tail, a cell coloured by what was found.
+
+    A cell with a wrong relation is `wrong` even if another one of it is right. `before` are the facts
+    predicted an iteration earlier: cells that have changed get a frame; where a fact came, the cells
+    of the triangles it closes get a dot. `names` are those of relations, by id.
+    """
+    count = len(document.entities)
+    axes = axes_of(axes, 0.8 + 0.42 * count)
+    found = outcomes(predicted, document.gold())
+    grid = np.zeros((count, count))
+    for value, kind in enumerate(("missed", "right", "wrong"), start=1):
+        for fact in found[kind]:
+            grid[fact.head, fact.tail] = max(grid[fact.head, fact.tail], value)
+    np.fill_diagonal(grid, np.nan)
+    colours = ["#f3f4f6", *(pale(OUTCOMES[kind]) for kind in ("missed", "right", "wrong"))]
+    axes.imshow(grid, cmap=ListedColormap(colours), vmin=0, vmax=3, aspect="auto")
+    cells: dict[tuple[int, int], list[str]] = {}
+    for fact in sorted(predicted | document.gold()):
+        text = (names or {}).get(fact.relation, fact.relation)
+        cells.setdefault((fact.head, fact.tail), []).append(text)
+    width = axes.get_window_extent().width / axes.figure.dpi / count  # of a cell, in inches
+    letters = max(5, int(width / 0.052))
+    for (head, tail), texts in cells.items():
+        whole = (_cut(text, letters) for text in texts[:2])
+        lines = [line for text in whole for line in textwrap.wrap(text, letters + 1)]
+        axes.text(tail, head, "\n".join(lines[:3]), fontsize=6.5, ha="center", va="center")
+    if before is not None:
+        _mark_changes(axes, predicted, before)
+    ticks = [short_name(document, entity, 18) for entity in range(count)]
+    axes.set(xlabel="tail", ylabel="head", title=title)
+    axes.set_xticks(range(count), [str(entity) for entity in range(count)])
+    axes.set_yticks(range(count), ticks, fontsize="x-small")
+    part_cells(axes, count, count, 1.2)
+    axes.tick_params(length=0)
+    style = {"frameon": False, "loc": "upper left", "bbox_to_anchor": (1, 1)}
+    axes.legend(handles=patches(OUTCOMES), fontsize="x-small", **style)
+    return axes
+
+
+def _mark_changes(axes: Axes, predicted: AbstractSet[Fact], before: AbstractSet[Fact]) -> None:
+    pairs, earlier = ({(f.head, f.tail) for f in facts} for facts in (predicted, before))
+    for head, tail in {(f.head, f.tail) for f in predicted ^ before}:
+        corner = (tail - 0.46, head - 0.46)
+        axes.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, lw=1.8, ec="black", zorder=3))
+    for fact in predicted - before:
+        middles = {m for s, m in earlier if s == fact.head and (m, fact.tail) in earlier}
+        on_triangles = {cell for m in middles for cell in ((fact.head, m), (m, fact.tail))}
+        for head, tail in on_triangles & pairs:
+            axes.plot(tail + 0.38, head - 0.36, "o", ms=3, color="black", zorder=3)
+
+
+def plot_reach(count: int, pair: tuple[int, int], axes: Axes | None = None) -> Axes:
+    """Draw the 4 n - 6 cells that the attention of one pair reads, coloured by head."""
+    axes = axes_of(axes, 2.8)
+    s, o = pair
+    colours = sns.color_palette("deep", 4)
+    picture = np.full((count, count, 3), 0.95)
+    for line, colour in zip((np.s_[s], np.s_[:, o], np.s_[:, s], np.s_[o]), colours, strict=True):
+        picture[line] = colour
+    picture[o, s] = np.mean(colours[2:], axis=0)  # lies on the lines of heads 3 and 4
+    picture[pair] = 0.15
+    picture[np.diag_indices(count)] = 1
+    axes.imshow(picture)
+    axes.text(o, s, "s, o", color="white", ha="center", va="center", fontsize="x-small")
+    names = ["s" if i == s else "o" if i == o else str(i) for i in range(count)]
+    axes.set(xlabel="object", ylabel="subject")
+    axes.set_xticks(range(count), names)
+    axes.set_yticks(range(count), names)
+    axes.grid(False)
+    shown = dict(zip(HEADS, colours, strict=True)) | {"the pair itself, in every head": "0.15"}
+    axes.legend(handles=patches(shown), fontsize="x-small", **BESIDE)
     return axes
 
 
@@ -148,37 +218,23 @@ def plot_stages(
     history: Sequence[Mapping[str, float]], axes: Axes | None = None, *, title: str = ""
 ) -> Axes:
     """Draw dev F1 over the epochs of both stages, from a run's `history`."""
-    axes = _axes(axes, 2.2)
-    for stage, name in ((1, "stage 1: base"), (2, "stage 2: with inference module")):
-        rows = [(i, entry) for i, entry in enumerate(history, start=1) if entry["stage"] == stage]
-        if rows:
-            axes.plot([i for i, _ in rows], [e["dev_F1"] for _, e in rows], marker="o", label=name)
-    axes.set(xlabel="epoch", ylabel="F1, dev (%)", title=title, ylim=(0, None))
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(frameon=False, fontsize="x-small")
+    lines: dict[str, dict[int, float]] = {"stage 1: base": {}, "stage 2: with inference module": {}}
+    for epoch, entry in enumerate(history, start=1):
+        lines[list(lines)[int(entry["stage"]) - 1]][epoch] = entry["dev_F1"]
+    lines = {name: line for name, line in lines.items() if line}
+    texts = {"xlabel": "epoch", "ylabel": "F1, dev (%)", "title": title}
+    axes = plot_lines(lines, axes, beside=False, **texts)
+    axes.set_ylim(0, None)
     return axes
 
 
-class StageCurve(LiveCurve):
-    """Dev F1 while a DocRE-II run is trained: redrawn for a person, else a line an epoch.
-
-    Pass `StageCurve(name).update` to `DocreRun.train`. `every`: epochs a line, the last of a stage
-    has one in any case.
-    """
-
-    def __init__(self, name: str, say: Any = print, every: int = 1) -> None:
-        super().__init__(name, say)
-        self.every = every
-
-    def update(self, run: Any) -> None:
-        """Show the run's state; `run` is a DocreRun between two epochs."""
-        last, settings = run.history[-1], run.settings
-        total = settings.stage1_epochs + settings.stage2_epochs
-        ends = run.epochs_done in (settings.stage1_epochs, total)
-        if run.epochs_done % self.every and not ends:
-            return
-        self.say(
-            f"[{self.name}] {settings.method}, seed {run.seed}: stage {last['stage']}, epoch "
-            f"{run.epochs_done}/{total}, loss {last['loss']:.3f}, dev F1 {last['dev_F1']:.1f}"
-        )
-        self.redraw(lambda axes: plot_stages(run.history, axes), total)
+def progress(run: Any) -> Progress:
+    """How far a `DocreRun` is: loss and dev F1 after each epoch; the last of a stage is due."""
+    last, settings, done = run.history[-1], run.settings, run.epochs_done
+    total = settings.stage1_epochs + settings.stage2_epochs
+    line = (
+        f"{settings.method}, seed {run.seed}: stage {last['stage']}, epoch {done}/{total}, "
+        f"loss {last['loss']:.3f}, dev F1 {last['dev_F1']:.1f}"
+    )
+    due = done in (settings.stage1_epochs, total)
+    return Progress(done, total, line, lambda axes: plot_stages(run.history, axes), due)

@@ -13,16 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relcl_lib.continual.experience_memory import ExperienceMemory
 from relcl_lib.continual.gradients import (
-    GradientMemory,
     cosines,
     group_gradients,
     per_sample_gradients,
     project_agem,
     project_gem,
 )
-from relcl_lib.continual.memory import Generators, Memory
+from relcl_lib.continual.memory import ExperienceMemory, Generators, GradientMemory, Memory
 
 Drawn = dict[str, Tensor] | None
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from relcl_lib.lab.notebook import NotebookFolders
+from relcl_lib.lab.notebook import Notebook
 from relcl_lib.lab.parameters import Parameters
-from relcl_lib.papers.drl.cells import TABLES
 from relcl_lib.papers.drl.parameters import DrlParameters
+from relcl_lib.papers.drl.tables import TABLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,7 @@ def summary(records: Mapping[str, Mapping[str, Sequence[Record]]]) -> pd.DataFra
     return pd.DataFrame(rows).T.round(REPORTED).astype({"n": int})
 
 
-class DrlNotebook(NotebookFolders, DrlParameters):
+class DrlNotebook(Notebook, DrlParameters):
     """What ``drl.ipynb`` takes: a run's parameters, and where the notebook writes.
 
     The small network of its quick profile has short representations, so the loss needs a larger
@@ -73,7 +73,7 @@ class DrlNotebook(NotebookFolders, DrlParameters):
         """
         cells = [
             cell
-            for cell in TABLES[TRACK_TABLES[track]](self.dataset, ())
+            for cell in TABLES[TRACK_TABLES[track]].runs(self.dataset)
             if cell["method"] == method
             and (cell["drl_weight"] > 0) == loss
             and cell.get("er") == changes.get("er", cell.get("er"))

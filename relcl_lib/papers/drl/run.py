@@ -18,9 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relcl_lib.continual.experience_memory import ExperienceMemory
-from relcl_lib.continual.gradients import GradientMemory, flatten_gradients, write_gradient
-from relcl_lib.continual.memory import Memory
+from relcl_lib.continual.gradients import flatten_gradients, write_gradient
+from relcl_lib.continual.memory import ExperienceMemory, GradientMemory, Memory
 from relcl_lib.continual.tracks import domain_stream, padded_batches
 from relcl_lib.data.core50 import VIDEO_LENGTH, SessionData
 from relcl_lib.data.images import as_rgb, rgb_of_side

@@ -1,8 +1,4 @@
-"""Figures of similarities: of gradients, pixels and representations, and what a loss does to vectors.
-
-As in `plots`: each function draws on given axes or a new figure and returns it; nothing here trains,
-reads files or saves.
-"""
+"""Figures of similarities: of gradients, pixels and representations, and what a loss does to vectors."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from relcl_lib.lab.plots import _axes
+from relcl_lib.lab.plots import BESIDE, arrow, axes_of
 
 if TYPE_CHECKING:
     from relcl_lib.papers.drl.similarity import Similarities
@@ -34,16 +30,11 @@ def plot_cosine_matrix(
     title: str = "",
     limit: float = 1.0,
 ) -> Axes:
-    """Draw the cosines between samples as a picture, the samples sorted by class.
+    """Draw the cosines (n, n) between samples as a picture, the samples sorted by class.
 
-    Args:
-        cosines: (n, n), in any order of the samples.
-        labels: (n,), their classes.
-        axes: where to draw.
-        title: text.
-        limit: cosines beyond it, in either direction, look alike.
+    `labels` (n,) are the classes; cosines beyond `limit`, in either direction, look alike.
     """
-    axes = _axes(axes, 3.2)
+    axes = axes_of(axes, 3.2)
     labels = np.asarray(labels)
     order = np.argsort(labels, kind="stable")
     values = np.asarray(cosines, dtype=float)[np.ix_(order, order)]
@@ -64,18 +55,12 @@ def plot_cosine_matrix(
 def plot_similarity_scatter(
     found: Similarities, kind: str, axes: Axes | None = None, *, title: str = ""
 ) -> Axes:
-    """Draw a panel of Figure 1: cosines of gradients against those of ``kind``, a dot a pair.
+    """Draw a panel of Figure 1: cosines of gradients against those of `kind`, a dot per pair.
 
     The lines are least squares fits, one for the pairs of different classes and one for those of one
-    class; the legend has Pearson's r of each.
-
-    Args:
-        found: cosines between samples.
-        kind: ``features`` or ``representations``.
-        axes: where to draw.
-        title: text.
+    class; the legend has Pearson's r of each. `kind` is `features` or `representations`.
     """
-    axes = _axes(axes, 3.0)
+    axes = axes_of(axes, 3.0)
     for same, colour in PAIR_COLOURS.items():
         x, y = (found.pairs(name, same).numpy() for name in ("gradients", kind))
         label = f"{PAIR_NAMES[same]}, r = {found.correlation(kind, same):.2f}"
@@ -91,15 +76,15 @@ def plot_similarity_scatter(
 def plot_similarity_densities(
     found: Mapping[str, Similarities], kind: str, axes: Axes | None = None, *, title: str = ""
 ) -> Axes:
-    """Draw a panel of Figure 2: how the cosines of pairs are distributed, two curves a network.
+    """Draw a panel of Figure 2: how the cosines of pairs are distributed, two curves per network.
 
     Args:
         found: name of a network -> cosines between samples; the first is drawn dotted, the last solid.
-        kind: ``gradients``, ``features`` or ``representations``.
+        kind: `gradients`, `features` or `representations`.
         axes: where to draw.
         title: text.
     """
-    axes = _axes(axes, 2.6)
+    axes = axes_of(axes, 2.6)
     bins = np.linspace(-1, 1, 61)
     styles = [*(":", "--", "-.")[: len(found) - 1], "-"]
     for (name, similarities), style in zip(found.items(), styles, strict=True):
@@ -121,58 +106,42 @@ def plot_correlations(
     reference: Mapping[str, float] | None = None,
     title: str = "",
 ) -> Axes:
-    """Draw correlations, a line each: a dot a seed, their mean as a stroke, the paper's as a diamond.
+    """Draw Pearson's r, a row per name: dots are seeds, a stroke their mean, a diamond the paper's r.
 
-    Args:
-        values: name -> one r a seed; may be empty for a name that only ``reference`` has.
-        axes: where to draw.
-        reference: name -> the paper's r.
-        title: text.
+    `values` are name -> one r per seed, none where only the paper's `reference` has one.
     """
-    axes = _axes(axes, 1.0 + 0.28 * max(1, len(values)))
+    axes = axes_of(axes, 1.0 + 0.28 * max(1, len(values)))
     for row, (name, seeds) in enumerate(values.items()):
         colour = PAIR_COLOURS[name.endswith(PAIR_NAMES[True])]
         if len(seeds):
             axes.scatter(seeds, [row] * len(seeds), s=16, color=colour, alpha=0.8, zorder=3)
             axes.plot([np.mean(seeds)] * 2, [row - 0.3, row + 0.3], color=colour, lw=2)
-        if reference and name in reference:
-            label = "paper" if row == 0 else None
-            axes.scatter(
-                reference[name], row, marker="D", s=26, color="black", label=label, zorder=4
-            )
     axes.axvline(0, color="black", lw=0.8)
     axes.set(yticks=range(len(values)), yticklabels=list(values), xlim=(-1, 1))
     axes.set(xlabel="Pearson's r with the cosine of gradients", title=title)
     axes.tick_params(axis="y", labelsize="small")
     axes.invert_yaxis()
     if reference:
-        axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+        printed = [(reference[name], row) for row, name in enumerate(values) if name in reference]
+        style = {"marker": "D", "s": 26, "color": "black", "zorder": 4, "label": "paper"}
+        axes.scatter(*np.reshape(printed, (-1, 2)).T, **style)
+        axes.legend(**BESIDE)
     return axes
 
 
 # --- vectors in the plane ------------------------------------------------------------------------
 
 
-def _arrow(axes: Axes, start: Any, end: Any, colour: Any, width: float = 1.6) -> None:
-    style = {"arrowstyle": "-|>", "color": colour, "lw": width, "shrinkA": 0, "shrinkB": 0}
-    axes.annotate("", xy=tuple(end), xytext=tuple(start), arrowprops=style)
-
-
 def plot_pushes(
     points: Any, labels: Sequence[int], pushes: Any, axes: Axes | None = None, *, title: str = ""
 ) -> Axes:
-    """Draw vectors of the plane, a colour a class, and where each is pushed.
+    """Draw vectors (n, 2) of the plane, a colour per class, and where each is pushed.
 
-    Args:
-        points: (n, 2).
-        labels: (n,).
-        pushes: (n, 2), such as the negative gradient of a loss; drawn with the longest one two thirds
-            of the longest vector, so only directions and ratios within a picture mean something. A
-            hardly visible one is left out.
-        axes: where to draw.
-        title: text.
+    The pushes (n, 2), such as the negative gradient of a loss, are drawn with the longest one two
+    thirds of the longest vector, so only directions and ratios within a picture mean something. One
+    that would hardly be visible is left out.
     """
-    axes = _axes(axes, 3.0)
+    axes = axes_of(axes, 3.0)
     points, pushes = np.asarray(points, dtype=float), np.asarray(pushes, dtype=float)
     reach = np.linalg.norm(points, axis=1).max()
     longest = np.linalg.norm(pushes, axis=1).max()
@@ -182,7 +151,7 @@ def plot_pushes(
     for point, end, label in zip(points, ends, labels, strict=True):
         axes.plot(*zip((0, 0), point, strict=True), color=f"C{int(label)}", lw=0.8, alpha=0.6)
         if np.linalg.norm(end - point) > 0.1 * reach:
-            _arrow(axes, point, end, "black")
+            arrow(axes, point, end, "black")
         axes.scatter(*point, s=45, color=f"C{int(label)}", zorder=3)
     # Of the points alone, so that pictures of other pushes of the same points can be compared.
     corners = np.concatenate([points, np.zeros((1, 2))])
@@ -200,18 +169,11 @@ def plot_projection(
     *,
     title: str = "",
 ) -> Axes:
-    """Draw gradients in the plane: as computed, of past tasks, and projected.
+    """Draw gradients in the plane: as computed (2,), of past tasks (t, 2), and projected (2,).
 
     Shaded is where no past task objects: a product of at least 0 with each of its gradients (Eq. 1).
-
-    Args:
-        gradient: (2,), of the current batch.
-        references: (t, 2), one row a constraint.
-        projected: (2,).
-        axes: where to draw.
-        title: text.
     """
-    axes = _axes(axes, 3.0)
+    axes = axes_of(axes, 3.0)
     gradient, projected = np.asarray(gradient, float), np.asarray(projected, float)
     references = np.asarray(references, float)
     limit = 1.25 * max(np.abs(v).max() for v in (gradient, references, projected))
@@ -220,13 +182,13 @@ def plot_projection(
     allowed = (grid @ references.T >= 0).all(-1)
     axes.contourf(side, side, allowed, levels=[0.5, 1.5], colors=["#d5efd8"])
     for number, reference in enumerate(references, start=1):
-        _arrow(axes, (0, 0), reference, "tab:green")
+        arrow(axes, (0, 0), reference, "tab:green")
         name = f"$g_{number}$" if len(references) > 1 else "$g_{ref}$"
         axes.text(*(1.12 * reference), name, color="tab:green", ha="center", va="center")
-    _arrow(axes, (0, 0), gradient, "black")
+    arrow(axes, (0, 0), gradient, "black")
     axes.text(*(1.12 * gradient), "$g$", ha="center", va="center")
     axes.plot(*zip(gradient, projected, strict=True), color="grey", ls=":")
-    _arrow(axes, (0, 0), projected, "tab:red", 2.2)
+    arrow(axes, (0, 0), projected, "tab:red", lw=2.2)
     axes.text(*(projected + 0.1 * limit), r"$\tilde{g}$", color="tab:red", ha="center", va="center")
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
     axes.set_title(title, fontsize="small")

@@ -16,14 +16,13 @@ from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, Pretraine
 from relcl_lib.models.tagger import ConvEncoder, FastRE, TaggerConfig
 from relcl_lib.papers.fastre.parameters import FastreParameters
 from relcl_lib.text.decode import CASREL, EVERY, NEAREST, SpanRules
-from relcl_lib.text.pretrained import load_encoder
+from relcl_lib.text.pretrained import encoder_vectors, load_encoder
 from relcl_lib.text.schema import Schema
 from relcl_lib.text.spans import Batch, Reader
 from relcl_lib.text.words import (
     WordReader,
     WordVectors,
     count_words,
-    encoder_vectors,
     random_vectors,
     read_glove,
 )

@@ -7,25 +7,10 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from relcl_lib.data.triples import PAPER_NAMES
+from relcl_lib.lab.notebook import Notebook
 from relcl_lib.lab.parameters import ParameterError, Parameters, Seeds
 from relcl_lib.lab.schedule import warm_up_then_fall
-
-#: Row of the paper's tables -> what it changes. The ablations are named as in Table 5.
-METHODS: dict[str, dict[str, Any]] = {
-    "FastRE": {},
-    "-Dilated Convolution": {"dilations": [1, 1, 1, 1, 1, 1]},
-    "-Gated Unit": {"gate": "none"},
-    "-Residual Connection": {"residual": False},
-    "-Mapping Mechanism": {"type_map": "any"},
-    "-Adaptive Thresholding": {"threshold": "global"},
-    "CasRel": {"type_map": "any", "threshold": "global", "relation_mask": "none"},
-    "CasRel tagger + FastRE encoder": {
-        "type_map": "any",
-        "threshold": "global",
-        "relation_mask": "none",
-    },
-}
-CASREL_METHODS = ("CasRel", "CasRel tagger + FastRE encoder")
+from relcl_lib.papers.fastre.methods import CASREL_METHODS, METHODS
 
 #: The released code, to the letter.
 RELEASED: dict[str, Any] = {
@@ -199,6 +184,32 @@ class FastreParameters(Parameters):
         vectors = self.method == "CasRel" or "glove" in (self.word_vectors or "").lower()
         whole = data_protocol == "paper" and self.dataset in PAPER_NAMES and same and vectors
         return "paper" if whole else "reduced"
+
+
+class FastreNotebook(Notebook, FastreParameters):
+    """What `fastre.ipynb` takes: a run's parameters, and where the notebook writes.
+
+    Its quick profile trains several networks, so they have half the paper's width and few epochs.
+    """
+
+    runs: ClassVar[type[Parameters]] = FastreParameters
+    profiles: ClassVar[dict[str, dict[str, Any]]] = {
+        **FastreParameters.profiles,
+        "quick": {
+            **FastreParameters.profiles["quick"],
+            "hidden": 64,
+            "type_size": 32,
+            "epochs": 6,
+            "learning_rate": 8e-3,
+            "seeds": [0],
+        },
+    }
+
+    def run(self, method: str, **changes: Any) -> FastreParameters:
+        """The parameters of one run; `encoder` goes to CasRel only, no other method has one."""
+        if method != "CasRel":
+            changes = {"encoder": None, **changes}
+        return super().run(method, **changes)
 
 
 def learning_rate(

@@ -1,34 +1,24 @@
-"""Figures of cascade tagging: receptive fields, scores over a sentence, groups, epochs.
-
-As in `plots`: each function draws on given axes or a new figure and returns it; nothing here trains,
-reads files or saves.
-"""
+"""Figures of cascade tagging: receptive fields, scores over a sentence, epochs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from relcl_lib.lab.plots import LiveCurve, _axes, colour_of
+from relcl_lib.lab.live import Progress
+from relcl_lib.lab.plots import BESIDE, OTHER_COLOURS, axes_of, colour_of, plot_lines
 from relcl_lib.lab.sentence_plots import TYPE_COLOURS
-
-# --- receptive fields ----------------------------------------------------------------------------
 
 
 def reached_tokens(dilations: Sequence[int]) -> list[list[int]]:
-    """Return which tokens one output depends on, block by block, as offsets from it.
+    """Which tokens one output depends on, block by block, as offsets from it.
 
-    Kernels have three taps, at -d, 0 and d.
-
-    Args:
-        dilations: d of each block, first to last.
-
-    Returns:
-        L + 1 sorted lists: first the tokens of the input, last the output alone ([0]).
+    The kernel of a block has three taps, at -d, 0 and d; `dilations` are d of the L blocks, first to
+    last. Of the L + 1 sorted lists the first has the tokens of the input, the last the output, [0].
     """
     layers = [[0]]
     for rate in reversed(dilations):
@@ -40,7 +30,7 @@ def plot_receptive_field(
     dilations: Sequence[int], axes: Axes | None = None, *, title: str | None = None
 ) -> Axes:
     """Draw the tokens that reach one output (top) through the blocks, and the paths between them."""
-    axes = _axes(axes, 1.9)
+    axes = axes_of(axes, 1.9)
     layers = reached_tokens(dilations)
     size = 90 / max(6, len(layers[0]) ** 0.8)
     for depth, (below, above, rate) in enumerate(
@@ -53,16 +43,13 @@ def plot_receptive_field(
     ticks = ["words", *(f"{depth}: d={rate}" for depth, rate in enumerate(dilations, start=1))]
     if title is None:
         title = f"dilations {'-'.join(map(str, dilations))}: {len(layers[0])} tokens"
-    axes.set(title=title, yticks=range(len(ticks)), yticklabels=ticks)
+    axes.set(yticks=range(len(ticks)), yticklabels=ticks)
     axes.set_title(title, fontsize="small")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.tick_params(labelsize="x-small")
     axes.grid(False)
     sns.despine(ax=axes, left=True)
     return axes
-
-
-# --- scores over a sentence ----------------------------------------------------------------------
 
 
 def plot_scores(
@@ -75,31 +62,16 @@ def plot_scores(
     limit: float = 10.0,
     show_words: bool = True,
 ) -> Axes:
-    """Draw a heat map of scores minus threshold; a dot marks what is above it.
+    """Draw scores minus threshold, (n, C), as a heat map of a row per class; dots mark what is above.
 
-    Args:
-        scores: (n, C), one number a word and class, positive where the class is on.
-        words: n of them, below the map.
-        classes: C names, a row each.
-        axes: where to draw.
-        title: text.
-        limit: scores beyond it, in either direction, look alike.
-        show_words: False leaves the words out, for a map with another one below it.
+    Scores beyond `limit`, in either direction, look alike. `show_words=False` leaves the n words
+    out, for a map with another one below it.
     """
     values = np.asarray(scores, dtype=float).T
-    axes = _axes(axes, 1.2 + 0.22 * len(classes))
-    sns.heatmap(
-        values,
-        ax=axes,
-        cmap="vlag",
-        center=0,
-        vmin=-limit,
-        vmax=limit,
-        linewidths=0.5,
-        xticklabels=words if show_words else False,
-        yticklabels=classes,
-        cbar_kws={"pad": 0.01, "aspect": 12},
-    )
+    axes = axes_of(axes, 1.2 + 0.22 * len(classes))
+    ticks = {"xticklabels": words if show_words else False, "yticklabels": classes}
+    style = {"cmap": "vlag", "center": 0, "vmin": -limit, "vmax": limit, "linewidths": 0.5}
+    sns.heatmap(values, ax=axes, cbar_kws={"pad": 0.01, "aspect": 12}, **style, **ticks)
     row, column = np.nonzero(values > 0)
     axes.scatter(column + 0.5, row + 0.5, color="black", s=12, zorder=3)
     axes.collections[0].colorbar.ax.tick_params(labelsize="xx-small")
@@ -118,17 +90,12 @@ def plot_thresholds(
     title: str = "",
     show_words: bool = True,
 ) -> Axes:
-    """Draw each position's threshold as a step and the scores of its classes as dots.
+    """Draw each word's threshold as a step and the scores of the C classes as dots.
 
-    Args:
-        logits: (n, C + 1), the threshold in column 0.
-        words: n of them.
-        classes: C names.
-        axes: where to draw.
-        title: text.
-        show_words: False leaves the words out, for a plot with another one below it.
+    `logits` (n, C + 1) have the threshold in column 0. `show_words=False` leaves the n words out, for
+    a plot with another one below it.
     """
-    axes = _axes(axes, 2.6)
+    axes = axes_of(axes, 2.6)
     values = np.asarray(logits, dtype=float)
     at = np.arange(len(words))
     axes.step(at, values[:, 0], where="mid", color="black", lw=1.5, label="threshold")
@@ -140,11 +107,8 @@ def plot_thresholds(
     axes.set(xticks=at, xlim=(-0.6, len(words) - 0.4), ylabel="score")
     axes.set_xticklabels(words if show_words else [], rotation=90, fontsize="x-small")
     axes.set_title(title, fontsize="small")
-    axes.legend(frameon=False, fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.legend(fontsize="x-small", **BESIDE)
     return axes
-
-
-# --- numbers -------------------------------------------------------------------------------------
 
 
 def plot_epochs(
@@ -153,43 +117,23 @@ def plot_epochs(
     *,
     title: str = "",
 ) -> Axes:
-    """Draw validation F1 over the epochs, one line a run, from each run's `history`."""
-    axes = _axes(axes, 2.6)
-    for index, (name, history) in enumerate(histories.items()):
-        scores = [entry["valid_F1"] for entry in history]
-        colour = colour_of(name, index)
-        axes.plot(range(1, len(scores) + 1), scores, marker="o", ms=4, label=name, color=colour)
-    axes.set(xlabel="epoch", ylabel="F1, validation (%)", title=title, ylim=(0, None))
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    if len(histories) > 1:
-        axes.legend(frameon=False, fontsize="small")
+    """Draw validation F1 over the epochs, one line per run, from each run's `history`."""
+    lines = {
+        name: {epoch: entry["valid_F1"] for epoch, entry in enumerate(history, start=1)}
+        for name, history in histories.items()
+    }
+    texts = {"xlabel": "epoch", "ylabel": "F1, validation (%)", "title": title}
+    axes = plot_lines(lines, axes, colours=OTHER_COLOURS, beside=False, **texts)
+    axes.set_ylim(0, None)
     return axes
 
 
-class EpochCurve(LiveCurve):
-    """Validation F1 while a tagger is trained: redrawn for a person, else a line an epoch.
-
-    Pass ``EpochCurve(name).update`` to ``FastreRun.train``.
-
-    Args:
-        name: of the notebook, which its lines begin with.
-        say: prints a line.
-        every: epochs a line; the last one has a line of its own in any case.
-    """
-
-    def __init__(self, name: str, say: Callable[[str], None] = print, every: int = 1) -> None:
-        super().__init__(name, say)
-        self.every = every
-
-    def update(self, run: Any) -> None:
-        """Show the run's state; ``run`` is a FastreRun between two epochs."""
-        if run.epochs_done % self.every and not run.finished:
-            return
-        last = run.history[-1]
-        self.say(
-            f"[{self.name}] {run.settings.method}, seed {run.seed}: epoch "
-            f"{run.epochs_done}/{run.settings.epochs}, loss {last['loss']:.3f}, "
-            f"validation F1 {last['valid_F1']:.1f}"
-        )
-        shown = {run.settings.method: run.history}
-        self.redraw(lambda axes: plot_epochs(shown, axes), run.settings.epochs)
+def progress(run: Any) -> Progress:
+    """How far a `FastreRun` is: loss and validation F1 after each epoch."""
+    last, method, epochs = run.history[-1], run.settings.method, run.settings.epochs
+    scores = f"loss {last['loss']:.3f}, validation F1 {last['valid_F1']:.1f}"
+    line = f"{method}, seed {run.seed}: epoch {run.epochs_done}/{epochs}, {scores}"
+    shown = {method: run.history}
+    return Progress(
+        run.epochs_done, epochs, line, lambda axes: plot_epochs(shown, axes), due=run.finished
+    )

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from relcl_lib.lab.notebook import Notebook
 from relcl_lib.lab.parameters import ParameterError, Parameters, Seeds
 from relcl_lib.papers.hpcr.methods import METHODS
 
@@ -125,3 +126,9 @@ class ReplayParameters(Parameters):
         standard = type(self)(dataset=self.dataset, method=self.method).resolved()
         same = all(getattr(chosen, name) == getattr(standard, name) for name in fields)
         return "paper" if same and self.dataset in PAPER_STREAMS else "reduced"
+
+
+class HPCRNotebook(Notebook, ReplayParameters):
+    """What `hpcr.ipynb` takes: a run's parameters, and where the notebook writes."""
+
+    runs: ClassVar[type[Parameters]] = ReplayParameters

@@ -2,9 +2,9 @@ import pytest
 from example_records import make
 
 from relcl_lib.lab.parameters import ParameterError
-from relcl_lib.papers.drl.cells import TABLES
 from relcl_lib.papers.drl.notebook import TRACK_TABLES, DrlNotebook, summary
 from relcl_lib.papers.drl.parameters import DrlParameters
+from relcl_lib.papers.drl.tables import TABLES
 
 
 def test_quick_has_three_seeds_and_the_other_profiles_are_the_librarys():
@@ -20,7 +20,7 @@ def test_quick_has_three_seeds_and_the_other_profiles_are_the_librarys():
 def test_the_reduced_notebook_runs_what_the_sweep_has_recorded(track):
     """The same parameters, so that a record of the one is found by the other."""
     notebook = DrlNotebook.create(profile="reduced")
-    for cell in TABLES[TRACK_TABLES[track]]("cifar10", ()):
+    for cell in TABLES[TRACK_TABLES[track]].runs("cifar10"):
         form = {"er": cell["er"]} if "er" in cell else {}
         ours = notebook.table_run(track, cell["method"], loss=cell["drl_weight"] > 0, **form)
         theirs = DrlParameters.create(cell, profile="full")

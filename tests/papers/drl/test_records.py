@@ -25,9 +25,9 @@ from relcl_lib.papers.drl.records import (
     train_or_read,
     validation_curve,
 )
-from relcl_lib.papers.drl.rows import drl_figure2_rows, drl_rows
 from relcl_lib.papers.drl.run import DrlRun
 from relcl_lib.papers.drl.similarity import disjoint_study, pair_study
+from relcl_lib.papers.drl.tables import figure2_rows, printed_rows
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 
@@ -238,7 +238,7 @@ def test_where_mnist_is_both_figures_correspond_to_their_rows(tmp_path):
     pairs = pair_records(load_images("mnist", SHARED, download=False), [0], results=tmp_path)
     disjoint = disjoint_records(load_sessions("mnist", SHARED), [0], results=tmp_path, device="cpu")
     assert {record.protocol for record in (*pairs, *disjoint)} == {"reduced"}
-    found = compare("drl", [*drl_rows("Figure 1"), *drl_figure2_rows()], [*pairs, *disjoint])
+    found = compare("drl", [*printed_rows("Figure 1"), *figure2_rows()], [*pairs, *disjoint])
     assert (found["n"] == 1).all() and (found["configuration"] == "").all()
     plain, with_loss = (record.metrics for record in disjoint)
     # What the paper's Figure 2 shows most clearly.

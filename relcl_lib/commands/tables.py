@@ -1,0 +1,184 @@
+"""Ours beside theirs: print every comparison for which there are records.
+
+`--update FILE` fills a file's blocks `<!-- table:NAME -->...<!-- /table:NAME -->` from the records;
+`--check` changes nothing and fails if they are stale (those of README.md and RESULTS.md, if no file
+is given). A name is `paper[/table[/dataset[/memory size or word]]][/run]`, or `summary`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from relcl_lib.lab.compare import COMPARE_COLUMNS, compare
+from relcl_lib.lab.files import atomic_write_text, repository_root
+from relcl_lib.lab.format import (
+    TableError,
+    format_markdown,
+    format_text,
+    marker_names,
+    replace_between_markers,
+    slug,
+)
+from relcl_lib.lab.records import Record, RecordError, read_records
+from relcl_lib.lab.rows import Row, parse_setting, rows_without_paper
+from relcl_lib.papers.registry import PAPERS
+
+OTHER = "other"
+ONLY_RUN = "run"
+SUMMARY = "summary"
+NO_RECORDS = "No run recorded yet."
+#: files whose blocks are kept fresh
+FILLED = ("README.md", "RESULTS.md")
+
+
+def paper_rows(paper: str) -> list[Row]:
+    """The rows of all tables of a paper; [] while nothing says which records correspond."""
+    return PAPERS[paper].tables.rows() if paper in PAPERS else []
+
+
+def comparison(name: str, records: Iterable[Record]) -> pd.DataFrame:
+    """The comparison of a name: `paper[/table[/dataset[/memory size or word]]][/run]` or `summary`.
+
+    E.g. `hpcr/table-iii/split-cifar10/200`, which includes rows without a memory, or
+    `crecl/table-1/fewrel/t10`, the rows whose setting has this word. Less of the name means more
+    rows. `<paper>/other` holds what was run but stands in no table. A final `/run` leaves out
+    rows that were not run.
+
+    Raises:
+        TableError: the paper is unknown or no row has such a name.
+    """
+    if name == SUMMARY:
+        return summary(records)
+    paper, *wanted = name.split("/")
+    only_run = wanted[-1:] == [ONLY_RUN]
+    wanted = wanted[:-1] if only_run else wanted
+    ours = [record for record in records if record.paper == paper]
+    rows = paper_rows(paper)
+    if wanted == [OTHER]:
+        return compare(paper, rows_without_paper(ours, rows), ours)
+    chosen = [row for row in rows if _within(row, wanted)]
+    if not chosen:
+        raise TableError(
+            f"no comparison is named {name!r}; names look like hpcr/table-iii/split-cifar10/200"
+        )
+    return compare(paper, chosen, ours, only_run=only_run)
+
+
+def _parts(row: Row) -> tuple[str, str, str]:
+    return slug(row.table), slug(row.dataset), slug(parse_setting(row.setting).get("buffer", ""))
+
+
+def _within(row: Row, wanted: Sequence[str]) -> bool:
+    *place, memory = _parts(row)
+    if len(wanted) > 3 or place[: len(wanted)] != list(wanted[:2]):
+        return False
+    words = {slug(name) for name, value in parse_setting(row.setting).items() if value is True}
+    return len(wanted) < 3 or memory in (wanted[2], "none") or wanted[2] in words
+
+
+def summary(records: Iterable[Record]) -> pd.DataFrame:
+    """A few lines of every paper: of each row the configuration with the most seeds."""
+    records, frames = list(records), []
+    for name, paper in PAPERS.items():
+        named = {
+            (row.table, row.dataset, row.setting, row.method, row.our_metric): row
+            for row in paper_rows(name)
+        }
+        rows = [named[fields] for fields in paper.tables.SUMMARY]
+        frame = compare(name, rows, records, only_run=True)
+        frame["table"] = [f"{paper.title}, {table}" for table in frame["table"]]
+        frames.append(frame.assign(configuration=""))
+    lines = pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
+    fewest_last = lines.sort_values("n", ascending=False, kind="stable")
+    row = list(COMPARE_COLUMNS[:5])
+    return fewest_last.drop_duplicates(row).sort_index().reset_index(drop=True)
+
+
+def comparison_names(records: Iterable[Record]) -> list[str]:
+    """The names of the narrowest comparisons for which there is a record, failed or not."""
+    records = list(records)
+    names: dict[str, None] = {}
+    for paper in sorted({record.paper for record in records}):
+        ours = [record for record in records if record.paper == paper]
+        rows = paper_rows(paper)
+        found = [_parts(row) for row in rows if any(row.matches(record) for record in ours)]
+        with_memory = {(table, dataset) for table, dataset, buffer in found if buffer != "none"}
+        for table, dataset, buffer in found:
+            # Rows without a memory stand in every comparison of their table and data set.
+            if buffer != "none" or (table, dataset) not in with_memory:
+                names["/".join(filter(None, (paper, table, dataset, buffer)))] = None
+        if rows_without_paper(ours, rows):
+            names[f"{paper}/{OTHER}"] = None
+    return list(names)
+
+
+def update(path: Path, records: Iterable[Record], *, check: bool = False) -> list[str]:
+    """Fill the marker blocks of a text file (UTF-8) from records, failed ones too.
+
+    With `check` only look.
+
+    Returns:
+        The names of the blocks that were stale.
+    """
+    records = list(records)
+    old = text = path.read_bytes().decode("utf-8")
+    stale = []
+    for name in marker_names(old):
+        before = text
+        frame = comparison(name, records)
+        shown = format_markdown(frame) if len(frame) else NO_RECORDS
+        text = replace_between_markers(text, name, shown)
+        if text != before:
+            stale.append(name)
+    if stale and not check:
+        atomic_write_text(path, text)
+    return stale
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is 0, 1 for a stale file, 2 for an error."""
+    parser = argparse.ArgumentParser(prog="python -m relcl_lib tables", description=__doc__)
+    parser.add_argument("--results", type=Path, help="folder of the records (data/results)")
+    parser.add_argument("--paper", help="only this paper's records")
+    parser.add_argument(
+        "--update",
+        "--update-readme",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="fill the blocks of these files",
+    )
+    parser.add_argument("--check", action="store_true", help="only report stale blocks, exit 1")
+    options = parser.parse_args(arguments)
+    if options.paper and (options.update or options.check):
+        parser.error("--paper would turn the other papers' numbers in the file into 'not run'")
+    files = options.update or []
+    if options.check and not files:
+        files = [repository_root() / name for name in FILLED]
+    try:
+        records = read_records(options.results, paper=options.paper, include_failed=True)
+        if files:
+            return _fill(files, records, options.check)
+        names = comparison_names(records)
+        for name in names:
+            print(f"{name}\n\n{format_text(comparison(name, records))}\n")
+        if not names:
+            print("no records yet: run a notebook or a sweep first")
+    except (OSError, RecordError, TableError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _fill(files: Iterable[Path], records: Sequence[Record], check: bool) -> int:
+    found = 0
+    for path in files:
+        stale = update(path, records, check=check)
+        print(f"{path}: {'stale' if check else 'updated'}: {', '.join(stale) or '-'}")
+        found += len(stale)
+    return int(check and found > 0)

@@ -1,0 +1,65 @@
+"""A run's curve while it goes on: redrawn for a person who watches, lines of text otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+from relcl_lib.lab.plots import WIDTH
+from relcl_lib.lab.runtime import is_watched
+
+
+class Progress(NamedTuple):
+    """How far a run is; `progress(run)` in the plots of each paper returns one."""
+
+    done: int  # of `total` tasks, experiences or epochs
+    total: int
+    line: str | None  # what is printed, if anything
+    draw: Callable[[Axes], Any]  # draws the curve so far
+    due: bool = False  # shown although `every` would skip it
+
+
+class LiveCurve:
+    """Shows a run while it goes on: give `LiveCurve(name, progress).update` to the run's `train`.
+
+    Args:
+        name: of the notebook; printed lines begin with it.
+        progress: run -> `Progress`, of the run's paper.
+        every: tasks, experiences or epochs from one line, and picture, to the next.
+        say: prints a line.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        progress: Callable[[Any], Progress],
+        every: int = 1,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.name, self.progress, self.every, self.say = name, progress, every, say
+        self.handle: Any = None
+
+    def update(self, run: Any) -> None:
+        """Show the state of a run that has just finished a task, experience or epoch."""
+        now = self.progress(run)
+        if now.done % self.every and not now.due:
+            return
+        if now.line is not None:
+            self.say(f"[{self.name}] {now.line}")
+        if is_watched():
+            self._redraw(now)
+
+    def _redraw(self, now: Progress) -> None:
+        from IPython.display import display
+
+        figure, axes = plt.subplots(figsize=(WIDTH, 2.2))
+        now.draw(axes)
+        axes.set_xlim(0.8, now.total + 0.2)
+        if self.handle is None:
+            self.handle = display(figure, display_id=True)
+        else:
+            self.handle.update(figure)
+        plt.close(figure)

@@ -1,0 +1,35 @@
+"""What several losses are made of: cosines, class counts, cross-entropy."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+NORM_EPSILON = 1e-6  # added to the norm, as in HPCR's released code
+
+
+def normalise(vectors: Tensor) -> Tensor:
+    """v / (|v| + 1e-6) along the last dimension: (..., D) to (..., D)."""
+    return vectors / (torch.linalg.vector_norm(vectors, dim=-1, keepdim=True) + NORM_EPSILON)
+
+
+def cosine_similarity(left: Tensor, right: Tensor) -> Tensor:
+    """All cosines <l, r>: (..., A, D) and (..., B, D) to (..., A, B)."""
+    return normalise(left) @ normalise(right).transpose(-1, -2)
+
+
+def class_counts(labels: Tensor, n_classes: int) -> Tensor:
+    """k_c, the rows of each class: (..., N) int64 to (..., C) int64."""
+    counts = labels.new_zeros(*labels.shape[:-1], n_classes)
+    return counts.scatter_add(-1, labels, torch.ones_like(labels))
+
+
+def own_column(logits: Tensor, labels: Tensor) -> Tensor:
+    """o_iy, each row's value at its own label: (..., N, C) and (..., N) to (..., N)."""
+    return logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+
+
+def cross_entropy_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of each batch: (..., N, C), (..., N) to (...)."""
+    own = own_column(logits, labels)
+    return (logits.logsumexp(-1) - own).mean(-1)

@@ -1,0 +1,202 @@
+"""CRECL's tables: what a sweep runs for each, and which records stand beside a printed number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from relcl_lib.lab.rows import MEASURED, Cell, Row, Table, entries, parse_setting
+from relcl_lib.papers.crecl.parameters import STREAMS
+
+if TYPE_CHECKING:
+    from relcl_lib.lab.records import Record
+
+#: data set -> memory sizes L: Table 2's for FewRel, ours for TACRED (Figure 4 does not say)
+DATASETS = {
+    "fewrel": (5, 10, 15, 20),
+    "tacred": (4, 6, 8, 10, 12),
+    "fewrel_val": (5, 10, 15, 20),
+    "synthetic": (5, 10),
+}
+COUNTS = ("T1", "T4", "T10")
+#: the curves of Figure 3 that a sweep runs; CRECL's run leaves CRECL(C)'s record as well
+_TRAINED = ("CRECL-MAG", "CRECL-CL1", "CRECL-CL2", "CRECL-CL", "CRECL-K")
+ABLATIONS = (*_TRAINED, "CRECL(C)")
+#: the floor and the ceiling, which are ours
+OURS = ("CRECL-CL", "JOINT")
+_COMPARED = ("CRECL", "CRECL+ATM", "RP-CRE", "RP-CRE+MA", "EMAR+BERT", *OURS)
+#: what the release does otherwise, one at a time (its loss is CRECL-MAG), and ours (the last two)
+_CHANGES: tuple[dict[str, Any], ...] = (
+    {"order": "double"},
+    {"memory_passes": 1},
+    {"classification_passes": 10},
+    {"classification_passes": 10, "consistency": True},
+    {"epochs_warmup": 5},
+    {"attend_pads": True},
+    {"refresh_prototypes": True},
+    {"pooling": "pairs"},
+)
+_WHOLE: tuple[dict[str, Any], ...] = ({}, {"exact_paper": True}, {"variant": "released"})
+TABLES = {
+    "table1": Table(
+        "Table 1: CRECL and what it is compared with, the floor and the ceiling",
+        tuple(map(Cell, _COMPARED)),
+    ),
+    "table2": Table("Table 2: the memory size", (Cell("CRECL"),), memory="memory_size"),
+    "figure3": Table(
+        "Figure 3: CRECL without one part at a time", tuple(map(Cell, ("CRECL", *_TRAINED)))
+    ),
+    "figure4": Table(
+        "Figure 4: the memory size of CRECL and of RP-CRE",
+        (Cell("CRECL"), Cell("RP-CRE")),
+        memory="memory_size",
+    ),
+    "variants": Table(
+        "not in the paper: CRECL as written, as printed and as released, and single differences",
+        tuple(Cell("CRECL", change) for change in (*_WHOLE, *_CHANGES)),
+    ),
+}
+SUMMARY = (
+    ("Table 1", "FewRel", "T10", "CRECL", "T10"),
+    ("Table 1", "FewRel", "T10", "RP-CRE", "T10"),
+)
+
+#: what some tables and figures vary and the others hold
+USUAL: dict[str, Any] = {
+    "memory_size": 10,
+    "temperature": 0.08,
+    "margin": 0.3,
+    "n_tasks": 10,
+    "validation": False,
+}
+#: what the variants change, one at a time: a row of the method as written has none of it
+AS_WRITTEN: dict[str, Any] = {
+    **USUAL,
+    "exact_paper": False,
+    "order": "single",
+    "attend_pads": False,
+    "pooling": "opening",
+    "refresh_prototypes": False,
+    "classification_passes": 1,
+    "memory_passes": 10,
+    "epochs_warmup": 0,
+}
+#: 16 relations of FewRel in full, which the paper does not use -> what is run on them
+SMALL = STREAMS["fewrel_val"][0]
+ON_SMALL = ("CRECL", "RP-CRE", *OURS)
+
+
+def printed_rows(
+    table: str | None = None, dataset: str | None = None, *, variant: str | None = None
+) -> list[Row]:
+    """The rows of the paper's tables; the records' `dataset.set` names the data set.
+
+    The setting names the task after which accuracy is taken (`T7`), which is the records' metric;
+    in Table 2 also the memory size L. Methods that are not implemented (EA-EMR, EMAR, CML) stand
+    without a record, so that the comparison shows them too. The paper's relative improvements
+    follow from its other rows and are left out.
+
+    Args:
+        table: as in the table file, `Table 1` or `Table 2`; None for both.
+        dataset: FewRel or TACRED; None for both.
+        variant: only records of this variant; `paper` leaves out those that change a part of it.
+    """
+    found = []
+    for entry in entries("crecl", table, dataset):
+        if entry.metric == "relative_improvement_pct":
+            continue
+        setting = parse_setting(entry.setting)
+        wanted = {"memory_size": setting.pop("L")} if "L" in setting else {}
+        (task,) = setting
+        found.append(
+            Row.of(
+                entry,
+                record_metric=task,
+                where_dataset={"set": entry.dataset},
+                where_parameters=wanted,
+                usual=AS_WRITTEN if variant == "paper" else USUAL,
+                variant=variant,
+            )
+        )
+    return found
+
+
+def own_rows(
+    methods: Sequence[str],
+    metrics: Sequence[str],
+    dataset: str = "FewRel",
+    *,
+    variant: str | None = "paper",
+) -> list[Row]:
+    """Rows for what the paper draws without numbers (Figure 3), or does not have at all.
+
+    Args:
+        methods: of the records.
+        metrics: of the records: `T10`, or `current_T10` for the last task alone.
+        dataset: FewRel, TACRED or `SMALL`.
+        variant: as for `printed_rows`.
+    """
+    usual = dict(AS_WRITTEN if variant == "paper" else USUAL)
+    if dataset == SMALL:
+        del usual["n_tasks"]
+    return [
+        Row(
+            MEASURED,
+            dataset,
+            metric,
+            method,
+            "accuracy_pct",
+            record_metric=metric,
+            where_dataset={"set": dataset},
+            usual=usual,
+            variant=variant,
+        )
+        for method in methods
+        for metric in metrics
+    ]
+
+
+def rows() -> list[Row]:
+    """The rows of both tables, and of what is measured beside them."""
+    beside = own_rows(tuple(dict.fromkeys((*OURS, *ABLATIONS))), ("T10",))
+    return [*printed_rows(), *beside, *own_rows(ON_SMALL, ("T4",), SMALL)]
+
+
+def leads(
+    records: Sequence[Record],
+    dataset: str = "FewRel",
+    over: str = "RP-CRE",
+    method: str = "CRECL",
+) -> dict[int, dict[str, float]]:
+    """How far a method is ahead of another, in points: seed -> task -> lead.
+
+    A seed gives both the same tasks in the same order with the same sentences, and single streams
+    differ by more than the methods do, so only the difference within a seed says which is better.
+
+    Args:
+        records: all there are; those in Table 1's form are taken, where a seed has both.
+        dataset: FewRel, TACRED or `SMALL`.
+        over: the other method.
+        method: the one that is ahead where the number is positive.
+    """
+    ours, theirs = (
+        {r.seed: r.metrics for r in records if row.matches(r) and not r.failed}
+        for row in own_rows((method, over), ("T1",), dataset)
+    )
+    return {
+        seed: {
+            name: value - theirs[seed][name]
+            for name, value in ours[seed].items()
+            if name.startswith("T")
+        }
+        for seed in sorted(ours.keys() & theirs.keys())
+    }
+
+
+def progress(run: Any) -> tuple[int, int, float]:
+    """Tasks done, of how many, and accuracy on all tasks so far in per cent."""
+    from relcl_lib.papers.crecl.records import run_metrics  # loads torch
+
+    done = run.tasks_done
+    scores = run_metrics(100 * run.accuracy, [test for _, test in run.stream.sizes()])
+    return done, len(run.stream), scores[f"T{done}"]

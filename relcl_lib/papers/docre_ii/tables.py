@@ -1,0 +1,226 @@
+"""DocRE-II's tables: what a sweep runs for each, and which records stand beside a printed number.
+
+Every row asks for the base that it means, so that runs on ATLOP and runs on stated facts are never
+counted together.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from relcl_lib.lab.rows import MEASURED, Cell, Row, Table, entries, parse_setting
+from relcl_lib.papers.docre_ii.parameters import METHODS, DocreParameters
+
+DATASETS: dict[str, tuple[int, ...]] = dict.fromkeys(
+    ("docred", "redocred", "cdr", "gda", "synthetic"), ()
+)
+COUNTS = ("F1_base", "F1")
+#: the paper's "Ours", followed by the encoder's name
+OURS = "DocRE-II"
+#: the rows of Table 4; Table 8 has the first three
+ABLATIONS = (
+    "w/o ECA",
+    "w/o contrastive loss",
+    "w/o fusion sub-layer",
+    "w/ negative pairs",
+    "w/o pre-training",
+    "w/ freeze base module",
+)
+#: what the release does otherwise, one at a time
+_CHANGES: tuple[dict[str, Any], ...] = (
+    {"markers": "typed"},
+    {"document_vector": True},
+    {"encoder_layers": 3},
+    {"own_bonus": 1.0},
+    {"feedback": "gold"},
+    {"noise": [0.2, 0.5]},
+    {"sum_logits": True},
+    {"relation": "argmax"},
+    {"inference_classifier": "projected"},
+    {"inference_layers": 1},
+)
+#: what the quick profile trains the tiny encoder with, whatever profile the sweep is given
+_QUICK = {
+    name: value
+    for name, value in DocreParameters.profiles["quick"].items()
+    if name not in ("dataset", "seeds", "stage1_epochs", "stage2_epochs")
+}
+_ALONE = {
+    **_QUICK,
+    "generated": 0,
+    "base": "stated_facts",
+    "stage2_epochs": 10,
+    "batch_size": 8,
+    "inference_rate": 3e-3,
+}
+#: the cells differ in stage 2 only, so in one `--work-dir` a seed's stage 1 is trained once
+_TEXT = {**_QUICK, "generated": 4000, "batch_size": 4, "stage1_epochs": 4, "stage2_epochs": 3}
+TABLES = {
+    # Its records hold the scores of its own base, too.
+    "table1": Table("Tables 1, 3, 5 and 6: the full model", (Cell(OURS),)),
+    # The scores after each iteration K stand in one record.
+    "table2": Table(
+        "Table 2: the layers N_I",
+        tuple(Cell(OURS, {"inference_layers": n}) for n in (1, 2, 3, 4)),
+    ),
+    "table4": Table(
+        "Table 4: one component after the other left out or changed",
+        tuple(map(Cell, (OURS, *ABLATIONS))),
+    ),
+    "table8": Table(
+        "Table 8: those of them that are reported on CDR and GDA",
+        tuple(map(Cell, (OURS, *ABLATIONS[:3]))),
+    ),
+    "variants": Table(
+        "not in the paper: as printed, as released, and single differences",
+        (
+            *(Cell(OURS, change) for change in ({}, {"variant": "released"}, *_CHANGES)),
+            Cell(OURS, {"orientation": "kind"}, only=("cdr", "gda")),
+        ),
+    ),
+    "alone": Table(
+        "not in the paper: the inference module on a base that is handed what the sentences state, "
+        "which only generated documents say",
+        (
+            *(Cell(OURS, {**_ALONE, "inference_layers": n}) for n in (1, 2, 3, 4)),
+            *(Cell(method, {**_ALONE, "inference_layers": 2}) for method in ABLATIONS[:3]),
+        ),
+        dataset="synthetic",
+        only=True,
+    ),
+    "text": Table(
+        "not in the paper: both modules on generated documents, many more than are committed",
+        tuple(Cell(method, _TEXT) for method in (OURS, *ABLATIONS[:2])),
+        dataset="synthetic",
+        only=True,
+    ),
+}
+SUMMARY = (
+    ("Table 3", "CDR", "test", "Ours-SciBERT", "F1"),
+    (MEASURED, "CDR", "test", OURS, "F1_base"),
+    (MEASURED, "Re-DocRED", "test", OURS, "F1"),
+    (MEASURED, "Re-DocRED", "test", OURS, "F1_base"),
+    (f"{MEASURED}: inference alone", "synthetic", "N_I=2", OURS, "recall_inferred"),
+)
+
+#: tables and figures that hold results, Figure 5 the mean weights of two matrices
+_PRINTED = (*(f"Table {number}" for number in (1, 2, 3, 4, 5, 6, 8)), "Figure 5")
+#: name in the paper's tables -> in the records; Table 6 prints bare names for inferred facts
+_METRICS = {
+    "Precision": "Infer-P",
+    "Recall": "Infer-R",
+    "mean weight of feature matrix": "weight_features",
+    "mean weight of relation matrix": "weight_relations",
+}
+#: what Table 2 varies and the other tables hold
+USUAL: dict[str, Any] = {"inference_layers": 2, "iterations": 3}
+#: what is measured -> the sweep's table, and the records' `dataset.set`
+MEASURED_CELLS = {
+    "CDR": ("table4", "CDR"),
+    "Re-DocRED": ("table4", "Re-DocRED"),
+    "synthetic": ("text", "synthetic"),
+    "alone": ("alone", "synthetic"),
+}
+
+
+def printed_rows(table: str | None = None, dataset: str | None = None) -> list[Row]:
+    """The rows of the paper's tables; the records' `dataset.set` names the data set.
+
+    The base's rows are found in every run that had a stage 1, by its metrics with `_base`: they are
+    that run's own base. Table 2 is found by the records' `inference_layers` and their scores after
+    each iteration. Which predictions count in Table 6 is not printed, so each of its rows comes
+    twice, in both readings of `document_metrics.inference_scores`. Numbers of methods that are not
+    implemented stand without a record, so that the comparison shows them too.
+
+    Args:
+        table: as in the table file, e.g. `Table 4`; None for all.
+        dataset: DocRED, CDR or GDA; None for all.
+    """
+    found = []
+    for entry in entries("docre_ii", table, dataset):
+        if entry.table not in _PRINTED:
+            continue
+        setting, usual = parse_setting(entry.setting), dict(USUAL)
+        methods, suffix = _record_names(entry.method)
+        metric = _METRICS.get(entry.metric, entry.metric)
+        encoder = "roberta" if "RoBERTa" in entry.method else "bert"
+        wanted: dict[str, Any] = {"base": "atlop", "encoder_type": encoder}
+        if "K" in setting:
+            metric, wanted["inference_layers"] = f"F1_K{setting['K']}", setting["N_I"]
+            del usual["iterations"]
+        if "dev" in setting:
+            suffix += "_dev"
+        for reading in ("", "_all") if entry.table == "Table 6" else ("",):
+            found.append(
+                Row.of(
+                    entry,
+                    methods=methods,
+                    record_metric=f"{metric}{reading}{suffix}",
+                    where_dataset={"set": entry.dataset},
+                    where_parameters=wanted,
+                    usual=usual,
+                )
+            )
+    return found
+
+
+def _record_names(printed: str) -> tuple[tuple[str, ...], str]:
+    """The records' methods and the suffix of their metrics."""
+    if printed.startswith("Ours"):
+        return (OURS,), ""
+    if printed.startswith(("ATLOP", "w/o Inference module")):
+        return (OURS, "ATLOP (base)"), "_base"
+    return (printed,), ""
+
+
+def measured_rows(what: str) -> list[Row]:
+    """Rows for the sweep's cells on a data set: each shows a dash for the paper.
+
+    For each method F1 on the test split and the average precision, which knows of no threshold, each
+    beside the run's own base (none where the base has no stage of its own; `alone` has no average
+    precision, as what its base states is certain); on generated documents also precision, and the
+    recall of stated and of inferred facts, of the latter the base's, too (with stated facts as the
+    base it is 0).
+
+    Args:
+        what: `CDR`, `Re-DocRED`; `synthetic`, the generated documents read by ATLOP; `alone`, the
+            inference module on stated facts.
+    """
+    table, name = MEASURED_CELLS[what]
+    return [
+        Row(
+            f"{MEASURED}: inference alone" if what == "alone" else MEASURED,
+            name,
+            f"N_I={cell.settings['inference_layers']}" if what == "alone" else "test",
+            cell.method,
+            metric,
+            where_dataset={"set": name},
+            where_parameters={
+                "base": "atlop",
+                **{k: v for k, v in cell.settings.items() if k != "encoder"},
+            },
+            usual={"generated": 0, **USUAL},
+        )
+        for cell in TABLES[table].cells
+        for metric in _measured_metrics(what, cell)
+    ]
+
+
+def _measured_metrics(what: str, cell: Cell) -> list[str]:
+    metrics = ["F1"] if what == "alone" else ["F1", "AP"]
+    if "stage1_epochs" not in METHODS[cell.method]:
+        metrics = [each for metric in metrics for each in (metric, f"{metric}_base")]
+    if what in ("synthetic", "alone"):
+        metrics += ["precision", "recall_stated", "recall_inferred"]
+    return [*metrics, "recall_inferred_base"] if what == "synthetic" else metrics
+
+
+def rows() -> list[Row]:
+    """The rows of all tables that hold results, and of what is measured beside them."""
+    return [*printed_rows(), *(row for what in MEASURED_CELLS for row in measured_rows(what))]
+
+
+def progress(run: Any) -> tuple[int, int, float]:
+    """Epochs done, of how many, and F1 on the dev split."""
+    total = run.settings.stage1_epochs + run.settings.stage2_epochs
+    return run.epochs_done, total, run.history[-1]["dev_F1"]

@@ -1,0 +1,231 @@
+"""DRL's tables: what a sweep runs for each, and which records stand beside a printed number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from relcl_lib.lab.rows import MEASURED, Cell, Row, Table, entries, parse_setting
+
+#: stand-ins with rows of their own: those whose images the reduced ResNet-18 takes
+STAND_INS = ("cifar10", "cifar100", "tiny_imagenet", "tiny_imagenet_100")
+#: data sets whose images have sessions, or can be given some; `mnist` has the Disjoint stream alone
+DATASETS: dict[str, tuple[int, ...]] = dict.fromkeys(("core50", *STAND_INS, "digits", "mnist"), ())
+COUNTS = ("avg_valid_acc", "test_acc")
+#: without and with the loss
+_BOTH = (0.0, 2e-4)
+STRATEGIES = ("Shuffle", "ER", "BER")
+
+
+def _cells(methods: Iterable[str], weights: Iterable[float], **shared: Any) -> tuple[Cell, ...]:
+    return tuple(Cell(m, {**shared, "drl_weight": w}) for w in weights for m in methods)
+
+
+_NI: dict[str, Any] = {"track": "NI", "memory_size": 100, "batch_size": 16}
+_NC = {**_NI, "track": "Multi-Task-NC"}
+_NIC: dict[str, Any] = {"track": "NIC", "memory_size": 50}
+TABLES = {
+    "table1": Table(
+        "Table 1, NI: replay strategies without and with the loss; the methods on gradients",
+        _cells(STRATEGIES, _BOTH, **_NI) + _cells(("GEM", "A-GEM", "GSS"), (0.0,), **_NI),
+    ),
+    "table2": Table(
+        "Table 2, Multi-Task-NC: replay strategies without and with the loss; GEM and A-GEM",
+        _cells(STRATEGIES, _BOTH, **_NC) + _cells(("GEM", "A-GEM"), (0.0,), **_NC),
+    ),
+    "table3": Table(
+        "Table 3, NIC: the same, each with its B; and ER as released, which soon replays nothing",
+        _cells(("Shuffle",), _BOTH, **_NIC, batch_size=32)
+        + _cells(("ER",), _BOTH, **_NIC, batch_size=16, er="paper")
+        + _cells(("BER",), _BOTH, **_NIC, batch_size=2)
+        + _cells(("ER",), _BOTH, **_NIC, batch_size=16, er="released"),
+    ),
+    "variants": Table(
+        "not in the paper: each form of the loss on all representations and on the logits",
+        tuple(
+            Cell("BER", {"memory_size": 100, "loss": form, "taps": taps, "drl_weight": weight})
+            for taps in ("all", "logits")
+            for form, weight in {
+                "released": 1e-3,
+                "dev": 1e-3,
+                "later": 1e-3,
+                "paper": 1e-3,
+                "paper_cos": 0.5,
+            }.items()
+        ),
+    ),
+    "lambda": Table(
+        "not in the paper as a table: the weight of the loss",
+        _cells(("BER",), (0.0, 1e-5, 2e-4, 1e-3, 1e-2, 1e-1), memory_size=100),
+    ),
+}
+#: cells of a sweep on a stand-in -> what stands for a table, as the paper has none
+MEASURED_TABLES = {
+    "table1": f"{MEASURED}: Table 1",
+    "table2": f"{MEASURED}: Table 2",
+    "table3": f"{MEASURED}: Table 3",
+    "lambda": f"{MEASURED}: lambda",
+    "variants": f"{MEASURED}: forms of the loss",
+}
+_STAND_IN = ("Measured: Table 2", "CORe50-standin(cifar10) Multi-Task-NC")
+SUMMARY = (
+    (
+        "Figure 1",
+        "MNIST-{7,9}",
+        "pairs=different_class",
+        "corr(gradient_sim,representation_sim)",
+        "r_representations_different",
+    ),
+    (*_STAND_IN, "mem=100;bs=16;lambda=0", "BER", "test_acc"),
+    (*_STAND_IN, "mem=100;bs=16;lambda=0.0002", "BER", "test_acc"),
+)
+
+#: metric in the paper's tables -> in records, and what brings the paper's number to their unit.
+#: Memory and minutes belong to a machine; they stand there because the tables have them.
+_METRICS = {
+    "test_acc": ("test_acc", 100.0),
+    "avg_valid_acc": ("avg_valid_acc", 100.0),
+    "ram_mb": ("ram_mb", 1.0),
+    "time_min": ("time_min", 1.0),
+    "test_acc_percent": ("test_acc", 1.0),
+}
+#: name in a setting -> parameter
+_PARAMETERS = {"mem": "memory_size", "bs": "batch_size", "lambda": "drl_weight"}
+#: what no table varies, so that other runs stay out of them
+USUAL = {"order": 0, "epochs": 1, "limit": None, "heads": "released", "memory_budget": None}
+#: what Figure 1 plots against the cosines of gradients, of which pairs -> in the names of our metrics
+_KINDS = {
+    "corr(gradient_sim,feature_sim)": "features",
+    "corr(gradient_sim,representation_sim)": "representations",
+}
+_PAIRS = {"pairs=different_class": "different", "pairs=same_class": "same"}
+#: what is measured for Figure 2, which the paper plots without a number, in the names of the
+#: records: accuracy in per cent, means of cosines and, as the paper sees gradients of different
+#: classes concentrate around 0, the spread of theirs
+FIGURE2_METRICS = (
+    "test_acc",
+    "representations_different",
+    "representations_same",
+    "gradients_different",
+    "gradients_different_sd",
+    "gradients_same",
+)
+
+
+def printed_rows(table: str | None = None) -> list[Row]:
+    """The rows of Tables 1 to 3 and Figure 1; the records' `dataset.track` names the track.
+
+    Only runs on CORe50 itself correspond: a stand-in's numbers stand in no column of the paper's.
+    """
+    return [
+        _figure1_row(entry) if entry.table == "Figure 1" else _track_row(entry)
+        for entry in entries("drl", table)
+    ]
+
+
+def _track_row(entry: Any) -> Row:
+    setting = parse_setting(entry.setting)
+    metric, scale = _METRICS[entry.metric]
+    track = entry.dataset.removeprefix("CORe50-")
+    wanted = {_PARAMETERS[name]: setting[name] for name in _PARAMETERS}
+    return Row.of(
+        entry,
+        methods=(setting["er"],),
+        record_metric=metric,
+        where_dataset={"name": "core50", "track": track},
+        where_parameters={**wanted, "network": entry.method},
+        usual=USUAL,
+        experiment=f"{track.lower().replace('-', '_')}_core50",
+        paper_scale=scale,
+    )
+
+
+def _figure1_row(entry: Any) -> Row:
+    if entry.metric == "pearson_r":
+        metric, scale, digits = f"r_{_KINDS[entry.method]}_{_PAIRS[entry.setting]}", 1.0, 2
+    else:
+        (metric, scale), digits = _METRICS[entry.metric], 1
+    return Row.of(
+        entry,
+        methods=("MLP 2x100",),
+        record_metric=metric,
+        where_dataset={"set": entry.dataset},
+        experiment="figure1",
+        paper_scale=scale,
+        digits=digits,
+    )
+
+
+def figure2_rows() -> list[Row]:
+    """Rows for Figure 2, which the paper plots without a number: each shows a dash for it."""
+    return [
+        Row(
+            f"{MEASURED}: Figure 2",
+            "MNIST Disjoint",
+            f"lambda={weight:g}",
+            "BER",
+            metric,
+            where_dataset={"name": "mnist", "track": "Disjoint"},
+            where_parameters={"drl_weight": weight, "network": "MLP 2x100"},
+            usual={**USUAL, "limit": 1000, "loss": "released", "taps": "all", "samples": 150},
+            experiment="figure2",
+            digits=1 if metric == "test_acc" else 3,
+        )
+        for metric in FIGURE2_METRICS
+        for weight in (0.0, 1e-3)
+    ]
+
+
+def stand_in_rows(table: str, base: str = "cifar10", metrics: Sequence[str] = COUNTS) -> list[Row]:
+    """Rows for a sweep's cells on a stand-in: each shows a dash for the paper.
+
+    A stand-in's numbers never share a column with CORe50's, so these rows have no printed entry; the
+    setting names what the paper's would.
+
+    Args:
+        table: a key of `MEASURED_TABLES`.
+        base: one of `STAND_INS`.
+        metrics: of the records.
+    """
+    return [
+        _stand_in_row(table, base, cell, metric)
+        for cell in TABLES[table].cells
+        for metric in metrics
+    ]
+
+
+def _stand_in_row(table: str, base: str, cell: Cell, metric: str) -> Row:
+    settings = dict(cell.settings)
+    track, dataset = settings.pop("track", "NI"), f"CORe50-standin({base})"
+    shown = {**_PARAMETERS, "er": "er", "loss": "loss", "taps": "taps"}
+    setting = [
+        f"{name}={settings[key]:g}"
+        if isinstance(settings[key], float)
+        else f"{name}={settings[key]}"
+        for name, key in shown.items()
+        if key in settings
+    ]
+    return Row(
+        MEASURED_TABLES[table],
+        f"{dataset} {track}",
+        ";".join(setting),
+        cell.method,
+        metric,
+        where_dataset={"name": dataset, "track": track},
+        where_parameters={**settings, "network": "Reduced ResNet-18"},
+        usual={**USUAL, "loss": "released", "taps": "logits"},
+    )
+
+
+def rows() -> list[Row]:
+    """The rows of all tables and figures, and of what is measured on the stand-ins."""
+    beside = [
+        row for base in STAND_INS for table in MEASURED_TABLES for row in stand_in_rows(table, base)
+    ]
+    return [*printed_rows(), *figure2_rows(), *beside]
+
+
+def progress(run: Any) -> tuple[int, int, float]:
+    """Experiences done, of how many, and the validation accuracy in per cent."""
+    done = run.experiences_done
+    return done, len(run.stream), 100 * float(run.valid[done - 1].mean())

@@ -1,0 +1,134 @@
+"""FastRE's tables: what a sweep runs for each, and which records stand beside a printed number."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from relcl_lib.lab.rows import MEASURED, Cell, Row, Table, entries
+from relcl_lib.papers.fastre.methods import METHODS
+
+DATASETS: dict[str, tuple[int, ...]] = dict.fromkeys(
+    ("nyt10", "nyt11", "nyt24", "webnlg", "synthetic"), ()
+)
+COUNTS = ("F1",)
+#: the rows of Table 5
+ABLATIONS = tuple(name for name in METHODS if name.startswith("-"))
+STRUCTURES = (
+    [1, 2, 4],
+    [1, 2, 4, 1, 1, 1],
+    [1, 1, 1, 1, 1, 1],
+    [1, 2, 4, 8, 16, 32],
+    [1, 2, 4, 1, 2, 4, 1, 1, 1],
+)
+TABLES = {
+    "table2": Table(
+        "Tables 2 and 3: FastRE, CasRel, and CasRel's tagger on FastRE's encoder (Section 3.7)",
+        (
+            Cell("FastRE"),
+            Cell("CasRel tagger + FastRE encoder"),
+            Cell("CasRel", {"encoder": "bert-base-cased"}),
+        ),
+    ),
+    "table4": Table(
+        "Table 4: the number of blocks and their dilations",
+        tuple(Cell("FastRE", {"dilations": dilations}) for dilations in STRUCTURES),
+    ),
+    "table5": Table(
+        "Table 5: FastRE without one component at a time",
+        (Cell("FastRE"), *map(Cell, ABLATIONS)),
+    ),
+    "variants": Table(
+        "not in the paper: FastRE as released with its faults mended, with them, and as printed",
+        tuple(Cell("FastRE", c) for c in ({}, {"exact_release": True}, {"variant": "paper"})),
+    ),
+}
+SUMMARY = (
+    ("Table 2", "NYT10", "partial_match_rerun_mean_of_3", "FastRE", "F1"),
+    (MEASURED, "WebNLG", "partial match", "FastRE", "F1"),
+)
+
+#: metric in the paper's tables -> in records; times are not compared, they belong to a machine
+_METRICS = {"precision": "precision", "recall": "recall", "f1": "F1", "params_K": "params_K"}
+#: what some tables vary and the others hold
+USUAL: dict[str, Any] = {
+    "dilations": [1, 2, 4, 1, 1, 1],
+    "residual": True,
+    "threshold": "adaptive",
+}
+#: what is measured beyond the paper's tables
+_MEASURED_ON = ("NYT10", "NYT11", "NYT24", "WebNLG")
+_MEASURED = ("FastRE", "CasRel tagger + FastRE encoder", "CasRel")
+#: the entries of Table 2 that were run under the partial match
+_RERUN = "partial_match_rerun_mean_of_3"
+_STRUCTURE = re.compile(r"L=\d+,d=([\d-]+)")
+
+
+def printed_rows(table: str | None = None, dataset: str | None = None) -> list[Row]:
+    """The rows of the paper's tables; the records' `dataset.set` names the data set.
+
+    The structures of Table 4 are found by the records' `dilations`. Numbers of methods that are not
+    implemented stand without a record, so that the comparison shows them too.
+
+    Args:
+        table: as in the table file, e.g. `Table 5`; None for all.
+        dataset: NYT10, NYT11 or NYT24; None for all.
+    """
+    found = []
+    for entry in entries("fastre", table, dataset):
+        if entry.metric not in _METRICS or not entry.table.startswith("Table"):
+            continue
+        methods, changed = (entry.method,), METHODS.get(entry.method, {})
+        if structure := _STRUCTURE.match(entry.setting):
+            changed = {"dilations": [int(rate) for rate in structure[1].split("-")]}
+            methods = ("FastRE", "-Dilated Convolution")  # one network, two tables
+        found.append(
+            Row.of(
+                entry,
+                methods=methods,
+                record_metric=_METRICS[entry.metric],
+                where_dataset={"set": entry.dataset},
+                where_parameters=changed,
+                usual=USUAL,
+            )
+        )
+    return found
+
+
+def data_rows(dataset: str) -> list[Row]:
+    """Rows for all that is measured on a data set: NYT10, NYT11, NYT24 or WebNLG.
+
+    Precision, recall and F1 under the partial match, beside Table 2 where it has the data set, and
+    under the exact match, which the paper does not report.
+    """
+    printed = {(entry.method, entry.setting) for entry in entries("fastre", "Table 2", dataset)}
+    found = []
+    for method in _MEASURED:
+        for match, suffix in (("partial", ""), ("exact", "_exact")):
+            inside = match == "partial" and (method, _RERUN) in printed
+            table, setting = ("Table 2", _RERUN) if inside else (MEASURED, f"{match} match")
+            for metric in ("precision", "recall", "f1"):
+                row = Row(
+                    table,
+                    dataset,
+                    setting,
+                    method,
+                    metric,
+                    record_metric=_METRICS[metric] + suffix,
+                    where_dataset={"set": dataset},
+                    where_parameters=METHODS[method],
+                    usual=USUAL,
+                )
+                found.append(row)
+    return found
+
+
+def rows() -> list[Row]:
+    """The rows of all tables that hold results, and of what is measured beside them."""
+    beside = [row for name in _MEASURED_ON for row in data_rows(name)]
+    return [*printed_rows(), *(row for row in beside if row.table == MEASURED)]
+
+
+def progress(run: Any) -> tuple[int, int, float]:
+    """Epochs done, of how many, and F1 on validation sentences."""
+    return run.epochs_done, run.settings.epochs, run.history[-1]["valid_F1"]

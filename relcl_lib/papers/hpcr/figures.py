@@ -1,0 +1,56 @@
+"""HPCR's committed figures, drawn from the committed records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from relcl_lib.lab import plots
+from relcl_lib.lab.records import Record, most_seeds
+from relcl_lib.lab.rows import entries
+from relcl_lib.papers.hpcr.tables import COMPONENTS
+
+
+def _cifar10(records: Sequence[Record]) -> list[Record]:
+    """Split CIFAR-10 at memory 200 with the released HPCR: the cell most is measured in."""
+    return most_seeds(
+        record
+        for record in records
+        if (record.paper, record.experiment) == ("hpcr", "split_cifar10")
+        and (record.variant, record.protocol) == ("released", "paper")
+        and record.parameters["buffer_size"] == 200
+        and not record.failed
+    )
+
+
+def curves(records: Sequence[Record]) -> Figure:
+    """Accuracy over the tasks of Split CIFAR-10 (compare HPCR's Fig. 3)."""
+    found = plots.curves_of(_cifar10(records), ["FINE-TUNE", "ER", "PCR", "HPCR"])
+    title = "Split CIFAR-10, memory 200, from the committed records (compare Fig. 3)"
+    return plots.plot_accuracy_curves(found, title=title).figure
+
+
+def components(records: Sequence[Record]) -> Figure:
+    """Final accuracy component by component, the paper's Table VII as diamonds."""
+    final: dict[str, list[float]] = {cell.method: [] for cell in COMPONENTS}
+    for record in _cifar10(records):
+        if record.method in final:
+            final[record.method].append(record.metrics["A_T"])
+    final = {name: values for name, values in final.items() if values}
+    printed = {
+        entry.method: entry.value
+        for entry in entries("hpcr", "Table VII", "Split CIFAR10")
+        if entry.setting == "buffer=200"
+    }
+    reference = {
+        cell.method: printed[name]
+        for cell in COMPONENTS
+        for name in (cell.method, *cell.prints)
+        if cell.method in final and name in printed
+    }
+    title = "Split CIFAR-10, memory 200: one component after the other (Table VII)"
+    return plots.plot_bars(final, reference=reference, title=title).figure
+
+
+FIGURES = {"hpcr_curves": curves, "hpcr_components": components}

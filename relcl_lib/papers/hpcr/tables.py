@@ -1,0 +1,144 @@
+"""HPCR's tables: what a sweep runs for each, and which records stand beside a printed number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from relcl_lib.lab.rows import Cell, Row, Table, entries, parse_setting, printed_names
+
+#: data set -> the memory sizes of Table III, or ours
+DATASETS = {
+    "cifar10": (100, 200, 500),
+    "cifar100": (1000, 2000, 5000),
+    "mini_imagenet": (1000, 2000, 5000),
+    "tiny_imagenet": (2000, 4000, 10000),
+    "tiny_imagenet_100": (1000, 2000, 5000),
+    "mnist": (200,),
+    "digits": (50,),
+}
+COUNTS = ("A_T",)
+#: Table VII's rows, and Table VIII's, which are two of them. From +HC+HT on the paper's rows carry
+#: "HC", while the methods leave HC to the batch size, as the release does.
+COMPONENTS = (
+    Cell("ER"),
+    Cell("Couple (Eq. 7)"),
+    Cell("Couple (Eq. 8)"),
+    Cell("PCR", prints=("PCR w/o HT",)),
+    Cell("PCR+HC", prints=("PCR+HC (PCR_C)",)),
+    Cell("PCR+HC+HT", prints=("PCR+HC+HT (PCR_CT)", "PCR with HT")),
+    Cell("PCR+HC+HT+PCD", prints=("PCR_CT+PCD",)),
+    Cell("HPCR", prints=("PCR_CT+PCD+SCD (HPCR)",)),
+)
+_MAIN = ("ER", "ER-ACE", "PCR", "HPCR")
+_RANGES = [
+    (low, high) for low in (0.05, 0.07, 0.09, 0.11) for high in (0.12, 0.14, 0.16, 0.18, 0.2)
+]
+#: HPCR as released and as printed, and each difference by itself
+_CHANGES: tuple[dict[str, Any], ...] = (
+    {},
+    {"variant": "paper"},
+    {"ht": "paper"},
+    {"distil_from_task": 0},
+    {"scd": "paper"},
+    {"joint_forward": True},
+)
+
+
+def _once(about: str, changes: Any, dataset: str = "") -> Table:
+    """HPCR with one change after the other, at the first memory size."""
+    cells = tuple(Cell("HPCR", change) for change in changes)
+    return Table(about, cells, memory="buffer_size", every_size=False, dataset=dataset)
+
+
+TABLES = {
+    "table3": Table(
+        "Tables III, V and VI, Fig. 3: methods at every memory size",
+        (
+            *(Cell(name, memory=False) for name in ("IID", "IID++", "FINE-TUNE")),
+            *map(Cell, _MAIN),
+        ),
+        memory="buffer_size",
+    ),
+    "table7": Table(
+        "Table VII: couples of proxies and pairs, then HPCR component by component",
+        COMPONENTS,
+        memory="buffer_size",
+    ),
+    "table9": _once(
+        "Table IX: the range of the dynamic temperature",
+        [{"t_min": low, "t_max": high} for low, high in _RANGES],
+        "cifar100",
+    ),
+    "table10": _once(
+        "Table X: the period of the dynamic temperature",
+        [{"ht_period": period} for period in (50, 100, 125, 250, 500, 1000)],
+        "cifar100",
+    ),
+    "variants": _once("not in the paper: what paper and release do otherwise", _CHANGES),
+}
+#: rows of the summary: table, data set, setting, method, metric of the records
+SUMMARY = (
+    ("Table III", "Split CIFAR10", "buffer=200", "HPCR", "A_T"),
+    ("Table III", "Split CIFAR10", "buffer=200", "PCR", "A_T"),
+)
+
+#: names in the paper's settings -> parameters; others are taken as they are
+_PARAMETERS = {
+    "buffer": "buffer_size",
+    "S": "ht_period",
+    "tau_min": "t_min",
+    "tau_max": "t_max",
+    "mem_batch": "memory_batch",
+}
+#: bare words in the paper's settings -> parameters
+_WORDS: dict[str, dict[str, Any]] = {
+    "ResNet18-nf64": {"width": 64},
+    "Adam": {"optimizer": "adam"},
+}
+#: what some tables vary and the others hold
+USUAL = {
+    "optimizer": "sgd",
+    "width": 20,
+    "memory_batch": 10,
+    "temperature": 0.09,
+    "ht_period": 500,
+    "t_min": 0.05,
+    "t_max": 0.16,
+}
+
+
+def rows() -> list[Row]:
+    """The rows of all tables; the records' `dataset.stream` names the data set.
+
+    Which definition of forgetting stands behind Table VI is unknown, so each of its rows comes
+    twice, once for `F_T` (the paper's) and once for `F_T_released`.
+    """
+    names, found = printed_names(TABLES.values()), []
+    for entry in entries("hpcr"):
+        setting = parse_setting(entry.setting)
+        if setting.get("buffer") == "none":
+            del setting["buffer"]  # a method without a memory: whatever size was given
+        wanted: dict[str, Any] = {}
+        for name, value in setting.items():
+            wanted |= _WORDS.get(name, {_PARAMETERS.get(name, name): value})
+        for metric in ("F_T", "F_T_released") if entry.metric == "F_T" else (entry.metric,):
+            found.append(
+                Row.of(
+                    entry,
+                    methods=names.get(entry.method, ()),
+                    record_metric=metric,
+                    where_dataset={"stream": entry.dataset},
+                    where_parameters=wanted,
+                    usual=USUAL,
+                )
+            )
+    return found
+
+
+def progress(run: Any) -> tuple[int, int, float]:
+    """Tasks done, of how many, and accuracy in per cent over the seeds."""
+    from relcl_lib.lab.metrics import average_accuracy  # loads torch
+
+    done = run.tasks_done
+    score = 100 * average_accuracy(run.accuracy)[:, done - 1].mean()
+    return done, len(run.streams[0]), float(score)

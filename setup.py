@@ -1,0 +1,12 @@
+"""Puts what the library reads of `data/` into the package; everything else is in pyproject.toml."""
+
+from setuptools import find_packages, setup
+
+setup(
+    packages=[*find_packages(include=["relcl_lib", "relcl_lib.*"]), "relcl_lib._data"],
+    package_dir={"relcl_lib._data": "data"},
+    package_data={
+        "relcl_lib._data": ["paper_tables/*.csv", "synthetic/**/*"],
+        "relcl_lib.data": ["*.json"],
+    },
+)

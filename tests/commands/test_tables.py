@@ -1,0 +1,134 @@
+import subprocess
+import sys
+
+import pytest
+from example_records import make, run
+
+from relcl_lib.commands.tables import NO_RECORDS, comparison, comparison_names, main
+from relcl_lib.lab.files import repository_root
+from relcl_lib.lab.format import TableError
+from relcl_lib.lab.records import write_record
+
+
+def block(name):
+    return f"<!-- table:{name} -->old<!-- /table:{name} -->"
+
+
+# --- named comparisons ------------------------------------------------------------------------
+
+
+def test_names_cover_every_record():
+    digits = run(dataset={"name": "digits", "stream": "Split digits"}, protocol="stand-in")
+    names = comparison_names([run(), digits, make(paper="drl", method="ResNet50")])
+    assert names == [
+        "drl/other",
+        "hpcr/table-iii/split-cifar10/200",
+        "hpcr/table-v/split-cifar10/200",
+        "hpcr/table-vi/split-cifar10/200",
+        "hpcr/table-vii/split-cifar10/200",
+        "hpcr/other",
+    ]
+    assert comparison_names([]) == []
+    assert comparison_names([run(method="IID")]) == ["hpcr/table-iii/split-cifar10/none"]
+
+
+def test_comparison_by_name():
+    records = [run(), run(method="IID")]
+    assert len(comparison("hpcr/table-iii/split-cifar10/200", records)) == 21
+    assert len(comparison("hpcr/table-iii", records)) == 222
+    assert len(comparison("hpcr/table-iii/split-cifar10/none", records)) == 3
+    assert len(comparison("hpcr/table-iii/split-cifar10/run", records)) == 2
+    assert comparison("hpcr/run", records)["table"].nunique() == 4
+    for name in (
+        "hpcr/table-3",
+        "nobody",
+        "hpcr/table-iii/split-cifar10/200/x",
+        "hpcr/nobody/other",
+    ):
+        with pytest.raises(TableError, match="is named"):
+            comparison(name, records)
+
+
+# --- the command line -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def results(tmp_path):
+    folder = tmp_path / "results"
+    write_record(run(), folder)
+    return folder
+
+
+def test_prints_every_comparison(results, capsys):
+    assert main(["--results", str(results)]) == 0
+    out = capsys.readouterr().out
+    assert "hpcr/table-iii/split-cifar10/200\n" in out
+    assert "51.0 (n=1)" in out
+
+
+def test_the_summary_has_the_most_seeds_of_each_row():
+    shorter = run(3, a_t=10.0, more={"alpha": 1.0})
+    lines = comparison("summary", [shorter, run(0), run(1), run(0, method="ER")])
+    assert lines[["table", "method", "n"]].to_numpy().tolist() == [["HPCR, Table III", "HPCR", 2]]
+    assert set(lines["configuration"]) == {""}
+    assert comparison("summary", []).empty
+
+
+def test_no_records(tmp_path, capsys):
+    assert main(["--results", str(tmp_path)]) == 0
+    assert "no records yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--update", "--update-readme"])
+def test_files_are_filled_and_checked(results, tmp_path, capsys, option):
+    readme, other = tmp_path / "README.md", tmp_path / "RESULTS.md"
+    name = "hpcr/table-iii/split-cifar10/200/run"
+    empty = "hpcr/table-iii/split-cifar10/5000/run"
+    readme.write_bytes(f"± a\r\n{block(name)}\nb{block(empty)}".encode())
+    other.write_text(block(name))
+    arguments = ["--results", str(results), option, str(readme), str(other)]
+    before = readme.read_bytes()
+    assert main([*arguments, "--check"]) == 1
+    assert readme.read_bytes() == before
+    assert main(arguments) == 0
+    for path in (readme, other):
+        assert "| HPCR | A_T | 53.4 ± 1.4 | 51.0 (n=1) |" in path.read_text(encoding="utf-8")
+    assert NO_RECORDS in readme.read_text(encoding="utf-8")
+    assert readme.read_bytes().startswith("± a\r\n".encode())
+    assert main([*arguments, "--check"]) == 0
+    write_record(run(1), results)
+    assert main([*arguments, "--check"]) == 1
+    assert name in capsys.readouterr().out
+
+
+def test_the_repositorys_own_files_are_fresh(capsys):
+    assert main(["--check"]) == 0, capsys.readouterr().out
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        str(repository_root() / name) for name in ("README.md", "RESULTS.md")
+    ]
+
+
+def test_errors_are_one_line(results, tmp_path, capsys):
+    readme = tmp_path / "README.md"
+    readme.write_text(block("hpcr/nothing"))
+    assert main(["--results", str(results), "--update", str(readme)]) == 2
+    assert "hpcr/nothing" in capsys.readouterr().err
+    assert main(["--results", str(results), "--update", str(tmp_path / "absent")]) == 2
+    next(results.rglob("*.json")).write_text("{")
+    assert main(["--results", str(results)]) == 2
+    assert capsys.readouterr().err.count("\n") == 2
+    with pytest.raises(SystemExit):
+        main(["--paper", "hpcr", "--check"])
+
+
+def test_module_runs_without_torch(tmp_path):
+    program = (
+        "import sys, runpy; sys.argv = ['tables', '--results', sys.argv[1]]\n"
+        "try: runpy.run_module('relcl_lib.tables', run_name='__main__')\n"
+        "except SystemExit as stop: print(stop.code, 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    out = subprocess.run(
+        command, cwd=repository_root(), capture_output=True, text=True, check=True
+    ).stdout
+    assert out.splitlines()[-1] == "0 False"

@@ -1,0 +1,22 @@
+"""The order of the tests: what takes long begins first."""
+
+import pytest
+
+
+@pytest.hookimpl(trylast=True)  # when what was not asked for is gone
+def pytest_collection_modifyitems(config, items):
+    """Deal the slow tests out, so that each worker begins with its part of them.
+
+    pytest-xdist cuts the list into one stretch per worker; who is done early takes over tests from
+    the end of another's. A notebook left for the end would keep one worker busy and the others idle.
+    """
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    quick = [item for item in items if not item.get_closest_marker("slow")]
+    order = []
+    for worker in range(workers):
+        own = slow[worker::workers]
+        room = (len(items) - len(order)) // (workers - worker) - len(own)
+        order += [*own, *quick[: max(room, 0)]]
+        del quick[: max(room, 0)]
+    items[:] = [*order, *quick]

@@ -1,0 +1,95 @@
+"""What every loss owes its caller: leading dimensions, inputs left alone, finite gradients."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from relcl_lib import losses
+from relcl_lib.losses.discriminative import VARIANTS
+
+
+def draw(*lead, seed=0):
+    g = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(*lead, *shape, generator=g, dtype=torch.float64).requires_grad_()
+
+    labels = torch.randint(5, (*lead, 8), generator=g)
+    labels.view(-1, 8)[0] = 2  # a batch of one class beside others
+    return SimpleNamespace(
+        labels=labels,
+        tags=torch.rand(*lead, 8, 5, generator=g) < 0.3,
+        some=torch.rand(*lead, 8, generator=g) < 0.7,
+        counts=losses.class_counts(labels, 5),
+        logits=normal(8, 5),
+        stored=normal(8, 5),
+        with_threshold=normal(8, 6),
+        features=normal(8, 4),
+        others=normal(8, 4),
+        passes=normal(3, 8, 5),
+    )
+
+
+LOSSES = {
+    "cross_entropy_loss": lambda b: losses.cross_entropy_loss(b.logits, b.labels),
+    "proxy_contrastive_loss": lambda b: losses.proxy_contrastive_loss(b.logits, b.labels),
+    "proxy_contrastive_loss with pairs": lambda b: losses.proxy_contrastive_loss(
+        b.logits, b.labels, features=b.features
+    ),
+    "supervised_contrastive_loss": lambda b: losses.supervised_contrastive_loss(
+        b.features, b.labels
+    ),
+    "coupled_loss": lambda b: losses.coupled_loss(b.logits, b.labels, b.features, b.counts > -1),
+    "proxy_contrastive_distillation_loss": lambda b: losses.proxy_contrastive_distillation_loss(
+        b.logits, b.stored, b.counts
+    ),
+    "sample_contrastive_distillation_loss": lambda b: losses.sample_contrastive_distillation_loss(
+        b.features, b.others
+    ),
+    "prototype_cosine_loss": lambda b: losses.prototype_cosine_loss(b.logits, b.labels),
+    "prototype_margin_loss": lambda b: losses.prototype_margin_loss(b.logits, b.labels),
+    "prototype_contrastive_loss": lambda b: losses.prototype_contrastive_loss(b.logits, b.labels),
+    "dropout_consistency_loss": lambda b: losses.dropout_consistency_loss(b.passes),
+    "adaptive_threshold_loss": lambda b: losses.adaptive_threshold_loss(b.with_threshold, b.tags),
+    "tagging_loss": lambda b: losses.tagging_loss(b.logits, b.tags, threshold="global"),
+    "view_agreement_loss": lambda b: losses.view_agreement_loss(
+        b.features, b.others, b.others, b.features
+    ),
+    "view_contrast_loss": lambda b: losses.view_contrast_loss(b.features, b.others, b.some),
+    **{
+        f"discriminative_loss {variant}": lambda b, variant=variant: losses.discriminative_loss(
+            [b.features, b.logits], b.labels, variant=variant
+        )
+        for variant in VARIANTS
+    },
+}
+#: takes the ragged tail entities of a batch, so it has no leading dimensions
+RAGGED = {"cascade_loss"}
+
+
+def test_no_loss_is_forgotten():
+    public = {name for name in losses.__all__ if name.endswith("_loss")}
+    assert {name.split()[0] for name in LOSSES} == public - RAGGED
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_leading_dimensions_are_separate_losses(name):
+    batch = draw(2, 3)
+    together = LOSSES[name](batch)
+    assert together.shape[:2] == (2, 3)
+    for s in range(2):
+        for t in range(3):
+            one = SimpleNamespace(**{key: value[s, t] for key, value in vars(batch).items()})
+            torch.testing.assert_close(together[s, t], LOSSES[name](one))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_inputs_stay_and_gradients_are_finite(name):
+    batch = draw(4, seed=1)
+    before = {key: value.clone() for key, value in vars(batch).items()}
+    LOSSES[name](batch).sum().backward()
+    gradients = [v.grad for v in vars(batch).values() if v.grad is not None]
+    assert gradients
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert all(torch.equal(value, before[key]) for key, value in vars(batch).items())

@@ -1,0 +1,322 @@
+"""The papers' tables: their cells can be run, and each record stands in the rows that are its own."""
+
+from collections import Counter
+
+import pytest
+from example_records import make
+
+from relcl_lib.commands.sweep import make_cells, parser
+from relcl_lib.commands.tables import comparison, paper_rows
+from relcl_lib.lab.compare import compare
+from relcl_lib.lab.records import config_hash, read_records
+from relcl_lib.lab.rows import entries, printed_names, read_paper_table
+from relcl_lib.papers.registry import PAPERS
+
+COMMITTED = read_records()
+ROWS = {paper: paper_rows(paper) for paper in PAPERS}
+EVERY_TABLE = [(paper, table) for paper in PAPERS for table in PAPERS[paper].tables.TABLES]
+
+#: the hash of a committed record's configuration -> rows it stands in by table
+STANDS = {
+    "fdf398183f0e": {"Table III": 1, "Table V": 1, "Table VII": 1},  # ER
+    "aa211accdb61": {"Table III": 1},  # FINE-TUNE
+    "510ee079260f": {"Table III": 1, "Table V": 1, "Table VI": 2, "Table VII": 1},  # HPCR
+    "c95813265235": {"Table 5": 1},  # -Adaptive Thresholding
+    "dde845bfd7cb": {"Table 4": 2, "Table 5": 1},  # -Dilated Convolution
+    "966417e8901d": {"Table 2": 3, "Table 3": 1, "Measured": 3},  # CasRel on NYT10
+    "0dfff4986435": {"Table 2": 3, "Table 3": 1, "Table 4": 2, "Table 5": 1, "Measured": 3},
+    "a834af112560": {"Table 2": 3, "Table 3": 1, "Table 5": 1, "Measured": 3},  # FastRE on NYT24
+    "4d63afd7738b": {"Measured": 6},  # CasRel on WebNLG
+    "4ee8d1f17b55": {"Measured": 1},  # CRECL(C)
+    "4e5f06aec536": {"Table 1": 10},  # CRECL+ATM
+    "105e1b86155b": {"Table 1": 10, "Table 2": 10},  # CRECL
+    "5bfdcad8b9e9": {"Table 2": 10},  # CRECL at another memory size
+    "753d87637e68": {"Measured": 1},  # CRECL-CL on 16 relations
+    "746b3d0ab743": {"Table 3": 2, "Table 8": 1, "Measured": 4},  # DocRE-II on CDR
+    "1c5384788d9a": {"Table 8": 1, "Measured": 4},  # w/o ECA on CDR
+    "b5a1875a7ef6": {"Measured": 4},  # DocRE-II on Re-DocRED
+    "5197e89503f5": {"Measured: inference alone": 5},
+    "aad448b55193": {"Measured": 8},  # DocRE-II on generated documents
+    "08eca68c47b3": {"Figure 1": 5},
+    "a6087ca0b03c": {"Measured: Figure 2": 6},
+    "afd00f1a7cf5": {"Measured: Table 2": 2},  # A-GEM
+    "7cb397cbcd8c": {"Measured: Table 1": 2, "Measured: lambda": 2},  # BER
+    "d4d0c53f22d3": {"Measured: lambda": 2},  # BER at another weight
+}
+
+
+def matching(record):
+    return [row for row in ROWS[record.paper] if row.matches(record)]
+
+
+def runs(paper, table, *more):
+    return make_cells(parser().parse_args([paper, table, *more]))
+
+
+# --- committed records ---------------------------------------------------------------------------
+
+
+def test_committed_records_stand_where_they_stood():
+    found = {config_hash(record): record for record in COMMITTED}
+    for name, tables in STANDS.items():
+        assert Counter(row.table for row in matching(found[name])) == tables, found[name]
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_no_setting_of_a_row_may_be_another(paper):
+    """A changed setting, method, data set, experiment or variant takes a record out of the row."""
+    changed = 0
+    for record in (record for record in COMMITTED if record.paper == paper):
+        for row in matching(record):
+            others = [{"method": "another"}, {"metrics": {"another": 1.0}}]
+            others += [{"experiment": "another"}] if row.experiment else []
+            others += [{"variant": "another"}] if row.variant else []
+            for kind, names in (
+                ("parameters", {**row.usual, **row.where_parameters}),
+                ("dataset", row.where_dataset),
+            ):
+                others += [{kind: {**getattr(record, kind), name: "another"}} for name in names]
+            for other in others:
+                assert not row.matches(record.model_copy(update=other)), (row, other)
+            changed += len(others)
+    assert changed > 100
+
+
+# --- cells ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("paper, table", EVERY_TABLE)
+def test_every_cell_can_be_run_on_every_data_set_that_has_it(paper, table):
+    """No name that no method has, no unknown setting, no cell twice."""
+    tables = PAPERS[paper].tables
+    chosen = tables.TABLES[table]
+    datasets = [chosen.dataset] if chosen.only else list(tables.DATASETS)
+    if paper == "drl" and table.startswith("table"):
+        datasets.remove("mnist")  # which has no sessions
+    for dataset in datasets:
+        cells = runs(paper, table, "--dataset", dataset)
+        made = [PAPERS[paper].parameters.create(cell, profile="full").resolved() for cell in cells]
+        assert len({settings.model_dump_json() for settings in made}) == len(cells) > 0
+        assert {cell["dataset"] for cell in cells} == {dataset}
+    (dataset,) = {cell["dataset"] for cell in runs(paper, table)}
+    assert dataset == (chosen.dataset or next(iter(tables.DATASETS)))
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_what_the_tables_hold_is_what_a_run_of_the_method_has(paper):
+    tables = PAPERS[paper].tables
+    settings = PAPERS[paper].parameters.create(profile="full").resolved()
+    usual = {**tables.USUAL, **getattr(tables, "AS_WRITTEN", {})}
+    assert {name: getattr(settings, name) for name in usual} == usual
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_names_that_a_cell_prints_are_the_papers(paper):
+    printed = set(read_paper_table(paper)["method"])
+    assert set(printed_names(PAPERS[paper].tables.TABLES.values())) <= printed
+
+
+def record_of(paper, cell, metrics):
+    """A record as a sweep's cell leaves it, under the name that its data set has in the paper."""
+    settings = PAPERS[paper].parameters.create(cell, profile="full").resolved()
+    values = settings.model_dump(exclude={"dataset", "method", "seeds", "encoder", "track"})
+    values |= {"encoder_type": "bert", "network": "ResNet50"}
+    names = {"cifar10": "Split CIFAR10", "cifar100": "Split CIFAR100", "nyt10": "NYT10"}
+    names |= {"fewrel": "FewRel", "docred": "DocRED"}
+    name = names.get(cell["dataset"], cell["dataset"])
+    dataset = {"name": cell["dataset"], "stream": name, "set": name}
+    if paper == "drl":
+        dataset["track"] = settings.track
+        experiment = f"{settings.track.lower().replace('-', '_')}_core50"
+    return make(
+        paper=paper,
+        experiment=experiment if paper == "drl" else "any",
+        method=settings.method,
+        variant=settings.variant,
+        dataset=dataset,
+        parameters=values | ({"type_map": "paper"} if values.get("type_map") == "auto" else {}),
+        metrics=dict.fromkeys(metrics, 50.0),
+        accuracy_matrix=None,
+    )
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_cells_that_differ_share_no_printed_row(paper):
+    """A row holds what the paper's own tables vary, so one cell's records stay out of another's."""
+    tables = PAPERS[paper].tables
+    own = [n for n, t in tables.TABLES.items() if not t.about.startswith("not in the paper")]
+    cells = [cell for table in own for cell in runs(paper, table)]
+    varied = {name for cell in cells for name in cell}
+    varied -= {"profile", "device", "dataset", "method", "track", "encoder"}
+    varied -= {"er"}  # two readings of one row
+    printed = [row for row in ROWS[paper] if not row.table.startswith("Measured")]
+    printed = [row for row in printed if "_base" not in row.our_metric]  # every run has a base
+    metrics = {row.our_metric for row in printed}
+    owners = {}
+    for cell in cells:
+        record = record_of(paper, cell, metrics)
+        # One network in two tables; rows that say no memory size take any.
+        method = {"-Dilated Convolution": "FastRE"}.get(record.method, record.method)
+        for place, row in enumerate(printed):
+            free = {"buffer_size"} - set(row.where_parameters)
+            shown = {name: record.parameters.get(name) for name in varied - free}
+            if row.matches(record):
+                assert owners.setdefault(place, (method, shown)) == (method, shown), row
+    if paper != "drl":  # whose sweep has more than the paper's cells
+        assert len(owners) > 20
+
+
+# --- one paper's own -----------------------------------------------------------------------------
+
+
+def test_structures_and_memory_sizes_are_those_printed():
+    printed = {entry.setting.split("d=")[1].split(" ")[0] for entry in entries("fastre", "Table 4")}
+    cells = runs("fastre", "table4")
+    assert {"-".join(map(str, cell["dilations"])) for cell in cells} == printed
+    printed = {entry.setting.split("L=")[1].split(";")[0] for entry in entries("crecl", "Table 2")}
+    assert {str(cell["memory_size"]) for cell in runs("crecl", "table2")} == printed
+
+
+def test_printed_methods_without_a_run_of_ours():
+    """Of the tables that a sweep fills; what is quoted from other papers stays without a record."""
+    ours = {cell["method"] for cell in runs("crecl", "table1")}
+    missing = {entry.method for entry in entries("crecl", "Table 1")} - ours
+    assert missing == {"EA-EMR", "EMAR", "CML", "CRECL vs best baseline"}
+    names = printed_names(PAPERS["hpcr"].tables.TABLES.values())
+    ours = {cell["method"] for cell in runs("hpcr", "table7")}
+    for entry in entries("hpcr", "Table VII"):
+        assert set(names.get(entry.method, (entry.method,))) <= ours
+    ours = {cell["method"] for cell in runs("docre_ii", "table4")}
+    printed = {entry.method for entry in entries("docre_ii", "Table 4")}
+    assert printed - ours == {"ATLOP-BERT (base)", "Ours-BERT"}
+
+
+def test_drl_cells_have_the_settings_of_the_papers_tables():
+    """What the paper prints for replay with a ResNet-50 and m = 100 (50 in NIC) has its cell."""
+    for table in ("table1", "table2", "table3"):
+        made = [PAPERS["drl"].parameters.create(cell).resolved() for cell in runs("drl", table)]
+        size = 50 if table == "table3" else 100
+        ours = {f"mem={size};bs={s.batch_size};er={s.method};lambda={s.drl_weight:g}" for s in made}
+        rows = read_paper_table("drl", f"Table {table[-1]}")
+        rows = rows[(rows["method"] == "ResNet50") & (rows["metric"] == "avg_valid_acc")]
+        batches = "(?:32|16|2)" if size == 50 else "16"
+        fixed = rows["setting"].str.contains(f"mem={size};bs={batches};")
+        printed = set(rows["setting"][fixed]) - {"mem=50;bs=16;er=Shuffle;lambda=0.0002"}
+        assert printed and printed <= ours
+
+
+def test_table_vi_and_table_6_show_both_readings():
+    forgetting = [row for row in ROWS["hpcr"] if row.table == "Table VI"]
+    assert Counter(row.our_metric for row in forgetting) == {"F_T": 60, "F_T_released": 60}
+    inferred = [r for r in ROWS["docre_ii"] if r.table == "Table 6" and r.method == "Ours-BERT"]
+    found = [row.our_metric for row in inferred if row.metric == "Infer-F1"]
+    assert found == ["Infer-F1_dev", "Infer-F1_all_dev"]
+
+
+def test_settings_of_table_iv():
+    cell = {"dataset": "cifar100", "method": "HPCR", "buffer_size": 1000}
+    wide = {"width": 64, "optimizer": "adam", "memory_batch": 64}
+    plain, changed = (record_of("hpcr", {**cell, **more}, ["A_T"]) for more in ({}, wide))
+    assert {row.table for row in matching(plain)} >= {"Table III", "Table VII"}
+    assert {row.table for row in matching(changed)} == {"Table IV"}
+
+
+def test_the_base_is_found_in_the_run_that_trained_it():
+    metrics = {row.our_metric for row in ROWS["docre_ii"]}
+    found = matching(record_of("docre_ii", runs("docre_ii", "table1")[0], metrics))
+    base = {row.our_metric for row in found if row.method.startswith("ATLOP")}
+    assert base >= {"F1_base", "F1_base_dev", "IgnF1_base_dev"}
+    without = {row.our_metric for row in found if row.method == "w/o Inference module"}
+    assert without >= {"Infer-F1_base_dev", "Infer-F1_all_base_dev"}
+    assert {row.table for row in found} == {"Table 1", "Table 2", "Table 4", "Table 6", "Figure 5"}
+    alone = record_of("docre_ii", {"dataset": "docred", "method": "ATLOP (base)"}, metrics)
+    assert all(row.method.startswith(("ATLOP", "w/o Inf")) for row in matching(alone))
+
+
+def test_improvements_of_crecl_follow_from_the_other_rows():
+    """Check 16 of the CRECL specification."""
+    table = read_paper_table("crecl", "Table 1")
+    for _, part in table.groupby("dataset"):
+        wide = part.pivot(index="setting", columns="method", values="value")
+        best = wide[["EA-EMR", "EMAR", "CML", "EMAR+BERT", "RP-CRE+MA", "RP-CRE"]].max(axis=1)
+        printed = wide["CRECL vs best baseline"]
+        assert len(printed) == 10
+        assert (100 * (wide["CRECL"] - best) / best - printed).abs().max() <= 0.005 + 1e-9
+    one = {e.setting: e.value for e in entries("crecl", "Table 1", "FewRel") if e.method == "CRECL"}
+    two = {entry.setting: entry.value for entry in entries("crecl", "Table 2")}
+    assert {f"L=10;{task}": value for task, value in one.items()}.items() <= two.items()
+
+
+def test_every_number_of_drl_has_a_row():
+    rows = [row for row in ROWS["drl"] if not row.table.startswith("Measured")]
+    keys = {(row.table, row.dataset, row.setting, row.method, row.metric) for row in rows}
+    assert len(keys) == len(rows)
+    assert keys == {tuple(entry)[:5] for entry in entries("drl")}
+
+
+@pytest.mark.parametrize(
+    "change", [c.settings for c in PAPERS["crecl"].tables.TABLES["variants"].cells[1:]], ids=str
+)
+def test_a_row_of_crecl_as_written_leaves_its_variants_out(change):
+    crecl = PAPERS["crecl"].tables
+    cell = {"dataset": "fewrel", "method": "CRECL"}
+    whole, changed = (record_of("crecl", {**cell, **more}, ["T1"]) for more in ({}, change))
+    for rows in (
+        crecl.printed_rows("Table 1", variant="paper"),
+        crecl.own_rows(("CRECL",), ("T1",)),
+    ):
+        assert any(row.matches(whole) for row in rows)
+        assert not any(row.matches(changed) for row in rows)
+    assert all(row.matches(changed) for row in crecl.own_rows(("CRECL",), ("T1",), variant=None))
+
+
+def test_leads_of_crecl_are_within_a_seed():
+    def scored(method, seed, score, **changes):
+        cell = {"dataset": "fewrel", "method": method, **changes}
+        metrics = {"T1": score, "T2": score / 2, "current_T1": 0.0}
+        return record_of("crecl", cell, ["T1"]).model_copy(
+            update={"seed": seed, "metrics": metrics}
+        )
+
+    records = [
+        scored("CRECL", 1, 90.0),
+        scored("RP-CRE", 1, 86.0),
+        scored("CRECL", 2, 70.0),
+        scored("RP-CRE", 2, 80.0),
+        scored("CRECL", 3, 99.0),  # its partner failed
+        scored("RP-CRE", 3, 0.0).model_copy(update={"metrics": {}, "note": "failed: killed"}),
+        scored("RP-CRE", 4, 99.0),  # alone
+        scored("CRECL", 4, 50.0, memory_size=5),  # not Table 1's
+        scored("JOINT", 1, 91.0),
+    ]
+    leads = PAPERS["crecl"].tables.leads
+    assert leads(records) == {1: {"T1": 4.0, "T2": 2.0}, 2: {"T1": -10.0, "T2": -5.0}}
+    assert leads(records, over="JOINT") == {1: {"T1": -1.0, "T2": -0.5}}
+    assert leads(records, over="CRECL", method="JOINT") == {1: {"T1": 1.0, "T2": 0.5}}
+    assert leads(records, dataset="TACRED") == {}
+
+
+def test_what_is_measured_shows_a_dash_for_the_paper():
+    docre, fastre = PAPERS["docre_ii"].tables, PAPERS["fastre"].tables
+    drl, crecl = PAPERS["drl"].tables, PAPERS["crecl"].tables
+    rows = {
+        "docre_ii": [row for what in docre.MEASURED_CELLS for row in docre.measured_rows(what)],
+        "fastre": fastre.data_rows("WebNLG"),
+        "drl": [*drl.figure2_rows(), *drl.stand_in_rows("table3")],
+        "crecl": crecl.own_rows(("CRECL", *crecl.ABLATIONS, "JOINT"), ("T10", "current_T10")),
+    }
+    for paper, own in rows.items():
+        frame = compare(paper, own, COMMITTED, only_run=True)
+        assert len(frame) or paper == "drl"
+        assert frame["paper"].isna().all()
+    beside = compare("fastre", fastre.data_rows("NYT10"), COMMITTED)
+    assert (beside["paper"].notna() == (beside["table"] == "Table 2")).all()
+    assert set(beside["table"]) == {"Table 2", "Measured"}
+
+
+def test_bases_of_docre_are_never_counted_together():
+    for row in ROWS["docre_ii"]:
+        assert row.where_parameters["base"] in ("atlop", "stated_facts")
+    alone = [row for row in ROWS["docre_ii"] if "alone" in row.table]
+    assert {row.where_parameters["base"] for row in alone} == {"stated_facts"}
+    assert comparison("docre_ii/measured-inference-alone/synthetic/run", COMMITTED)["n"].gt(0).all()
