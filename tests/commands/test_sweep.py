@@ -245,7 +245,8 @@ def test_crecl_progress_is_the_historical_accuracy():
     assert score == pytest.approx(100 * (0.5 * 30 + 10) / 40)
 
 
-COMMAND = re.compile(r"python -m relcl_lib\.sweep ([^`\"#\\\n]+)")
+#: in its form of today or as it was before 0.2
+COMMAND = re.compile(r"python -m relcl_lib(?:\.sweep (\w+)| (\w+) sweep) ([^`\"#\\\n]+)")
 
 
 @pytest.mark.parametrize(
@@ -253,8 +254,10 @@ COMMAND = re.compile(r"python -m relcl_lib\.sweep ([^`\"#\\\n]+)")
 )
 def test_commands_that_readers_are_told_exist(path):
     found = [
-        text.split()
-        for text in COMMAND.findall((repository_root() / path).read_text(encoding="utf-8"))
+        [old or new, *rest.split()]
+        for old, new, rest in COMMAND.findall(
+            (repository_root() / path).read_text(encoding="utf-8")
+        )
     ]
     whole = [words for words in found if len(words) > 1 and not {"...", "{}", "{name}"} & {*words}]
     assert whole or path != "README.md"

@@ -47,6 +47,14 @@ def test_protocols_are_never_mixed():
     assert set(lines["configuration"]) == {""}
 
 
+def test_two_copies_of_a_data_set_are_told_apart_in_words():
+    about = {"name": "cifar10", "stream": "Split CIFAR10"}
+    copies = ({"fingerprint": "ab" * 32, "note": "all JPEG"}, {"fingerprint": "cd" * 32})
+    records = [run(dataset=about | copy) for copy in copies]
+    lines = compare("hpcr", ROWS, records, only_run=True)
+    assert set(lines["configuration"]) == {"data=all JPEG", "data=cdcdcdcdcdcd"}
+
+
 @pytest.mark.parametrize(
     ("changes", "label"),
     [
@@ -56,7 +64,7 @@ def test_protocols_are_never_mixed():
         ({"experiment": "ablation"}, "experiment=ablation"),
         (
             {"dataset": {"name": "cifar10", "stream": "Split CIFAR10", "fingerprint": "f"}},
-            "dataset.fingerprint=f",
+            "data=f",
         ),
     ],
 )
