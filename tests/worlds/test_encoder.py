@@ -63,13 +63,6 @@ def test_both_are_saved_and_loaded_from_the_folder(sentences, tokenizer, tmp_pat
     assert theirs.attentions[-1].shape == (8, 4, mask.shape[1], mask.shape[1])
 
 
-def test_markers_can_be_added(tokenizer, tmp_path):
-    tokenizer.save_pretrained(tmp_path)
-    marked = AutoTokenizer.from_pretrained(tmp_path)
-    marked.add_special_tokens({"additional_special_tokens": ["[E11]", "[E12]"]})
-    assert marked.tokenize("[E11] was [E12]") == ["[E11]", "was", "[E12]"]
-
-
 def test_weights_depend_on_the_seed_alone_and_leave_the_global_state(tokenizer):
     torch.manual_seed(5)
     before = torch.get_rng_state()

@@ -18,14 +18,15 @@ from relcl_lib.worlds.grammar import PATTERNS
 from relcl_lib.worlds.pretraining import (
     FIRST_WORLD,
     MaskedWords,
+    Retelling,
     Texts,
+    draw_texts,
     main,
     mask_words,
     pretrain,
     shared_vocabulary,
     write_encoder,
 )
-from relcl_lib.worlds.retellings import Retelling, draw_texts
 from relcl_lib.worlds.world import make_world
 
 COMMITTED = Path(__file__).resolve().parents[2] / "data" / "synthetic" / "encoder"
@@ -93,7 +94,7 @@ def test_no_text_has_a_held_out_paraphrase():
 
 
 def test_a_retelling_states_its_facts_twice(monkeypatch):
-    from relcl_lib.worlds import retellings as synthetic_retellings
+    synthetic_retellings = module
 
     said = []
     original = synthetic_retellings.fact_clause
