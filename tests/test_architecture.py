@@ -18,9 +18,6 @@ KNOWN: set[str] = {
     "circle through relcl_lib.papers.docre_ii.checkpoint",
     "circle through relcl_lib.papers.docre_ii.evaluation",
     "circle through relcl_lib.papers.docre_ii.run",
-    "circle through relcl_lib.papers.drl.evaluation",
-    "circle through relcl_lib.papers.drl.run",
-    "relcl_lib.papers.drl.evaluation -> relcl_lib.papers.hpcr.evaluation",
 }
 
 ARROWS = arrows()
