@@ -32,14 +32,13 @@ LIST_FILES = (
 )
 #: images of each session of the 128x128 release, s1 to s11: 164,866 together
 SESSION_SIZES = (
-    *(14989, 14986, 14992, 14995, 14966, 14989, 14994, 14984),
-    *(14994, 14986, 14991),
-)
+    14989, 14986, 14992, 14995, 14966, 14989, 14994, 14984, 14994, 14986, 14991
+)  # fmt: skip
 SIDE = 128
 CATEGORIES = (
-    *("plug adapter", "mobile phone", "scissors", "light bulb", "can", "glasses", "ball", "marker"),
-    *("cup", "remote control"),
-)
+    "plug adapter", "mobile phone", "scissors", "light bulb", "can", "glasses", "ball", "marker",
+    "cup", "remote control",
+)  # fmt: skip
 CLASS_NAMES = tuple(f"{name} {i}" for name in CATEGORIES for i in range(1, 6))
 LAYOUTS = (
     "the folder core50_128x128/ of core50_128x128.zip (or s1/ to s11/ themselves), or "

@@ -77,10 +77,7 @@ class Document:
 
 
 def read_documents(
-    path: str | os.PathLike[str],
-    relations: Collection[str] | None = None,
-    *,
-    labelled: bool = True,
+    path: str | os.PathLike[str], relations: Collection[str] | None = None, *, labelled: bool = True
 ) -> list[Document]:
     """Read one file in DocRED's layout: a JSON array, or one object per line.
 
@@ -184,11 +181,7 @@ def _check_mentions(path: str | Path, where: str, sentences: Sequence, entities:
 
 
 def _facts(
-    path: str | Path,
-    where: str,
-    labels: Any,
-    count: int,
-    relations: Collection[str] | None,
+    path: str | Path, where: str, labels: Any, count: int, relations: Collection[str] | None
 ) -> dict[Fact, tuple[bool | None, int | None]]:
     """The facts, each once, with what their labels say of `stated` and `hops`."""
     if not isinstance(labels, list):
@@ -223,9 +216,7 @@ def _facts(
 
 
 def write_result_file(
-    path: str | os.PathLike[str],
-    documents: Sequence[Document],
-    predicted: Sequence[Iterable[Fact]],
+    path: str | os.PathLike[str], documents: Sequence[Document], predicted: Sequence[Iterable[Fact]]
 ) -> Path:
     """Write predictions as DocRED's competition takes them: title, h_idx, t_idx, r, evidence.
 

@@ -75,10 +75,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def read_pubtator(
-    path: str | os.PathLike[str],
-    relation: str = "CID",
-    *,
-    report: Counter[str] | None = None,
+    path: str | os.PathLike[str], relation: str = "CID", *, report: Counter[str] | None = None
 ) -> list[Abstract]:
     """Read a file in the PubTator format.
 

@@ -245,11 +245,7 @@ def load_sentences(name: str, root: str | os.PathLike[str] | None = None) -> Rel
         )
     if name == "synthetic":
         return _synthetic(root)
-    needed = {
-        "fewrel": FEWREL_FILES,
-        "fewrel_val": FEWREL_FILES[1:],
-        "tacred": TACRED_FILES,
-    }[name]
+    needed = {"fewrel": FEWREL_FILES, "fewrel_val": FEWREL_FILES[1:], "tacred": TACRED_FILES}[name]
 
     def holds(folder: Path) -> bool:
         return _all_in(folder, needed) or (name == "fewrel" and (folder / FEWREL_SUBSET).is_file())
@@ -267,11 +263,7 @@ def load_sentences(name: str, root: str | os.PathLike[str] | None = None) -> Rel
     sizes = tuple(map(len, parts))
     whole = sizes == FEWREL_RELATIONS and {len(rows) for rows in found.values()} == {FEWREL_EACH}
     return _assemble(
-        name,
-        "paper" if whole else "reduced",
-        found,
-        names=_names(folder),
-        source=", ".join(files),
+        name, "paper" if whole else "reduced", found, names=_names(folder), source=", ".join(files)
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,23 +20,20 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be written or read; says which and what to do."""
 
 
-def run_name(identity: Mapping[str, Any]) -> str:
-    """Return 12 hex digits for a run: everything that shapes its numbers, the seeds among it."""
-    text = json.dumps(identity, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def run_folder(
     work_dir: str | Path | None, name: str, identity: Callable[[], Mapping[str, Any]]
 ) -> Path | None:
-    """Return the folder of a run's checkpoint below ``work_dir``, one a configuration.
+    """Folder of a run's checkpoint below `work_dir`: a name, and 12 hex digits for what it is.
 
     Args:
         work_dir: None keeps no checkpoints; then the identity is not asked for.
         name: what the folder's name begins with.
-        identity: returns everything that shapes the run's numbers.
+        identity: returns everything that shapes the run's numbers, the seeds among it.
     """
-    return None if work_dir is None else Path(work_dir) / f"{name}-{run_name(identity())}"
+    if work_dir is None:
+        return None
+    text = json.dumps(identity(), sort_keys=True, default=str)
+    return Path(work_dir) / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def resume(
@@ -59,10 +57,10 @@ def resume(
 
 
 def save(folder: str | Path, state: Mapping[str, Tensor], progress: Mapping[str, Any]) -> None:
-    """Replace the checkpoint in ``folder`` in one step; a kill leaves the old one or the new one.
+    """Replace the checkpoint in `folder` in one step; a kill leaves the old one or the new one.
 
     Args:
-        folder: ``state.safetensors`` and ``progress.json`` are written there.
+        folder: `state.safetensors` and `progress.json` are written there.
         state: name -> tensor, on any device.
         progress: plain values.
 
@@ -83,7 +81,7 @@ def save(folder: str | Path, state: Mapping[str, Tensor], progress: Mapping[str,
 
 
 def load(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Return (state, progress) of the last complete checkpoint, None if there is none.
+    """State and progress of the last complete checkpoint, None if there is none.
 
     Raises:
         CheckpointError: the files are there and cannot be read.
@@ -102,8 +100,17 @@ def load(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
 
 
 def join(**parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the entries of all parts in one mapping, each under its part's name and a dot."""
+    """The entries of all parts in one mapping, each under its part's name and a dot."""
     return {f"{part}.{name}": v for part, entries in parts.items() for name, v in entries.items()}
+
+
+def split(state: Mapping[str, Tensor]) -> defaultdict[str, dict[str, Tensor]]:
+    """The parts that `join` was given; one that had no entries is an empty mapping."""
+    parts: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
+    for key, value in state.items():
+        part, name = key.split(".", 1)
+        parts[part][name] = value
+    return parts
 
 
 def part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -112,7 +119,7 @@ def part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return an optimizer's per-parameter tensors by flat names (none for SGD without momentum)."""
+    """An optimizer's tensors by flat names; none for SGD without momentum."""
     return {
         f"{index}.{name}": value
         for index, entry in optimizer.state_dict()["state"].items()
@@ -122,9 +129,8 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, flat: Mapping[str, Tensor]) -> None:
-    """Put back what ``optimizer_state`` returned."""
+    """Put back what `optimizer_state` returned."""
     restored = optimizer.state_dict()
-    for key, value in flat.items():
-        index, name = key.split(".", 1)
-        restored["state"].setdefault(int(index), {})[name] = value
+    for index, entries in split(flat).items():
+        restored["state"].setdefault(int(index), {}).update(entries)
     optimizer.load_state_dict(restored)

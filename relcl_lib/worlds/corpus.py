@@ -70,12 +70,7 @@ people, places, organisations and books, in the layouts of the real data sets. R
 
 
 def schema() -> list[dict[str, str]]:
-    """List every relation with its types, in the order of the relation numbers.
-
-    Returns:
-        Dicts of `relation` (a path as in NYT), `subject_type` and `object_type` (PER, LOC, ORG,
-        OTH).
-    """
+    """Every relation (a path as in NYT) with its types (PER, LOC, ORG, OTH), in order of number."""
     return [{"relation": r.path, "subject_type": r.head, "object_type": r.tail} for r in RELATIONS]
 
 
@@ -90,15 +85,10 @@ def _fewrel(example: Example, world: World) -> Record:
 def make_sentences(
     world: World, sizes: Mapping[str, int] = SENTENCE_SIZES
 ) -> dict[str, dict[str, list[Record]]]:
-    """Make sentences for relation classification in FewRel's layout.
+    """Make sentences for relation classification in FewRel's layout, `sizes` of each relation.
 
-    Args:
-        world: from `make_world`.
-        sizes: sentences of each relation, for `train` and `test`.
-
-    Returns:
-        Split -> relation id -> records of `tokens`, `h` and `t` ([lower-cased name, entity id,
-        lists of token positions, one a mention]).
+    Split -> relation id -> records of `tokens`, `h` and `t` ([lower-cased name, entity id, a list of
+    token positions per mention]).
     """
     drawn = draw_sentences(world, sizes["train"], sizes["test"])
     return {
@@ -158,15 +148,9 @@ def _docred(document: Document, world: World) -> Record:
 def make_documents(
     world: World, sizes: Mapping[str, int] = DOCUMENT_SIZES
 ) -> dict[str, list[Record]]:
-    """Make documents of 4 to 8 sentences in DocRED's layout.
+    """Make documents of 4 to 8 sentences in DocRED's layout; `test` has held-out words and entities.
 
-    Args:
-        world: from `make_world`.
-        sizes: documents of each split; `test` is the one with held-out words and entities.
-
-    Returns:
-        Split -> records of `title`, `sents`, `vertexSet` (pronouns are no mentions) and `labels`,
-        each with `stated` and `hops` beside DocRED's keys.
+    Pronouns are no mentions. Labels have `stated` and `hops` beside DocRED's keys.
     """
     drawn = draw_documents(world, sizes)
     return {split: [_docred(d, world) for d in found] for split, found in drawn.items()}
@@ -234,9 +218,7 @@ def _corpus(world: World, sizes: Mapping[str, Mapping[str, int]]) -> tuple[dict[
 
 
 def write_corpus(
-    folder: str | os.PathLike[str],
-    seed: int = 0,
-    sizes: Mapping[str, Mapping[str, int]] = SIZES,
+    folder: str | os.PathLike[str], seed: int = 0, sizes: Mapping[str, Mapping[str, int]] = SIZES
 ) -> Record:
     """Write the whole corpus, each file complete or not at all, the manifest last.
 

@@ -54,7 +54,7 @@ class Document:
     labels: tuple[Label, ...]
 
     def entities(self) -> list[str]:
-        """List the ids of the entities mentioned, in the order of their first mention."""
+        """The ids of the entities mentioned, in the order of their first mention."""
         return list(dict.fromkeys(s.entity for part in self.sentences for s in part.spans))
 
 
@@ -194,13 +194,11 @@ def _document(
 
 
 def draw_documents(world: World, sizes: dict[str, int]) -> dict[str, list[Document]]:
-    """Draw documents: split -> documents of 4 to 8 sentences.
+    """Draw documents of 4 to 8 sentences, `sizes` of each split.
 
-    Args:
-        world: what is true. A document's labels are what follows from its own sentences, not
-            all of it that is true.
-        sizes: documents of each split. `test` alone has held-out entities (in half of its
-            documents or more) and held-out paraphrases (half of them).
+    A document's labels are what follows from its own sentences, not all that is true of the world.
+    `test` alone has held-out entities (in half of its documents or more) and held-out paraphrases
+    (half of them).
     """
     pools = {unseen: _Pool(world, unseen) for unseen in (False, True)}
     titles: dict[str, int] = defaultdict(int)

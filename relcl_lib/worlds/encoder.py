@@ -34,16 +34,12 @@ def build_tokenizer(
     two to four letters inside words, which for names carry the type (`-burg`, `-ski`).
 
     The vocabulary is counted here rather than trained, so that the same texts give the same
-    numbers whatever the version of the tokenizer package.
+    numbers whatever the version of the tokenizer package. The tokenizer adds [CLS] and [SEP].
 
     Args:
         texts: the training texts alone.
         min_count: rarer words are spelled, so that the pieces are trained as well.
         pieces: how many `##` strings of two letters and more.
-
-    Returns:
-        A fast tokenizer that adds [CLS] and [SEP]; saved by `save_pretrained`, it is loaded by
-        `AutoTokenizer` from the folder.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from tokenizers import decoders as decoding
@@ -80,18 +76,9 @@ def tiny_bert(
     seed: int = 0,
     positions: int = 512,
 ) -> BertModel:
-    """Make a BERT with random weights for a tokenizer; the global random state stays as it was.
+    """Make a BERT with random weights for a tokenizer, in evaluation mode.
 
-    Args:
-        tokenizer: gives the number of embeddings.
-        hidden: the model's width.
-        layers: encoder layers.
-        heads: attention heads; `hidden` must be a multiple.
-        seed: of the weights.
-        positions: the longest text, in tokens.
-
-    Returns:
-        The model in evaluation mode.
+    `positions` is the longest text in tokens. The global random state stays as it was.
     """
     import torch
     from transformers import BertConfig, BertModel

@@ -1,8 +1,8 @@
-"""Every paraphrase of the generated corpus, as tables that `synthetic_grammar` reads.
+"""Every paraphrase of the generated corpus, as tables that `grammar` reads.
 
-A pattern is a clause. ``{a}`` and ``{b}`` are the predicate's arguments, ``[a:son/daughter]`` is
-chosen by the gender of ``a``, and ``|`` follows a subject, which may then be shared with another
-clause, become a pronoun or carry a relative clause. Patterns that begin with ``~`` are for the
+A pattern is a clause. `{a}` and `{b}` are the predicate's arguments, `[a:son/daughter]` is
+chosen by the gender of `a`, and `|` follows a subject, which may then be shared with another
+clause, become a pronoun or carry a relative clause. Patterns that begin with `~` are for the
 test split alone; their words occur in other patterns, so that only their order is new.
 """
 

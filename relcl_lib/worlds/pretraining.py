@@ -14,8 +14,9 @@ import argparse
 import copy
 import json
 import os
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
+from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -26,9 +27,11 @@ from tqdm import tqdm
 from relcl_lib.data.ragged import pad_rows
 from relcl_lib.lab.files import atomic_directory
 from relcl_lib.lab.runtime import is_watched, make_generator
+from relcl_lib.worlds.documents import draw_documents
 from relcl_lib.worlds.encoder import build_tokenizer, tiny_bert
-from relcl_lib.worlds.retellings import draw_texts
-from relcl_lib.worlds.world import make_world
+from relcl_lib.worlds.rules import Fact
+from relcl_lib.worlds.text import Clause, fact_clause, null_clause, sentence
+from relcl_lib.worlds.world import World, choose, make_world, shuffled
 
 if TYPE_CHECKING:
     from transformers import BertModel, PreTrainedTokenizerFast
@@ -57,14 +60,59 @@ nothing but the words of the generated corpus: results with it are `stand-in`.
 """
 
 
+class Retelling(NamedTuple):
+    """What a world's retellings are drawn from: its facts by predicate and by entity."""
+
+    world: World
+    by_predicate: dict[str, list[Fact]]
+    by_entity: dict[str, list[Fact]]
+
+    @classmethod
+    def of(cls, world: World) -> Retelling:
+        """Sort the facts of a world."""
+        by_predicate: dict[str, list[Fact]] = defaultdict(list)
+        by_entity: dict[str, list[Fact]] = defaultdict(list)
+        for fact in world.facts:
+            by_predicate[fact.predicate].append(fact)
+            for entity in fact[1:]:
+                by_entity[entity].append(fact)
+        return cls(world, by_predicate, by_entity)
+
+    def draw(self, rng: Random) -> str:
+        """Word one to three facts about one entity, each twice, among clauses that state nothing."""
+        first = choose(rng, self.by_predicate[choose(rng, sorted(self.by_predicate))])
+        others = self.by_entity[choose(rng, first[1:])]
+        facts = dict.fromkeys([first, *shuffled(rng, others)[: int(rng.random() * 3)]])
+        clauses = [fact_clause(rng, self.world, fact) for fact in facts for _ in range(2)]
+        for _ in range(int(rng.random() * 2)):
+            extra = null_clause(rng, self.world, sorted(self.by_entity), first[1:])
+            clauses += [extra] if extra else []
+        groups: list[list[Clause]] = [[]]
+        for clause in shuffled(rng, clauses):
+            if groups[-1] and (len(groups[-1]) == 2 or rng.random() < 0.5):
+                groups.append([])
+            groups[-1].append(clause)
+        told = [sentence(rng, self.world, group).tokens for group in groups]
+        return " ".join(word for tokens in told for word in tokens)
+
+
+def draw_texts(world: World, documents: int, retellings: int) -> list[str]:
+    """Draw texts of one world, without any held-out paraphrase.
+
+    Documents have 4 to 8 sentences, retellings 1 to 7, which state each fact twice. The world must
+    not be one of a corpus that is to be tested on.
+    """
+    drawn = draw_documents(world, {"train": documents})["train"]
+    texts = [" ".join(word for part in found.sentences for word in part.tokens) for found in drawn]
+    source, rng = Retelling.of(world), Random(f"retellings/{world.seed}")
+    return texts + [source.draw(rng) for _ in range(retellings)]
+
+
 def shared_vocabulary(worlds: Sequence[Sequence[str]]) -> PreTrainedTokenizerFast:
-    """Build a tokenizer whose whole words are those that half of the worlds have.
+    """Build a tokenizer whose whole words are those that half of the worlds (two or more) have.
 
     That keeps names out, which the next world does not have: they are spelled by pieces, and the
     pieces are what is learnt.
-
-    Args:
-        worlds: the texts of each world, of two worlds at least.
     """
     lines = (" ".join(sorted(set(" ".join(texts).split()))) for texts in worlds)
     return build_tokenizer(lines, min_count=max(2, len(worlds) // 2))
@@ -96,12 +144,9 @@ class Texts(NamedTuple):
     def batches(
         self, tokens: int, generator: torch.Generator, *, short_first: bool = False
     ) -> list[Tensor]:
-        """Cut one pass into batches of about `tokens` tokens and of like length, in random order.
+        """Cut one pass into batches of about `tokens` tokens and of like length.
 
-        Args:
-            tokens: in a batch, more or less by one text.
-            generator: draws the order.
-            short_first: go by length instead.
+        They come in random order, or `short_first`.
         """
         order = torch.randperm(len(self.ids), generator=generator)
         order = order[self.lengths[order].argsort(stable=True)]
@@ -118,16 +163,8 @@ def mask_words(
     """Mask whole words: 80 % of their tokens become [MASK], 10 % a random token, 10 % stay.
 
     A name is spelled by several pieces; were they masked one by one, its other pieces would give
-    it away.
-
-    Args:
-        ids: (B, n) int64.
-        words: (B, n) int64, as in `Texts`.
-        tokenizer: that of the ids.
-        generator: draws on the CPU.
-
-    Returns:
-        The changed ids (B, n), and which tokens are to be predicted (B, n) bool.
+    it away. Takes `ids` and `words` (B, n) as in `Texts`; gives the changed ids (B, n), and which
+    tokens are to be predicted (B, n) bool.
     """
     draws = torch.rand(words.shape, generator=generator)
     chosen = (draws.gather(1, words.clamp(min=0)) < MASKED) & (words >= 0)
@@ -171,27 +208,17 @@ def pretrain(
     few, and what the words beside a mask say is learnt in a fraction of the steps.
 
     The encoder stays in evaluation mode: so small a model on so much text does not overfit, and
-    dropout would only cost it time.
-
-    Args:
-        encoder: from `tiny_bert`.
-        tokenizer: its tokenizer.
-        texts: cut to the encoder's positions.
-        epochs: passes over the texts.
-        seed: of order and masks.
-        rate: the highest learning rate, reached after a twentieth of the steps.
-        tokens_a_step: about how many tokens are in a batch.
+    dropout would only cost it time. Texts are cut to its positions. The learning rate rises to
+    `rate` in a twentieth of the steps, then falls; the seed is of order and masks.
 
     Yields:
-        After each step: its number from 1, the number of all, the loss (nats a token) and the share
-        of masked tokens predicted right.
+        After each step: its number from 1, the number of all, the loss (nats per token) and the
+        share of masked tokens predicted right.
     """
     read = Texts.read(texts, tokenizer, encoder.config.max_position_embeddings)
     plan = [
         read.batches(
-            tokens_a_step,
-            make_generator(seed, "pretraining order", epoch),
-            short_first=epoch == 0,
+            tokens_a_step, make_generator(seed, "pretraining order", epoch), short_first=epoch == 0
         )
         for epoch in range(epochs)
     ]
@@ -226,13 +253,8 @@ def write_encoder(
 ) -> None:
     """Write an encoder and its tokenizer, complete or not at all, the weights in half precision.
 
-    `AutoModel` and `AutoTokenizer` load them from the folder; the encoder itself stays as it is.
-
-    Args:
-        folder: to write, or to replace as a whole.
-        encoder: its configuration and weights.
-        tokenizer: that of the encoder.
-        note: the text of its README.md.
+    `AutoModel` and `AutoTokenizer` load them from the folder, which is replaced as a whole; the
+    encoder itself stays as it is. `note` is the text of its README.md.
     """
     with atomic_directory(folder) as temporary:
         copy.deepcopy(encoder).half().save_pretrained(temporary)

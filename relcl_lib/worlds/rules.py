@@ -70,7 +70,7 @@ def canonical(predicate: str, a: str, b: str) -> Fact:
 
 
 def relations_of(fact: Fact) -> list[tuple[str, str, str]]:
-    """List the triples (head id, relation id, tail id) that a fact amounts to: one or two."""
+    """The triples (head id, relation id, tail id) that a fact amounts to: one or two."""
     views = VIEWS[fact.predicate]
     triples = [(fact.a, views[0], fact.b)]
     if len(views) == 2:
@@ -132,7 +132,7 @@ def derivations(facts: Iterable[Fact], rules: tuple[Rule, ...] = RULES) -> list[
 
 
 def closure(facts: Iterable[Fact], rules: tuple[Rule, ...] = RULES) -> tuple[Fact, ...]:
-    """Return all facts that follow from `facts`, these among them, sorted."""
+    """All facts that follow from `facts`, these among them, sorted."""
     known = set(facts)
     while True:
         new = {derivation.conclusion for derivation in derivations(known, rules)} - known

@@ -9,13 +9,7 @@ from typing import NamedTuple
 
 from relcl_lib.worlds.grammar import RELATIONS, VIEWS
 from relcl_lib.worlds.rules import Fact, relations_of
-from relcl_lib.worlds.text import (
-    Clause,
-    Sentence,
-    fact_clause,
-    null_clause,
-    sentence,
-)
+from relcl_lib.worlds.text import Clause, Sentence, fact_clause, null_clause, sentence
 from relcl_lib.worlds.world import World, choose, shuffled
 
 HELD_OUT_PARAPHRASES = 0.5
@@ -130,10 +124,8 @@ def draw_sentences(
 ) -> dict[str, dict[str, list[Example]]]:
     """Draw sentences for relation classification: split -> relation id -> examples.
 
-    Args:
-        world: what is true.
-        train: sentences of each relation that use training facts and paraphrases only.
-        test: sentences of each relation about held-out facts, half of them in held-out words.
+    Those of `train` use training facts and paraphrases only, those of `test` are about held-out
+    facts, half of them in held-out words.
     """
     seen: set[tuple[str, ...]] = set()
     drawn: dict[str, dict[str, list[Example]]] = {}
@@ -184,13 +176,13 @@ def _triple_clauses(rng: Random, source: _Source, kind: str) -> list[Clause]:
 
 
 def _findable(drawn: Sentence) -> bool:
-    """Tell whether each entity's words occur first where the entity does, and are its alone.
+    """Whether each entity's words occur first where the entity does, and are its alone.
 
     Extractors are given no positions and take the first match, so a town inside the name of its
     university would be labelled in the wrong place.
     """
     owner: dict[tuple[str, ...], str] = {}
-    # One of the layouts is lower-cased, as the real file is.
+    # Readers lower-case texts.
     tokens = tuple(token.lower() for token in drawn.tokens)
     for span in drawn.spans:
         words = tokens[span.start : span.end]
@@ -202,13 +194,10 @@ def _findable(drawn: Sentence) -> bool:
 
 
 def draw_triples(world: World, sizes: Mapping[str, int]) -> dict[str, list[Sentence]]:
-    """Draw sentences for triple extraction: split -> sentences, shares as `OVERLAP_SHARES`.
+    """Draw sentences for triple extraction, `sizes` of each split, shares as `OVERLAP_SHARES`.
 
-    Args:
-        world: what is true.
-        sizes: sentences of each split. `train` and all others but `test` use training facts and
-            paraphrases only; of `test` half the sentences are about held-out facts, and half
-            of all its paraphrases are held out.
+    All splits but `test` use training facts and paraphrases only; of `test` half the sentences are
+    about held-out facts, and half of all its paraphrases are held out.
     """
     sources = _sources(world)
     known = _Source(world, sources["train"].facts, HELD_OUT_PARAPHRASES)

@@ -7,13 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from relcl_lib.worlds.grammar import (
-    AMBIGUOUS,
-    NULL,
-    PATTERNS,
-    VIEWS,
-    Pattern,
-)
+from relcl_lib.worlds.grammar import AMBIGUOUS, NULL, PATTERNS, VIEWS, Pattern
 from relcl_lib.worlds.phrases import JOINERS, LEAD_INS
 from relcl_lib.worlds.rules import Fact, relations_of
 from relcl_lib.worlds.world import Entity, World, choose
@@ -63,15 +57,15 @@ class Sentence:
     keys: tuple[str, ...]
 
     def triples(self) -> list[tuple[str, str, str]]:
-        """List the stated triples (head id, relation id, tail id), each once, in stated order."""
+        """The stated triples (head id, relation id, tail id), each once, in stated order."""
         return list(dict.fromkeys(t for fact in self.facts for t in relations_of(fact)))
 
     def mentions(self, entity: str) -> list[list[int]]:
-        """List the token positions of each mention of an entity."""
+        """The token positions of each mention of an entity."""
         return [list(range(s.start, s.end)) for s in self.spans if s.entity == entity]
 
     def surface(self, entity: str) -> str:
-        """Return the words of an entity's first mention, joined by spaces."""
+        """The words of an entity's first mention, joined by spaces."""
         first = self.mentions(entity)[0]
         return " ".join(self.tokens[first[0] : first[-1] + 1])
 
@@ -95,14 +89,7 @@ def _fill(pattern: Pattern, a: Entity, b: Entity, fact: Fact | None) -> Clause:
 
 
 def fact_clause(rng: Random, world: World, fact: Fact, held_out: float = 0.0) -> Clause:
-    """Word a fact.
-
-    Args:
-        rng: the source of chance.
-        world: the world that the fact's entities are of.
-        fact: what to say.
-        held_out: the share of held-out paraphrases, 0 for a training split.
-    """
+    """Word a fact; `held_out` is the share of held-out paraphrases, 0 for a training split."""
     a, b = world.entities[fact.a], world.entities[fact.b]
     if fact.predicate in AMBIGUOUS and rng.random() < AMBIGUOUS_SHARE:
         pattern = choose(rng, AMBIGUOUS[fact.predicate])
@@ -121,14 +108,8 @@ def null_clause(
 ) -> Clause | None:
     """Word something that is no relation, between two entities that no fact connects.
 
-    Args:
-        rng: the source of chance.
-        world: the world of the entities.
-        pool: ids of entities that may occur.
-        about: ids of which one must occur (empty: any).
-
-    Returns:
-        The clause, or None where a few tries found no pair that has a phrase.
+    Both are of `pool`, one of `about` if given. None where a few tries found no pair that has a
+    phrase.
     """
     for _ in range(12):
         a = world.entities[choose(rng, about or pool)]
@@ -143,7 +124,7 @@ def null_clause(
 
 
 def connected(world: World, a: str, b: str) -> bool:
-    """Tell whether any fact holds between two entities, in either order."""
+    """Whether any fact holds between two entities, in either order."""
     return frozenset((a, b)) in world.pairs
 
 
@@ -184,13 +165,10 @@ def join(rng: Random, world: World, clauses: Sequence[Clause]) -> Words:
 def render(
     words: Words, clauses: Sequence[Clause], surface: Callable[[int, str], tuple[str, bool]]
 ) -> Sentence:
-    """Word the mentions.
+    """Word the mentions in what `join` made of the clauses.
 
-    Args:
-        words: the sentence, as `join` made it.
-        clauses: what it was made of.
-        surface: gives, for a position in `words` and an entity id, the mention's words and
-            whether they are a name (a pronoun is none, and no span is recorded).
+    `surface` gives, for a position in `words` and an entity id, the mention's words and whether
+    they are a name (a pronoun is none, and no span is recorded).
     """
     tokens: list[str] = []
     spans: list[Span] = []

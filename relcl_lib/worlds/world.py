@@ -68,11 +68,11 @@ class World:
         return frozenset(frozenset((fact.a, fact.b)) for fact in self.facts)
 
     def is_test(self, fact: Fact) -> bool:
-        """Tell whether a fact is kept from the training splits of sentences and triples."""
+        """Whether a fact is kept from the training splits of sentences and triples."""
         return fact in self.reserved or self.unseen(fact)
 
     def unseen(self, fact: Fact) -> bool:
-        """Tell whether one of a fact's entities is held out."""
+        """Whether one of a fact's entities is held out."""
         return self.entities[fact.a].held_out or self.entities[fact.b].held_out
 
 
@@ -82,7 +82,7 @@ def choose(rng: Random, items: Sequence[T]) -> T:
 
 
 def shuffled(rng: Random, items: Iterable[T]) -> list[T]:
-    """Return the items in a random order."""
+    """The items in a random order."""
     return [item for _, _, item in sorted((rng.random(), i, x) for i, x in enumerate(items))]
 
 
@@ -236,11 +236,8 @@ def make_world(seed: int, size: int = 160) -> World:
 
     About a fifth of the entities is held out, and 15 % of the facts are reserved: neither is in a
     training sentence (training documents avoid the entities alone). Functional predicates (one
-    birthplace, one father, one capital...) stay so under the rules.
-
-    Args:
-        seed: of all draws.
-        size: the number of families, at least 10, and of companies; the rest in proportion.
+    birthplace, one father, one capital...) stay so under the rules. `size` is the number of
+    families, at least 10, and of companies; the rest is in proportion.
     """
     if size < 10:
         raise ValueError(f"a world of size {size} lacks facts for some relations: take 10 or more")

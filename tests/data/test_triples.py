@@ -9,13 +9,7 @@ import torch
 
 from relcl_lib.data.download import DataFormatError, DataNotFoundError, search_folders
 from relcl_lib.data.triples import Sentence, Triple, assemble, load_triples, read_sentences
-from relcl_lib.text.schema import (
-    any_schema,
-    choose_schema,
-    infer_schema,
-    paper_schema,
-    read_schema,
-)
+from relcl_lib.text.schema import any_schema, choose_schema, infer_schema, paper_schema, read_schema
 from relcl_lib.text.spans import find_span, tag_sentences
 from relcl_lib.text.words import WordReader, count_words, random_vectors, read_glove
 

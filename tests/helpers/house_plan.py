@@ -1,15 +1,24 @@
-"""The imports of `relcl_lib`, read from its source.
+"""The imports of `relcl_lib`, read from its source, and the plan of the house drawn from them.
 
-A room is a folder of `relcl_lib`; an arrow is an import, wherever in a file it stands. A module's own
-package is no arrow, nor is the standard library.
+    python tests/helpers/house_plan.py [figures/house.png]
+
+A room is a folder of `relcl_lib`; an arrow is an import, wherever in a file it stands.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[2]
 HOUSE = "relcl_lib"
@@ -34,13 +43,12 @@ class Arrow(NamedTuple):
     lazy: bool
 
 
-def modules(root: Path = ROOT) -> dict[str, Path]:
+@cache
+def modules() -> dict[str, Path]:
     """Module name -> file, of all modules of the library."""
-    files = sorted((root / HOUSE).rglob("*.py"))
-    return {
-        ".".join(f.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): f
-        for f in files
-    }
+    files = sorted((ROOT / HOUSE).rglob("*.py"))
+    names = (".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files)
+    return {name.removesuffix(".__init__"): f for name, f in zip(names, files, strict=True)}
 
 
 def room(module: str) -> str:
@@ -50,18 +58,17 @@ def room(module: str) -> str:
 
 def lines(name: str) -> int:
     """Lines of all modules of a room."""
-    return sum(
-        len(f.read_text("utf-8").splitlines()) for m, f in modules().items() if room(m) == name
-    )
+    files = (file for module, file in modules().items() if room(module) == name)
+    return sum(len(file.read_text("utf-8").splitlines()) for file in files)
 
 
-def arrows() -> set[Arrow]:
+@cache
+def arrows() -> frozenset[Arrow]:
     """Every import of every module, of the library's modules and of other packages."""
-    known = modules()
-    return {arrow for name, file in known.items() for arrow in _imports(name, file, known)}
+    return frozenset(arrow for name, file in modules().items() for arrow in _imports(name, file))
 
 
-def _imports(name: str, file: Path, known: dict[str, Path]) -> Iterator[Arrow]:
+def _imports(name: str, file: Path) -> Iterator[Arrow]:
     def walk(node: ast.AST, lazy: bool) -> Iterator[Arrow]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.Import):
@@ -69,7 +76,220 @@ def _imports(name: str, file: Path, known: dict[str, Path]) -> Iterator[Arrow]:
             elif isinstance(child, ast.ImportFrom):
                 for alias in child.names:
                     full = f"{child.module}.{alias.name}"
-                    yield Arrow(name, full if full in known else child.module, lazy)
+                    yield Arrow(name, full if full in modules() else str(child.module), lazy)
             yield from walk(child, lazy or isinstance(child, ast.FunctionDef | ast.Lambda))
 
     return walk(ast.parse(file.read_text("utf-8")), False)
+
+
+# --- the picture ---------------------------------------------------------------------------------
+
+
+class Box(NamedTuple):
+    """Where a room is drawn."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def span(self, upright: bool) -> tuple[float, float]:
+        """Its extent across an upright lane, or across a level one."""
+        return (self.left, self.right) if upright else (self.bottom, self.top)
+
+
+#: `lab` and `losses` are ground as well, but stand beside the others, so that no arrow to them
+#: crosses a room
+BOXES = {
+    "lab": Box(0.0, 0.0, 2.3, 9.2),
+    "losses": Box(12.7, 2.1, 15.0, 7.7),
+    "worlds": Box(12.7, 0.0, 15.0, 1.4),
+    "data": Box(3.0, 0.0, 12.0, 1.4),
+    "text": Box(3.8, 2.1, 7.2, 3.6),
+    "continual": Box(7.8, 2.1, 11.2, 4.1),
+    "models": Box(4.9, 4.65, 10.0, 6.0),
+    "papers": Box(3.0, 6.5, 12.0, 7.7),
+    "commands": Box(3.0, 8.3, 12.0, 9.2),
+}
+COLOURS = dict.fromkeys(LIBRARY, "#d8e8d2") | {
+    "lab": "#e4e4e4",
+    "data": "#fbe7c6",
+    "worlds": "#fdf6e8",
+    "papers": "#cfe0f1",
+    "commands": "#e9dff2",
+}
+INK, FORBIDDEN = "#444444", "#c0392b"
+
+
+def draw() -> Figure:
+    """Draw the rooms by level, what stands in each, and how many imports lead from one to another."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11.5, 7.3), dpi=110)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(-0.3, 15.3), ylim=(-0.7, 9.95))
+    axes.axis("off")
+    for name, box in BOXES.items():
+        _draw_room(axes, name, box)
+    _draw_papers(axes, BOXES["papers"])
+    counts = Counter(
+        (room(arrow.source), room(arrow.target))
+        for arrow in arrows()
+        if arrow.target.startswith(HOUSE) and room(arrow.source) != room(arrow.target)
+    )
+    taken: list[tuple[bool, float]] = []
+    for (source, target), count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        if source in BOXES and target in BOXES and source != "worlds":
+            _draw_arrow(axes, source, target, count, taken)
+    library = sum(map(lines, LIBRARY))
+    axes.text(
+        *(7.5, 9.55),
+        "The house: a number is how many imports lead from one room to another (red: against the plan)",
+        ha="center",
+        fontsize=11.5,
+        color=INK,
+    )
+    axes.text(
+        *(7.5, -0.45),
+        f"green: the library that a researcher imports, {library:,} lines.  No paper imports "
+        "another.  worlds is used only where more documents are asked for than are committed.",
+        ha="center",
+        fontsize=8.5,
+        color=INK,
+    )
+    return figure
+
+
+def _draw_room(axes: Axes, name: str, box: Box) -> None:
+    _draw_box(axes, box, COLOURS[name], dashed=name == "worlds")
+    names = (module.split(".")[2] for module in modules() if module.startswith(f"{HOUSE}.{name}."))
+    inside = sorted(set(names))
+    width = box.right - box.left
+    text = textwrap.fill(", ".join(inside), int(width * 10.5), break_on_hyphens=False)
+    if name in ("lab", "losses"):
+        text = "\n".join(inside)
+    elif name == "worlds":
+        text = "the generator of the\nsmall text world"
+    elif name == "papers":
+        text = ""
+    middle, style = (box.left + box.right) / 2, {"ha": "center", "va": "top"}
+    title = f"{name}   {lines(name) / 1000:.1f}k lines"
+    axes.text(middle, box.top - 0.13, title, fontsize=10.5, weight="bold", **style)
+    axes.text(middle, box.top - 0.48, text, fontsize=8, linespacing=1.35, color=INK, **style)
+
+
+def _draw_papers(axes: Axes, box: Box) -> None:
+    """Draw the papers as rooms without a door between them."""
+    names = sorted({module.split(".")[2] for module in modules() if _is_of_a_paper(module)})
+    width = (box.right - box.left - 0.2) / len(names)
+    for at, name in enumerate(names):
+        left = box.left + 0.1 + at * width
+        cell = Box(left + 0.08, box.bottom + 0.14, left + width - 0.08, box.top - 0.5)
+        _draw_box(axes, cell, "#e7f0f8")
+        middle = (cell.left + cell.right) / 2, (cell.bottom + cell.top) / 2
+        axes.text(*middle, name, ha="center", va="center", fontsize=9.5)
+
+
+def _is_of_a_paper(module: str) -> bool:
+    return module.startswith(f"{HOUSE}.papers.") and module.count(".") > 2
+
+
+def _draw_box(axes: Axes, box: Box, colour: str, *, dashed: bool = False) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    axes.add_patch(
+        FancyBboxPatch(
+            (box.left, box.bottom),
+            box.right - box.left,
+            box.top - box.bottom,
+            boxstyle="round,pad=0,rounding_size=0.12",
+            facecolor=colour,
+            edgecolor=INK,
+            linewidth=1,
+            linestyle="--" if dashed else "-",
+        )
+    )
+
+
+def _draw_arrow(
+    axes: Axes, source: str, target: str, count: int, taken: list[tuple[bool, float]]
+) -> None:
+    level = {name: at for at, names in enumerate(LEVELS) for name in names}
+    fine = target == "worlds" or level[target] < level[source]
+    start, end = _lane(source, target, taken)
+    colour = INK if fine else FORBIDDEN
+    axes.annotate(
+        "",
+        xy=end,
+        xytext=start,
+        arrowprops={
+            "arrowstyle": "-|>",
+            "color": colour,
+            "linewidth": 0.8 + count**0.5 / 4,
+            "linestyle": "--" if target == "worlds" else "-",
+            "shrinkA": 0,
+            "shrinkB": 0,
+            "mutation_scale": 13,
+        },
+    )
+    length = abs(end[0] - start[0]) + abs(end[1] - start[1])
+    share = min(0.45, 0.45 / length)
+    axes.text(
+        start[0] + share * (end[0] - start[0]),
+        start[1] + share * (end[1] - start[1]),
+        str(count),
+        ha="center",
+        va="center",
+        fontsize=8.5,
+        color=colour,
+        bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"},
+    )
+
+
+def _lane(
+    source: str, target: str, taken: list[tuple[bool, float]]
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Where an arrow runs: straight down or across, through no other room, away from other arrows."""
+    one, other = BOXES[source], BOXES[target]
+    for upright in (True, False):
+        low = max(one.span(upright)[0], other.span(upright)[0]) + 0.2
+        high = min(one.span(upright)[1], other.span(upright)[1]) - 0.2
+        along = sorted((*one.span(not upright), *other.span(not upright)))[1:3]  # the gap between
+        steps = [low + step * 0.1 for step in range(int((high - low) / 0.1) + 1)]
+        free = [at for at in steps if not _blocked(at, upright, along, (source, target))]
+        if free:
+            middle = sum(steps) / len(steps)
+            at = max(free, key=lambda at: _clearance(at, upright, taken, middle))
+            taken.append((upright, at))
+            down = one.span(not upright)[0] >= other.span(not upright)[1]
+            first, last = (along[1], along[0]) if down else (along[0], along[1])
+            return ((at, first), (at, last)) if upright else ((first, at), (last, at))
+    return tuple(((box.left + box.right) / 2, (box.bottom + box.top) / 2) for box in (one, other))
+
+
+def _blocked(at: float, upright: bool, along: Sequence[float], ends: Sequence[str]) -> bool:
+    for name, box in BOXES.items():
+        low, high = box.span(upright)
+        start, stop = box.span(not upright)
+        inside = low - 0.12 < at < high + 0.12 and start < along[1] and stop > along[0]
+        if name not in ends and inside:
+            return True
+    return False
+
+
+def _clearance(
+    at: float, upright: bool, taken: Sequence[tuple[bool, float]], middle: float
+) -> float:
+    near = min((abs(at - other) for way, other in taken if way == upright), default=1.0)
+    return min(near, 0.6) - 0.05 * abs(at - middle)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write the picture; the same imports give the same bytes."""
+    path = Path(arguments[0]) if arguments else ROOT / "figures" / "house.png"
+    draw().savefig(path, metadata={"Software": None})
+    print(path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

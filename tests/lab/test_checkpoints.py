@@ -3,10 +3,14 @@ import os
 
 import pytest
 import torch
-from gratings import gratings, make_run
 
 from relcl_lib.lab import checkpoints
-from relcl_lib.lab.checkpoints import CheckpointError, optimizer_state, restore_optimizer, run_name
+from relcl_lib.lab.checkpoints import (
+    CheckpointError,
+    optimizer_state,
+    restore_optimizer,
+    run_folder,
+)
 
 STATE = {"a": torch.rand(3, 4), "b": torch.tensor(7), "c": torch.arange(5, dtype=torch.uint8)}
 
@@ -78,10 +82,14 @@ class TestFiles:
         with pytest.raises(CheckpointError, match="cannot write the checkpoint"):
             checkpoints.save(tmp_path / "file" / "run", STATE, {})
 
-    def test_run_name_depends_on_content_not_on_order(self):
-        assert run_name({"a": 1, "b": [2]}) == run_name({"b": [2], "a": 1})
-        assert run_name({"a": 1}) != run_name({"a": 2})
-        assert len(run_name({})) == 12
+    def test_a_run_folder_depends_on_content_not_on_order(self):
+        def name(identity):
+            return run_folder("work", "digits", lambda: identity).name
+
+        assert name({"a": 1, "b": [2]}) == name({"b": [2], "a": 1})
+        assert name({"a": 1}) != name({"a": 2})
+        assert len(name({})) == len("digits-") + 12
+        assert run_folder(None, "digits", lambda: 1 / 0) is None
 
 
 @pytest.mark.parametrize("kind", ["SGD", "Adam"])
@@ -118,42 +126,3 @@ def test_an_optimizer_goes_on_as_if_never_stopped(tmp_path, kind):
     restore_optimizer(optimizer, checkpoints.part(found, "o."))
     steps(again, optimizer, 3, 6)
     assert equal(whole.state_dict(), again.state_dict())
-
-
-class TestRuns:
-    @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-    def test_stopped_after_each_task_and_resumed(self, tmp_path, optimizer):
-        changes = {"optimizer": optimizer, "learning_rate": 0.01, "seeds": [0, 1]}
-        whole = make_run(**changes).train()
-
-        class Stop(Exception):
-            pass
-
-        def stop(run):
-            raise Stop
-
-        for _ in range(3):
-            with pytest.raises(Stop):
-                make_run(work_dir=tmp_path, **changes).train(stop)
-        done = []
-        resumed = make_run(work_dir=tmp_path, **changes).train(done.append)
-        assert not done  # nothing was left to train
-        assert torch.equal(whole.accuracy, resumed.accuracy)
-        assert equal(whole.network.state_dict(), resumed.network.state_dict())
-        assert equal(whole.memory.state_dict(), resumed.memory.state_dict())
-        assert resumed.total_step == whole.total_step
-        assert resumed.seconds > 0
-
-    def test_a_checkpoint_belongs_to_one_configuration(self, tmp_path):
-        folder = make_run(work_dir=tmp_path).folder
-        others = [{"beta": 0.4}, {"seeds": [1]}, {"method": "ER"}, {"variant": "paper"}]
-        folders = [make_run(work_dir=tmp_path, **other).folder for other in others]
-        folders.append(make_run(gratings(seed=1), tmp_path).folder)  # other pixels
-        assert len({folder, *folders}) == 6
-        assert make_run(work_dir=tmp_path).folder == folder
-
-    def test_a_damaged_checkpoint_stops_the_run(self, tmp_path):
-        run = make_run(work_dir=tmp_path).train()
-        (run.folder / "checkpoint" / "progress.json").write_text("{")
-        with pytest.raises(CheckpointError, match="checkpoint"):
-            make_run(work_dir=tmp_path).train()

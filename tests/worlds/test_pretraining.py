@@ -1,8 +1,7 @@
-"""The texts, the masks and the training of the tiny encoder, and the one that is committed."""
+"""The tokenizer, the texts, the masks and the training of the tiny encoder, and the committed one."""
 
 import json
 from itertools import accumulate, pairwise
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -10,25 +9,28 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from transformers import AutoModel, AutoTokenizer
 
+from relcl_lib.data.documents import load_documents
+from relcl_lib.lab.files import packaged_data
 from relcl_lib.text.pretrained import load_encoder
 from relcl_lib.worlds import pretraining as module
-from relcl_lib.worlds.corpus import make_documents
-from relcl_lib.worlds.encoder import tiny_bert
+from relcl_lib.worlds import text as wording
+from relcl_lib.worlds.encoder import build_tokenizer, tiny_bert
 from relcl_lib.worlds.grammar import PATTERNS
 from relcl_lib.worlds.pretraining import (
     FIRST_WORLD,
     MaskedWords,
+    Retelling,
     Texts,
+    draw_texts,
     main,
     mask_words,
     pretrain,
     shared_vocabulary,
     write_encoder,
 )
-from relcl_lib.worlds.retellings import Retelling, draw_texts
 from relcl_lib.worlds.world import make_world
 
-COMMITTED = Path(__file__).resolve().parents[2] / "data" / "synthetic" / "encoder"
+COMMITTED = packaged_data() / "synthetic" / "encoder"
 SMALL = {"documents": 2, "retellings": 30}
 
 
@@ -55,63 +57,34 @@ def test_the_same_world_tells_the_same_texts(worlds):
     assert worlds[0] != worlds[1]
 
 
-def anonymous(text, world):
-    """A text with every name replaced by one sign, longest names first."""
-    names = {name for entity in world.entities.values() for name in entity.names}
-    for name in sorted(names, key=len, reverse=True):
-        text = f" {text} ".replace(f" {name} ", " * ").replace(f" {name} ", " * ").strip()
-    return text.lower()
-
-
-def clauses(predicate, held_out):
-    """The texts of a predicate's paraphrases, names as one sign, with each gender's words."""
-    for pattern in PATTERNS[predicate]:
-        if pattern.held_out == held_out:
-            for gender in (0, 1):
-                words = [
-                    word[1:-1].split(":")[1].split("/")[gender] if word[0] == "[" else word
-                    for word in pattern.words
-                    if word != "|"
-                ]
-                text = " ".join(words).replace("{a}", "*").replace("{b}", "*").lower()
-                yield text
-
-
-def test_no_text_has_a_held_out_paraphrase():
-    world = make_world(FIRST_WORLD, 20)
-    texts = [f" {anonymous(text, world)} " for text in draw_texts(world, 40, 400)]
-    found = {True: 0, False: 0}
-    for predicate in PATTERNS:
-        known = set(clauses(predicate, False))
-        for held_out in (True, False):
-            for clause in set(clauses(predicate, held_out)):
-                # A held-out clause may be the beginning of a longer known one.
-                if held_out and any(clause in text for text in known):
-                    continue
-                found[held_out] += sum(f" {clause} " in text for text in texts)
-    assert found[True] == 0 and found[False] > 300
+def test_no_text_has_a_held_out_paraphrase(monkeypatch):
+    said = set()
+    fill = wording._fill
+    monkeypatch.setattr(wording, "_fill", lambda p, *rest: said.add(p.key) or fill(p, *rest))
+    draw_texts(make_world(FIRST_WORLD, 20), 40, 400)
+    known, held_out = (
+        {p.key for patterns in PATTERNS.values() for p in patterns if p.held_out == kind}
+        for kind in (False, True)
+    )
+    assert known <= said and not held_out & said
 
 
 def test_a_retelling_states_its_facts_twice(monkeypatch):
-    from relcl_lib.worlds import retellings as synthetic_retellings
-
     said = []
-    original = synthetic_retellings.fact_clause
+    original = module.fact_clause
 
-    def listen(rng, world, fact, *rest):
+    def listen(rng, world, fact):
         said.append(fact)
-        assert not rest  # no share of held-out paraphrases
         return original(rng, world, fact)
 
-    monkeypatch.setattr(synthetic_retellings, "fact_clause", listen)
+    monkeypatch.setattr(module, "fact_clause", listen)
     source, rng = Retelling.of(make_world(FIRST_WORLD, 20)), Random("retelling")
     counts = set()
     for _ in range(50):
         said.clear()
         source.draw(rng)
         assert all(said.count(fact) == 2 for fact in said)
-        shared = set.intersection(*(set(fact[1:]) for fact in said))
-        assert shared  # all about one entity
+        assert set.intersection(*(set(fact[1:]) for fact in said))  # all about one entity
         counts.add(len(set(said)))
     assert counts == {1, 2, 3}
 
@@ -120,11 +93,23 @@ def test_a_retelling_states_its_facts_twice(monkeypatch):
 
 
 def test_words_are_whole_and_names_are_spelled(worlds, tokenizer):
-    assert tokenizer.tokenize("was born in") == ["was", "born", "in"]
+    assert tokenizer.tokenize("Was Born in ,") == ["was", "born", "in", ","]
     known = set(tokenizer.get_vocab())
     world = make_world(FIRST_WORLD + 2, 20)
-    surnames = {e.names[1].lower() for e in world.entities.values() if e.kind == "person"}
-    assert not surnames & known and "the" in known
+    surnames = {e.names[1] for e in world.entities.values() if e.kind == "person"}
+    assert not {name.lower() for name in surnames} & known and "the" in known
+    for name in [*surnames, "Zuverwik", "Zuverwok"]:
+        pieces = tokenizer.tokenize(name)
+        assert "".join(piece.removeprefix("##") for piece in pieces) == name.lower()
+    assert tokenizer.tokenize("Zµ") == ["[UNK]"]
+
+
+def test_the_tokenizer_depends_on_nothing_but_the_texts(worlds):
+    once, again = (build_tokenizer(texts) for texts in (worlds[0], reversed(worlds[0])))
+    assert once.get_vocab() == again.get_vocab()
+    rows = once(["one two", "one"], padding=True)["input_ids"]
+    assert rows[1][-1] == once.pad_token_id == 0
+    assert (rows[0][0], rows[0][-1]) == (once.cls_token_id, once.sep_token_id)
 
 
 def test_batches_are_a_pass_over_texts_of_like_length(worlds, tokenizer):
@@ -179,6 +164,22 @@ def test_masks_take_whole_words_in_the_shares_promised(worlds, tokenizer):
 
 
 # --- training ----------------------------------------------------------------------------------
+
+
+def test_weights_depend_on_the_seed_alone_and_leave_the_global_state(tokenizer):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first, second = (
+        tiny_bert(tokenizer, hidden=32, layers=1, heads=2),
+        tiny_bert(tokenizer, 32, 1, 2),
+    )
+    assert torch.equal(torch.get_rng_state(), before)
+    other = tiny_bert(tokenizer, 32, 1, 2, seed=1)
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+    weights = "embeddings.word_embeddings.weight"
+    assert not torch.equal(first.state_dict()[weights], other.state_dict()[weights])
+    assert len(first.encoder.layer) == 1 and not first.training
 
 
 def small(tokenizer, seed=0):
@@ -271,15 +272,16 @@ def test_the_committed_encoder_is_small_and_half_precision():
 
 @pytest.fixture(scope="module")
 def documents():
-    return make_documents(make_world(0), {"train": 40, "test": 40})
+    data = load_documents("synthetic", limit=40)
+    return {"train": data.train, "test": data.test[:40]}
 
 
 def test_its_documents_fit_and_its_names_are_spelled(documents):
     tokenizer, encoder = load_encoder("tiny")
     texts = [
-        " ".join(word for sent in record["sents"] for word in sent)
-        for records in documents.values()
-        for record in records
+        " ".join(word for sentence in document.sentences for word in sentence)
+        for found in documents.values()
+        for document in found
     ]
     encoded = tokenizer(texts)["input_ids"]
     assert max(map(len, encoded)) <= encoder.config.max_position_embeddings
@@ -288,21 +290,21 @@ def test_its_documents_fit_and_its_names_are_spelled(documents):
     assert all(tokenizer.tokenize(word) == [word] for word in words)
 
 
-def mention_vectors(model, tokenizer, records):
+def mention_vectors(model, tokenizer, documents):
     """The mean vector, the type and the name of each mention."""
     vectors, types, names = [], [], []
-    for record in records:
-        starts = [0, *accumulate(map(len, record["sents"]))]
-        words = [word for sent in record["sents"] for word in sent]
+    for document in documents:
+        starts = [0, *accumulate(map(len, document.sentences))]
+        words = [word for sentence in document.sentences for word in sentence]
         encoded = tokenizer(words, is_split_into_words=True, return_tensors="pt")
         owner = torch.tensor([-1 if word is None else word for word in encoded.word_ids(0)])
         with torch.no_grad():
             hidden = model(input_ids=encoded["input_ids"]).last_hidden_state[0]
-        for mention in (mention for entity in record["vertexSet"] for mention in entity):
-            first, last = (starts[mention["sent_id"]] + place for place in mention["pos"])
+        for mention in (mention for entity in document.entities for mention in entity):
+            first, last = (starts[mention.sentence] + at for at in (mention.start, mention.end))
             vectors.append(hidden[(owner >= first) & (owner < last)].mean(0).numpy())
-            types.append(mention["type"])
-            names.append(mention["name"])
+            types.append(mention.type)
+            names.append(mention.name)
     return vectors, types, names
 
 

@@ -6,14 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relcl_lib.worlds.grammar import (
-    AMBIGUOUS,
-    NULL,
-    PATTERNS,
-    RELATIONS,
-    SYMMETRIC,
-    VIEWS,
-)
+from relcl_lib.worlds.grammar import AMBIGUOUS, NULL, PATTERNS, RELATIONS, SYMMETRIC, VIEWS
 from relcl_lib.worlds.rules import (
     RULES,
     Fact,
@@ -23,7 +16,7 @@ from relcl_lib.worlds.rules import (
     proofs,
     relations_of,
 )
-from relcl_lib.worlds.world import Entity, World, make_world
+from relcl_lib.worlds.world import make_world
 
 TYPES_OF = {relation.id: (relation.head, relation.tail) for relation in RELATIONS}
 FUNCTIONAL = ("birth", "death", "citizenship", "father", "mother", "capital", "country", "seat")
@@ -88,26 +81,30 @@ def test_a_proof_derives_its_fact_and_is_the_fact_where_it_is_stated(seed):
             assert support == (fact,)
 
 
-def test_proofs_count_hops():
-    facts = [Fact("author", "w", "p"), Fact("birth", "p", "c"), Fact("country", "c", "k")]
-    assert proofs(facts)[Fact("origin", "w", "k")] == tuple(sorted(facts))
-    assert len(proofs(facts)[Fact("citizenship", "p", "k")]) == 2
-    assert proofs([Fact("capital", "k", "c")])[Fact("country", "c", "k")] == (
-        Fact("capital", "k", "c"),
-    )
+def fact(words):
+    return Fact(*words.split())
 
 
-def test_of_two_ways_to_a_fact_the_shorter_is_its_proof():
-    short = [Fact("birth", "p", "c"), Fact("country", "c", "k")]
-    longer = [Fact("birth", "p", "d"), Fact("capital", "k", "d")]
-    found = proofs([*short, *longer, Fact("author", "w", "p")])
-    assert len(found[Fact("citizenship", "p", "k")]) == 2
-    assert len(found[Fact("origin", "w", "k")]) == 3
-
-
-def test_a_stated_fact_needs_no_proof_by_another():
-    facts = [Fact("capital", "k", "c"), Fact("country", "c", "k")]
-    assert proofs(facts) == {fact: (fact,) for fact in facts}
+@pytest.mark.parametrize(
+    "stated, found, support",
+    [
+        # three hops by two rules
+        ("author w p, birth p c, country c k", "origin w k", "author w p, birth p c, country c k"),
+        ("author w p, birth p c, country c k", "citizenship p k", "birth p c, country c k"),
+        ("capital k c", "country c k", "capital k c"),
+        # of two ways the shorter one
+        (
+            "birth p c, country c k, birth p d, capital k d",
+            "citizenship p k",
+            "birth p c, country c k",
+        ),
+        # a stated fact needs no proof by another
+        ("capital k c, country c k", "country c k", "country c k"),
+    ],
+)
+def test_a_proof_is_the_smallest(stated, found, support):
+    stated, support = (sorted(map(fact, text.split(", "))) for text in (stated, support))
+    assert proofs(stated)[fact(found)] == tuple(support)
 
 
 def test_different_variables_are_different_entities():
@@ -191,22 +188,20 @@ def test_names_are_not_unique_and_held_out_names_are_not_known():
     assert 0.12 < share < 0.28
 
 
-def test_facts_are_kept_for_the_test_by_entity_or_by_chance():
+def test_train_and_test_have_facts_of_every_kind():
     world = make_world(0)
-    for fact in world.facts:
-        assert world.unseen(fact) == any(world.entities[e].held_out for e in fact[1:])
-        assert world.is_test(fact) == (world.unseen(fact) or fact in world.reserved)
-    train = {fact.predicate for fact in world.facts if not world.is_test(fact)}
-    test = {fact.predicate for fact in world.facts if world.is_test(fact)}
+    train, test = (
+        {fact.predicate for fact in world.facts if world.is_test(fact) == kept}
+        for kept in (False, True)
+    )
     assert train == test == set(VIEWS)
+    known = [fact for fact in world.facts if not world.unseen(fact)]
+    assert 0.12 < sum(map(world.is_test, known)) / len(known) < 0.18
+    assert not any(world.entities[e].held_out for fact in known for e in fact[1:])
 
 
-def test_a_world_too_small_is_refused():
+def test_too_small_a_world_is_refused_and_a_large_one_finds_titles():
     with pytest.raises(ValueError, match="10 or more"):
         make_world(0, 9)
-
-
-def test_a_world_of_many_books_finds_titles():
-    world = make_world(0, 240)
-    books = [entity for entity in world.entities.values() if entity.kind == "book"]
-    assert len(books) > 484 and isinstance(world, World) and isinstance(books[0], Entity)
+    books = [e for e in make_world(0, 240).entities.values() if e.kind == "book"]
+    assert len(books) > 484  # more than there are pairs of title words

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -28,12 +28,29 @@ Drawn = dict[str, Tensor] | None
 GRADIENT_CHUNK = 32
 
 
+class Learner(Protocol):
+    """What a method that looks at gradients sees of a run."""
+
+    settings: Any
+    memory: Memory
+    network: torch.nn.Module
+
+    def gradient(self, positions: Tensor) -> Tensor:
+        """Gradient of the loss of the images at (n,), as one vector."""
+
+    def pixels(self, positions: Tensor) -> Tensor:
+        """Images as the network takes them."""
+
+    def labels_of(self, positions: Tensor) -> Tensor:
+        """Labels as the track numbers them."""
+
+
 def experience_replay(
     memory: ExperienceMemory, batch_size: int, er: str, generators: Generators
 ) -> Drawn:
-    """ER: as many stored samples as current ones, drawn from all groups together (``paper``).
+    """ER: as many stored samples as current ones, drawn from all groups together (`paper`).
 
-    ``released``: floor(B / i) of each of the i past experiences, so B or fewer, and none at all once
+    `released`: floor(B / i) of each of the i past experiences, so B or fewer, and none at all once
     there are more experiences than B: the 0.04 of Table 3 is plain fine-tuning.
     """
     if er == "paper":
@@ -53,20 +70,20 @@ def uniform_replay(memory: Memory, batch_size: int, er: str, generators: Generat
     return memory.sample(batch_size, generators)
 
 
-def gem(run: Any, gradient: Tensor, generators: Generators) -> Tensor:
+def gem(run: Learner, gradient: Tensor, generators: Generators) -> Tensor:
     """GEM (Eq. 2): no step against the mean gradient of any past experience's memory."""
     stored, sizes = run.memory.contents()["position"][0], run.memory.group_sizes.tolist()
     references = [run.gradient(group) for group in stored.split(sizes)]
     return project_gem(gradient, torch.stack(references), margin=run.settings.gem_margin)
 
 
-def agem(run: Any, gradient: Tensor, generators: Generators) -> Tensor:
+def agem(run: Learner, gradient: Tensor, generators: Generators) -> Tensor:
     """A-GEM: no step against the mean gradient of a random part of the memory."""
     drawn = run.memory.sample(run.settings.reference_size, generators)
     return project_agem(gradient, run.gradient(drawn["position"][0]))
 
 
-def keep_diverse(run: Any, positions: Tensor, generators: Generators) -> None:
+def keep_diverse(run: Learner, positions: Tensor, generators: Generators) -> None:
     """GSS-greedy: offer the current batch with the scores of its gradients.
 
     A score is the largest cosine with the mean gradients of random parts of the memory. Gradients are
@@ -107,8 +124,8 @@ class Method:
 
     draw: Callable[..., Drawn] | None = None
     shuffle: bool = False
-    project: Callable[[Any, Tensor, Generators], Tensor] | None = None
-    offer: Callable[[Any, Tensor, Generators], None] | None = None
+    project: Callable[[Learner, Tensor, Generators], Tensor] | None = None
+    offer: Callable[[Learner, Tensor, Generators], None] | None = None
     memory: bool = True
 
 

@@ -116,6 +116,8 @@ class DrlParameters(Parameters):
         if backbone in FROM_SCRATCH:
             filled["freeze_stages"] = 0
         given = {name: value for name, value in self.model_dump().items() if value is not None}
+        if backbone == "mlp":  # so small a network gains nothing by fewer digits
+            given["precision"] = "float32"
         return type(self).model_validate({**filled, **given})
 
     def protocol(self) -> str:

@@ -10,8 +10,8 @@ run.test_accuracy()
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +20,39 @@ from torch import Tensor
 
 from relcl_lib.continual.gradients import flatten_gradients, write_gradient
 from relcl_lib.continual.memory import ExperienceMemory, GradientMemory, Memory
+from relcl_lib.continual.sessions import load_sessions
 from relcl_lib.continual.tracks import domain_stream, padded_batches
 from relcl_lib.data.core50 import VIDEO_LENGTH, SessionData
 from relcl_lib.data.images import as_rgb, rgb_of_side
-from relcl_lib.lab import checkpoints
-from relcl_lib.lab.runtime import make_generator, precision_name, resolve_device, resolve_precision
+from relcl_lib.lab.checkpoints import optimizer_state, restore_optimizer, split
+from relcl_lib.lab.records import Record
+from relcl_lib.lab.run import Run, State
+from relcl_lib.lab.runtime import make_generator, peak_memory_bytes
 from relcl_lib.losses import cross_entropy_loss, discriminative_loss
 from relcl_lib.models.taps import TappedNetwork, save_head, set_head, tapped_network
 from relcl_lib.papers.drl.divergence import DivergenceError, check_growth, mean_lengths
-from relcl_lib.papers.drl.evaluation import correct
 from relcl_lib.papers.drl.methods import METHODS
 from relcl_lib.papers.drl.parameters import DrlParameters
 
-PROGRESS = ("experiences_done", "step", "seconds", "first_lengths", "losses")
 PURPOSES = ("data order", "replay", "reference", "memory")
+#: images per test pass; no effect on the numbers
+TEST_BATCH = {"cpu": 50, "cuda": 500}
 #: mean and deviation of ImageNet's pixels, for the convolutional networks
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 #: steps between two looks at the length of the representations, each of which waits for a GPU
 CHECK_EVERY = 50
 
 
-class DrlRun:
-    """One run of one seed: images on the device, stream, network, memory, the loop over experiences.
+class DrlRun(Run):
+    """One run of one seed: images on the device, stream, network, memory, and the step.
 
-    Args:
-        parameters: what to run; None fields take the track's, variant's and data set's values.
-        data: the data set that ``parameters.dataset`` names, loaded with ``parameters.order``.
-        seed: of initialisation, data order, replay and memory.
-        work_dir: where checkpoints go (a folder for this configuration is made below it); None keeps
-            none, so a killed run starts over.
+    The data are loaded with the `order` of the parameters.
     """
+
+    paper = "drl"
+    counter = "experiences_done"
+    progress = ("step", "first_lengths", "losses")
+    elsewhere = ("track", "backbone", "width")
 
     def __init__(
         self,
@@ -58,12 +61,8 @@ class DrlRun:
         seed: int = 0,
         work_dir: str | Path | None = None,
     ) -> None:
-        self.given, self.data, self.seed = parameters, data, seed
-        self.device = resolve_device(parameters.device)
-        self.settings = parameters.resolved()
-        self._choose_precision()
+        super().__init__(parameters, data, [seed], work_dir)
         self.method = METHODS[self.settings.method]
-        self.folder = checkpoints.run_folder(work_dir, self.settings.dataset, self._identity)
         self.stream = domain_stream(
             self.settings.track, data, self.settings.order, limit=self.settings.limit
         )
@@ -75,18 +74,21 @@ class DrlRun:
         self.memory = self._build_memory()
         self.heads: list[dict[str, Tensor]] = []
         self.valid = torch.zeros(len(self.stream), len(self.stream.tests))
-        self.experiences_done, self.step, self.seconds = 0, 0, 0.0
+        self.step = 0
         self.first_lengths: list[float] = []
         self.losses: list[float] = []
 
-    # ---------------------------------------------------------------- set-up
+    @classmethod
+    def load_data(cls, parameters: DrlParameters) -> SessionData:
+        """The images that parameters name, their sessions in the order asked for."""
+        return load_sessions(parameters.dataset, parameters.data_root, order=parameters.order)
 
-    def _choose_precision(self) -> None:
-        """Keep small fully connected networks in float32: they gain nothing and lose digits."""
-        wanted = "float32" if self.settings.backbone == "mlp" else self.settings.precision
-        self.precision = resolve_precision(wanted, self.device)
-        number_format = {"precision": precision_name(self.precision)}
-        self.settings = self.settings.model_copy(update=number_format)
+    @property
+    def total(self) -> int:
+        """Experiences of the stream."""
+        return len(self.stream)
+
+    # ---------------------------------------------------------------- set-up
 
     def _place_data(self) -> None:
         images, side = self.data.images, self.settings.image_size
@@ -123,26 +125,18 @@ class DrlRun:
     # -------------------------------------------------------------- training
 
     def train(self, on_experience: Callable[[DrlRun], Any] | None = None) -> DrlRun:
-        """Train the experiences that are not done, resuming from the last checkpoint.
-
-        Killed at any moment and started again, a run ends with the same numbers; on the CPU bit for
-        bit. ``on_experience(run)`` is called after each, when ``run.experiences_done`` has moved on.
+        """Train what is left, see `Run.train`; `on_experience(run)` is called after each experience.
 
         Raises:
             DivergenceError: representations have grown 100-fold, or the loss is not finite.
         """
-        self._resume()
-        while self.experiences_done < len(self.stream):
-            started = time.perf_counter()
-            index = self.experiences_done
-            self.losses.append(self.train_experience(index))
-            self.valid[index] = self._end_experience(index)
-            self.experiences_done += 1
-            self.seconds += time.perf_counter() - started
-            self._save()
-            if on_experience is not None:
-                on_experience(self)
-        return self
+        return super().train(on_experience)
+
+    def advance(self) -> None:
+        """Train an experience, then validate."""
+        index = self.experiences_done
+        self.losses.append(self.train_experience(index))
+        self.valid[index] = self._end_experience(index)
 
     def draws(self, index: int) -> dict[str, list[torch.Generator]]:
         """Return the generators of an experience, one a purpose."""
@@ -246,48 +240,131 @@ class DrlRun:
         """Validate; with several heads keep this task's first, and start the next from zeros."""
         if self.stream.multi_head:
             self.heads.append(save_head(self.network))
-        found = correct(self, self.stream.validation)
+        found = self.correct(self.stream.validation)
         scores = torch.stack([right.float().mean() for right in found])
         if self.stream.multi_head:
             set_head(self.network)
         return scores
 
     def test_accuracy(self) -> float:
-        """Return the share of all test images that are told right, in [0, 1]."""
-        return float(torch.cat(correct(self, self.stream.tests)).float().mean())
+        """Share of all test images that are told right, in [0, 1]."""
+        return float(torch.cat(self.correct(self.stream.tests)).float().mean())
+
+    @torch.inference_mode()
+    def correct(self, sets: Sequence[Tensor]) -> list[Tensor]:
+        """Which images of each set are told right: (n,) bool each, on the CPU.
+
+        One set: argmax over all classes, those to come among them. A set per task: by the head kept
+        for it, over all its outputs (`heads="released"`) or over the task's classes (`masked`); a
+        task to come has the head loaded last, as released. Network and head are left as they were.
+        """
+        training, live = self.network.training, save_head(self.network)
+        self.network.eval()
+        found = []
+        for task, positions in enumerate(sets):
+            if len(sets) > 1 and task < len(self.heads):
+                set_head(self.network, self.heads[task])
+            out = torch.zeros(self.data.n_classes, dtype=torch.bool, device=self.device)
+            if len(sets) > 1 and self.settings.heads == "masked":
+                out[:] = True
+                out[self.stream.task_classes(task)] = False
+            hits = []
+            for batch in positions.split(TEST_BATCH[self.device.type]):
+                logits, _ = self.network(self.pixels(batch))
+                hits.append(logits.masked_fill(out, -torch.inf).argmax(-1) == self.labels_of(batch))
+            found.append(torch.cat(hits).cpu())
+        set_head(self.network, live)
+        self.network.train(training)
+        return found
 
     # ----------------------------------------------------------- checkpoints
 
-    def _identity(self) -> dict[str, Any]:
-        hidden = {"profile", "data_root", "device", "seeds"}
-        settings = self.settings.model_dump(exclude=hidden)
-        return {"settings": settings, "data": self.data.fingerprint, "seed": self.seed}
+    def folder_name(self) -> str:
+        """The data set."""
+        return self.settings.dataset
 
-    def _save(self) -> None:
-        if self.folder is None:
-            return
+    def state(self) -> State:
+        """Network, memory, optimizer, the tasks' heads and the scores."""
         heads = {f"{i}.{name}": v for i, head in enumerate(self.heads) for name, v in head.items()}
-        state = checkpoints.join(
-            network=self.network.state_dict(),
-            memory=self.memory.state_dict(),
-            optimizer=checkpoints.optimizer_state(self.optimizer),
-            heads=heads,
-            run={"valid": self.valid},
-        )
-        progress = {name: getattr(self, name) for name in PROGRESS}
-        checkpoints.save(self.folder / "checkpoint", state, progress)
+        return {
+            "network": self.network.state_dict(),
+            "memory": self.memory.state_dict(),
+            "optimizer": optimizer_state(self.optimizer),
+            "heads": heads,
+            "run": {"valid": self.valid},
+        }
 
-    def _resume(self) -> None:
-        state = checkpoints.resume(self.folder, self, "experiences_done", PROGRESS)
-        if state is None:
-            return
-        self.network.load_state_dict(checkpoints.part(state, "network."))
-        self.memory.load_state_dict(checkpoints.part(state, "memory."), torch.device("cpu"))
-        checkpoints.restore_optimizer(self.optimizer, checkpoints.part(state, "optimizer."))
-        heads = checkpoints.part(state, "heads.")
-        numbers = sorted({int(name.split(".")[0]) for name in heads})
+    def load(self, state: State) -> None:
+        """Put them back."""
+        self.network.load_state_dict(state["network"])
+        self.memory.load_state_dict(state["memory"], torch.device("cpu"))
+        restore_optimizer(self.optimizer, state["optimizer"])
+        heads = split(state["heads"])
         self.heads = [
-            {k: v.to(self.device) for k, v in checkpoints.part(heads, f"{i}.").items()}
-            for i in numbers
+            {name: value.to(self.device) for name, value in heads[str(i)].items()}
+            for i in range(len(heads))
         ]
-        self.valid = state["run.valid"]
+        self.valid = state["run"]["valid"]
+
+    # ---------------------------------------------------------------- record
+
+    def describe(self) -> dict[str, Any]:
+        """Track, stream and network.
+
+        A stand-in's dataset and experiment carry its name, so its numbers never share a column with
+        CORe50's.
+        """
+        settings, data = self.settings, self.data
+        layout, backbone = self.network.layout.name, Path(settings.backbone).name
+        if layout == "Reduced ResNet-18":
+            backbone = f"{layout}, width {settings.width}"
+        stand_in = "standin_" if data.name.startswith("CORe50-standin") else ""
+        track = settings.track.lower().replace("-", "_")
+        return {
+            "experiment": f"{track}_{stand_in}{settings.dataset}",
+            "dataset": {
+                "track": settings.track,
+                "stream": f"{data.name} {settings.track}",
+                "sizes": data.sizes,
+                "classes": data.n_classes,
+                "experiences": len(self.stream),
+                "note": data.note,
+            },
+            "protocol": self.given.protocol(),
+            "backbone": backbone,
+            "parameters": {"network": layout},
+        }
+
+    def outcome(self, seed: int) -> dict[str, Any]:
+        """What the tables report, and the validation accuracy after each experience.
+
+        `ram_mb` is the peak resident memory in MiB (on a GPU, what was allocated there), `time_min`
+        the minutes of training and validation without loading the data; both belong to a machine.
+        With a head per task, the accuracy matrix holds the validation accuracy of each task after
+        each, tasks to come among them, as the paper's averages do.
+        """
+        valid = 100 * self.valid.double()
+        curve = valid.mean(1)
+        multi_head, order = self.stream.multi_head, " ".join(map(str, self.stream.class_order))
+        return {
+            "metrics": {
+                "avg_valid_acc": curve.mean(),
+                "test_acc": 100 * self.test_accuracy(),
+                "ram_mb": peak_memory_bytes(self.device) / 2**20,
+                "time_min": self.seconds / 60,
+            },
+            "accuracy_matrix": valid.numpy().round(4) if multi_head else None,
+            "curves": {"validation": curve.numpy().round(4)},
+            "notes": [self.data.note, f"class order {order}" if multi_head else ""],
+        }
+
+
+def validation_curve(record: Record) -> list[float]:
+    """Validation accuracy after each experience, in per cent; early records have it in their note."""
+    if record.curves is not None:
+        return record.curves["validation"]
+    found = re.search(r"validation by experience: ([\d. ]+)", record.note)
+    return [float(value) for value in found[1].split()] if found else []
+
+
+train_or_read = DrlRun.train_or_read

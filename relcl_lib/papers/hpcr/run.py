@@ -7,7 +7,6 @@ run.accuracy  # (S, T, T): after training task i, on the test set of task j
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,49 +17,60 @@ from torch import Tensor
 from relcl_lib.continual.augment import Augmentation, two_views
 from relcl_lib.continual.memory import ReservoirMemory
 from relcl_lib.continual.streams import class_incremental_stream, hold_out
-from relcl_lib.data.images import ImageData, rgb_of_side
-from relcl_lib.lab import checkpoints
-from relcl_lib.lab.runtime import make_generator, precision_name, resolve_device, resolve_precision
-from relcl_lib.models.resnet import ReplayNetwork, build_network
-from relcl_lib.papers.hpcr.evaluation import features_and_proxies, task_accuracies
+from relcl_lib.data.images import ImageData, load_images, rgb_of_side
+from relcl_lib.lab import metrics
+from relcl_lib.lab.checkpoints import optimizer_state, restore_optimizer
+from relcl_lib.lab.run import HIDDEN, Run, State
+from relcl_lib.lab.runtime import make_generator
+from relcl_lib.models.resnet import ReplayNetwork, build_network, fold_batch_norm, select_seed
 from relcl_lib.papers.hpcr.methods import METHODS, Rows, Step
-from relcl_lib.papers.hpcr.parameters import ReplayParameters
+from relcl_lib.papers.hpcr.parameters import STREAMS, ReplayParameters
 
-PROGRESS = ("tasks_done", "total_step", "seconds")
+#: images per test pass; no effect on the numbers. Small batches stay in a CPU's cache, large fill a GPU.
+TEST_BATCH = {"cpu": 50, "cuda": 500}
 
 
-class ReplayRun:
-    """S runs of one method, side by side: data, streams, network, memory, and the loop over tasks.
+class ReplayRun(Run):
+    """S runs of one method, side by side: data, streams, network, memory, and the step.
 
-    Args:
-        parameters: what to run; None fields take the method's, variant's and data set's values.
-        data: the data set that ``parameters.dataset`` names.
-        work_dir: where checkpoints go (a folder for this configuration is made below it); None keeps
-            none, so a killed run starts over.
+    The seeds are those of the parameters.
     """
 
+    paper = "hpcr"
+    counter = "tasks_done"
+    progress = ("total_step",)
+    side_by_side = True
+
     def __init__(
-        self,
-        parameters: ReplayParameters,
-        data: ImageData,
-        work_dir: str | Path | None = None,
+        self, parameters: ReplayParameters, data: ImageData, work_dir: str | Path | None = None
     ) -> None:
-        self.given, self.data = parameters, data
-        self.device = resolve_device(parameters.device)
-        self.precision = resolve_precision(parameters.precision, self.device)
-        number_format = {"precision": precision_name(self.precision)}
-        self.settings = parameters.resolved().model_copy(update=number_format)
-        self.seeds = list(parameters.seeds)
+        super().__init__(parameters, data, parameters.seeds, work_dir)
         self.method = METHODS[parameters.method]
-        self.folder = checkpoints.run_folder(work_dir, self.settings.dataset, self._identity)
         self._place_data()
         self.network = self._build_network()
         kind = torch.optim.SGD if self.settings.optimizer == "sgd" else torch.optim.Adam
         self.optimizer = kind(self.network.parameters(), lr=self.settings.learning_rate)
         self.memory = ReservoirMemory(self.settings.buffer_size, len(self.seeds))
         self.augmentation = Augmentation(flip=0.5 if self.settings.flip else 0.0)
-        self.accuracy = torch.zeros(len(self.seeds), *2 * (len(self.streams[0]),))
-        self.tasks_done, self.total_step, self.seconds = 0, 0, 0.0
+        self.accuracy = torch.zeros(len(self.seeds), self.total, self.total)
+        self.total_step = 0
+
+    @classmethod
+    def of(
+        cls, parameters: ReplayParameters, data: ImageData, seeds: list[int], work_dir: Any
+    ) -> ReplayRun:
+        """The run of these seeds, whatever seeds the parameters have."""
+        return cls(parameters.model_copy(update={"seeds": seeds}), data, work_dir)
+
+    @classmethod
+    def load_data(cls, parameters: ReplayParameters) -> ImageData:
+        """The images that parameters name."""
+        return load_images(parameters.dataset, parameters.data_root)
+
+    @property
+    def total(self) -> int:
+        """Tasks of the stream."""
+        return len(self.streams[0])
 
     def _place_data(self) -> None:
         """Put images and labels on the device (uint8: CIFAR-10 takes 184 MB) and split the tasks."""
@@ -68,12 +78,9 @@ class ReplayRun:
         self.images = rgb_of_side(data.train_images, side).to(self.device)
         self.labels = data.train_labels.to(self.device)
         train = torch.arange(len(data.train_labels))
-        if (
-            self.settings.hold_out
-        ):  # for tuning: part of the training set stands in for the test set
-            train, test = hold_out(
-                data.train_labels, self.settings.hold_out, make_generator(0, "hold out")
-            )
+        share = self.settings.hold_out
+        if share:  # for tuning: part of the training set stands in for the test set
+            train, test = hold_out(data.train_labels, share, make_generator(0, "hold out"))
             test_labels = data.train_labels[test]
             self.test_images = self.images[test.to(self.device)]
         else:
@@ -109,25 +116,16 @@ class ReplayRun:
     # -------------------------------------------------------------- training
 
     def train(self, on_task: Callable[[ReplayRun], Any] | None = None) -> ReplayRun:
-        """Train the tasks that are not done, resuming from the last checkpoint.
+        """Train the tasks that are left, see `Run.train`; `on_task(run)` is called after each."""
+        return super().train(on_task)
 
-        Killed at any moment and started again, a run ends with the same numbers; on the CPU bit for
-        bit. ``on_task(run)`` is called after each task, when ``run.tasks_done`` has moved on.
-        """
-        self._resume()
-        while self.tasks_done < len(self.streams[0]):
-            started = time.perf_counter()
-            self.train_task(self.tasks_done)
-            self.accuracy[:, self.tasks_done] = self.evaluate(self.tasks_done)
-            self.tasks_done += 1
-            self.seconds += time.perf_counter() - started
-            self._save()
-            if on_task is not None:
-                on_task(self)
-        return self
+    def advance(self) -> None:
+        """Train a task, then test on all tasks so far."""
+        self.train_task(self.tasks_done)
+        self.accuracy[:, self.tasks_done] = self.evaluate(self.tasks_done)
 
     def train_task(self, task: int, on_step: Callable[[int, int], Any] | None = None) -> None:
-        """Make one pass over the samples of a task, ``stream_batch`` a step."""
+        """Make one pass over the samples of a task, `stream_batch` per step."""
         order = [make_generator(seed, "data order", task) for seed in self.seeds]
         batches = torch.stack(
             [
@@ -238,56 +236,107 @@ class ReplayRun:
     # ------------------------------------------------------------ evaluation
 
     def seen(self, task: int) -> Tensor:
-        """Return (S, C) bool: the classes of tasks 0 .. ``task``."""
+        """The classes of tasks 0 .. `task`: (S, C) bool."""
         mask = torch.zeros(len(self.seeds), self.data.n_classes, dtype=torch.bool)
         for row, stream in zip(mask, self.streams, strict=True):
             row[stream.classes_seen(task)] = True
         return mask.to(self.device)
 
+    @torch.inference_mode()
     def evaluate(self, task: int) -> Tensor:
-        """Return (S, T): accuracy in [0, 1] on every task's test set after training ``task``.
+        """Accuracy in [0, 1] on every task's test set after training `task`: (S, T).
 
-        Tasks to come score 0 without being run: their classes are outside the argmax.
+        Batch norm is folded away. The argmax is over the classes seen, so tasks to come score 0
+        without being run.
         """
-        tests = [[task.test_indices for task in stream] for stream in self.streams]
-        met = [torch.stack(column) for column in list(zip(*tests, strict=True))[: task + 1]]
-        scores = torch.zeros(len(self.seeds), len(self.streams[0]))
-        scores[:, : task + 1] = task_accuracies(
-            self.network, self.test_images, self.test_labels, met, self.seen(task)
-        )
+        folded, unseen = fold_batch_norm(self.network), ~self.seen(task).unsqueeze(1)  # (S, 1, C)
+        scores = torch.zeros(len(self.seeds), self.total)
+        for index in range(task + 1):
+            tests = torch.stack([stream[index].test_indices for stream in self.streams])  # (S, n)
+            correct = torch.zeros(len(self.seeds), device=self.device)
+            for batch in tests.to(self.device).split(TEST_BATCH[self.device.type], dim=1):
+                logits, _ = folded(self.test_images[batch].float() / 255)  # (S, b, C)
+                predicted = logits.masked_fill(unseen, -torch.inf).argmax(-1)
+                correct += (predicted == self.test_labels[batch]).sum(1)
+            scores[:, index] = (correct / tests.shape[1]).cpu()
         return scores
 
+    @torch.inference_mode()
     def test_features(self, seed_index: int = 0, per_class: int | None = None) -> tuple:
-        """Return features (n, D), labels (n,) and proxies (C, D) of one seed's network, on the CPU."""
+        """Features (n, D), labels (n,) and proxies (C, D) of one seed's network, on the CPU."""
         classes = range(self.data.n_classes)
         chosen = torch.cat([(self.test_labels == c).nonzero()[:per_class, 0] for c in classes])
-        images = self.test_images[chosen]
-        features, proxies = features_and_proxies(self.network, images, seed_index)
-        return features, self.test_labels[chosen].cpu(), proxies
+        alone = fold_batch_norm(select_seed(self.network, seed_index))
+        batches = self.test_images[chosen].split(TEST_BATCH[self.device.type])
+        features = [alone(batch.unsqueeze(0).float() / 255)[1][0] for batch in batches]
+        proxies = alone.head.weight[0].cpu()
+        return torch.cat(features).cpu(), self.test_labels[chosen].cpu(), proxies
 
     # ----------------------------------------------------------- checkpoints
 
-    def _identity(self) -> dict:
-        settings = self.settings.model_dump(exclude={"profile", "data_root", "device"})
+    def folder_name(self) -> str:
+        """The data set."""
+        return self.settings.dataset
+
+    def identity(self) -> dict[str, Any]:
+        """As of any run; all the seeds are among the settings."""
+        settings = self.settings.model_dump(exclude=HIDDEN - {"seeds"})
         return {"settings": settings, "data": self.data.fingerprint}
 
-    def _save(self) -> None:
-        if self.folder is None:
-            return
-        state = checkpoints.join(
-            network=self.network.state_dict(),
-            memory=self.memory.state_dict(),
-            optimizer=checkpoints.optimizer_state(self.optimizer),
-            run={"accuracy": self.accuracy},
-        )
-        progress = {name: getattr(self, name) for name in PROGRESS}
-        checkpoints.save(self.folder / "checkpoint", state, progress)
+    def state(self) -> State:
+        """Network, memory, optimizer and accuracies."""
+        return {
+            "network": self.network.state_dict(),
+            "memory": self.memory.state_dict(),
+            "optimizer": optimizer_state(self.optimizer),
+            "run": {"accuracy": self.accuracy},
+        }
 
-    def _resume(self) -> None:
-        state = checkpoints.resume(self.folder, self, "tasks_done", PROGRESS)
-        if state is None:
-            return
-        self.network.load_state_dict(checkpoints.part(state, "network."))
-        self.memory.load_state_dict(checkpoints.part(state, "memory."), self.device)
-        checkpoints.restore_optimizer(self.optimizer, checkpoints.part(state, "optimizer."))
-        self.accuracy = state["run.accuracy"]
+    def load(self, state: State) -> None:
+        """Put them back."""
+        self.network.load_state_dict(state["network"])
+        self.memory.load_state_dict(state["memory"], self.device)
+        restore_optimizer(self.optimizer, state["optimizer"])
+        self.accuracy = state["run"]["accuracy"]
+
+    # ---------------------------------------------------------------- record
+
+    def describe(self) -> dict[str, Any]:
+        """The stream, and what of its data set the paper's tables tell apart."""
+        stream = STREAMS[self.settings.dataset][0]
+        return {
+            "experiment": stream.lower().replace(" ", "_"),
+            "dataset": {
+                "stream": stream,
+                "sizes": self.data.sizes,
+                "classes": self.data.n_classes,
+                "note": self.data.note,
+            },
+            "protocol": self.given.protocol(),
+            "backbone": f"Reduced ResNet-18, width {self.settings.width}",
+        }
+
+    def outcome(self, seed: int) -> dict[str, Any]:
+        """Metrics and accuracy matrix of a seed, and its class order."""
+        index, count = self.seeds.index(seed), len(self.seeds)
+        matrix = (100 * self.accuracy[index].double()).numpy().round(4)
+        side_by_side = f"{count} seeds side by side: seconds are the run's divided by {count}"
+        order = " ".join(map(str, self.streams[index].class_order))
+        return {
+            "metrics": run_metrics(matrix),
+            "accuracy_matrix": matrix,
+            "notes": [side_by_side if count > 1 else "", f"class order {order}"],
+        }
+
+
+def run_metrics(accuracy: Any) -> dict[str, float]:
+    """A_T, AAA and both forgettings of one accuracy matrix (T, T), in the matrix's unit."""
+    return {
+        "A_T": float(metrics.final_accuracy(accuracy)),
+        "AAA": float(metrics.average_anytime_accuracy(accuracy)),
+        "F_T": float(metrics.forgetting(accuracy, "paper")),
+        "F_T_released": float(metrics.forgetting(accuracy, "released")),
+    }
+
+
+train_or_read = ReplayRun.train_or_read

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from drl_data import make_run, parameters, tiny_data
+from drl_data import make_run, tiny_data
 from gratings import gratings
 
 from relcl_lib.continual.sessions import load_sessions
@@ -14,19 +14,16 @@ from relcl_lib.data.images import load_images
 from relcl_lib.lab.compare import compare
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.lab.records import as_dict, read_records
-from relcl_lib.papers.drl import records as drl_records
+from relcl_lib.papers.drl import studies
 from relcl_lib.papers.drl.divergence import DivergenceError
-from relcl_lib.papers.drl.records import (
+from relcl_lib.papers.drl.run import validation_curve
+from relcl_lib.papers.drl.similarity import disjoint_study, pair_study
+from relcl_lib.papers.drl.studies import (
     PAIR_SETTINGS,
     FigureStudy,
     disjoint_records,
     pair_records,
-    run_record,
-    train_or_read,
-    validation_curve,
 )
-from relcl_lib.papers.drl.run import DrlRun
-from relcl_lib.papers.drl.similarity import disjoint_study, pair_study
 from relcl_lib.papers.drl.tables import figure2_rows, printed_rows
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "data"
@@ -34,14 +31,9 @@ SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 FAST = {"limit": 8, "method": "ER"}
 
 
-def read(tmp_path, **changes):
-    given = parameters(**{**FAST, **changes})
-    return train_or_read(given, data=tiny_data(), results=tmp_path / "results")
-
-
 def test_fields():
     run = make_run(1, **FAST).train()
-    record = run_record(run, note="a test")
+    record = run.record("a test")
     assert (record.paper, record.experiment, record.seed) == ("drl", "ni_standin_cifar10", 1)
     assert (record.method, record.variant, record.protocol) == ("ER", "released", "stand-in")
     assert record.dataset["name"] == "CORe50-standin(cifar10)"
@@ -50,7 +42,7 @@ def test_fields():
     assert record.backbone == "mlp"
     assert record.parameters["network"] == "MLP 2x100"
     assert record.parameters["drl_weight"] == run.settings.drl_weight
-    assert not {"device", "seeds", "data_root", "backbone", "track"} & set(record.parameters)
+    assert not {"backbone", "track"} & set(record.parameters)
     assert set(record.metrics) == {"avg_valid_acc", "test_acc", "ram_mb", "time_min"}
     assert record.metrics["avg_valid_acc"] == pytest.approx(100 * run.valid.mean().item(), abs=1e-3)
     assert record.metrics["test_acc"] == pytest.approx(100 * run.test_accuracy(), abs=1e-3)
@@ -58,23 +50,28 @@ def test_fields():
     assert record.metrics["time_min"] == pytest.approx(run.seconds / 60, abs=1e-3)
     assert "a test" in record.note
     expected = (100 * run.valid.mean(1)).tolist()
-    assert validation_curve(record) == pytest.approx(expected, abs=0.01)
+    assert (
+        validation_curve(record) == record.curves["validation"] == pytest.approx(expected, abs=1e-3)
+    )
     assert record.accuracy_matrix is None
     json.dumps(as_dict(record), allow_nan=False)
 
 
 def test_a_head_a_task_gives_a_matrix():
     run = make_run(track="Multi-Task-NC", **FAST).train()
-    record = run_record(run)
+    record = run.record()
     assert record.experiment == "multi_task_nc_standin_cifar10"
     assert len(record.accuracy_matrix) == 5
     mean = sum(map(sum, record.accuracy_matrix)) / 25
     assert record.metrics["avg_valid_acc"] == pytest.approx(mean, abs=0.01)
 
 
-def test_a_run_that_is_not_done_has_none():
-    with pytest.raises(ValueError, match=r"0 of 8 experiences are done: call run\.train"):
-        run_record(make_run())
+def test_the_curve_of_an_early_record_is_in_its_note():
+    (record, *_) = read_records(paper="drl", experiment="ni_standin_cifar10")
+    assert record.curves is None
+    curve = validation_curve(record)
+    assert len(curve) == record.dataset["experiences"]
+    assert sum(curve) / len(curve) == pytest.approx(record.metrics["avg_valid_acc"], abs=0.01)
 
 
 def test_a_backbone_in_a_folder_leaves_no_path(tmp_path):
@@ -83,44 +80,10 @@ def test_a_backbone_in_a_folder_leaves_no_path(tmp_path):
     config = ResNetConfig(embedding_size=4, hidden_sizes=[4, 8, 8, 8], depths=[1, 1, 1, 1])
     ResNetForImageClassification(config).save_pretrained(tmp_path / "my-resnet")
     run = make_run(backbone=str(tmp_path / "my-resnet"), image_size=32)
-    found = drl_records.configuration(run)
+    found = run.configuration()
     assert found["backbone"] == "my-resnet"
     assert found["parameters"]["network"] == "ResNet50"
     assert str(tmp_path) not in json.dumps(found)
-
-
-def test_what_exists_is_read(tmp_path, monkeypatch):
-    trained, train = [], DrlRun.train
-    monkeypatch.setattr(
-        DrlRun, "train", lambda run, *rest: trained.append(run.seed) or train(run, *rest)
-    )
-    first = read(tmp_path, seeds=[0, 1])
-    assert [record.seed for record in first] == [0, 1] == trained
-    assert read(tmp_path, seeds=[1, 0]) == first[::-1]
-    read(tmp_path, seeds=[1, 2])
-    assert trained == [0, 1, 2]
-    read(tmp_path, seeds=[1], drl_weight=0.5)
-    assert trained == [0, 1, 2, 1]
-    assert len(read_records(tmp_path / "results", paper="drl")) == 4
-
-
-def test_a_failure_leaves_a_record(tmp_path):
-    with pytest.raises(DivergenceError):
-        read(tmp_path, optimizer="sgd", learning_rate=1e30)
-    (failed,) = read_records(tmp_path / "results", include_failed=True)
-    assert failed.failed and "DivergenceError" in failed.note and not failed.metrics
-
-
-def test_data_is_loaded_by_name_and_order(tmp_path, monkeypatch):
-    asked = []
-
-    def load(name, root, *, order):
-        asked.append((name, root, order))
-        return tiny_data()
-
-    monkeypatch.setattr(drl_records, "load_sessions", load)
-    train_or_read(parameters(**FAST, data_root="some/folder", order=2), results=tmp_path)
-    assert asked == [("cifar10", "some/folder", 2)]
 
 
 # --- Figures 1 and 2 -----------------------------------------------------------------------------
@@ -132,12 +95,12 @@ def counted(monkeypatch):
     made = []
 
     def count(name):
-        study = getattr(drl_records, name)
-        monkeypatch.setattr(drl_records, name, lambda *a, **k: made.append(name) or study(*a, **k))
+        study = getattr(studies, name)
+        monkeypatch.setattr(studies, name, lambda *a, **k: made.append(name) or study(*a, **k))
 
     count("pair_study")
     count("disjoint_findings")
-    monkeypatch.setattr(drl_records, "FIGURE1_PAIRS", ((1, 3), (2, 4)))
+    monkeypatch.setattr(studies, "FIGURE1_PAIRS", ((1, 3), (2, 4)))
     return made
 
 
@@ -190,14 +153,14 @@ def test_figure_2_has_a_record_a_seed_and_weight(tmp_path, counted):
     assert [(record.seed, record.parameters["drl_weight"]) for record in records] == [
         *((0, 0.0), (0, 0.01), (1, 0.0), (1, 0.01)),
     ]
-    studies = disjoint_study(tiny_data(), 1, weights=[0.0, 0.01], samples=20, **DISJOINT)
-    for record, study in zip(records[2:], studies, strict=True):
+    found = disjoint_study(tiny_data(), 1, weights=[0.0, 0.01], samples=20, **DISJOINT)
+    for record, study in zip(records[2:], found, strict=True):
         assert record.metrics == pytest.approx(study.metrics(), abs=1e-4)
     first = records[0]
     assert (first.experiment, first.method, first.protocol) == ("figure2", "BER", "stand-in")
     assert (first.dataset["track"], first.dataset["experiences"]) == ("Disjoint", 2)
     run = make_run(track="Disjoint", method="BER", **DISJOINT, batch_size=10)
-    expected = {**drl_records.configuration(run)["parameters"], "drl_weight": 0.0, "samples": 20}
+    expected = {**run.configuration()["parameters"], "drl_weight": 0.0, "samples": 20}
     assert first.parameters == expected
     assert (expected["loss"], expected["taps"]) == ("released", "all")
     assert all(record.seconds > 0 for record in records)
@@ -228,7 +191,7 @@ def test_a_study_that_fails_leaves_a_record(tmp_path):
 def test_a_study_that_fails_knows_how_long_it_took():
     study = FigureStudy({}, lambda: [][0], torch.device("cpu"))
     with pytest.raises(IndexError):
-        study.record()
+        study.records()
     assert study.seconds > 0
 
 

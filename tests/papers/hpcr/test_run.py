@@ -10,7 +10,7 @@ from gratings import gratings, make_run
 from relcl_lib.continual.memory import ReservoirMemory
 from relcl_lib.lab.runtime import make_generator
 from relcl_lib.models.resnet import ReducedResNet18, ReplayNetwork, select_seed
-from relcl_lib.papers.hpcr import evaluation as replay_evaluation
+from relcl_lib.papers.hpcr import run as replay_run
 from relcl_lib.papers.hpcr.methods import METHODS
 
 PURPOSES = ("retrieval", "reservoir", "stream views", "memory views")
@@ -180,7 +180,7 @@ class TestEvaluation:
     @pytest.mark.parametrize("batch", [1, 7, 1000])
     def test_the_test_batch_does_not_matter(self, trained, monkeypatch, batch):
         expected = trained.evaluate(2)
-        monkeypatch.setattr(replay_evaluation, "TEST_BATCH", {"cpu": batch})
+        monkeypatch.setattr(replay_run, "TEST_BATCH", {"cpu": batch})
         torch.testing.assert_close(trained.evaluate(2), expected, rtol=0, atol=0.0501)
 
     def test_it_changes_nothing(self, trained):
@@ -196,7 +196,7 @@ class TestEvaluation:
 
     def test_folded_batch_norm_predicts_the_same(self, trained, monkeypatch):
         expected = trained.evaluate(2)
-        monkeypatch.setattr(replay_evaluation, "fold_batch_norm", lambda network: network.eval())
+        monkeypatch.setattr(replay_run, "fold_batch_norm", lambda network: network.eval())
         torch.testing.assert_close(trained.evaluate(2), expected, rtol=0, atol=0.0501)
         trained.network.train()
 
