@@ -14,8 +14,9 @@ FIGURES = all_figures()
 
 
 @pytest.fixture(autouse=True)
-def closed():
-    yield
+def alone():
+    with plt.rc_context():  # the command sets the look of figures
+        yield
     plt.close("all")
 
 
