@@ -85,7 +85,7 @@ assert time.process_time() < 0.5, time.process_time()
 
 
 @pytest.mark.parametrize(
-    "words", ["", "sweep", "tables", "demo", "hpcr", "hpcr sweep", *map(" ".join, relcl.OWN)]
+    "words", ["", *relcl.SHARED, "hpcr", "hpcr sweep", *map(" ".join, relcl.OWN)]
 )
 def test_help_is_quick_and_loads_no_torch(words):
     done = python("-c", HELP, *words.split(), "--help")

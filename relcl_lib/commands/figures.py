@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import importlib.util
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
-
-from relcl_lib.lab import plots
 from relcl_lib.lab.files import repository_root
-from relcl_lib.lab.records import Record, read_records
 from relcl_lib.papers.registry import PAPERS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from relcl_lib.lab.records import Record
 
 
 def all_figures() -> dict[str, Callable[[Sequence[Record]], Figure]]:
@@ -29,6 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     line = argparse.ArgumentParser(prog="python -m relcl_lib figures", description=__doc__)
     line.add_argument("--out", default=str(repository_root() / "figures"), help="folder")
     out = line.parse_args(arguments).out
+    import matplotlib.pyplot as plt
+
+    from relcl_lib.lab import plots
+    from relcl_lib.lab.records import read_records
+
     plt.switch_backend("agg")
     plots.use_house_style()
     records = read_records()

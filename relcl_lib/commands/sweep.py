@@ -1,10 +1,10 @@
 """Fill a paper's table: every cell a resumable run, on this machine's processes or a Ray cluster.
 
-    python -m relcl_lib sweep hpcr table3 --dataset cifar10
-    python -m relcl_lib sweep hpcr table7 --dataset cifar10 --buffers 200 --seeds 0 1 2
-    python -m relcl_lib sweep fastre table5 --dataset nyt10 --set word_vectors=glove.6B.300d.txt
-    python -m relcl_lib sweep crecl table1 --dataset fewrel --device cuda --jobs 16
-    python -m relcl_lib sweep hpcr table3 --engine ray --address auto --gpus-per-run 0.25
+    python -m relcl_lib hpcr sweep table3 --dataset cifar10
+    python -m relcl_lib hpcr sweep table7 --dataset cifar10 --buffers 200 --seeds 0 1 2
+    python -m relcl_lib fastre sweep table5 --dataset nyt10 --set word_vectors=glove.6B.300d.txt
+    python -m relcl_lib crecl sweep table1 --dataset fewrel --device cuda --jobs 16
+    python -m relcl_lib hpcr sweep table3 --engine ray --address auto --gpus-per-run 0.25
 
 A cell whose records exist is read, not run; one that was killed goes on from its last task or epoch;
 one that failed leaves a record that says why, and is tried again next time. Run it again after any
@@ -14,7 +14,6 @@ stop.
 from __future__ import annotations
 
 import argparse
-import ast
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -22,7 +21,7 @@ from typing import Any
 
 from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.format import TableError
-from relcl_lib.lab.parameters import ParameterError
+from relcl_lib.lab.parameters import ParameterError, read_settings
 from relcl_lib.papers.registry import PAPERS
 
 Cell = dict[str, Any]  # the parameters of a table's run, as plain values
@@ -135,14 +134,6 @@ def parser() -> argparse.ArgumentParser:
     return line
 
 
-def _value(text: str) -> Any:
-    """Return a number, list, None or bool where the text is one, else the text itself."""
-    try:
-        return ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
-    except (ValueError, SyntaxError):
-        return text
-
-
 def make_cells(options: argparse.Namespace) -> list[Cell]:
     """Return the validated cells the command line asks for."""
     paper = PAPERS[options.paper]
@@ -167,11 +158,7 @@ def make_cells(options: argparse.Namespace) -> list[Cell]:
         raise ParameterError(f"no row {', '.join(sorted(unknown))}; the rows: {', '.join(rows)}")
     common = {"seeds": options.seeds, "data_root": options.data_root, "device": options.device}
     common["profile"] = options.profile
-    for setting in options.set:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise ParameterError(f"--set {setting}: write NAME=VALUE")
-        common[name] = _value(text)
+    common |= read_settings(options.set)
     cells = [
         {**cell, **{name: value for name, value in common.items() if value is not None}}
         for cell in cells

@@ -27,13 +27,13 @@ CDR_FILES = (
 )
 CDR_LAYOUT = (
     f"{', '.join(CDR_FILES)}; for the hypernym filter also 2017MeshTree.txt (tree number, "
-    "descriptor id, term, apart by tabs)"
+    "descriptor id, term, separated by tabs)"
 )
 MESH_TREES = ("2017MeshTree.txt", "mesh_tree.txt")
 GDA_TRAIN_LIST = "train_gda_docs"
 GDA_LAYOUT = (
     "training_data/ and testing_data/, each with abstracts.txt, anns.txt, labels.csv; "
-    f"{GDA_TRAIN_LIST} (PMIDs of the training split, one a line) for the usual cut"
+    f"{GDA_TRAIN_LIST} (PMIDs of the training split, one per line) for the usual cut"
 )
 #: kinds of entity and the relation
 CANDIDATES = {"cdr": (("Chemical", "Disease"), "CID"), "gda": (("Gene", "Disease"), "GDA")}
@@ -160,17 +160,10 @@ def read_gda_folder(
     """Read `abstracts.txt`, `anns.txt` and `labels.csv` (label 1: an association).
 
     A document is its PMID, its title and its abstract, a line each; one without an abstract has its
-    title alone.
-
-    Args:
-        folder: holds the three files.
-        report: None makes a mention whose text is not at its offsets, and a document without a
-            title, an error; a counter counts them as `offsets_disagree` and
-            `documents_without_title` and leaves them out. It also counts
-            `documents_without_abstract`, which are kept.
-
-    Raises:
-        DataFormatError: names the file, the line, and what is wrong there.
+    title alone. With `report=None` a mention whose text is not at its offsets, and a document
+    without a title, is an error; a counter counts them as `offsets_disagree` and
+    `documents_without_title` and leaves them out. It also counts `documents_without_abstract`,
+    which are kept. A DataFormatError names the file, the line, and what is wrong there.
     """
     folder = Path(folder)
     rows: dict[str, list[Line]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""CORe50: images by path or from the packed archive, a session and an object each."""
+"""CORe50: images by path or from the packed archive, each of one session and one object."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class SessionData:
         images: (N, C, H, W) uint8; do not edit it in place.
         labels: (N,) int64.
         sessions: (N,) int64.
-        class_names: one a label.
+        class_names: one per label.
         source: where the files came from.
         video_length: training images of one class in one session, about.
         valid_every: which of the test images validate: every `valid_every`-th.
@@ -120,7 +120,7 @@ def load_core50(
     themselves.
 
     Args:
-        root: folder that holds ``core50/`` or is it.
+        root: folder that holds `core50/` or is it.
         order: official run, 0 to 9; the challenge used 0.
         check_counts: False admits a part of the sessions.
 
@@ -166,7 +166,7 @@ def _tree(folder: Path) -> Path | None:
 
 
 def _paths(folder: Path) -> list[str]:
-    """Return the relative paths of all images: as paths.pkl lists them, else as they lie there."""
+    """The relative paths of all images: as paths.pkl lists them, else as they lie there."""
     listed, packed = folder / "paths.pkl", folder / "core50_imgs.npz"
     paths = _texts(unpickled(listed), listed) if listed.is_file() else None
     if packed.is_file():
@@ -184,7 +184,7 @@ def _paths(folder: Path) -> list[str]:
 
 
 def _images(folder: Path, paths: list[str]) -> tuple[Tensor, str]:
-    """Return the images (N, 3, H, W), and where they came from."""
+    """The images (N, 3, H, W), and where they came from."""
     if (folder / "core50_imgs.npz").is_file():
         return _packed_images(folder / "core50_imgs.npz", len(paths)), "packed archive"
     tree = _tree(folder)
@@ -238,7 +238,7 @@ def _texts(values: Iterable, file: Path) -> list[str]:
 
 
 def _place(path: str, folder: Path) -> tuple[int, int]:
-    """Return session and object of a path, which names both twice."""
+    """Session and object of a path, which names both twice."""
     found = _PATH.fullmatch(path)
     if found:
         session, thing, again, same, _ = map(int, found.groups())
@@ -272,7 +272,7 @@ def _check_sessions(sessions: np.ndarray, folder: Path) -> None:
 def read_experiences(
     folder: Path, paths: list[str], labels: np.ndarray, order: int
 ) -> dict[str, tuple[Tensor, ...]]:
-    """Return the lists of each track that the folder holds: experiences, then the test images."""
+    """The lists of each track that the folder holds: experiences, then the test images."""
     found, positions = {}, None
     pickled = (folder / "LUP.pkl").is_file()
     files = [folder / name for name in ("LUP.pkl", "labels.pkl")] if pickled else []

@@ -40,7 +40,7 @@ class RawSplits(NamedTuple):
 
 
 def check_labels(labels: np.ndarray, n_labels: int, file: str | Path, field: str) -> np.ndarray:
-    """Return the labels as int64, or name the first one outside 0..n_labels-1."""
+    """The labels as int64; DataFormatError names the first one outside 0..n_labels-1."""
     try:
         labels = np.asarray(labels)
     except ValueError as error:  # lists of unequal length
@@ -79,7 +79,7 @@ def decode_into(out: np.ndarray, blobs: Iterable[tuple[str, bytes]], title: str)
             rows = out[start : start + len(chunk)]
             if len(rows) < len(chunk):
                 raise DataFormatError(title, f"more than the announced {len(out)} images", AGAIN)
-            # One task a worker: a task an image would cost more in hand-over than in decoding.
+            # One task per worker: one per image would cost more in hand-over than in decoding.
             list(
                 pool.map(
                     _decode_some,
@@ -156,7 +156,7 @@ def read_parquet(
 
 
 def first_image_format(file: Path) -> str:
-    """Return how a readable shard's first image is encoded: ``PNG``, ``JPEG``, ``lossless WEBP``, ..."""
+    """How a readable shard's first image is encoded: `PNG`, `JPEG`, `lossless WEBP`, ..."""
     import pyarrow.parquet as pq
     from PIL import Image
 

@@ -70,7 +70,7 @@ def as_rgb(images: Tensor) -> Tensor:
 
 
 def rgb_of_side(images: Tensor, side: int | None = None) -> Tensor:
-    """Return uint8 images (N, C, H, W) as (N, 3, side, side); None keeps their size."""
+    """Images (N, C, H, W) uint8 as (N, 3, side, side); None keeps their size."""
     if side is not None and images.shape[-2:] != (side, side):
         resized = F.interpolate(images.float(), (side, side), mode="bilinear", antialias=True)
         images = resized.round().clamp(0, 255).byte()

@@ -52,7 +52,7 @@ class Annotation(NamedTuple):
 
 
 class Abstract(NamedTuple):
-    """Title and abstract, apart by one space, with mentions and relations between identifiers."""
+    """Title and abstract, joined by one space, with mentions and relations between identifiers."""
 
     pmid: str
     title_length: int
@@ -62,11 +62,7 @@ class Abstract(NamedTuple):
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a text file without their ends.
-
-    Raises:
-        DataFormatError: the file cannot be read.
-    """
+    """Yield the lines of a text file without their ends; DataFormatError where it is unreadable."""
     try:
         with path.open(encoding="utf-8") as stream:
             yield from (line.rstrip("\r\n") for line in stream)
@@ -79,15 +75,14 @@ def read_pubtator(
 ) -> list[Abstract]:
     """Read a file in the PubTator format.
 
+    Documents of a title line, an abstract line, mentions and relations, separated by blank lines.
+    A DataFormatError names the file, the document, the line and the field.
+
     Args:
-        path: documents of a title line, an abstract line, mentions and relations, apart by blank
-            lines.
+        path: the file.
         relation: the code in the second column of relation lines.
         report: None makes a mention whose text is not at its offsets an error; a counter counts
             such mentions as `offsets_disagree` and leaves them out.
-
-    Raises:
-        DataFormatError: names the file, the document, the line and the field.
     """
     path = Path(path)
     abstracts, block = [], []
@@ -106,11 +101,7 @@ def read_pubtator(
 def make_abstract(
     lines: Sequence[Line], relation: str, report: Counter[str] | None = None
 ) -> Abstract:
-    """Make an abstract of its lines, which may come from several files; arguments as `read_pubtator`.
-
-    Raises:
-        DataFormatError: names the file of the line, the document, the line and the field.
-    """
+    """Make an abstract of its lines, which may come from several files; else as `read_pubtator`."""
     texts = {"t": "", "a": ""}
     rows, pmid = [], None
     for line in lines:
@@ -170,7 +161,7 @@ def _annotation(
 
 
 def read_mesh_tree(path: str | os.PathLike[str]) -> MeshTree:
-    """Read a MeSH tree: lines of tree number, descriptor id and term, apart by tabs."""
+    """Read a MeSH tree: lines of tree number, descriptor id and term, separated by tabs."""
     numbers: dict[str, set[str]] = defaultdict(set)
     for at, line in enumerate(read_lines(Path(path)), start=1):
         columns = line.split("\t")

@@ -193,7 +193,7 @@ class RelationSentences:
 
     `relations` are ids, of which the position is the label; `relation_names` are in words where
     `pid2name.json` lies beside the data, else the ids. `split` is `train` or `test` where the data
-    gives a split, else None, for each sentence; `places` name file and record of each. `protocol` is
+    gives a split, else None, per sentence; `places` name file and record of each. `protocol` is
     `paper` only where the files have the paper's size. `fingerprint` is a hash of all that is
     trained on. `report` counts what could surprise: `sentences`, `repeated` (the same tokens as an
     earlier sentence of the relation), `repeated_with_mentions` (the same spans too),

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def split_off(items: Sequence[T], share: float) -> tuple[list[T], list[T]]:
-    """Return (kept, a share drawn without replacement), the same each time, both in their order.
+    """(kept, a share drawn without replacement), the same each time, both in their order.
 
     At least one is drawn and one kept where there are two or more.
     """

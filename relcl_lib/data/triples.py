@@ -57,7 +57,7 @@ class Triple(NamedTuple):
 
 
 class Sentence(NamedTuple):
-    """A text, its tokens apart by white space, and the triples annotated in it."""
+    """A text, its tokens separated by white space, and the triples annotated in it."""
 
     text: str
     triples: tuple[Triple, ...]

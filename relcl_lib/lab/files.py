@@ -2,7 +2,7 @@
 
 Everything is written under a temporary name beside its place, flushed to the disk and renamed.
 A killed process can leave such a temporary behind, never a half-written file under the real name;
-``remove_leftovers`` clears them.
+`remove_leftovers` clears them.
 """
 
 from __future__ import annotations
@@ -70,16 +70,9 @@ def _temporary(path: Path) -> Iterator[Path]:
 
 
 def atomic_write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Write ``data`` to ``path`` so that the file is the old one or the new one, never a part.
+    """Write `data` to `path` so that the file is the old one or the new one, never a part.
 
     Missing folders are made. Any error leaves an existing file untouched and no temporary behind.
-
-    Args:
-        path: the file to write or replace.
-        data: its whole content.
-
-    Returns:
-        ``path`` as a ``Path``.
     """
     path = Path(path)
     with _temporary(path) as temporary:
@@ -93,15 +86,7 @@ def atomic_write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
 
 
 def atomic_write_text(path: str | os.PathLike[str], text: str) -> Path:
-    """Write ``text`` as UTF-8 without changing line ends; otherwise as ``atomic_write_bytes``.
-
-    Args:
-        path: the file to write or replace.
-        text: its whole content.
-
-    Returns:
-        ``path`` as a ``Path``.
-    """
+    """Write `text` as UTF-8 without changing line ends; otherwise as `atomic_write_bytes`."""
     return atomic_write_bytes(path, text.encode("utf-8"))
 
 
@@ -109,17 +94,11 @@ def atomic_write_text(path: str | os.PathLike[str], text: str) -> Path:
 def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Fill a folder and put it in place in one step, when the block ends without an error.
 
-    The block gets an empty temporary folder beside ``path``. On success its files are flushed to
-    the disk and it takes the name ``path``; what was there before is moved aside and deleted. On
-    an error the temporary goes and ``path`` stays as it was. A process killed between the two
-    renames leaves no ``path``, but the old folder aside: ``remove_leftovers`` puts it back, so
+    The block gets an empty temporary folder beside `path`. On success its files are flushed to
+    the disk and it takes the name `path`; what was there before is moved aside and deleted. On
+    an error the temporary goes and `path` stays as it was. A process killed between the two
+    renames leaves no `path`, but the old folder aside: `remove_leftovers` puts it back, so
     call that before looking for the folder.
-
-    Args:
-        path: the folder to make or replace.
-
-    Yields:
-        The temporary folder to fill.
     """
     path = Path(path)
     with _temporary(path) as temporary:
@@ -179,14 +158,8 @@ def remove_leftovers(
     """Clear what killed processes left in a folder, and put back a folder caught mid-replacement.
 
     Temporaries of running processes are kept, so several runs may share the folder. Where that
-    cannot be known (another machine, a process number in use again) age decides.
-
-    Args:
-        parent: the folder to look in, not below; it need not exist.
-        max_age_seconds: age in seconds from which a temporary of unknown owner is a leftover.
-
-    Returns:
-        The paths removed or put back, sorted.
+    cannot be known (another machine, a process number in use again) age in seconds decides. Looks
+    in `parent`, which need not exist, and not below; gives the paths removed or put back, sorted.
     """
     parent = Path(parent)
     touched: list[Path] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -80,6 +80,20 @@ def explain(error: ValidationError) -> list[str]:
         shown = "" if found["type"] == "value_error" else f" (got {found['input']!r})"
         lines.append(": ".join(filter(None, words)) + shown)
     return lines
+
+
+def read_settings(words: Iterable[str]) -> dict[str, Any]:
+    """The `NAME=VALUE` words of a command line; a value that is no Python literal is a text."""
+    settings = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise ParameterError(f"{word!r} is no NAME=VALUE")
+        try:
+            settings[name] = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+        except (ValueError, SyntaxError):
+            settings[name] = text
+    return settings
 
 
 def notebook_parameters(cls: type[Parameters], namespace: Mapping[str, Any]) -> Parameters:

@@ -186,7 +186,7 @@ class MaskedWords(nn.Module):
         self.bias = nn.Parameter(torch.zeros(encoder.config.vocab_size))
 
     def forward(self, ids: Tensor, mask: Tensor, chosen: Tensor) -> Tensor:
-        """Return logits (M, V) of the M chosen tokens of ids (B, n), of which mask (B, n) is 1."""
+        """Logits (M, V) of the M chosen tokens of ids (B, n), of which mask (B, n) is 1."""
         found = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state[chosen]
         table = self.encoder.get_input_embeddings().weight
         return functional.linear(self.transform(found), table, self.bias)

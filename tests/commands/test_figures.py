@@ -1,10 +1,8 @@
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from drawn import check, dots, texts, yticks
 from example_records import make, run
-
-matplotlib.use("agg")
 
 from relcl_lib.commands.figures import all_figures, main
 from relcl_lib.lab.files import repository_root
@@ -16,9 +14,14 @@ FIGURES = all_figures()
 
 
 @pytest.fixture(autouse=True)
-def closed():
-    yield
+def alone():
+    with plt.rc_context():  # the command sets the look of figures
+        yield
     plt.close("all")
+
+
+def measured(paper, method, seed=0, **fields):
+    return make(paper=paper, method=method, seed=seed, **{"accuracy_matrix": None, **fields})
 
 
 def test_the_committed_figures_can_be_drawn_and_are_all_that_is_committed(tmp_path):
@@ -31,9 +34,9 @@ def test_the_committed_figures_can_be_drawn_and_are_all_that_is_committed(tmp_pa
 @pytest.mark.parametrize("name", [n for n in FIGURES if not n.startswith("hpcr")])
 def test_a_figure_without_records_says_so(name):
     figure = FIGURES[name]([])
-    texts = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)]
-    texts += [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert any("no records yet" in text for text in texts)
+    said = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)]
+    said += [text for axes in figure.axes for text in texts(axes)]
+    assert any("no records yet" in text for text in said)
 
 
 def test_a_second_configuration_is_not_mixed_in():
@@ -47,17 +50,9 @@ def test_a_second_configuration_is_not_mixed_in():
 def ablation(method, f1, seed=0, vectors="random", **parameters):
     held = {"dilations": [1, 2, 4, 1, 1, 1], "residual": True, "threshold": "adaptive"}
     held |= {"word_vectors": vectors, "gate": "released", "type_map": "paper", **parameters}
-    return make(
-        paper="fastre",
-        experiment="nyt10",
-        method=method,
-        seed=seed,
-        dataset={"name": "nyt10", "set": "NYT10"},
-        protocol="reduced",
-        parameters=held,
-        metrics={"F1": f1},
-        accuracy_matrix=None,
-    )
+    place = {"experiment": "nyt10", "dataset": {"name": "nyt10", "set": "NYT10"}}
+    fields = {"protocol": "reduced", "parameters": held, "metrics": {"F1": f1}}
+    return measured("fastre", method, seed, **place, **fields)
 
 
 def test_ablation_bars_share_their_word_vectors_and_leave_other_structures_out():
@@ -68,30 +63,20 @@ def test_ablation_bars_share_their_word_vectors_and_leave_other_structures_out()
         ablation("-Gated Unit", 60.0, gate="none"),
     ]
     (axes,) = FIGURES["fastre_ablation"](records).axes
-    assert [bar.get_width() for bar in axes.patches] == [70.5, 60.0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["FastRE", "-Gated Unit"]
-    diamonds = [c.get_offsets() for c in axes.collections if hasattr(c, "get_offsets")]
-    assert any(np.allclose(found, [[73.8, 0], [69.4, 1]]) for found in diamonds if len(found) == 2)
+    check(axes, bars=[("FastRE", 70.5), ("-Gated Unit", 60)], legend=["paper"])
+    assert dots(axes)[-2:] == [(73.8, 0), (69.4, 1)]  # the paper's
     assert "reduced" in axes.get_title()
 
 
 def drl_record(method, accuracy, seed=0, track="NI", **parameters):
     held = {"memory_size": 100, "batch_size": 16, "drl_weight": 0.0, "er": "released"}
     held |= {"loss": "released", "taps": "logits", "network": "Reduced ResNet-18", **parameters}
-    return make(
-        paper="drl",
-        experiment="tracks",
-        method=method,
-        seed=seed,
-        dataset={"name": "CORe50-standin(cifar10)", "track": track},
-        protocol="stand-in",
-        parameters=held,
-        metrics={"test_acc": accuracy},
-        accuracy_matrix=None,
-    )
+    place = {"dataset": {"name": "CORe50-standin(cifar10)", "track": track}}
+    fields = {"protocol": "stand-in", "parameters": held, "metrics": {"test_acc": accuracy}}
+    return measured("drl", method, seed, experiment="tracks", **place, **fields)
 
 
-def test_a_panel_a_track_and_a_bar_with_and_without_the_loss():
+def test_a_panel_per_track_and_a_bar_with_and_without_the_loss():
     nic = {"track": "NIC", "memory_size": 50}
     records = [
         *(drl_record("BER", 60.0 + 2 * seed, seed) for seed in range(2)),
@@ -102,54 +87,38 @@ def test_a_panel_a_track_and_a_bar_with_and_without_the_loss():
         drl_record("ER", 10.0, **nic),
     ]
     ni, nic = FIGURES["drl_tracks"](records).axes
-    titles = [axes.get_title() for axes in (ni, nic)]
-    assert titles == ["NI", "NIC"]  # a track that was not run has no panel
-    assert [bar.get_height() for bar in ni.patches] == [61.0, 70.0]
-    assert [label.get_text() for label in ni.get_xticklabels()] == ["BER"]
-    assert [bar.get_height() for bar in nic.patches] == [50.0, 10.0]
-    assert [label.get_text() for label in nic.get_xticklabels()] == ["ER", "ER\nreleased"]
+    # A track that was not run has no panel.
+    check(ni, title="NI", bars=[("BER", 61), ("BER", 70)])
+    check(nic, title="NIC", bars=[("ER", 50), ("ER\nreleased", 10)])
 
 
 def test_correlations_beside_the_papers():
     kinds, pairs = ("features", "representations"), ("same", "different")
     scores = {f"r_{kind}_{pair}": 0.5 for kind in kinds for pair in pairs}
-    found = make(
-        paper="drl",
-        experiment="figure1",
-        method="MLP 2x100",
-        dataset={"name": "mnist", "set": "MNIST-{0,1}"},
-        parameters={"classifier": "closest"},
-        metrics=scores,
-        accuracy_matrix=None,
-    )
+    place = {"experiment": "figure1", "dataset": {"name": "mnist", "set": "MNIST-{0,1}"}}
+    fields = {"parameters": {"classifier": "closest"}, "metrics": scores}
+    found = measured("drl", "MLP 2x100", **place, **fields)
     (axes,) = FIGURES["drl_similarity"]([found]).axes
-    names = [label.get_text() for label in axes.get_yticklabels()]
+    names = yticks(axes)
     assert len(names) == 8 and "no records" not in axes.get_title()
-    dots = [c.get_offsets().tolist() for c in axes.collections]
-    drawn = [[names[int(row)], round(x, 2)] for offsets in dots for x, row in offsets]
-    assert ["{0,1} representations, different classes", 0.5] in drawn
-    assert ["{0,1} representations, different classes", -0.85] in drawn
-    assert ["{7,9} features, one class", 0.38] in drawn
+    drawn = [(names[int(row)], x) for x, row in dots(axes)]
+    assert ("{0,1} representations, different classes", 0.5) in drawn
+    assert ("{0,1} representations, different classes", -0.85) in drawn
+    assert ("{7,9} features, one class", 0.38) in drawn
 
 
 def relation_run(method, curve, seed=0, *, size=10, backbone="MiniLM", **changes):
     held = {"memory_size": size, "temperature": 0.08, "margin": 0.3, "n_tasks": 10}
     metrics = {f"{kind}{k}": v for kind in ("T", "current_T") for k, v in enumerate(curve, start=1)}
-    values = {
-        "experiment": "fewrel",
-        "variant": "paper",
-        "protocol": "reduced",
-        "dataset": {"name": "fewrel", "set": "FewRel"},
-        "parameters": {**held, "validation": False},
-        "accuracy_matrix": np.zeros((10, 10)).tolist(),
-    }
-    chosen = {**values, **changes}
-    return make(
-        paper="crecl", method=method, seed=seed, backbone=backbone, metrics=metrics, **chosen
-    )
+    place = {"experiment": "fewrel", "dataset": {"name": "fewrel", "set": "FewRel"}}
+    fields = {"variant": "paper", "protocol": "reduced", "backbone": backbone, "metrics": metrics}
+    fields |= {"parameters": {**held, "validation": False}, **changes}
+    matrix = np.zeros((10, 10)).tolist()
+    return measured("crecl", method, seed, accuracy_matrix=matrix, **place, **fields)
 
 
 FALLING = [90.0 - k for k in range(10)]
+BY_TASK = [(k + 1, value) for k, value in enumerate(FALLING)]
 
 
 def test_relation_curves_have_one_encoder_and_protocol_and_the_usual_settings():
@@ -161,30 +130,25 @@ def test_relation_curves_have_one_encoder_and_protocol_and_the_usual_settings():
         relation_run("FINE-TUNE", [2.0] * 10, variant="released"),
     ]
     figure = FIGURES["crecl_curves"](records)
-    left, right = (
-        {line.get_label(): line.get_ydata() for line in axes.lines if line.get_marker() == "o"}
-        for axes in figure.axes
-    )
-    assert list(left) == ["CRECL", "RP-CRE"]
-    np.testing.assert_allclose(left["CRECL"], FALLING)
-    assert list(right) == ["CRECL"]
-    np.testing.assert_allclose(right["CRECL"], [5] * 10)  # seed 0's alone, as RP-CRE has no other
+    left, right = figure.axes
+    check(left, lines={"CRECL": BY_TASK, "RP-CRE": [(k, value - 5) for k, value in BY_TASK]})
+    # The lead is seed 0's alone, as RP-CRE has no other.
+    check(right, lines={"CRECL": [(k, 5) for k, _ in BY_TASK]}, legend=["CRECL", "RP-CRE"])
     assert "reduced, MiniLM" in figure.get_suptitle()
 
 
 def test_relation_ablation_draws_historical_and_current():
     records = [relation_run(name, FALLING) for name in ("CRECL-CL", "CRECL", "RP-CRE")]
-    figure = FIGURES["crecl_ablation"](records)
-    for axes in figure.axes:
-        assert [line.get_label() for line in axes.lines] == ["CRECL", "CRECL-CL"]
+    left, right = FIGURES["crecl_ablation"](records).axes
+    check(left, title="historical tasks", lines={"CRECL": BY_TASK, "CRECL-CL": BY_TASK})
+    check(right, title="current tasks", lines={"CRECL": BY_TASK, "CRECL-CL": BY_TASK})
 
 
 def test_relation_memory_sizes_stand_beside_table_2():
     records = [relation_run("CRECL", FALLING, size=size) for size in (5, 10)]
     (axes,) = FIGURES["crecl_memory_sizes"](records).axes
-    np.testing.assert_allclose(axes.lines[0].get_xydata(), [[5, 81], [10, 81]])
-    printed = dict(axes.collections[-1].get_offsets())
-    assert printed == {5: 80.2, 10: 82.7, 15: 83.5, 20: 85.2}
+    check(axes, lines={"CRECL": [(5, 81), (10, 81)]}, legend=["CRECL", "paper"])
+    assert dots(axes)[-4:] == [(5, 80.2), (10, 82.7), (15, 83.5), (20, 85.2)]
 
 
 def test_relation_memory_sizes_are_means_of_the_same_seeds():
@@ -194,25 +158,19 @@ def test_relation_memory_sizes_are_means_of_the_same_seeds():
     records.append(relation_run("CRECL", [1.0] * 10, seed=2, size=10))
     records += [relation_run("RP-CRE", FALLING, seed=size, size=size) for size in (5, 10)]
     (axes,) = FIGURES["crecl_memory_sizes"](records).axes
-    np.testing.assert_allclose(axes.lines[0].get_xydata(), [[5, 81], [10, 81]])
-    np.testing.assert_allclose(axes.lines[1].get_xydata(), [[5, 81], [10, 81]])  # none in common
+    same = [(5, 81), (10, 81)]
+    check(axes, lines={"CRECL": same, "RP-CRE": same})  # RP-CRE's have none in common
 
 
 def document_run(cell, seed=0, **metrics):
     """A record as the sweep's cell makes it."""
     settings = DocreParameters.create({**cell, "profile": "full"}).resolved()
     dataset = cell["dataset"]
-    return make(
-        paper="docre_ii",
-        experiment=dataset,
-        method=cell["method"],
-        seed=seed,
-        dataset={"name": dataset, "set": {"cdr": "CDR"}.get(dataset, dataset)},
-        protocol="stand-in" if dataset == "synthetic" else "reduced",
-        parameters=settings.model_dump(exclude={"dataset", "encoder", "method", "seeds"}),
-        metrics=metrics,
-        accuracy_matrix=None,
-    )
+    place = {"name": dataset, "set": {"cdr": "CDR"}.get(dataset, dataset)}
+    fields = {"protocol": "stand-in" if dataset == "synthetic" else "reduced", "metrics": metrics}
+    held = settings.model_dump(exclude={"dataset", "encoder", "method", "seeds"})
+    fields |= {"experiment": dataset, "dataset": place, "parameters": held}
+    return measured("docre_ii", cell["method"], seed, **fields)
 
 
 def test_each_data_set_stands_beside_its_own_base():
@@ -225,10 +183,9 @@ def test_each_data_set_stands_beside_its_own_base():
         document_run(alone[1], F1=98.0, F1_base=83.0),  # not a base that reads
     ]
     (axes,) = FIGURES["docre_gain"](records).axes
-    assert [bar.get_height() for bar in axes.patches] == [58.0, 71.5, 60.5, 70.0]
-    assert axes.get_legend_handles_labels()[1] == ["base", "base + inference"]
-    names = [label.get_text() for label in axes.get_xticklabels()]
-    assert names == ["CDR (reduced)\n+2.5, n = 2", "synthetic (stand-in)\n-1.5, n = 1"]
+    cdr, text = "CDR (reduced)\n+2.5, n = 2", "synthetic (stand-in)\n-1.5, n = 1"
+    check(axes, bars=[(cdr, 58), (cdr, 60.5), (text, 71.5), (text, 70)])
+    check(axes, legend=["base", "base + inference"])
 
 
 def test_recall_of_inferred_facts_begins_with_the_base():
@@ -243,6 +200,5 @@ def test_recall_of_inferred_facts_begins_with_the_base():
         document_run({**without, "base": "atlop"}, seed=1, **{**recalls, "recall_inferred": 99.0}),
     ]
     (axes,) = FIGURES["docre_inferred"](records).axes
-    assert [bar.get_width() for bar in axes.patches] == [0.0, 60.0, 20.0]
-    names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names == ["stated facts (base)", "DocRE-II, N_I=2", "w/o ECA, N_I=2"]
+    names = ("stated facts (base)", "DocRE-II, N_I=2", "w/o ECA, N_I=2")
+    check(axes, bars=list(zip(names, (0, 60, 20), strict=True)))

@@ -1,4 +1,3 @@
-import re
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
@@ -6,7 +5,6 @@ import pytest
 import torch
 
 from relcl_lib.commands import sweep
-from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.records import read_records
 from relcl_lib.papers.registry import PAPERS
 
@@ -243,23 +241,3 @@ def test_crecl_progress_is_the_historical_accuracy():
     done, total, score = PAPERS["crecl"].tables.progress(run)
     assert (done, total) == (2, 3)
     assert score == pytest.approx(100 * (0.5 * 30 + 10) / 40)
-
-
-#: in its form of today or as it was before 0.2
-COMMAND = re.compile(r"python -m relcl_lib(?:\.sweep (\w+)| (\w+) sweep) ([^`\"#\\\n]+)")
-
-
-@pytest.mark.parametrize(
-    "path", ["README.md", *(f"notebooks/{p}.ipynb" for p in PAPERS)], ids=lambda path: path
-)
-def test_commands_that_readers_are_told_exist(path):
-    found = [
-        [old or new, *rest.split()]
-        for old, new, rest in COMMAND.findall(
-            (repository_root() / path).read_text(encoding="utf-8")
-        )
-    ]
-    whole = [words for words in found if len(words) > 1 and not {"...", "{}", "{name}"} & {*words}]
-    assert whole or path != "README.md"
-    for words in whole:
-        assert sweep.main([*words, "--dry-run"]) == 0, words

@@ -7,6 +7,25 @@ from pydantic import Field
 from relcl_lib.lab.parameters import ParameterError, Parameters, notebook_parameters
 from relcl_lib.papers.hpcr.parameters import ReplayParameters
 
+#: parameter -> values that do not fit
+WRONG = {
+    "buffer_size": ["200", 200.0, 0],
+    "width": [True],
+    "seeds": ["[0,1]", 0, [], [0, 0], [0, -1], [0.0], [True]],
+    "learning_rate": [math.nan, math.inf, "1e-4", -0.1, 0],
+    "alpha": [math.nan],
+    "beta": [-1.0],
+    "temperature": [0.0],
+    "hold_out": [1.0],
+    "views": [3],
+    "method": ["hpcr"],
+    "dataset": ["cifar11"],
+    "ht": ["on"],
+    "pcd": ["yes"],
+    "image_size": [7],
+    "device": [0],
+}
+
 
 class TestCreate:
     def test_a_misspelt_name_gets_the_nearest_and_all_valid_ones(self):
@@ -20,41 +39,11 @@ class TestCreate:
         with pytest.raises(ParameterError, match=r"unknown parameter 'qqq'\. Valid names"):
             ReplayParameters.create(qqq=1)
 
-    @pytest.mark.parametrize(
-        "name, value",
-        [
-            ("buffer_size", "200"),
-            ("buffer_size", 200.0),
-            ("buffer_size", 0),
-            ("width", True),
-            ("seeds", "[0,1]"),
-            ("seeds", 0),
-            ("seeds", []),
-            ("seeds", [0, 0]),
-            ("seeds", [0, -1]),
-            ("seeds", [0.0]),
-            ("seeds", [True]),
-            ("learning_rate", math.nan),
-            ("learning_rate", math.inf),
-            ("learning_rate", "1e-4"),
-            ("learning_rate", -0.1),
-            ("learning_rate", 0),
-            ("alpha", math.nan),
-            ("beta", -1.0),
-            ("temperature", 0.0),
-            ("hold_out", 1.0),
-            ("views", 3),
-            ("method", "hpcr"),
-            ("dataset", "cifar11"),
-            ("ht", "on"),
-            ("pcd", "yes"),
-            ("image_size", 7),
-            ("device", 0),
-        ],
-    )
-    def test_a_value_that_does_not_fit(self, name, value):
-        with pytest.raises(ParameterError, match=rf"parameter {name}\b"):
-            ReplayParameters.create({name: value})
+    @pytest.mark.parametrize("name", WRONG)
+    def test_a_value_that_does_not_fit(self, name):
+        for value in WRONG[name]:
+            with pytest.raises(ParameterError, match=rf"parameter {name}\b"):
+                ReplayParameters.create({name: value})
 
     def test_every_wrong_value_is_named_at_once(self):
         with pytest.raises(ParameterError) as error:
@@ -150,18 +139,10 @@ class TestNotebook:
 
     @pytest.mark.parametrize(
         "cell",
-        [
-            "%matplotlib inline",
-            "!ls",
-            "n = len(seeds)",
-            "import os",
-            "x, y = 1, 2",
-            "beta = [x]",
-            "",
-        ],
+        ["%matplotlib inline", "!ls", "n = len(seeds)", "import os", "x, y = 1, 2", "y = [x]", ""],
     )
     def test_cells_that_are_no_parameters(self, cell):
-        values = {"n": 2, "x": 1, "y": 2, "beta": 3}
+        values = {"n": 2, "x": 1, "y": 2}
         assert self.read(self.PARAMETERS, cell, self.SETUP, **values).alpha == 0.5
 
     def test_a_name_deleted_since_is_no_parameter(self):

@@ -1,6 +1,7 @@
 import platform
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -94,43 +95,31 @@ class TestGenerators:
             assert not torch.equal(torch.nn.Linear(3, 3).weight, first)
 
 
-class TestWatched:
-    @pytest.fixture(autouse=True)
-    def clean(self, monkeypatch):
-        for name in ("RELCL_HEADLESS", "CI", "JPY_SESSION_NAME", "VSCODE_PID"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
-
-    class Terminal:
-        def isatty(self):
-            return True
-
-        def write(self, text):
-            return len(text)
-
-        def flush(self):
-            pass
-
-    def test_a_terminal(self, monkeypatch):
-        # Here, not in the fixture: pytest puts its own stream in place between the two.
-        monkeypatch.setattr(sys, "stderr", self.Terminal())
-        assert is_watched()
-        monkeypatch.setattr(self.Terminal, "isatty", lambda self: False)
-        assert not is_watched()
-
-    @pytest.mark.parametrize("name", ["RELCL_HEADLESS", "CI"])
-    def test_told_that_nobody_looks(self, monkeypatch, name):
+@pytest.mark.parametrize(
+    "terminal, kernel, names, watched",
+    [
+        (True, False, (), True),
+        (False, False, (), False),
+        (True, False, ("RELCL_HEADLESS",), False),
+        (True, False, ("CI",), False),
+        (False, True, (), False),  # papermill and nbval start kernels too
+        (False, True, ("JPY_SESSION_NAME",), True),
+        (False, True, ("VSCODE_PID",), True),
+        (False, True, ("JPY_SESSION_NAME", "RELCL_HEADLESS"), False),
+    ],
+)
+def test_a_person_is_looking(monkeypatch, terminal, kernel, names, watched):
+    for name in ("RELCL_HEADLESS", "CI", "JPY_SESSION_NAME", "VSCODE_PID"):
+        monkeypatch.delenv(name, raising=False)
+    for name in names:
         monkeypatch.setenv(name, "1")
-        assert not is_watched()
-        monkeypatch.setenv("JPY_SESSION_NAME", "a.ipynb")
-        assert not is_watched()
-
-    @pytest.mark.parametrize("name", ["JPY_SESSION_NAME", "VSCODE_PID"])
-    def test_a_kernel_someone_opened(self, monkeypatch, name):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    if kernel:
         monkeypatch.setitem(sys.modules, "ipykernel", object())
-        assert not is_watched()  # papermill and nbval start kernels too
-        monkeypatch.setenv(name, "1")
-        assert is_watched()
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: terminal))
+    found = is_watched()
+    monkeypatch.undo()  # pytest writes to the real stream
+    assert found is watched
 
 
 class TestFacts:

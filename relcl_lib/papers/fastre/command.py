@@ -11,8 +11,6 @@ be read is named on standard error and skipped; the exit code is then 1.
 from __future__ import annotations
 
 import argparse
-import ast
-import contextlib
 import io
 import json
 import sys
@@ -151,17 +149,13 @@ def extract(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """Train, or read what is trained, and save one tagger per seed."""
+    from relcl_lib.lab.parameters import read_settings
     from relcl_lib.papers.fastre.parameters import FastreParameters
     from relcl_lib.papers.fastre.records import load_data, train_or_read
     from relcl_lib.papers.fastre.run import FastreRun
 
     values: dict[str, Any] = {"data_root": options.data, "seeds": [0], "profile": options.profile}
-    for setting in options.settings:
-        name, equals, value = setting.partition("=")
-        if not equals:
-            raise ValueError(f"{setting!r} is no NAME=VALUE")
-        values[name] = _literal(value)
-    parameters = FastreParameters.create(values)
+    parameters = FastreParameters.create(values | read_settings(options.settings))
     out = Path(options.out)
 
     def on_epoch(run: Any) -> None:
@@ -186,12 +180,6 @@ def train(options: argparse.Namespace) -> int:
         shown = {k: record.metrics[k] for k in ("precision", "recall", "F1", "F1_exact")}
         print(json.dumps({"seed": record.seed, "protocol": record.protocol, **shown}))
     return 0
-
-
-def _literal(text: str) -> Any:
-    with contextlib.suppress(ValueError, SyntaxError):
-        return ast.literal_eval(text)
-    return text
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -2,7 +2,7 @@ import pytest
 
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.papers.hpcr.methods import METHODS
-from relcl_lib.papers.hpcr.parameters import STREAMS, ReplayParameters
+from relcl_lib.papers.hpcr.parameters import ReplayParameters
 
 #: method -> head, tasks on CIFAR-10, then hc, ht, pcd and scd as released and as printed
 EXPECTED = {
@@ -45,13 +45,6 @@ class TestResolved:
         ).resolved()
         assert (chosen.hc, chosen.ht, chosen.pcd, chosen.scd) == ("on", "paper", False, "off")
         assert (chosen.head, chosen.alpha) == ("linear", 0.0)
-
-    @pytest.mark.parametrize("dataset", STREAMS)
-    def test_values_of_the_data_set(self, dataset):
-        found = ReplayParameters(dataset=dataset).resolved()
-        assert (found.n_tasks, found.alpha) == STREAMS[dataset][1:]
-        assert found.flip == (dataset not in ("digits", "mnist"))
-        assert found.beta == 0.5
 
     def test_resolving_twice_changes_nothing(self):
         once = ReplayParameters(method="PCR").resolved()

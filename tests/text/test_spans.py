@@ -1,0 +1,128 @@
+"""Triples located in their texts, and batches of their labels."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from relcl_lib.data.download import DataFormatError, search_folders
+from relcl_lib.data.triples import Sentence, Triple, read_sentences
+from relcl_lib.text.decode import FASTRE_HEADS, SpanRules, join_triples, pair_spans
+from relcl_lib.text.schema import any_schema, paper_schema
+from relcl_lib.text.spans import find_span, tag_sentences
+from relcl_lib.text.triple_metrics import matched, overlap_patterns, triple_scores
+from relcl_lib.text.words import WordReader, count_words, random_vectors
+
+
+def tag(sentences, relations=("r", "q"), max_tokens=10, **options):
+    reader = WordReader(
+        random_vectors(count_words(s.text for s in sentences), 4, 0).words, max_tokens
+    )
+    return tag_sentences(sentences, reader, any_schema(relations), **options)
+
+
+def test_first_occurrence_lower_cased_ends_inclusive():
+    sentence = Sentence("In NEW York , new york City", (Triple("New York", "r", "New York city"),))
+    tagged = tag([sentence])
+    assert tagged.heads.tolist() == [[1, 2, 0]]
+    assert tagged.tails.tolist() == [[4, 6, 0]]
+    assert find_span(["a", "b"], ["a", "b", "c"]) is None
+    assert find_span([], ["a"]) is None
+
+
+def test_what_cannot_be_tagged_is_counted():
+    sentences = [
+        Sentence("a b", (Triple("a", "r", "b"), Triple("a", "r", "zz"), Triple("a", "none", "b"))),
+        Sentence("c " * 12 + "d", (Triple("c", "r", "d"),)),
+        Sentence("", (Triple("a", "r", "b"),)),
+        Sentence("   ", ()),
+    ]
+    report = tag(sentences, unknown_relations="skip").report
+    assert report["triples"] == 5
+    assert report["tagged"] == 1
+    assert report["not_located"] == 2
+    assert report["beyond_cut"] == 1
+    assert report["unknown_relation"] == {"none": 1}
+    assert report["cut_sentences"] == 1
+    assert report["empty_sentences"] == 2
+    assert "'zz'" in report["not_located_examples"][0]
+    with pytest.raises(DataFormatError, match=r"sentence 1: the relation 'none'.*skip"):
+        tag(sentences)
+
+
+def test_batches_hold_the_labels_of_a_loop():
+    sentences = [
+        Sentence(
+            "a b c d", (Triple("a", "r", "b"), Triple("a", "q", "c d"), Triple("b", "r", "a"))
+        ),
+        Sentence("zz", ()),
+        Sentence("a b", (Triple("b", "q", "a"),)),
+    ]
+    tagged = tag(sentences)
+    assert tagged.usable.tolist() == [0, 2]
+    batch = tagged.batch(torch.tensor([2, 0]), "sum")
+    assert batch.inputs["words"].shape == (2, 4)
+    assert batch.heads.tolist() == [[0, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 0]]
+    assert batch.head_start[..., 0].tolist() == [
+        [False, True, False, False],
+        [True, True, False, False],
+    ]
+    assert batch.tail_start.nonzero().tolist() == [[0, 0, 1], [1, 1, 0], [1, 2, 1], [2, 0, 0]]
+    assert batch.tail_end.nonzero().tolist() == [[0, 0, 1], [1, 1, 0], [1, 3, 1], [2, 0, 0]]
+    assert batch.weights.tolist() == [1, 1, 1]
+    assert tagged.batch(torch.tensor([2, 0]), "mean").weights.tolist() == [1, 0.5, 0.5]
+    for draw, head in ((0.0, 0), (0.49, 0), (0.5, 1), (0.999, 1)):
+        one = tagged.batch(torch.tensor([0]), "one", torch.tensor([draw]))
+        assert one.heads.tolist() == [[0, head, head, 0]]
+        assert torch.equal(one.head_start, tagged.batch(torch.tensor([0]), "sum").head_start)
+
+
+def real(name, pattern):
+    beside = Path(__file__).resolve().parents[3] / "shared" / "data" / name
+    for folder in (*search_folders(name), beside):
+        found = sorted(folder.glob(pattern)) if folder.is_dir() else []
+        if found:
+            return read_sentences(found[0])
+    return pytest.skip(f"the real {name} is not on this machine")
+
+
+def test_the_real_nyt10_test_file():
+
+    sentences = real("nyt10", "new_test.json")
+    assert len(sentences) == 4006
+    assert sum(len(s.triples) for s in sentences) == 5859
+    assert sum(len(matched(s.triples)) for s in sentences) == 5858
+    patterns = [overlap_patterns(s.triples) for s in sentences]
+    assert [sum(p in found for found in patterns) for p in ("normal", "EPO", "SEO")] == [
+        *(2963, 715, 742)
+    ]
+
+
+@pytest.mark.parametrize("keep, ceiling", [(True, 99.95), (False, 99.93)])
+def test_oracle_ceiling_of_the_real_nyt10_test_file(keep, ceiling):
+    """Check 13: gold tags, decoded and scored."""
+    sentences = real("nyt10", "new_test.json")
+    schema, reader = paper_schema("nyt10"), WordReader((), 100)
+    tagged = tag_sentences(sentences, reader, schema)
+    assert len(tagged.heads) == 4705
+    assert tagged.report["beyond_cut"] == 4
+    found = [[] for _ in sentences]
+    for rows in tagged.usable.split(256):
+        batch, lengths = tagged.batch(rows, "sum"), tagged.inputs["lengths"][rows]
+        # A head that the pairing does not give back loses its tails.
+        decoded = pair_spans(batch.head_start, batch.head_end, FASTRE_HEADS, lengths)
+        kept = (batch.heads.unsqueeze(1) == decoded).all(-1).any(1)
+        assert len(decoded) == kept.sum()
+        heads, rules = batch.heads[kept], SpanRules("nearest", 20, keep)
+        tails = (batch.tail_start[kept], batch.tail_end[kept])
+        tails = pair_spans(*tails, rules, lengths[heads[:, 0]])
+        triples = join_triples(heads, tails, schema.mask())
+        for row, a, b, _, relation, p, q in triples.tolist():
+            at = int(rows[row])
+            words = sentences[at].text.split()
+            found[at].append(
+                (" ".join(words[a : b + 1]), schema.relations[relation], " ".join(words[p : q + 1]))
+            )
+    scores = triple_scores(found, [s.triples for s in sentences])
+    assert scores["precision"] == pytest.approx(100, abs=0.01)
+    assert scores["F1"] == pytest.approx(ceiling, abs=0.006)
