@@ -5,8 +5,8 @@ Any other base serves as well: what the inference module needs of it is a `PairS
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -62,19 +62,9 @@ class AtlopConfig:
     dropout: float = 0.1
     chunk: int = 1024
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
-
 
 def pool_entities(vectors: Tensor, owner: Tensor, count: int) -> Tensor:
-    """log sum exp over the mentions of each entity: (m, D) to (count, D), 0 without one.
-
-    Args:
-        vectors: one a mention.
-        owner: (m,), the entity of each mention.
-        count: how many entities.
-    """
+    """log sum exp over the mentions of each entity, `owner` (m,): (m, D) to (count, D), 0 without one."""
     index = owner.unsqueeze(1).expand_as(vectors)
     top = vectors.new_full((count, vectors.shape[1]), -torch.inf)
     # The largest is taken out for the range of exp only, so it needs no gradient.
@@ -93,14 +83,14 @@ def pool_context(attention: Tensor, hidden: Tensor) -> Tensor:
     by_piece = attention.permute(0, 3, 1, 2)  # (b, T, N, heads)
     weights = by_piece @ by_piece.transpose(-1, -2) / attention.shape[2]  # (b, T, N, N)
     weights = weights / (weights.sum(1, keepdim=True) + EPSILON)
-    pooled = weights.flatten(2).transpose(1, 2) @ hidden.to(weights.dtype)
+    pooled = weights.flatten(2).transpose(1, 2) @ hidden.to(weights.dtype)  # (b, N N, D)
     return pooled.unflatten(1, weights.shape[2:])
 
 
 class GroupedBilinear(nn.Module):
     """ReLU of a linear layer on the outer products of `block`-wide groups of z_s and z_o.
 
-    The products take size x block numbers a pair; they are made for `chunk` pairs at a time and
+    The products take size x block numbers per pair; they are made for `chunk` pairs at a time and
     made again for the gradient, so that a document of many entities fits.
     """
 
@@ -164,22 +154,22 @@ class Atlop(nn.Module):
         places = torch.cat([opening, closing]) if both else first
         rows = row.repeat(2) if both else row
         hidden, attention = self.encoder(batch.ids, batch.lengths, rows, places)
-        vectors = hidden[rows, places]
+        vectors = hidden[rows, places]  # (m, H), and attention (m, heads, T)
         if both:
             vectors, attention = (x.unflatten(0, (2, -1)).mean(0) for x in (vectors, attention))
         n, b = batch.n_entities, len(batch.ids)
         owner = row * n + entity
         exact = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
-        entities = pool_entities(exact, owner, b * n)
+        entities = pool_entities(exact, owner, b * n)  # (b n, H)
         mean = attention.new_zeros(b * n, *attention.shape[1:]).index_add(0, owner, attention)
-        mean = mean / owner.bincount(minlength=b * n).clamp(min=1)[:, None, None]
-        context = pool_context(mean.unflatten(0, (b, n)), hidden)
+        mean = mean / owner.bincount(minlength=b * n).clamp(min=1)[:, None, None]  # (b n, heads, T)
+        context = pool_context(mean.unflatten(0, (b, n)), hidden)  # (b, n, n, H)
         document, subject, other = batch.pairs.unbind(1)
-        shared = context[document, subject, other]
+        shared = context[document, subject, other]  # (p, H)
         if self.config.document_vector:
             shared = torch.cat([shared, hidden[document, 0]], dim=1)
         left = self._project(self.subject, entities, document * n + subject, shared)
-        right = self._project(self.object, entities, document * n + other, shared)
+        right = self._project(self.object, entities, document * n + other, shared)  # (p, size)
         if isinstance(self.combine, GroupedBilinear):
             features = self.combine(left, right)
         else:

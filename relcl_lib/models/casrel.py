@@ -1,7 +1,7 @@
 """CasRel on any encoder that gives a vector a word: the baseline FastRE is measured against.
 
-The sigmoid cascade of Wei et al. (2020): one start and one end score a word for head entities, then
-one of each a relation for the tail entities of a given head. It tags words, by the first piece of
+The sigmoid cascade of Wei et al. (2020): each word has a start and an end score for head entities, then
+one of each per relation for the tail entities of a given head. It tags words, by the first piece of
 each, so that its spans, rules and scores are those of FastRE; the original tags pieces.
 """
 
@@ -29,7 +29,7 @@ class CasRelConfig:
 
     @property
     def columns(self) -> tuple[int, int]:
-        """Logits a position of the head and the tail tagger."""
+        """Logits per position of the head and the tail tagger."""
         return self.n_types, self.n_relations
 
     def as_dict(self) -> dict[str, Any]:
@@ -40,10 +40,8 @@ class CasRelConfig:
 class PieceReader:
     """Turns words into the pieces of a pretrained tokenizer and the place of each word's first one.
 
-    Args:
-        tokenizer: a fast tokenizer of transformers.
-        max_tokens: words a text is cut to.
-        max_pieces: pieces a text is cut to, specials among them; later words are cut with them.
+    A text is cut to `max_tokens` words and to `max_pieces` pieces, specials among them; the words of
+    pieces cut are cut too. The tokenizer is a fast one of transformers.
     """
 
     def __init__(self, tokenizer: Any, max_tokens: int = 100, max_pieces: int = 512) -> None:
@@ -79,9 +77,7 @@ class PieceReader:
 class PretrainedEncoder(nn.Module):
     """A Transformer encoder (see `load_encoder`), read at the first piece of each word.
 
-    Args:
-        network: the encoder.
-        precision: of its matrix products; its weights and its output are float32 in any case.
+    `precision` is that of its matrix products; its weights and its output are float32 in any case.
     """
 
     def __init__(self, network: nn.Module, precision: torch.dtype = torch.float32) -> None:
@@ -96,7 +92,7 @@ class PretrainedEncoder(nn.Module):
         lower = self.precision != torch.float32
         with torch.autocast(pieces.device.type, self.precision, enabled=lower):
             out = self.network(input_ids=pieces, attention_mask=attended).last_hidden_state
-        out = out.float()
+        out = out.float()  # (B, pieces, d)
         first = inputs["first"].unsqueeze(-1).expand(-1, -1, out.shape[-1])
         return out.gather(1, first) * mask
 
@@ -132,7 +128,7 @@ class CasRel(nn.Module):
         linear, so the sum is taken behind it, where a sentence's part is shared by its heads.
         """
         rows, start, end, _ = heads.unbind(1)
-        average = (hidden[rows, start] + hidden[rows, end]) / 2
+        average = (hidden[rows, start] + hidden[rows, end]) / 2  # (M, d)
         pairs = zip(
             two_linears(self.tail_start, self.tail_end, hidden),
             (average @ self.tail_start.weight.T, average @ self.tail_end.weight.T),

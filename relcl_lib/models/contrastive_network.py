@@ -10,13 +10,7 @@ from relcl_lib.models.marker_encoder import MarkerEncoder
 
 
 class ClassificationHead(nn.Module):
-    """logits = W_1 LN(GELU(h)) + b_1 (Eq. 2, before the softmax).
-
-    Args:
-        size: d.
-        rows: outputs.
-        bias: b_1, which the released code leaves out.
-    """
+    """logits = W_1 LN(GELU(h)) + b_1 (Eq. 2, before the softmax); the release leaves b_1 out."""
 
     def __init__(self, size: int, rows: int, *, bias: bool = False) -> None:
         super().__init__()
@@ -35,9 +29,7 @@ class ClassificationHead(nn.Module):
 class Projector(nn.Module):
     """s = norm_2( W_3 A(W_2 x + b_2) + b_3 ), one for both towers (Eq. 5).
 
-    Args:
-        size: d, of x; s has d // 2 numbers.
-        norm: A is LN(GELU(.)) as released; False: the printed GELU.
+    With `norm` A is LN(GELU(.)) as released, else the printed GELU.
     """
 
     def __init__(self, size: int, *, norm: bool = True) -> None:
@@ -55,13 +47,8 @@ class AttentionMemory(nn.Module):
     """RP-CRE's attention memory: x attends to the prototypes P and to itself.
 
     The last position of a self-attention over [p_1; ...; p_C; x]. Only that position's query is
-    computed, and the prototypes' keys and values once for all rows.
-
-    Args:
-        size: d.
-        heads: attention heads.
-        key_size: of queries and keys, a head.
-        value_size: of values, a head; None: d.
+    computed, and the prototypes' keys and values once for all rows. Sizes are per head; values have
+    d numbers where none are given.
     """
 
     def __init__(
@@ -98,21 +85,14 @@ class AttentionMemory(nn.Module):
         """ATM(x; P) (B, d) of x (B, d) and prototypes P (C, d)."""
         weights = self.weights(x, prototypes)
         mixed = torch.einsum("bhc,chv->bhv", weights[..., :-1], self._heads("value", prototypes))
-        mixed = mixed + weights[..., -1:] * self._heads("value", x)
+        mixed = mixed + weights[..., -1:] * self._heads("value", x)  # (B, h, v)
         a = self.merge_norm(self.merge(mixed.flatten(1)))
         o1 = self.attention_norm(a + x)
         return self.output_norm(F.gelu(self.feed_forward(o1)) + o1)
 
 
 class CreclNetwork(nn.Module):
-    """The shared encoder with both networks on it.
-
-    Args:
-        encoder: gives h.
-        rows: outputs of the classifier's head.
-        head_bias, projector_norm: see `ClassificationHead` and `Projector`.
-        attention_memory: build an `AttentionMemory`.
-    """
+    """The shared encoder with both networks on it: a head of `rows` outputs, and the projector."""
 
     def __init__(
         self,
@@ -132,12 +112,9 @@ class CreclNetwork(nn.Module):
     def similarities(self, h: Tensor, prototypes: Tensor, *, attend: bool = False) -> Tensor:
         """z (B, C), cosines of h (B, d) and p (C, d) after the projector (Eq. 6 and 9).
 
-        Prototypes are constants: the encoder has its gradient from h, the projector from both.
-
-        Args:
-            h: of the instances.
-            prototypes: of all relations seen.
-            attend: put the attention memory between h or p and the projector (CRECL+ATM).
+        Prototypes, of all relations seen, are constants: the encoder has its gradient from h, the
+        projector from both. `attend` puts the attention memory between h or p and the projector
+        (CRECL+ATM).
         """
         prototypes = prototypes.detach()
         left = prototypes

@@ -15,10 +15,8 @@ SMALL = 512
 def convolve(conv: nn.Conv1d, x: Tensor, weight: Tensor | None = None) -> Tensor:
     """Apply a convolution that keeps the length: (B, n, in) to (B, n, out).
 
-    Args:
-        conv: odd kernel, padding as wide as the kernel reaches.
-        x: (B, n, in).
-        weight: (out, in, kernel), in place of `conv.weight`.
+    Its kernel is odd and its padding as wide as the kernel reaches; `weight` (out, in, kernel) takes
+    the place of its own.
     """
     weight = conv.weight if weight is None else weight
     kernel, dilation, reach = conv.kernel_size[0], conv.dilation[0], conv.padding[0]
@@ -37,16 +35,9 @@ class GatedBlock(nn.Module):
     """One block of the encoder: out = A(g) h + B(g) x, with g and h two dilated convolutions of x.
 
     `released`: s h' = (1 - s) h + s x with s = sigmoid(g), a highway; `paper` (Eq. 4): s h + x;
-    `none`: h + x, and g is not computed. Without the residual B is 0.
-
-    Args:
-        size: channels d.
-        dilation: distance of the kernel's three taps.
-        gate: `released`, `paper` or `none`.
-        residual: False leaves x out.
-        dropout: its probability.
-        dropout_on: `gate` (released: on g, so that a dropped unit mixes half and half) or `between`
-            (paper: on what the convolution reads).
+    `none`: h + x, and g is not computed. Without the residual B is 0. Dropout is on the `gate`
+    (released: on g, so that a dropped unit mixes half and half) or `between` the blocks (paper: on
+    what the convolution reads).
     """
 
     def __init__(
@@ -73,7 +64,7 @@ class GatedBlock(nn.Module):
         y = convolve(self.convolution, read).to(x.dtype)  # bfloat16 under autocast
         if self.gate == "none":
             return (y + x if self.residual else y) * mask
-        g, h = y.chunk(2, dim=-1)
+        g, h = y.chunk(2, dim=-1)  # (B, n, d) each
         if self.dropout_on == "gate":
             g = F.dropout(g, self.dropout, self.training)
         return self.mix(torch.sigmoid(g), h, x) * mask
@@ -95,7 +86,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """(B, n, d); no query attends to a pad, but queries at pads give values too."""
-        q, k, v = self.projections(hidden)
+        q, k, v = self.projections(hidden)  # (B, heads, n, d / heads)
         keys = mask.bool().transpose(1, 2).unsqueeze(1)  # (B, 1, 1, n)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=keys)
         return mixed.transpose(1, 2).flatten(2)

@@ -17,12 +17,9 @@ LEVELS = 65536  # of 16 random bits
 def dropout(x: Tensor, p: float) -> Tensor:
     """Zero elements with probability p and divide the others by 1 - p, so that the mean stays.
 
-    torch draws 64 bits an element, which takes most of the time of a Transformer's dropout of
-    attention maps on a CPU; here they serve four elements, and p is rounded to a multiple of 1/65536.
-
-    Args:
-        x: of any shape and floating-point format, on the CPU.
-        p: in [0, 1), not rounded to 1.
+    torch draws 64 bits per element, which takes most of the time of a Transformer's dropout of
+    attention maps on a CPU; here they serve four elements, and p is rounded to a multiple of 1/65536
+    below 1. x is of any shape and floating-point format, on the CPU.
     """
     zeroed = round(LEVELS * p)
     bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)

@@ -70,9 +70,8 @@ class MarkerEncoder(nn.Module):
     def entities(self, batch: Mapping[str, Tensor]) -> Tensor:
         """e (B, 2H) in float32: the head's marker, then the tail's; one pass of the BERT.
 
-        Args:
-            batch: `input_ids` and `attention_mask` (B, n), `head` and `tail` (B,), the positions of
-                the opening markers; with `pooling="pairs"` also `head_end` and `tail_end` (B,).
+        A batch has `input_ids` and `attention_mask` (B, n), `head` and `tail` (B,), the positions of
+        the opening markers; with `pooling="pairs"` also `head_end` and `tail_end` (B,).
         """
         markers = [batch["head"], batch["tail"]]
         if self.pooling == "pairs":
@@ -80,7 +79,7 @@ class MarkerEncoder(nn.Module):
         ids, mask, places = batch["input_ids"], batch["attention_mask"], torch.stack(markers, 1)
         reduced = self.precision != torch.float32
         with torch.autocast(ids.device.type, self.precision, enabled=reduced):
-            states = self._states(ids, mask, places).float()
+            states = self._states(ids, mask, places).float()  # (B, P, H)
         if self.pooling == "pairs":
             states = (states[:, :2] + states[:, 2:]) / 2
         return states.flatten(1)
@@ -93,7 +92,7 @@ class MarkerEncoder(nn.Module):
         if self.layers is None:
             return hidden.gather(1, places.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
         packing = Packing(mask, self.groups)
-        x = packing.pack(hidden)
+        x = packing.pack(hidden)  # (T, H)
         for layer in self.layers[:-1]:
             x = apply_layer(layer, x, packing)
         x = apply_layer(self.layers[-1], x, packing, packing.rows(places))

@@ -129,16 +129,10 @@ def _is_bert_layer(layer: nn.Module) -> bool:
 def apply_layer(
     layer: nn.Module, x: Tensor, packing: Packing, rows: Tensor | None = None
 ) -> Tensor:
-    """Apply a layer of BERT to packed tokens.
+    """Apply a `BertLayer` of transformers to packed tokens x (T, H).
 
-    Args:
-        layer: `BertLayer` of transformers.
-        x: (T, H), its input at all tokens.
-        packing: where they lie.
-        rows: (B, P), rows of x at which its output is wanted (see `Packing.rows`); None: at all.
-
-    Returns:
-        (T, H), or (B, P, H).
+    Its output is (T, H), or (B, P, H) where `rows` (B, P) say at which rows of x it is wanted (see
+    `Packing.rows`).
     """
     own = layer.attention.self
     taken = x if rows is None else x[rows]
@@ -158,7 +152,8 @@ def _mix_all(own: nn.Module, x: Tensor, packing: Packing) -> Tensor:
 
 def _mix_some(own: nn.Module, x: Tensor, taken: Tensor, packing: Packing) -> Tensor:
     """Self-attention (B, P, H) of queries `taken` (B, P, H) to all tokens x (T, H)."""
-    queries = own.query(taken).unflatten(-1, (own.num_attention_heads, -1)).transpose(1, 2)
+    queries = own.query(taken).unflatten(-1, (own.num_attention_heads, -1))  # (B, P, heads, d)
+    queries = queries.transpose(1, 2)
     parts = queries.split([group.rows for group in packing.groups])
     states = _heads(own, x, (own.key, own.value), packing)
     mixed = [

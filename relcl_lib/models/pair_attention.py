@@ -63,29 +63,30 @@ def _queries_by_line(values: Tensor) -> Tensor:
     return torch.stack([row, column.transpose(1, 2), into, out.transpose(1, 2)])
 
 
-class CrossedAttention(nn.Module):
+class _Attention(nn.Module):
+    """The layers of both kinds: queries are `size` wide, what keys and values are made of `memory`."""
+
+    def __init__(self, size: int, memory: int, dropout: float) -> None:
+        super().__init__()
+        self.query = nn.Linear(size, size)
+        self.key, self.value = nn.Linear(memory, size), nn.Linear(memory, size)
+        self.out = nn.Linear(size, size)
+        self.dropout = nn.Dropout(dropout)
+
+
+class CrossedAttention(_Attention):
     """Extended cross attention (Eq. 5 to 7): pair (s, o) attends to the pairs that share s or o.
 
     Each head reads one line of the matrix and the pair's own cell beside it, whose score gets
     `own_bonus` (0; the release adds 1). In a full matrix that is 4 n - 6 cells. Scores are products
-    of lines, 4 b n^2 (n + 1) numbers, so no key is copied for a query.
-
-    Args:
-        size: width of queries and outputs, a multiple of 4.
-        memory: width of what keys and values are made of.
-        dropout: of attention weights and outputs.
-        own_bonus: see above.
+    of lines, 4 b n^2 (n + 1) numbers, so no key is copied for a query. `size` is a multiple of 4.
     """
 
     def __init__(
         self, size: int, memory: int, dropout: float = 0.1, own_bonus: float = 0.0
     ) -> None:
-        super().__init__()
+        super().__init__(size, memory, dropout)
         self.own_bonus, self.scale = own_bonus, 1 / math.sqrt(size // HEADS)
-        self.query = nn.Linear(size, size)
-        self.key, self.value = nn.Linear(memory, size), nn.Linear(memory, size)
-        self.out = nn.Linear(size, size)
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, queries: Tensor, memory: Tensor, cells: PairMatrix) -> Tensor:
         """(p, size) for queries (p, size) and the memory (p, m) of the same pairs."""
@@ -99,8 +100,8 @@ class CrossedAttention(nn.Module):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, valid: Tensor) -> Tensor:
         """(b, n, n, 4, e) of scaled queries, keys and values of that shape; V (b, n, n)."""
-        query, key, value = _queries_by_line(q), _by_line(k), _by_line(v)
-        own = _queries_by_line((q * k).sum(-1, keepdim=True)) + self.own_bonus
+        query, key, value = _queries_by_line(q), _by_line(k), _by_line(v)  # (4, b, line, place, e)
+        own = _queries_by_line((q * k).sum(-1, keepdim=True)) + self.own_bonus  # (4, b, n, n, 1)
         across = valid.transpose(1, 2)
         seen = torch.stack([valid, across, across, valid]).unsqueeze(3)  # (4, b, line, 1, place)
         n = valid.shape[1]
@@ -108,14 +109,16 @@ class CrossedAttention(nn.Module):
         # In heads 1 and 2 the own cell lies on the line; it counts once, by its extra slot.
         itself = F.pad(itself, (0, 0, 0, 0, 0, 2))[:, None, None]
         scores = (query @ key.transpose(-1, -2)).masked_fill(~seen | itself, -math.inf)
-        weights = torch.cat([own.to(scores.dtype), scores], dim=-1).softmax(-1)
+        weights = torch.cat([own.to(scores.dtype), scores], dim=-1).softmax(
+            -1
+        )  # (4, b, n, n, 1 + n)
         weights = self.dropout(weights).to(value.dtype)
         lines = weights[..., 1:] @ value + weights[..., :1] * _queries_by_line(v)
         row, column, into, out = lines.unbind(0)
         return torch.stack([row, column.transpose(1, 2), into, out.transpose(1, 2)], dim=3)
 
 
-class PairAttention(nn.Module):
+class PairAttention(_Attention):
     """Ordinary multi-head attention of each pair to all pairs of its document ("w/o ECA").
 
     Its scores are quadratic in the pairs. Torch's fused attention keeps none of them, but on a CPU
@@ -127,12 +130,8 @@ class PairAttention(nn.Module):
     def __init__(
         self, size: int, memory: int, dropout: float = 0.1, own_bonus: float = 0.0
     ) -> None:
-        super().__init__()
+        super().__init__(size, memory, dropout)
         del own_bonus  # there is no separate slot for the own cell
-        self.query = nn.Linear(size, size)
-        self.key, self.value = nn.Linear(memory, size), nn.Linear(memory, size)
-        self.out = nn.Linear(size, size)
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, queries: Tensor, memory: Tensor, cells: PairMatrix) -> Tensor:
         """(p, size) for queries (p, size) and the memory (p, m) of the same pairs."""
@@ -154,7 +153,7 @@ class PairAttention(nn.Module):
             attn_mask=mask[:, None, None],
             dropout_p=self.dropout.p if self.training else 0.0,
         )
-        q, k, v = heads
+        q, k, v = heads  # (b, 4, widest, e)
         chunks = q.split(queries_at_once, dim=2)
         if len(chunks) > 1:
             attend = partial(checkpoint, attend, use_reentrant=False)

@@ -8,8 +8,7 @@ sees the matrix.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -44,10 +43,6 @@ class InferenceConfig:
     relation: str = "set"
     classifier: str = "linear"
     dropout: float = 0.1
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
 
 
 def decode_relations(logits: Tensor, limit: int = 4) -> Tensor:
@@ -84,16 +79,8 @@ def add_noise(
     the pairs with a relation and q ~ U(spurious). A changed pair has one class, drawn from those
     that are neither gold nor predicted; where there is none it stays.
 
-    Args:
-        predicted: (p, R + 1) bool, class 0 first.
-        gold: (p, R + 1) bool.
-        documents: (p,), the document of each pair, from 0.
-        rate: range of r; (0, 0) leaves the pairs with a relation as they are.
-        spurious: range of q; (0, 0) leaves the others as they are.
-        generator: of the CPU.
-
-    Returns:
-        (p, R + 1) bool.
+    `predicted`, `gold` and the result are (p, R + 1) bool, class 0 first; `documents` (p,) numbers
+    the document of each pair from 0. A range of (0, 0) leaves its pairs as they are.
     """
     if not len(predicted):
         return predicted
@@ -109,11 +96,16 @@ def add_noise(
     limits = torch.where(related, r[documents], share[documents])
     allowed = ~(predicted | gold)
     options = allowed.sum(-1)
-    # The k-th allowed class, k uniform: one draw a pair, whatever the number of classes.
+    # The k-th allowed class, k uniform: one draw per pair, whatever the number of classes.
     k = (which * options).long() + 1
     chosen = allowed & (allowed.cumsum(-1) == k.unsqueeze(-1))
     changed = (chance < limits) & (options > 0)
     return torch.where(changed.unsqueeze(-1), chosen, predicted)
+
+
+def _joined(d: int, dropout: float) -> nn.Sequential:
+    """What makes one vector of [first; second]: (p, 2d) to (p, d)."""
+    return nn.Sequential(nn.Linear(2 * d, d), nn.Dropout(dropout), nn.LayerNorm(d))
 
 
 class InferenceLayer(nn.Module):
@@ -121,14 +113,10 @@ class InferenceLayer(nn.Module):
 
     def __init__(self, config: InferenceConfig) -> None:
         super().__init__()
-        d, self.fusion = config.size, config.fusion
-        memory = 2 * d
+        d, memory = config.size, 2 * config.size
         self.mix: nn.Module = nn.Identity()
         if config.mixing == "projected":
-            self.mix = nn.Sequential(
-                nn.Linear(2 * d, d), nn.Dropout(config.dropout), nn.LayerNorm(d)
-            )
-            memory = d
+            self.mix, memory = _joined(d, config.dropout), d
         elif config.mixing != "concat":
             raise ValueError(f"mixing={config.mixing!r} must be 'projected' or 'concat'")
         attention = ATTENTIONS[config.attention]
@@ -146,12 +134,12 @@ class InferenceLayer(nn.Module):
 
     def forward(self, slots: tuple[Tensor, Tensor], cells: PairMatrix) -> tuple[Tensor, Tensor]:
         """Both slots, each (p, d), after the layer."""
-        memory = self.mix(torch.cat(slots, dim=1))
+        memory = self.mix(torch.cat(slots, dim=1))  # (p, d), or (p, 2d) as it is
         seen = [
             attend(slot, memory, cells) for attend, slot in zip(self.attend, slots, strict=True)
         ]
         if self.gate is not None:
-            weight = self.gate(torch.cat(seen, dim=1)).sigmoid()
+            weight = self.gate(torch.cat(seen, dim=1)).sigmoid()  # (p, d)
             seen = [weight * seen[0] + (1 - weight) * seen[1]] * 2
         parts = zip(slots, seen, self.networks, self.norms, strict=True)
         first, second = (norm(slot + network(new)) for slot, new, network, norm in parts)
@@ -161,7 +149,7 @@ class InferenceLayer(nn.Module):
 class PairInference(nn.Module):
     """Layers, relation embedding, classifier, and the predictor of the contrastive loss.
 
-    Works on any base module: `embed` takes its features and a set of relations a pair.
+    Works on any base module: it reads its features and a set of relations for each pair.
     """
 
     def __init__(self, config: InferenceConfig) -> None:
@@ -170,7 +158,7 @@ class PairInference(nn.Module):
         if config.relation not in ("set", "argmax"):
             raise ValueError(f"relation={config.relation!r} must be 'set' or 'argmax'")
         if d % 4:
-            raise ValueError(f"size={d} must be a multiple of 4, one part a head")
+            raise ValueError(f"size={d} must be a multiple of 4, one part per head")
         columns = config.n_relations + 1
         self.reduce = nn.Linear(config.feature_size, d, bias=False)
         self.relations = nn.Parameter(nn.init.xavier_uniform_(torch.empty(columns, d)))
@@ -179,10 +167,7 @@ class PairInference(nn.Module):
         self.project: nn.Module = nn.Identity()
         width = 2 * d
         if config.classifier == "projected":
-            self.project = nn.Sequential(
-                nn.Linear(2 * d, d), nn.Dropout(config.dropout), nn.LayerNorm(d)
-            )
-            width = d
+            self.project, width = _joined(d, config.dropout), d
         elif config.classifier != "linear":
             raise ValueError(f"classifier={config.classifier!r} must be 'linear' or 'projected'")
         self.classifier = nn.Linear(width, columns)
@@ -252,7 +237,7 @@ def iterate_logits(
         scores: of any base module, for the pairs of `cells`.
         cells: the pairs.
         iterations: K.
-        limit: relations a pair may have.
+        limit: how many relations a pair may have.
         sum_logits: decode the sum of the base's and all iterations' logits (released) in place of
             the last iteration's alone (paper).
         fed: (p, R + 1) bool each, class 0 first: what a first pass of its own reads in place of the
@@ -262,10 +247,11 @@ def iterate_logits(
         K + 1 tensors (p, R + 1) float32, threshold first: the base's logits, then those of each
         iteration; after them one for each of `fed`.
     """
-    features, logits = inference.embed_features(scores.features), scores.logits.float()
+    features = inference.embed_features(scores.features)  # (p, d)
+    logits = scores.logits.float()  # (p, R + 1)
 
     def one_pass(labels: Tensor, before: Tensor) -> Tensor:
-        vectors = inference(features, inference.embed_relations(labels), cells)
+        vectors = inference(features, inference.embed_relations(labels), cells)  # (p, 2d) or (p, d)
         new = inference.classifier(vectors).float()
         return before + new if sum_logits else new
 

@@ -20,7 +20,7 @@ from relcl_lib.losses.basic import cosine_similarity
 
 
 class ConvNorm(nn.Module):
-    """A bias-free convolution in one group a seed, then batch norm."""
+    """A bias-free convolution in a group per seed, then batch norm."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, seeds: int) -> None:
         super().__init__()
@@ -64,10 +64,7 @@ class BasicBlock(nn.Module):
 class ReducedResNet18(nn.Module):
     """ResNet-18 with `width` first channels (20) and no max-pool: the online literature's backbone.
 
-    Args:
-        width: channels of the first stage; the four stages have 1, 2, 4 and 8 times as many.
-        seeds: number of networks S side by side.
-        in_channels: channels of an image.
+    Its four stages have 1, 2, 4 and 8 times `width` channels, in each of S networks (`seeds`).
     """
 
     def __init__(self, width: int = 20, seeds: int = 1, in_channels: int = 3) -> None:
@@ -89,7 +86,7 @@ class ReducedResNet18(nn.Module):
         x = images.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
         x = self.blocks(F.relu(self.stem(x), inplace=True))  # (B, S*8*width, H/8, W/8)
         # Images under 32 pixels end in maps smaller than the paper's 4x4 window.
-        x = F.avg_pool2d(x, min(4, x.shape[-2], x.shape[-1]))
+        x = F.avg_pool2d(x, min(4, x.shape[-2], x.shape[-1]))  # (B, S*8*width, H'', W'')
         return x.view(batch, seeds, -1, *x.shape[-2:]).flatten(2).transpose(0, 1)
 
     def feature_size(self, image_size: tuple[int, int]) -> int:
@@ -163,14 +160,8 @@ def build_network(
 ) -> ReplayNetwork:
     """Build S networks as one; network s starts as a run of seed s alone would (torch's defaults).
 
-    Args:
-        seeds: one network each.
-        classes: rows of the head, all classes of the data set.
-        image_size: (H, W), which sets the feature size.
-        width: see ReducedResNet18.
-        head: `"cosine"` or `"linear"`.
-        temperature: of the cosine head.
-        precision: torch.float32 or torch.bfloat16, for the backbone.
+    The `head`, `cosine` (with `temperature`) or `linear`, has a row for each of the data set's
+    classes; `image_size` (H, W) sets the feature size; `precision` is the backbone's.
     """
 
     def build(count: int) -> ReplayNetwork:

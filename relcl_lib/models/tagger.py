@@ -52,7 +52,7 @@ class TaggerConfig:
 
     @property
     def columns(self) -> tuple[int, int]:
-        """Logits a position of the head and the tail tagger: with AT where it is adaptive."""
+        """Logits per position of the head and the tail tagger: with AT where it is adaptive."""
         extra = self.threshold == "adaptive"
         return self.n_types + extra, self.n_relations + extra
 
@@ -62,12 +62,9 @@ class TaggerConfig:
 
 
 class ConvEncoder(nn.Module):
-    """Word vectors, projection, learned positions and L gated dilated blocks (Eq. 1-4).
+    """Word vectors (V, vector_size), projection, learned positions, L gated dilated blocks (Eq. 1-4).
 
-    Args:
-        config: sizes and switches.
-        vectors: (V, vector_size), rows of word ids.
-        train_vectors: False keeps them out of the parameters, as the release does.
+    Without `train_vectors` the vectors are no parameters, as released.
     """
 
     def __init__(self, config: TaggerConfig, vectors: Tensor, train_vectors: bool = False) -> None:
@@ -104,12 +101,7 @@ class ConvEncoder(nn.Module):
         return self
 
     def forward(self, inputs: Mapping[str, Tensor], mask: Tensor) -> Tensor:
-        """H (B, n, d), exactly 0 at pads.
-
-        Args:
-            inputs: `words` (B, n) int64 ids.
-            mask: (B, n, 1), 1 for real tokens.
-        """
+        """H (B, n, d), exactly 0 at pads, of `words` (B, n) ids and the mask (B, n, 1)."""
         words = inputs["words"]
         if self.folded is not None:
             x = F.embedding(words, self.folded)
@@ -153,9 +145,9 @@ class TailTagger(nn.Module):
     """Start and end of tail entities by relation, for given head entities (Eq. 13, 14).
 
     The first layer is linear in z = [H ; H_t ; w_a + PosS ; w_b + PosE ; type], so it is computed by
-    parts: [H ; H_t] once a sentence instead of once a head entity, positions once a distance, the
-    rest once a head entity. The sum is the same; 576 channels a head entity and token are never
-    built. Only the first and last token differ, where the kernel hangs over the edge.
+    parts: [H ; H_t] once per sentence instead of once per head entity, positions once per distance,
+    the rest once per head entity. The sum is the same; 576 channels per head entity and token are
+    never built. Only the first and last token differ, where the kernel hangs over the edge.
     """
 
     def __init__(self, config: TaggerConfig) -> None:
@@ -183,13 +175,10 @@ class TailTagger(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Start and end logits, each (M, n, R + 1), of M head entities.
 
-        Args:
-            hidden: (B, n, d), H of the encoder.
-            mask: (B, n, 1).
-            heads: (M, 4) int64: row in the batch, start, end (inclusive), type.
-            lengths: (B,) real tokens a row.
+        `hidden` (B, n, d) is H of the encoder, `heads` (M, 4) int64 are row in the batch, start, end
+        (inclusive) and type, `lengths` (B,) the real tokens of each row.
         """
-        rows, start, end, kind = heads.unbind(1)
+        rows, start, end, kind = heads.unbind(1)  # (M,) each
         n, d = hidden.shape[1:]
         taps = self.first.kernel_size[0]
         by_sentence, by_head = self.first.weight.split([2 * d, 2 * d + self.types.embedding_dim], 1)
@@ -209,13 +198,13 @@ class TailTagger(nn.Module):
             )
         ]
         at = torch.arange(n, device=hidden.device)
-        z = shared[rows] + own.sum(1, keepdim=True)
+        z = shared[rows] + own.sum(1, keepdim=True)  # (M, n, out)
         for table, anchor in zip(tables, (start, end), strict=True):
             z = z + F.embedding(at - anchor.unsqueeze(1) + n - 1, _by_offset(table, n))
         if taps == 3:
             last = lengths[rows] - 1 if self.mask_pads else torch.full_like(rows, n - 1)
             every = torch.arange(len(rows), device=rows.device)
-            left = own[:, 0] + tables[0][start + 1, 0] + tables[1][end + 1, 0]
+            left = own[:, 0] + tables[0][start + 1, 0] + tables[1][end + 1, 0]  # (M, out)
             right = own[:, 2]
             for table, anchor in zip(tables, (start, end), strict=True):
                 right = right + table[(last + 1 - anchor).abs(), 2]
@@ -251,13 +240,7 @@ def two_linears(first: nn.Linear, second: nn.Linear, x: Tensor) -> tuple[Tensor,
 
 
 class FastRE(nn.Module):
-    """Encoder, head tagger and tail tagger.
-
-    Args:
-        config: sizes and switches.
-        vectors: (V, vector_size) word vectors.
-        train_vectors: whether they are parameters.
-    """
+    """Encoder, head tagger and tail tagger."""
 
     def __init__(self, config: TaggerConfig, vectors: Tensor, train_vectors: bool = False) -> None:
         super().__init__()

@@ -6,8 +6,9 @@ logits, representations = net(images)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -15,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from relcl_lib.lab.runtime import seeded_initialisation
-from relcl_lib.models.mlp import Mlp
 from relcl_lib.models.resnet import build_network
 
 
@@ -39,11 +39,9 @@ class Layout:
 class TappedNetwork(nn.Module):
     """A network that gives out its logits and its representations.
 
-    Args:
-        network: maps images to logits, or to an object whose `logits` they are.
-        layout: where its representations, stages and head are.
-        taps: `all` (the layout's, then the logits) or `logits`, those alone.
-        precision: torch.float32, or torch.bfloat16 for autocast; logits are float32.
+    `network` maps images to logits, or to an object whose `logits` they are. `taps` are `all` (the
+    layout's, then the logits) or `logits`, those alone. `precision` is torch.float32, or
+    torch.bfloat16 for autocast; logits are float32.
     """
 
     def __init__(
@@ -107,6 +105,26 @@ def _rows(output: Tensor) -> Tensor:
     return output.flatten(1)
 
 
+class Mlp(nn.Module):
+    """The network of DRL's MNIST studies: hidden layers with ReLU, over flattened images."""
+
+    def __init__(self, inputs: int, classes: int, hidden: Sequence[int] = (100, 100)) -> None:
+        super().__init__()
+        sizes = [inputs, *hidden]
+        # Not in place: what a hidden layer gives out is a representation, and stays one.
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.Linear(n, m), nn.ReLU()) for n, m in pairwise(sizes)
+        )
+        self.head = nn.Linear(sizes[-1], classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, ...) to logits (B, C)."""
+        x = images.flatten(1)
+        for layer in self.layers:
+            x = layer(x)
+        return self.head(x)
+
+
 class SingleReplayNetwork(nn.Module):
     """The reduced ResNet-18 of online replay for one seed, without the dimension that counts seeds."""
 
@@ -164,13 +182,8 @@ def tapped_network(
         classes: outputs of the head.
         image_shape: (C, H, W) of what it will see.
         seed: of the initialisation.
-        taps: see `TappedNetwork`.
+        taps, precision: see `TappedNetwork`; the MLP stays in float32.
         width: first channels of the reduced ResNet-18.
-        precision: see `TappedNetwork`; the MLP stays in float32.
-
-    Raises:
-        ImportError: timm is needed and absent.
-        OSError: transformers finds no such model; its message says where it looked.
     """
     with seeded_initialisation(seed):
         if backbone == "mlp":

@@ -14,11 +14,9 @@ DOUBLE_END = ("roberta", "xlm-roberta")  # their windows end with two specials
 class WindowEncoder(nn.Module):
     """A Transformer read in one window, or in two that overlap where a document is longer.
 
-    Args:
-        network: of transformers, with eager attention, so that it returns attention maps.
-        ends: ids of the opening and the closing special.
-        layers: how many last layers are averaged.
-        window: longest sequence of one pass; None: the network's positions.
+    The network is one of transformers, with eager attention, so that it returns attention maps;
+    `ends` are the ids of the opening and the closing special; the last `layers` are averaged;
+    `window` is the longest sequence of one pass, None: the network's positions.
     """
 
     def __init__(
@@ -39,12 +37,7 @@ class WindowEncoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Hidden states (b, T, D) and the attention rows (m, heads, T) of m places.
 
-        Args:
-            ids: (b, T), padded.
-            lengths: (b,).
-            rows: (m,), the document of each place.
-            places: (m,), positions in it.
-
+        `ids` (b, T) are padded; `rows` (m,) says the document of each place, `places` (m,) where in it.
         Where both windows cover a piece its states are averaged; attention rows are added and
         brought back to sum 1. Pieces of different windows do not attend to one another. A document
         of more than twice the window less the specials has pieces in the middle that no window
@@ -55,10 +48,10 @@ class WindowEncoder(nn.Module):
             hidden, attention = self._run(ids, steps < lengths.unsqueeze(1))
             return hidden, attention[rows, :, places]
         pieces, mask, origin, owner = self._windows(ids, lengths)
-        hidden, attention = self._run(pieces, mask)
+        hidden, attention = self._run(pieces, mask)  # (w, W, D), (w, heads, W, W)
         inside = origin >= 0
         window, column = inside.nonzero(as_tuple=True)
-        merged = hidden.new_zeros(*ids.shape, hidden.shape[-1])
+        merged = hidden.new_zeros(*ids.shape, hidden.shape[-1])  # (b, T, D)
         cover = hidden.new_zeros(*ids.shape, 1)
         at = (owner[window], origin[window, column])
         merged = merged.index_put(at, hidden[window, column], accumulate=True)
