@@ -63,11 +63,6 @@ class TestAttentionMemory:
         h = network().encoder(x)
         torch.testing.assert_close(atm(h, p), by_loops(atm, h, p))
 
-    def test_the_order_of_prototypes_does_not_matter(self):
-        x, p, _ = inputs()
-        atm, h = self.atm(), network().encoder(x)
-        torch.testing.assert_close(atm(h, p), atm(h, p[torch.randperm(len(p))]))
-
     def test_released_sizes(self):
         atm = AttentionMemory(768)
         assert atm.query.out_features == 4 * 256

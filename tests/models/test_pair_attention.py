@@ -58,14 +58,6 @@ def test_equals_the_loop(sizes, share, bonus):
     assert (found - expected).abs().max() < 1e-10
 
 
-def test_the_bonus_of_the_release_changes_the_outcome():
-    cells = pair_matrix([4])
-    layer, queries, memory = make(cells)
-    plain = layer(queries, memory, cells)
-    layer.own_bonus = 1.0
-    assert (layer(queries, memory, cells) - plain).abs().max() > 1e-3
-
-
 @pytest.mark.parametrize("attention", [CrossedAttention, PairAttention])
 def test_no_pair_at_all(attention):
     cells = pair_matrix([1, 1])

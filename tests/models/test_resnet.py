@@ -29,18 +29,17 @@ def images(seeds, n=6, side=SIDE, seed=0):
     return torch.rand(seeds, n, 3, side, side, generator=torch.Generator().manual_seed(seed))
 
 
-def train_steps(network, steps=3, seed=0, lr=0.05):
-    """A few SGD steps on made-up labels; returns the last losses (S,)."""
-    optimizer = torch.optim.SGD(network.parameters(), lr=lr)
+def train_steps(network, steps):
+    """A few SGD steps on made-up labels."""
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
     labels = torch.arange(6).expand(network.body.seeds, 6) % 5
     network.train()
     for step in range(steps):
-        all_seeds = images(3, seed=seed + step)[: network.body.seeds]
+        all_seeds = images(3, seed=step)[: network.body.seeds]
         loss = cross_entropy_loss(network(all_seeds)[0], labels)
         optimizer.zero_grad()
         loss.sum().backward()
         optimizer.step()
-    return loss.detach()
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -106,10 +105,6 @@ class TestSizes:
             found = body(torch.rand(1, 1, 3, height, width)).shape[-1]
         assert body.feature_size((height, width)) == found
 
-    def test_features_are_averages_after_relu(self):
-        features = ReducedResNet18(width=4, seeds=2)(images(2))
-        assert (features >= 0).all()
-
 
 class TestSeedsSideBySide:
     @pytest.mark.parametrize("head", ["cosine", "linear"])
@@ -130,27 +125,6 @@ class TestSeedsSideBySide:
             for ours, theirs in zip(together.buffers(), alone.buffers(), strict=True):
                 if ours.dim():
                     torch.testing.assert_close(ours.chunk(3)[s], theirs, rtol=1e-4, atol=1e-5)
-
-    def test_still_equal_after_training(self):
-        together = build_network([0, 1], 5, (SIDE, SIDE), width=4)
-        losses = train_steps(together)
-        for s in range(2):
-            alone = build_network([s], 5, (SIDE, SIDE), width=4)
-            optimizer = torch.optim.SGD(alone.parameters(), lr=0.05)
-            alone.train()
-            for step in range(3):
-                logits, _ = alone(images(3, seed=step)[s : s + 1])
-                loss = cross_entropy_loss(logits, (torch.arange(6) % 5).unsqueeze(0))
-                optimizer.zero_grad()
-                loss.sum().backward()
-                optimizer.step()
-            torch.testing.assert_close(losses[s], loss.detach()[0], rtol=1e-3, atol=1e-3)
-            for ours, theirs in zip(
-                select_seed(together, s).state_dict().values(),
-                alone.state_dict().values(),
-                strict=True,
-            ):
-                torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
 
     def test_a_seed_starts_the_same_alone_and_beside_others(self):
         together = build_network([5, 2], 7, (SIDE, SIDE), width=4).state_dict()

@@ -70,8 +70,6 @@ def literal_tail_logits(model, hidden, mask, head, length):
 def test_parameter_counts_of_the_paper(types, relations, expected):
     model = FastRE(TaggerConfig(n_types=types, n_relations=relations), torch.zeros(3, 300))
     assert trainable_parameters(model) == expected
-    derived = 791_946 + 304_444 + (types - 4) * (2 * 129 + 64) + (relations - 29) * 2 * 129
-    assert trainable_parameters(model) == derived
 
 
 def test_parameter_counts_of_the_parts():
@@ -177,21 +175,6 @@ def test_receptive_field(dilations, reach):
     moved = (before - after).abs().amax(-1).nonzero()[:, 0]
     assert moved.min() == 25 - reach
     assert moved.max() == 25 + reach
-
-
-def test_shapes():
-    model = make()
-    batch = sentences([9, 4, 7])
-    hidden, mask = model.encode(batch)
-    assert hidden.shape == (3, 9, 16)
-    assert (hidden[mask.expand_as(hidden) == 0] == 0).all()
-    assert model.heads.convolution.in_channels == 32
-    assert model.tails.first.in_channels == 4 * 16 + 6
-    assert FastRE(TaggerConfig(), torch.zeros(2, 300)).tails.first.in_channels == 576
-    assert [part.shape for part in model.head_logits(hidden, mask)] == [(3, 9, 5)] * 2
-    heads = torch.tensor([[0, 0, 1, 2], [2, 3, 3, 0]])
-    found = model.tail_logits(hidden, mask, heads, batch["lengths"])
-    assert [part.shape for part in found] == [(2, 9, 8)] * 2
 
 
 @pytest.mark.parametrize("lengths", [[1], [2, 1], [13, 6, 1, 12], [100, 37]])
