@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 QUICK = {"results": "runs/results", "figures": "figures/quick", "work_dir": None}
 OTHER = {"results": "data/results", "figures": "figures", "work_dir": "runs/checkpoints"}
 
+Profiles = dict[str, dict[str, Any]]
+
+
+def with_quick(runs: type[Parameters], **changes: Any) -> Profiles:
+    """The profiles of a run's parameters, with another `quick` one for the notebook."""
+    return {**runs.profiles, "quick": {**runs.profiles["quick"], **changes}}
+
 
 class Notebook(Parameters):
     """First base of a notebook's parameters; the second is the class of its runs' parameters.

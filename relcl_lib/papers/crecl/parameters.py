@@ -168,11 +168,12 @@ class CreclParameters(Parameters):
             "epochs_classification": 4,
             "epochs_current": 2,
             "epochs_memory": 4,
-            "epochs_joint": 3,
+            "epochs_joint": 2,
             "learning_rate": 5e-4,
             "head_learning_rate": 5e-3,
             "contrast_learning_rate": 5e-4,
             "attention_learning_rate": 1e-3,
+            "precision": "float32",  # the same numbers everywhere, and on small tensors the faster
         },
         "reduced": {
             "encoder": "sentence-transformers/all-MiniLM-L6-v2",

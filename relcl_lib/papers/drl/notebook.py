@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from relcl_lib.lab.notebook import Notebook
+from relcl_lib.lab.notebook import Notebook, Profiles, with_quick
 from relcl_lib.lab.parameters import Parameters
 from relcl_lib.papers.drl.parameters import DrlParameters
 from relcl_lib.papers.drl.tables import TABLES
@@ -50,14 +50,7 @@ class DrlNotebook(Notebook, DrlParameters):
     """
 
     runs: ClassVar[type[Parameters]] = DrlParameters
-    profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        **DrlParameters.profiles,
-        "quick": {
-            **DrlParameters.profiles["quick"],
-            "drl_weight": 1e-2,
-            "seeds": [0, 1, 2],
-        },
-    }
+    profiles: ClassVar[Profiles] = with_quick(DrlParameters, drl_weight=1e-2, seeds=[0, 1, 2])
 
     def table_run(self, track: str, method: str, *, loss: bool, **changes: Any) -> DrlParameters:
         """Return the run of a cell that the sweep has of a track's table.

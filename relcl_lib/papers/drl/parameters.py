@@ -43,7 +43,12 @@ class DrlParameters(Parameters):
     """
 
     profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {"dataset": "digits", "learning_rate": 3e-3, "epochs": 4},
+        "quick": {
+            "dataset": "digits",
+            "learning_rate": 3e-3,
+            "epochs": 4,
+            "precision": "float32",  # the same numbers with and without bfloat16 in hardware
+        },
         "reduced": {"dataset": "cifar10", "seeds": [0, 1, 2]},
         "full": {"dataset": "core50"},
     }

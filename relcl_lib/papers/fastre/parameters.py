@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from relcl_lib.data.triples import PAPER_NAMES
-from relcl_lib.lab.notebook import Notebook
+from relcl_lib.lab.notebook import Notebook, Profiles, with_quick
 from relcl_lib.lab.parameters import ParameterError, Parameters, Seeds
 from relcl_lib.lab.schedule import warm_up_then_fall
 from relcl_lib.papers.fastre.methods import CASREL_METHODS, METHODS
@@ -193,17 +193,9 @@ class FastreNotebook(Notebook, FastreParameters):
     """
 
     runs: ClassVar[type[Parameters]] = FastreParameters
-    profiles: ClassVar[dict[str, dict[str, Any]]] = {
-        **FastreParameters.profiles,
-        "quick": {
-            **FastreParameters.profiles["quick"],
-            "hidden": 64,
-            "type_size": 32,
-            "epochs": 6,
-            "learning_rate": 8e-3,
-            "seeds": [0],
-        },
-    }
+    profiles: ClassVar[Profiles] = with_quick(
+        FastreParameters, hidden=64, type_size=32, epochs=6, learning_rate=8e-3, seeds=[0]
+    )
 
     def run(self, method: str, **changes: Any) -> FastreParameters:
         """The parameters of one run; `encoder` goes to CasRel only, no other method has one."""
