@@ -7,9 +7,9 @@ import torch
 from gratings import make_run
 
 from relcl_lib.losses import (
+    contrastive,
     cross_entropy_loss,
     dynamic_temperature_weight,
-    proxy,
     proxy_contrastive_loss,
 )
 from relcl_lib.models.resnet import ReplayNetwork
@@ -215,7 +215,7 @@ class TestLosses:
         step = made_up_step(method="ER", head="cosine")
         rows = step.joined()
         monkeypatch.setattr(
-            proxy, "class_counts", lambda labels, n: torch.ones(*labels.shape[:-1], n).long()
+            contrastive, "class_counts", lambda labels, n: torch.ones(*labels.shape[:-1], n).long()
         )
         joint = proxy_contrastive_loss(rows.logits, rows.labels)
         torch.testing.assert_close(joint, cross_entropy_loss(rows.logits, rows.labels))
@@ -223,7 +223,7 @@ class TestLosses:
         torch.testing.assert_close(experience_replay_loss(step), 2 * joint)
         seen = torch.tensor([1, 1, 1, 1, 0, 1])
         monkeypatch.setattr(
-            proxy, "class_counts", lambda labels, n: seen.expand(*labels.shape[:-1], n)
+            contrastive, "class_counts", lambda labels, n: seen.expand(*labels.shape[:-1], n)
         )
         labels = torch.tensor([5, 3, 2, 1, 0]).repeat(2, 8)
         masked = rows.logits.masked_fill(seen == 0, -torch.inf)
