@@ -7,7 +7,7 @@ from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.papers.crecl.parameters import CreclNotebook
 from relcl_lib.papers.docre_ii.parameters import DocreNotebook
-from relcl_lib.papers.drl.notebook import DrlNotebook
+from relcl_lib.papers.drl.parameters import DrlNotebook
 from relcl_lib.papers.fastre.parameters import FastreNotebook
 from relcl_lib.papers.hpcr.parameters import HPCRNotebook
 

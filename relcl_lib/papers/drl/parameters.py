@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from relcl_lib.lab.notebook import Notebook, Profiles, with_quick
 from relcl_lib.lab.parameters import ParameterError, Parameters, Seeds
 from relcl_lib.losses.discriminative import VARIANTS as LOSSES
 from relcl_lib.papers.drl.methods import METHODS
@@ -138,3 +139,14 @@ class DrlParameters(Parameters):
         pretrained = chosen.backbone not in FROM_SCRATCH
         whole = self.dataset == "core50" and chosen.track != "Disjoint" and chosen.limit is None
         return "paper" if whole and same and pretrained else "reduced"
+
+
+class DrlNotebook(Notebook, DrlParameters):
+    """What `drl.ipynb` takes: a run's parameters, and where the notebook writes.
+
+    The small network of its quick profile has short representations, so the loss needs a larger
+    weight than the tables' to do anything.
+    """
+
+    runs: ClassVar[type[Parameters]] = DrlParameters
+    profiles: ClassVar[Profiles] = with_quick(DrlParameters, drl_weight=1e-2, seeds=[0, 1, 2])

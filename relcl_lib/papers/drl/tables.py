@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from relcl_lib.lab.rows import MEASURED, Cell, Row, Table, entries, parse_setting
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from relcl_lib.lab.records import Record
+    from relcl_lib.papers.drl.parameters import DrlNotebook, DrlParameters
+
+#: track -> its table
+TRACK_TABLES = {"NI": "table1", "Multi-Task-NC": "table2", "NIC": "table3"}
+#: what the paper's tables report -> decimals shown
+REPORTED = {"test_acc": 1, "avg_valid_acc": 1, "ram_mb": 0, "time_min": 3}
 
 #: stand-ins with rows of their own: those whose images the reduced ResNet-18 takes
 STAND_INS = ("cifar10", "cifar100", "tiny_imagenet", "tiny_imagenet_100")
@@ -229,3 +240,43 @@ def progress(run: Any) -> tuple[int, int, float]:
     """Experiences done, of how many, and the validation accuracy in per cent."""
     done = run.experiences_done
     return done, len(run.stream), 100 * float(run.valid[done - 1].mean())
+
+
+def table_run(
+    given: DrlNotebook, track: str, method: str, *, loss: bool, **changes: Any
+) -> DrlParameters:
+    """The run of a cell that the sweep has of a track's table, with the loss or without.
+
+    What the notebook was given (a memory size, say) goes before the cell's settings; its
+    `drl_weight` is that of the cells with the loss. `er` among the changes chooses between cells.
+    """
+    cells = [
+        cell
+        for cell in TABLES[TRACK_TABLES[track]].runs(given.dataset)
+        if cell["method"] == method
+        and (cell["drl_weight"] > 0) == loss
+        and cell.get("er") == changes.get("er", cell.get("er"))
+    ]
+    chosen = given.model_dump(include=set(cells[0]), exclude_none=True)
+    weight = (given.drl_weight or cells[0]["drl_weight"]) if loss else 0.0
+    own = {"track": track, "method": method, "drl_weight": weight}
+    return given.run(**{**cells[0], **chosen, **own, **changes})
+
+
+def summary(records: Mapping[str, Mapping[str, Sequence[Record]]]) -> pd.DataFrame:
+    """What the paper's tables report of each strategy, the mean of n seeds.
+
+    Args:
+        records: strategy -> with or without the loss -> records, one per seed.
+    """
+    import pandas as pd
+
+    rows = {
+        (name, series): {
+            **pd.DataFrame([record.metrics for record in each]).mean()[list(REPORTED)],
+            "n": len(each),
+        }
+        for name, found in records.items()
+        for series, each in found.items()
+    }
+    return pd.DataFrame(rows).T.round(REPORTED).astype({"n": int})

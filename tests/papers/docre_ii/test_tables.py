@@ -1,18 +1,7 @@
-"""Parameters of the notebook on DocRE-II, and the cells of its sweep."""
+"""The cells of DocRE-II's sweep that are not in the paper."""
 
-from relcl_lib.lab.files import repository_root
-from relcl_lib.papers.docre_ii.parameters import STAGE_2, DocreNotebook, DocreParameters
+from relcl_lib.papers.docre_ii.parameters import STAGE_2, DocreParameters
 from relcl_lib.papers.docre_ii.tables import TABLES
-
-
-def test_a_run_takes_the_notebooks_values_the_method_and_the_changes():
-    given = DocreNotebook.create(iterations=2, alone_epochs=3, results="here")
-    run = given.run("w/o ECA", inference_layers=2)
-    assert type(run) is DocreParameters
-    assert (run.iterations, run.inference_layers, run.dataset) == (2, 2, "synthetic")
-    assert run.resolved().attention == "all"
-    assert given.folder("results") == repository_root() / "here"
-    assert DocreNotebook.create().folder("work_dir") is None
 
 
 def test_what_is_measured_beyond_the_paper_does_not_depend_on_the_profile():
