@@ -8,7 +8,6 @@ from relcl_lib.data.triples import assemble, load_triples
 from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
 from relcl_lib.papers.fastre.extract import Extractor
 from relcl_lib.papers.fastre.parameters import FastreParameters
-from relcl_lib.papers.fastre.records import configuration
 from relcl_lib.papers.fastre.run import FastreRun
 from relcl_lib.text.pretrained import load_encoder
 from relcl_lib.worlds.encoder import build_tokenizer
@@ -89,9 +88,9 @@ def test_lower_precision_of_the_encoder_is_close_and_in_the_record(folder, data)
     choice = {"dataset": "mine", "seeds": [0], "encoder_precision": "bfloat16"}
     run = FastreRun(FastreParameters.create(method="CasRel", encoder=str(folder), **choice), data)
     assert run.model.encoder.precision == torch.bfloat16
-    assert configuration(run)["parameters"]["encoder_precision"] == "bfloat16"
+    assert run.configuration()["parameters"]["encoder_precision"] == "bfloat16"
     other = FastreRun(FastreParameters.create(**choice), data)
-    assert "encoder_precision" not in configuration(other)["parameters"]
+    assert "encoder_precision" not in other.configuration()["parameters"]
 
 
 def test_it_over_fits_and_is_saved_with_its_encoder(folder, data, tmp_path):

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import drl_data
+import fastre_data
 import gratings
 import pytest
 import torch
@@ -16,6 +17,7 @@ from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.lab.records import RecordError, as_dict, config_hash, read_record, read_records
 from relcl_lib.lab.run import Run
 from relcl_lib.papers.drl.run import DrlRun
+from relcl_lib.papers.fastre.run import FastreRun
 from relcl_lib.papers.hpcr.run import ReplayRun
 
 torch.set_num_threads(1)  # more threads may add up in another order
@@ -60,6 +62,13 @@ CASES = {
         drl_data.tiny_data,
         {"method": "GSS", "limit": 6, "gss_parts": 2, "gss_part": 3},
         {"order": 1},
+    ),
+    "fastre": Case(
+        FastreRun,
+        fastre_data.parameters,
+        fastre_data.tiny_data,
+        {"batch_size": 4, "learning_rate": 0.01},
+        {"hidden": 16},
     ),
     "hpcr": Case(
         ReplayRun,

@@ -151,8 +151,7 @@ def train(options: argparse.Namespace) -> int:
     """Train, or read what is trained, and save one tagger per seed."""
     from relcl_lib.lab.parameters import read_settings
     from relcl_lib.papers.fastre.parameters import FastreParameters
-    from relcl_lib.papers.fastre.records import load_data, train_or_read
-    from relcl_lib.papers.fastre.run import FastreRun
+    from relcl_lib.papers.fastre.run import FastreRun, load_data, train_or_read
 
     values: dict[str, Any] = {"data_root": options.data, "seeds": [0], "profile": options.profile}
     parameters = FastreParameters.create(values | read_settings(options.settings))

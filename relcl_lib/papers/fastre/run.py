@@ -1,17 +1,13 @@
-"""FastRE and CasRel: training, evaluation, and a command that trains and extracts.
+"""FastRE and CasRel: training, evaluation, records.
 
 run = FastreRun(FastreParameters.create(profile="quick"), load_triples("synthetic"), seed=0)
 run.train()
 run.evaluate("test")["F1"]
 run.extractor().extract(["Sonja Bosivmann is a national of Dosstan ."])
-
-    python -m relcl_lib.fastre train --data FOLDER --out FOLDER [NAME=VALUE ...]
-    python -m relcl_lib.fastre extract --model FOLDER < sentences.txt > triples.jsonl
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relcl_lib.data.triples import TripleData
-from relcl_lib.lab import checkpoints
-from relcl_lib.lab.runtime import drawing_from, make_generator, resolve_device
+from relcl_lib.data.triples import PAPER_NAMES, TripleData, load_triples
+from relcl_lib.lab.checkpoints import optimizer_state, restore_optimizer
+from relcl_lib.lab.run import Run, State
+from relcl_lib.lab.runtime import drawing_from, make_generator
 from relcl_lib.lab.schedule import epoch_batches
 from relcl_lib.models.tagger import trainable_parameters
 from relcl_lib.papers.fastre.extract import Extractor
@@ -36,19 +33,14 @@ from relcl_lib.text import triple_metrics
 from relcl_lib.text.schema import choose_schema
 from relcl_lib.text.spans import Batch, TaggedSentences, tag_sentences
 
-PROGRESS = ("epochs_done", "step", "seconds", "best_epoch", "best_score", "threshold", "history")
 
+class FastreRun(Run):
+    """One run of one seed: data as tensors, network, optimizer, and the step."""
 
-class FastreRun:
-    """One run of one seed: data as tensors, network, optimizer, and the loop over epochs.
-
-    Args:
-        parameters: what to run; None fields take the method's and variant's values.
-        data: the data set that `parameters.dataset` names.
-        seed: of initialisation, order, drawn heads, dropout and random word vectors.
-        work_dir: where checkpoints go (a folder for this configuration is made below it); None keeps
-            none, so a killed run starts over.
-    """
+    paper = "fastre"
+    counter = "epochs_done"
+    progress = ("step", "best_epoch", "best_score", "threshold", "history")
+    elsewhere = ("reduced_data", "train_limit", "encoder", "word_vectors")
 
     def __init__(
         self,
@@ -57,10 +49,9 @@ class FastreRun:
         seed: int = 0,
         work_dir: str | Path | None = None,
     ) -> None:
-        self.given, self.data, self.seed = parameters, data, seed
-        self.settings = parameters.resolved()
-        self.device = resolve_device(parameters.device)
-        self.folder = checkpoints.run_folder(work_dir, data.name, self._identity)
+        super().__init__(parameters, data, [seed], work_dir)
+        if self.settings.method != "CasRel":  # only its encoder is pretrained
+            self.elsewhere = (*self.elsewhere, "encoder_precision")
         self.schema = choose_schema(data, self.settings.type_map)
         self.model, self.reader, self.vector_source = build_network(
             self.settings, data, self.schema, seed
@@ -70,10 +61,19 @@ class FastreRun:
         self.tagged = self._tag(data.train)
         self._inputs: dict[str, dict[str, Tensor]] = {}
         self.optimizer = self._build_optimizer()
-        self.epochs_done, self.step, self.seconds = 0, 0, 0.0
+        self.step = 0
         self.best_epoch, self.best_score, self.threshold = 0, -1.0, self.model.threshold
         self.best: dict[str, Tensor] = {}
-        self.history: list[dict[str, float]] = []
+
+    @classmethod
+    def load_data(cls, parameters: FastreParameters) -> TripleData:
+        """The sentences that parameters name."""
+        return load_triples(
+            parameters.dataset,
+            parameters.data_root,
+            reduced=parameters.reduced_data,
+            limit=parameters.train_limit,
+        )
 
     # ---------------------------------------------------------------- set-up
 
@@ -117,39 +117,38 @@ class FastreRun:
     # -------------------------------------------------------------- training
 
     @property
+    def total(self) -> int:
+        """Epochs, unless patience ends the run."""
+        return self.settings.epochs
+
+    @property
     def finished(self) -> bool:
         """Whether all epochs are done, or patience ran out."""
-        patience = self.settings.patience
-        waited = self.epochs_done - self.best_epoch
-        return self.epochs_done >= self.settings.epochs or (
-            patience is not None and self.best_epoch > 0 and waited >= patience
-        )
+        patience, waited = self.settings.patience, self.epochs_done - self.best_epoch
+        gave_up = patience is not None and self.best_epoch > 0 and waited >= patience
+        return super().finished or gave_up
 
     def train(self, on_epoch: Callable[[FastreRun], Any] | None = None) -> FastreRun:
-        """Train the epochs that are not done, resuming from the last checkpoint; then take the best.
+        """Train what is left, see `Run.train`, then take the best; `on_epoch(run)` after each epoch.
 
-        The best are those with the highest validation F1 (partial match), the earlier in a tie.
-        Killed at any moment and started again, a run ends with the same numbers; on the CPU bit for
-        bit. `on_epoch(run)` is called after each epoch.
+        The best are the weights with the highest validation F1 (partial match), the earlier in a tie.
         """
-        self._resume()
-        while not self.finished:
-            started = time.perf_counter()
-            loss = self.train_epoch(self.epochs_done)
-            scores = self.evaluate("valid", details=False)
-            self.epochs_done += 1
-            if scores["F1"] > self.best_score:
-                self.best_score, self.best_epoch = scores["F1"], self.epochs_done
-                self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-            self.seconds += time.perf_counter() - started
-            self.history.append({"loss": loss, "valid_F1": scores["F1"], "seconds": self.seconds})
-            self._save()
-            if on_epoch is not None:
-                on_epoch(self)
+        return super().train(on_epoch)
+
+    def advance(self) -> dict[str, float]:
+        """Train an epoch and score it on the validation set."""
+        loss = self.train_epoch(self.epochs_done)
+        score = self.evaluate("valid", details=False)["F1"]
+        if score > self.best_score:
+            self.best_score, self.best_epoch = score, self.epochs_done + 1
+            self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        return {"loss": loss, "valid_F1": score}
+
+    def conclude(self) -> None:
+        """Take the best weights, and the threshold that suits them."""
         self.model.load_state_dict(self.best)
         if self.settings.threshold == "global":
             self.threshold = self._tune_threshold()
-        return self
 
     def train_epoch(self, epoch: int) -> float:
         """Make one pass over the sentences that have a triple; returns the mean loss of a step."""
@@ -258,26 +257,66 @@ class FastreRun:
 
     # ----------------------------------------------------------- checkpoints
 
-    def _identity(self) -> dict[str, Any]:
-        hidden = {"profile", "data_root", "device", "seeds"}
-        settings = self.settings.model_dump(exclude=hidden)
-        return {"settings": settings, "data": self.data.fingerprint, "seed": self.seed}
+    def state(self) -> State:
+        """Network now and at its best, and the optimizer."""
+        return {
+            "model": self.model.state_dict(),
+            "best": self.best,
+            "optimizer": optimizer_state(self.optimizer),
+        }
 
-    def _save(self) -> None:
-        if self.folder is None:
-            return
-        state = checkpoints.join(
-            model=self.model.state_dict(),
-            best=self.best,
-            optimizer=checkpoints.optimizer_state(self.optimizer),
-        )
-        progress = {name: getattr(self, name) for name in PROGRESS}
-        checkpoints.save(self.folder / "checkpoint", state, progress)
+    def load(self, state: State) -> None:
+        """Put them back."""
+        self.model.load_state_dict(state["model"])
+        self.best = {name: value.to(self.device) for name, value in state["best"].items()}
+        restore_optimizer(self.optimizer, state["optimizer"])
 
-    def _resume(self) -> None:
-        state = checkpoints.resume(self.folder, self, "epochs_done", PROGRESS)
-        if state is None:
-            return
-        self.model.load_state_dict(checkpoints.part(state, "model."))
-        self.best = {k: v.to(self.device) for k, v in checkpoints.part(state, "best.").items()}
-        checkpoints.restore_optimizer(self.optimizer, checkpoints.part(state, "optimizer."))
+    # ---------------------------------------------------------------- record
+
+    def describe(self) -> dict[str, Any]:
+        """The data set, what could be tagged of it, the network, and where vectors and map are from."""
+        settings, data = self.settings, self.data
+        parameters = {"word_vectors": self.vector_source, "type_map": self.schema.source}
+        if settings.method == "CasRel":
+            backbone = Path(settings.encoder).name
+        else:
+            backbone = (
+                f"gated dilated CNN, {len(settings.dilations)} blocks, width {settings.hidden}"
+            )
+        report = {k: v for k, v in self.tagged.report.items() if not k.endswith("examples")}
+        return {
+            "dataset": {
+                "set": PAPER_NAMES.get(data.name, data.name),
+                "sizes": data.sizes,
+                "relations": len(self.schema.relations),
+                "types": list(self.schema.types),
+                "note": data.note,
+                "training_triples": report,
+            },
+            "protocol": self.given.protocol(data.protocol),
+            "backbone": backbone,
+            "parameters": parameters,
+        }
+
+    def outcome(self, seed: int) -> dict[str, Any]:
+        """Scores on the test set; beside them `params_K`, trained numbers in thousands."""
+        total, tagged = self.tagged.report["triples"], self.tagged.report["tagged"]
+        lost = f"{total - tagged} of {total} training triples could not be located"
+        return {
+            "metrics": {
+                **self.evaluate("test"),
+                "F1_valid": self.best_score,
+                "params_K": self.parameter_count / 1000,
+                "best_epoch": self.best_epoch,
+            },
+            "notes": [
+                f"word vectors: {self.vector_source}",
+                f"type map: {self.schema.source}",
+                self.data.note,
+                lost if total > tagged else "",
+                "" if self.model.threshold is None else f"global threshold {self.threshold}",
+            ],
+        }
+
+
+load_data, train_or_read = FastreRun.load_data, FastreRun.train_or_read

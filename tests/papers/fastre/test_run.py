@@ -10,8 +10,7 @@ from relcl_lib.lab.runtime import make_generator
 from relcl_lib.lab.schedule import epoch_batches
 from relcl_lib.papers.fastre.network import augment_sentences, batch_loss
 from relcl_lib.papers.fastre.parameters import METHODS, FastreParameters, learning_rate
-from relcl_lib.papers.fastre.records import configuration, load_data, run_record, train_or_read
-from relcl_lib.papers.fastre.run import FastreRun
+from relcl_lib.papers.fastre.run import FastreRun, load_data
 
 
 def make(seed=0, work_dir=None, data=None, **changes):
@@ -202,38 +201,6 @@ def test_variants_train(changes):
     assert run.history[-1]["loss"] < run.history[0]["loss"]
 
 
-def test_a_killed_run_ends_with_the_same_numbers(tmp_path):
-    whole = make(epochs=3, work_dir=tmp_path / "whole").train()
-
-    class KilledError(Exception):
-        pass
-
-    def kill(run):
-        if run.epochs_done == 2:
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        make(epochs=3, work_dir=tmp_path / "cut").train(kill)
-    resumed = make(epochs=3, work_dir=tmp_path / "cut")
-    seen = []
-    resumed.train(lambda run: seen.append(run.epochs_done))
-    assert seen == [3]
-    for name, value in whole.model.state_dict().items():
-        assert torch.equal(value, resumed.model.state_dict()[name]), name
-    assert [h["loss"] for h in whole.history] == [h["loss"] for h in resumed.history]
-    finished = make(epochs=3, work_dir=tmp_path / "cut").train(lambda run: pytest.fail("trained"))
-    assert finished.evaluate("test") == whole.evaluate("test")
-
-
-def test_seeds_differ_and_the_callers_generator_is_untouched():
-    torch.manual_seed(5)
-    before = torch.get_rng_state()
-    first, second = (make(seed=seed, epochs=1).train() for seed in (0, 1))
-    assert torch.equal(torch.get_rng_state(), before)
-    assert first.history[0]["loss"] != second.history[0]["loss"]
-    assert first.history[0]["loss"] == make(seed=0, epochs=1).train().history[0]["loss"]
-
-
 def test_patience_stops():
     run = make(epochs=50, patience=2, learning_rate=1e-9).train()
     assert run.epochs_done == run.best_epoch + 2
@@ -302,38 +269,12 @@ def test_no_triple_to_train_on_is_an_error():
         make(data=assemble("mine", {"train": absent, "test": absent}))
 
 
-def test_records_are_written_once_and_name_their_vectors(tmp_path):
-    chosen = parameters(seeds=[0, 1], epochs=1)
-    seen = []
-    options = {"data": tiny_data(), "results": tmp_path / "results", "work_dir": tmp_path / "work"}
-    records = train_or_read(chosen, on_epoch=lambda run: seen.append(run.seed), **options)
-    assert seen == [0, 1]
-    assert [record.seed for record in records] == [0, 1]
-    record = records[0]
+def test_a_record_names_vectors_and_losses():
+    record = make(epochs=1).train().record()
     assert record.parameters["word_vectors"] == "random"
     assert "word vectors: random" in record.note
     assert record.dataset["training_triples"]["not_located"] == 0
     assert record.metrics["params_K"] > 0
-    assert str(tmp_path) not in record.model_dump_json()
-    again = train_or_read(chosen, on_epoch=lambda run: pytest.fail("trained"), **options)
-    assert again == records
-
-
-def test_a_failed_run_is_recorded(tmp_path):
-    def fail(run):
-        raise RuntimeError("out of memory")
-
-    with pytest.raises(RuntimeError):
-        train_or_read(parameters(), data=tiny_data(), results=tmp_path, on_epoch=fail)
-    (path,) = tmp_path.rglob("*.json")
-    assert "failed: RuntimeError: out of memory" in path.read_text()
-    with pytest.raises(ValueError, match=r"run\.train"):
-        run_record(make())
-
-
-def test_configuration_holds_no_path():
-    run = make(data_root="/nowhere/at/all")
-    assert "nowhere" not in str(configuration(run))
 
 
 def test_the_quick_profile_loads_the_generated_corpus():
