@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import NamedTuple
 
+import crecl_data
 import drl_data
 import fastre_data
 import gratings
@@ -16,6 +17,7 @@ from relcl_lib.lab import checkpoints
 from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.lab.records import RecordError, as_dict, config_hash, read_record, read_records
 from relcl_lib.lab.run import Run
+from relcl_lib.papers.crecl.run import CreclRun
 from relcl_lib.papers.drl.run import DrlRun
 from relcl_lib.papers.fastre.run import FastreRun
 from relcl_lib.papers.hpcr.run import ReplayRun
@@ -49,6 +51,13 @@ class Case(NamedTuple):
 
 
 CASES = {
+    "crecl": Case(
+        CreclRun,
+        crecl_data.parameters,
+        crecl_data.tiny_data,
+        {"method": "CRECL+ATM", "n_tasks": 2, "epochs_classification": 1, "epochs_current": 1},
+        {"memory_size": 2},
+    ),
     "drl": Case(
         DrlRun,
         drl_data.parameters,
