@@ -53,9 +53,7 @@ def run_cell(
 
     try:
         parameters = about.parameters.create(cell)
-        run = about.module("run")  # or, as long as a paper has them apart, its records
-        source = run if hasattr(run, "train_or_read") else about.module("records")
-        records = source.train_or_read(
+        records = about.module("run").train_or_read(
             parameters,
             results=results,
             work_dir=work_dir,
