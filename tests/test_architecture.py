@@ -10,15 +10,7 @@ MOST_LINES = 7000
 ELSEWHERE = {f"{HOUSE}.lab.records", "pandas", "matplotlib", "seaborn"}
 
 #: breaches that are left while rooms move; an entry that no longer occurs must go
-KNOWN: set[str] = {
-    "circle through relcl_lib.papers.crecl.evaluation",
-    "circle through relcl_lib.papers.crecl.methods",
-    "circle through relcl_lib.papers.crecl.run",
-    "circle through relcl_lib.papers.crecl.separation",
-    "circle through relcl_lib.papers.docre_ii.checkpoint",
-    "circle through relcl_lib.papers.docre_ii.evaluation",
-    "circle through relcl_lib.papers.docre_ii.run",
-}
+KNOWN: set[str] = set()
 
 ARROWS = arrows()
 INSIDE = {arrow for arrow in ARROWS if arrow.target.split(".")[0] == HOUSE}

@@ -52,10 +52,13 @@ def run_cell(
         print(f"[sweep] {name}: {about.unit} {done}/{total}, {score:.1f} %", flush=True)
 
     try:
-        run = about.module("run")  # or, as long as a paper has them apart, its records
-        source = run if hasattr(run, "train_or_read") else about.module("records")
-        parameters, on_unit = about.parameters.create(cell), {f"on_{about.unit}": progress}
-        records = source.train_or_read(parameters, results=results, work_dir=work_dir, **on_unit)
+        parameters = about.parameters.create(cell)
+        records = about.module("run").train_or_read(
+            parameters,
+            results=results,
+            work_dir=work_dir,
+            **{f"on_{about.unit}": progress},
+        )
     except Exception as error:  # the other cells go on; the failure is in a record
         return f"failed: {name}: {type(error).__name__}: {error}"
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,26 +34,6 @@ def run_folder(
         return None
     text = json.dumps(identity(), sort_keys=True, default=str)
     return Path(work_dir) / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-
-def resume(
-    folder: Path | None, run: Any, counter: str, names: Sequence[str]
-) -> dict[str, Tensor] | None:
-    """Set a run's progress from its checkpoint and return the tensors, if that is further on.
-
-    Args:
-        folder: of the run; None: there is no checkpoint.
-        run: whose attributes ``names`` are set.
-        counter: the attribute that says how far a run is.
-        names: what the checkpoint holds of progress.
-    """
-    found = load(folder / "checkpoint") if folder else None
-    if found is None or found[1][counter] <= getattr(run, counter):
-        return None
-    state, progress = found
-    for name in names:
-        setattr(run, name, progress[name])
-    return state
 
 
 def save(folder: str | Path, state: Mapping[str, Tensor], progress: Mapping[str, Any]) -> None:
@@ -111,11 +91,6 @@ def split(state: Mapping[str, Tensor]) -> defaultdict[str, dict[str, Tensor]]:
         part, name = key.split(".", 1)
         parts[part][name] = value
     return parts
-
-
-def part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Return the entries of ``state`` under ``prefix``, the prefix cut off."""
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -44,8 +44,7 @@ from relcl_lib.models.pair_inference import ATTENTIONS, InferenceConfig, PairInf
 from relcl_lib.models.window_encoder import WindowEncoder
 from relcl_lib.papers.docre_ii.network import DocreNetwork, stage_loss
 from relcl_lib.papers.docre_ii.parameters import DocreParameters
-from relcl_lib.papers.docre_ii.records import load_data
-from relcl_lib.papers.docre_ii.run import DocreRun
+from relcl_lib.papers.docre_ii.run import DocreRun, load_data
 from relcl_lib.text.document_tokens import DocumentBatch
 
 SIZE = 512

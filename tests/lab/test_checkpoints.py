@@ -123,6 +123,6 @@ def test_an_optimizer_goes_on_as_if_never_stopped(tmp_path, kind):
     again = network()
     again.load_state_dict({k: v for k, v in found.items() if not k.startswith("o.")})
     optimizer = make(again)
-    restore_optimizer(optimizer, checkpoints.part(found, "o."))
+    restore_optimizer(optimizer, checkpoints.split(found)["o"])
     steps(again, optimizer, 3, 6)
     assert equal(whole.state_dict(), again.state_dict())

@@ -1,36 +1,53 @@
 """How CRECL and its baselines train one task, and how they predict.
 
-Each is a function of a run (`relcl_lib.papers.crecl.run.CreclRun`) and the task's index. CRECL's rows and the
-curves of its Figure 3 differ by settings only (`crecl_parameters.METHODS`).
+Each is a function of a run and the task's index. CRECL's rows and the curves of its Figure 3 differ
+by settings only (`parameters.METHODS`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from relcl_lib.continual.streams import TaskStream
 from relcl_lib.losses import (
     cross_entropy_loss,
     dropout_consistency_loss,
     prototype_contrastive_loss,
 )
-from relcl_lib.papers.crecl.separation import note
-
-if TYPE_CHECKING:
-    from relcl_lib.papers.crecl.run import CreclRun
+from relcl_lib.models.contrastive_network import CreclNetwork
+from relcl_lib.papers.crecl.parameters import CreclParameters
 
 EMAR_ROUNDS, EMAR_BATCH = 2, 5
+
+
+class Learner(Protocol):
+    """What a method sees of a run; `CreclRun` says what each of it does."""
+
+    settings: CreclParameters
+    device: torch.device
+    stream: TaskStream
+    network: CreclNetwork
+    relations: Tensor
+    column: Tensor
+    fit: Callable[..., None]
+    remember: Callable[[int], None]
+    remembered: Callable[[], Tensor]
+    prototypes: Callable[[], Tensor]
+    renew_head: Callable[[int], None]
+    renew_attention_memory: Callable[[int], None]
+    note_separation: Callable[[str, int], None]
 
 
 # --- phases ----------------------------------------------------------------------------------
 
 
 def classify(
-    run: CreclRun,
+    run: Learner,
     task: int,
     sentences: Tensor,
     epochs: int,
@@ -68,7 +85,7 @@ def classify(
     run.fit(phase, task, sentences, epochs, loss, rates, batch_size=batch_size)
 
 
-def contrast(run: CreclRun, phase: Literal["CL1", "CL2"], task: int, prototypes: Tensor) -> None:
+def contrast(run: Learner, phase: Literal["CL1", "CL2"], task: int, prototypes: Tensor) -> None:
     """Train encoder and projector by L_2 (Eq. 8): CL1 on the task's sentences, CL2 on the memory.
 
     In CL2 a sentence of an old relation gives M rows, each with a dropout mask of its own, so that
@@ -113,40 +130,37 @@ def contrast(run: CreclRun, phase: Literal["CL1", "CL2"], task: int, prototypes:
 # --- training of a task ----------------------------------------------------------------------
 
 
-def train_crecl(run: CreclRun, task: int) -> None:
+def train_crecl(run: Learner, task: int) -> None:
     """CRECL (Algorithm 1): classify, choose the memory, contrast on the task, then on the memory."""
     s = run.settings
     if s.head == "per_task":
         run.renew_head(task)
     fine_tune(run, task)
-    note(run, "classification", task)
+    run.note_separation("classification", task)
     run.remember(task)
     if s.attention_memory != "off":
         run.renew_attention_memory(task)
     prototypes = run.prototypes()  # of all relations seen, old ones encoded anew
     if s.contrast_current:
         contrast(run, "CL1", task, prototypes)
-        note(run, "CL1", task)
+        run.note_separation("CL1", task)
     if s.refresh_prototypes:
         prototypes = run.prototypes()
     if s.contrast_memory:
         contrast(run, "CL2", task, prototypes)
-        note(run, "CL2", task)
+        run.note_separation("CL2", task)
 
 
-def fine_tune(run: CreclRun, task: int) -> None:
+def fine_tune(run: Learner, task: int) -> None:
     """Cross-entropy on the task's sentences alone: CRECL's first phase, and CRECL-CL, the floor."""
     s = run.settings
     new = run.stream[task].train_indices
     classify(run, task, new, s.epochs_warmup, phase="warm-up", batch_size=s.warmup_batch_size)
-    classify(
-        *(run, task, new, s.epochs_classification),
-        passes=s.classification_passes,
-        consistency=s.consistency,
-    )
+    passes, consistency = s.classification_passes, s.consistency
+    classify(run, task, new, s.epochs_classification, passes=passes, consistency=consistency)
 
 
-def train_jointly(run: CreclRun, task: int) -> None:
+def train_jointly(run: Learner, task: int) -> None:
     """Cross-entropy on the sentences of all tasks so far: the ceiling.
 
     The first task is learned as by every method; after that `epochs_joint` may be fewer, as the
@@ -158,7 +172,7 @@ def train_jointly(run: CreclRun, task: int) -> None:
     classify(run, task, seen, later if task else s.epochs_classification)
 
 
-def train_rp_cre(run: CreclRun, task: int) -> None:
+def train_rp_cre(run: Learner, task: int) -> None:
     """RP-CRE: classify, then attend to the prototypes while training on the memory.
 
     With memory activation (+MA) the classifier first goes over new data and memory together.
@@ -190,7 +204,7 @@ def train_rp_cre(run: CreclRun, task: int) -> None:
     run.remember(task)
 
 
-def train_emar(run: CreclRun, task: int) -> None:
+def train_emar(run: Learner, task: int) -> None:
     """EMAR on our encoder: classify new data with the memory, then twice consolidate the memory.
 
     EMAR also averages a relation's embedded name into its prototype; a name has no entity markers
@@ -209,17 +223,14 @@ def train_emar(run: CreclRun, task: int) -> None:
         def loss(batch: Mapping[str, Tensor], prototypes: Tensor = prototypes) -> Tensor:
             return cross_entropy_loss(encoder(batch) @ prototypes.T, run.column[batch["labels"]])
 
-        run.fit(
-            *(f"consolidation {i + 1}", task, run.remembered(), 1, loss),
-            {encoder: s.contrast_learning_rate},
-            batch_size=EMAR_BATCH,
-        )
+        phase, rates = f"consolidation {i + 1}", {encoder: s.contrast_learning_rate}
+        run.fit(phase, task, run.remembered(), 1, loss, rates, batch_size=EMAR_BATCH)
 
 
 # --- prediction: scores of h (n, d) for relations in the order they came -------------------------
 
 
-def nearest_prototype(run: CreclRun, h: Tensor) -> Tensor:
+def nearest_prototype(run: Learner, h: Tensor) -> Tensor:
     """Cosines (n, C) of h (n, d) to prototypes made anew from the memory (Eq. 9)."""
     if run.settings.prediction == "head":
         return head_scores(run, h)
@@ -227,24 +238,24 @@ def nearest_prototype(run: CreclRun, h: Tensor) -> Tensor:
     return run.network.similarities(h, run.prototypes(), attend=attend)
 
 
-def head_scores(run: CreclRun, h: Tensor) -> Tensor:
+def head_scores(run: Learner, h: Tensor) -> Tensor:
     """Logits (n, C) of the head (Eq. 1 and 2) for h (n, d)."""
     return run.network.head(h)[:, run.relations]
 
 
-def attended_scores(run: CreclRun, h: Tensor) -> Tensor:
+def attended_scores(run: Learner, h: Tensor) -> Tensor:
     """RP-CRE's logits (n, C) for h (n, d): the head on u after the attention memory."""
     u = run.network.attention_memory(run.network.head.hidden(h), run.prototypes())
     return run.network.head.linear(u)[:, run.relations]
 
 
-def dot_products(run: CreclRun, h: Tensor) -> Tensor:
+def dot_products(run: Learner, h: Tensor) -> Tensor:
     """EMAR's scores (n, C) for h (n, d): dot products with the prototypes."""
     return h @ run.prototypes().T
 
 
 #: (run, h) -> (n, C)
-Score = Callable[["CreclRun", Tensor], Tensor]
+Score = Callable[[Learner, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -258,7 +269,7 @@ class Procedure:
         attends: RP-CRE's: memory and prototypes hold u, and there is an attention memory.
     """
 
-    train: Callable[[CreclRun, int], None]
+    train: Callable[[Learner, int], None]
     score: Score
     attends: bool = False
 

@@ -4,12 +4,12 @@ run = CreclRun(CreclParameters.create(profile="quick"), load_sentences("syntheti
 run.train()
 run.accuracy  # (T, T): after training task i, on the test set of task j
 
-What a task's training consists of stands in `crecl_methods`; here is what the methods share.
+What a task's training consists of stands in `methods`; here is what the methods share.
 """
 
 from __future__ import annotations
 
-import time
+import copy
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,20 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from relcl_lib.continual.memory import ExemplarMemory
-from relcl_lib.data.sentences import RelationSentences
-from relcl_lib.lab import checkpoints
-from relcl_lib.lab.runtime import (
-    drawing_from,
-    keep_freed_memory,
-    make_generator,
-    precision_name,
-    resolve_device,
-    resolve_precision,
-)
+from relcl_lib.data.sentences import RelationSentences, load_sentences
+from relcl_lib.lab.records import Record
+from relcl_lib.lab.run import Run, State
+from relcl_lib.lab.runtime import drawing_from, keep_freed_memory, make_generator
 from relcl_lib.models.contrastive_network import AttentionMemory, CreclNetwork
 from relcl_lib.models.fast_dropout import fast_dropout
-from relcl_lib.papers.crecl import evaluation as crecl_evaluation
-from relcl_lib.papers.crecl.methods import procedure
+from relcl_lib.papers.crecl.methods import Score, head_scores, procedure
 from relcl_lib.papers.crecl.network import (
     build_network,
     class_means,
@@ -40,25 +33,25 @@ from relcl_lib.papers.crecl.network import (
     shuffled_batches,
     task_stream,
 )
-from relcl_lib.papers.crecl.parameters import CreclParameters
+from relcl_lib.papers.crecl.parameters import STREAMS, CreclParameters
+from relcl_lib.papers.crecl.separation import instances, separation
 from relcl_lib.text.markers import MarkedTokens, mark_sentences
 from relcl_lib.text.pretrained import load_encoder
 
-PROGRESS = ("tasks_done", "seconds", "history", "separation")
-#: sentences a pass without gradients; no effect on the numbers beyond rounding
+#: sentences per pass without gradients; no effect on the numbers beyond rounding
 EMBED_BATCH = {"cpu": 64, "cuda": 512}
 
 
-class CreclRun:
-    """One run of one seed: tasks, tokens, network, memory, and the loop over tasks.
+class CreclRun(Run):
+    """One run of one seed: tasks, tokens, network, memory, and a phase of training.
 
-    Args:
-        parameters: what to run; None fields take the method's and variant's values.
-        data: the data set that `parameters.dataset` names.
-        seed: of the tasks' order and split, of initialisation, data order, dropout and selection.
-        work_dir: where checkpoints go (a folder for this configuration is made below it); None keeps
-            none, so a killed run starts over.
+    The seed also makes the tasks' order and the split.
     """
+
+    paper = "crecl"
+    counter = "tasks_done"
+    progress = ("history", "separation")
+    elsewhere = ("encoder",)
 
     def __init__(
         self,
@@ -67,13 +60,9 @@ class CreclRun:
         seed: int = 2021,
         work_dir: str | Path | None = None,
     ) -> None:
-        self.given, self.data, self.seed = parameters, data, seed
-        self.device = resolve_device(parameters.device)
+        super().__init__(parameters, data, [seed], work_dir)
         keep_freed_memory()  # batches differ in length, so none fits where the last one was
-        precision = precision_name(resolve_precision(parameters.precision, self.device))
-        self.settings = parameters.resolved().model_copy(update={"precision": precision})
         self.procedure = procedure(parameters.method)
-        self.folder = checkpoints.run_folder(work_dir, data.name, self._identity)
         self.stream = task_stream(self.settings, data, seed)
         order = torch.tensor(self.stream.class_order)
         self.relations = order.to(self.device)  # column of z -> relation
@@ -82,10 +71,18 @@ class CreclRun:
         self.memory = ExemplarMemory(size, len(data.relations), selection=selection)
         self.accuracy = torch.zeros(len(self.stream), len(self.stream))
         self.head_accuracy = torch.zeros_like(self.accuracy)  # see `at_head`
-        self.tasks_done, self.seconds = 0, 0.0
-        self.history: list[dict[str, Any]] = []  # one entry an epoch: task, phase, epoch, loss
-        self.separation: dict[str, float] = {}  # see `crecl_separation.note`
+        self.separation: dict[str, float] = {}  # see `note_separation`
         self._on_phase: Callable[[CreclRun, str], Any] | None = None
+
+    @classmethod
+    def load_data(cls, parameters: CreclParameters) -> RelationSentences:
+        """The sentences that parameters name."""
+        return load_sentences(parameters.dataset, parameters.data_root)
+
+    @property
+    def total(self) -> int:
+        """Tasks of the stream."""
+        return len(self.stream)
 
     # ---------------------------------------------------------------- set-up
     # Encoder and tokens are made when they are first used: a run whose record exists needs neither.
@@ -135,24 +132,22 @@ class CreclRun:
         on_task: Callable[[CreclRun], Any] | None = None,
         on_phase: Callable[[CreclRun, str], Any] | None = None,
     ) -> CreclRun:
-        """Train the tasks that are not done, resuming from the last checkpoint.
+        """Train the tasks that are left, see `Run.train`.
 
-        Killed at any moment and started again, a run ends with the same numbers; on the CPU bit for
-        bit. `on_task(run)` is called after each task, when `run.tasks_done` has moved on;
-        `on_phase(run, phase)` after each phase of a task's training.
+        `on_task(run)` is called after each task, `on_phase(run, phase)` after each phase of one.
         """
-        self._resume()
         self._on_phase = on_phase
-        while self.tasks_done < len(self.stream):
-            started = time.perf_counter()
-            self.procedure.train(self, self.tasks_done)
-            crecl_evaluation.score_task(self, self.tasks_done)
-            self.tasks_done += 1
-            self.seconds += time.perf_counter() - started
-            self._save()
-            if on_task is not None:
-                on_task(self)
-        return self
+        return super().train(on_task)
+
+    def advance(self) -> None:
+        """Train a task, then test on all tasks so far; CRECL's at its head as well."""
+        task = self.tasks_done
+        self.procedure.train(self, task)
+        if self.has_two_readings:
+            both = self.accuracies(task, self.procedure.score, head_scores)
+            self.accuracy[task], self.head_accuracy[task] = both
+        else:
+            self.accuracy[task] = self.evaluate(task)
 
     def fit(
         self,
@@ -255,45 +250,144 @@ class CreclRun:
         columns = self.column[self.memory.contents()["label"][0].to(self.device)]
         return class_means(self.represent(sentences), columns)
 
+    def note_separation(self, phase: str, task: int) -> None:
+        """Keep, in `separation`, how far the first two tasks lie apart after a phase of the second.
+
+        Names are like `mixed_s_CL2`: the measure, the space (h or s), and the phase.
+        """
+        if task != 1:
+            return
+        found = instances(self)
+        for space, features in (("h", found.h), ("s", found.projections)):
+            values = separation(features, found.labels, found.tasks)
+            self.separation |= {f"{name}_{space}_{phase}": value for name, value in values.items()}
+
     # ------------------------------------------------------------ evaluation
 
+    @torch.no_grad()
+    def predictions(self, sentences: Tensor, task: int, *scores: Score) -> list[Tensor]:
+        """The relation (n,) of sentences (n,) for each way to score them.
+
+        The encoder sees the sentences once; candidates are the relations of tasks 0 .. `task`.
+        """
+        self.network.eval()
+        h, seen = self.embed(sentences), len(self.stream.classes_seen(task))
+        return [self.relations[score(self, h)[:, :seen].argmax(1)] for score in scores]
+
+    def accuracies(self, task: int, *scores: Score) -> Tensor:
+        """Accuracy in [0, 1] on the test sets of tasks 0 .. `task`, else 0: (len(scores), T)."""
+        tests = [self.stream[i].test_indices for i in range(task + 1)]
+        sentences, sizes = torch.cat(tests), [len(test) for test in tests]
+        labels = self.tokens.labels[sentences.to(self.device)]
+        found = torch.zeros(len(scores), len(self.stream))
+        for row, predicted in enumerate(self.predictions(sentences, task, *scores)):
+            parts = (predicted == labels).split(sizes)
+            found[row, : task + 1] = torch.stack([part.float().mean() for part in parts])
+        return found
+
     def evaluate(self, task: int) -> Tensor:
-        """Return (T,): accuracy in [0, 1] on every task's test set after training `task`.
+        """Accuracy in [0, 1] on every task's test set after training `task`: (T,).
 
         Every relation seen so far is a candidate; tasks to come score 0 without being run.
         """
-        return crecl_evaluation.accuracies(self, task, self.procedure.score)[0]
+        return self.accuracies(task, self.procedure.score)[0]
 
     def predict(self, sentences: Tensor, task: int) -> Tensor:
-        """Return the relation (n,) of sentences (n,) among those of tasks 0 .. `task`."""
-        return crecl_evaluation.predictions(self, sentences, task, self.procedure.score)[0]
+        """The relation (n,) of sentences (n,) among those of tasks 0 .. `task`."""
+        return self.predictions(sentences, task, self.procedure.score)[0]
+
+    @property
+    def has_two_readings(self) -> bool:
+        """Whether this is CRECL as written, whose classifier's head can be read as well."""
+        chosen = self.settings
+        written = chosen.prediction == "prototypes" and chosen.head == "fixed"
+        return chosen.method == "CRECL" and written
 
     def at_head(self) -> CreclRun:
-        """Return CRECL(C), this run read at its head; see `crecl_evaluation.at_head`."""
-        return crecl_evaluation.at_head(self)
+        """CRECL(C), this run read at its classifier's head (Figure 3); it shares the network.
+
+        Raises:
+            ValueError: the run is not CRECL, whose nearest prototype is the other reading.
+        """
+        if not self.has_two_readings:
+            raise ValueError(
+                f"only CRECL that predicts by prototypes has a second reading, at a head of all "
+                f"relations; this is {self.settings.method}, head {self.settings.head!r}, "
+                f"prediction {self.settings.prediction!r}"
+            )
+        twin = copy.copy(self)
+        changes = {"method": "CRECL(C)", "prediction": "head"}
+        twin.settings = self.settings.model_copy(update=changes)
+        twin.accuracy = self.head_accuracy
+        return twin
 
     # ----------------------------------------------------------- checkpoints
 
-    def _identity(self) -> dict[str, Any]:
-        hidden = {"profile", "data_root", "device", "seeds"}
-        settings = self.settings.model_dump(exclude=hidden)
-        return {"settings": settings, "data": self.data.fingerprint, "seed": self.seed}
+    def state(self) -> State:
+        """Network, memory and accuracies."""
+        return {
+            "network": self.network.state_dict(),
+            "memory": self.memory.state_dict(),
+            "run": {"accuracy": self.accuracy, "head_accuracy": self.head_accuracy},
+        }
 
-    def _save(self) -> None:
-        if self.folder is None:
-            return
-        state = checkpoints.join(
-            network=self.network.state_dict(),
-            memory=self.memory.state_dict(),
-            run={"accuracy": self.accuracy, "head_accuracy": self.head_accuracy},
-        )
-        progress = {name: getattr(self, name) for name in PROGRESS}
-        checkpoints.save(self.folder / "checkpoint", state, progress)
+    def load(self, state: State) -> None:
+        """Put them back."""
+        self.network.load_state_dict(state["network"])
+        self.memory.load_state_dict(state["memory"])
+        self.accuracy = state["run"]["accuracy"]
+        self.head_accuracy = state["run"]["head_accuracy"]
 
-    def _resume(self) -> None:
-        state = checkpoints.resume(self.folder, self, "tasks_done", PROGRESS)
-        if state is None:
-            return
-        self.network.load_state_dict(checkpoints.part(state, "network."))
-        self.memory.load_state_dict(checkpoints.part(state, "memory."))
-        self.accuracy, self.head_accuracy = state["run.accuracy"], state["run.head_accuracy"]
+    # --------------------------------------------------------------- records
+
+    def describe(self) -> dict[str, Any]:
+        """The data set as the tasks use it, and the encoder by its name."""
+        sizes = self.stream.sizes()
+        return {
+            "dataset": {
+                "set": STREAMS[self.data.name][0],
+                "sizes": {"train": sum(n for n, _ in sizes), "test": sum(n for _, n in sizes)},
+                "relations": len(self.data.relations),
+                "report": dict(self.data.report),
+            },
+            "protocol": self.given.protocol(self.data.protocol),
+            "backbone": Path(self.settings.encoder).name,
+        }
+
+    def outcome(self, seed: int) -> dict[str, Any]:
+        """Accuracies, and how far the first two tasks lie apart."""
+        accuracy = 100 * self.accuracy.double()
+        tests = [n for _, n in self.stream.sizes()]
+        return {
+            "metrics": run_metrics(accuracy, tests) | self.separation,
+            "accuracy_matrix": accuracy.numpy().round(4),
+            "notes": [f"task order {' '.join(map(str, self.stream.class_order))}"],
+        }
+
+    def records(self, note: str = "") -> list[Record]:
+        """The record; that of CRECL after one of CRECL(C), which is the same training."""
+        found = super().records(note)
+        if self.has_two_readings:
+            found = [self.at_head().record("the same training as CRECL"), *found]
+        return found
+
+
+def run_metrics(accuracy: Tensor, test_sizes: list[int]) -> dict[str, float]:
+    """The accuracies the paper reports, in the unit given.
+
+    `T1` .. `Tk`: historical, of the pooled test sets of tasks 1 .. k after task k; `current_T1` ..:
+    of task k's test set alone. The candidates are all relations seen in both.
+
+    Args:
+        accuracy: (T, T), row i after training task i.
+        test_sizes: test sentences of each task.
+    """
+    metrics = {}
+    for k, row in enumerate(accuracy.tolist(), start=1):
+        correct = sum(value * size for value, size in zip(row[:k], test_sizes, strict=False))
+        metrics[f"T{k}"] = correct / sum(test_sizes[:k])
+        metrics[f"current_T{k}"] = row[k - 1]
+    return metrics
+
+
+train_or_read = CreclRun.train_or_read

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from relcl_lib.papers.crecl.run import CreclRun
+from relcl_lib.continual.streams import TaskStream
+from relcl_lib.models.contrastive_network import CreclNetwork
+from relcl_lib.text.markers import MarkedTokens
+
+
+class Encoding(Protocol):
+    """What of a run encodes sentences."""
+
+    device: torch.device
+    stream: TaskStream
+    network: CreclNetwork
+    tokens: MarkedTokens
+    embed: Callable[[Tensor], Tensor]
 
 
 class Instances(NamedTuple):
@@ -21,7 +33,7 @@ class Instances(NamedTuple):
 
 
 @torch.no_grad()
-def instances(run: CreclRun, old: int = 0, new: int = 1) -> Instances:
+def instances(run: Encoding, old: int = 0, new: int = 1) -> Instances:
     """Encode the training sentences of two tasks with a run's network as it is now, on the CPU.
 
     Called from `on_phase` after `classification` of the new task it gives Figure 1, after `CL2`
@@ -57,16 +69,3 @@ def separation(features: Tensor, labels: Tensor, tasks: Tensor) -> dict[str, flo
         "silhouette": float(silhouette_score(features.double().numpy(), labels.numpy())),
         "mixed": 100 * float((~old)[nearest].double().mean()),
     }
-
-
-def note(run: CreclRun, phase: str, task: int) -> None:
-    """Keep, in `run.separation`, how far the first two tasks lie apart after a phase of the second.
-
-    Names are like `mixed_s_CL2`: the measure, the space (h or s), and the phase.
-    """
-    if task != 1:
-        return
-    found = instances(run)
-    for space, features in (("h", found.h), ("s", found.projections)):
-        values = separation(features, found.labels, found.tasks)
-        run.separation |= {f"{name}_{space}_{phase}": value for name, value in values.items()}

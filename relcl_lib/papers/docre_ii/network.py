@@ -19,6 +19,7 @@ from relcl_lib.models.pair_inference import (
     InferenceConfig,
     PairInference,
     add_noise,
+    iterate_logits,
     with_class_zero,
 )
 from relcl_lib.models.window_encoder import WindowEncoder, extend_positions
@@ -29,6 +30,11 @@ from relcl_lib.text.pretrained import load_encoder
 
 #: settings and data -> tokenizer and base module; one of `BUILDERS` or one of your own
 BaseBuilder = Callable[[DocreParameters, DocumentData], tuple[Any, nn.Module]]
+
+
+#: what a first pass is handed in place of the base's predictions, see `fed_logits`
+FED = ("gold", "none", "neighbours")
+FED_PARTS = 4
 
 
 class DocreNetwork(nn.Module):
@@ -94,6 +100,12 @@ def longest_document(settings: DocreParameters, base: nn.Module) -> int:
     return min(settings.max_pieces, 2 * window)
 
 
+def encoder_type(base: nn.Module) -> str:
+    """The kind of a base's pretrained encoder, `none` where it has none."""
+    network = getattr(getattr(base, "encoder", None), "network", None)
+    return getattr(getattr(network, "config", None), "model_type", "none")
+
+
 def pair_matrix(batch: DocumentBatch) -> PairMatrix:
     """Return where the pairs of a batch lie."""
     return PairMatrix(batch.pairs, len(batch.ids), batch.n_entities)
@@ -146,10 +158,8 @@ def inference_loss(
         "spurious": (0.05, 0.15) if settings.spurious else (0.0, 0.0),
         "generator": generator,
     }
-    left, right = (
-        inference.embed_relations(add_noise(known, gold, batch.pairs[:, 0], **noise))
-        for _ in range(2)
-    )
+    draws = [add_noise(known, gold, batch.pairs[:, 0], **noise) for _ in range(2)]
+    left, right = map(inference.embed_relations, draws)
     view = inference(features, left, cells)
     logits = inference.classifier(view).float()
     loss = adaptive_threshold_loss(logits, batch.labels).mean()
@@ -208,6 +218,41 @@ def parameter_groups(
             if chosen:
                 groups.append({"params": chosen, "peak": rate, "lr": rate, "weight_decay": decay})
     return groups
+
+
+def fed_logits(
+    inference: PairInference,
+    scores: PairScores,
+    cells: PairMatrix,
+    gold: Tensor,
+    draw: torch.Generator,
+    *,
+    limit: int,
+    sum_logits: bool,
+) -> list[Tensor]:
+    """Return the logits (p, R + 1) of a first pass that reads each of `FED`, to see what is read.
+
+    With `neighbours` a pair keeps its own prediction and three of four others have their gold
+    relations, so it differs from the usual first pass by what is read of other pairs alone. For that
+    the pairs are drawn into four parts, and each part has a pass in which it is not told.
+
+    Args:
+        inference: in evaluation mode.
+        scores: of the base, for the pairs of `cells`.
+        cells: the pairs.
+        gold: (p, R + 1) bool, class 0 first.
+        draw: of the CPU.
+        limit: as in `iterate_logits`.
+        sum_logits: as in `iterate_logits`.
+    """
+    own = inference.fed_back(scores.logits.float(), limit)
+    none = with_class_zero(torch.zeros_like(gold[:, 1:]))
+    part = torch.randint(FED_PARTS, (len(gold),), generator=draw).to(gold.device)
+    told = [torch.where((part == i).unsqueeze(1), own, gold) for i in range(FED_PARTS)]
+    options = {"limit": limit, "sum_logits": sum_logits, "fed": [gold, none, *told]}
+    _, with_gold, with_none, *others = iterate_logits(inference, scores, cells, 0, **options)
+    neighbours = torch.stack(others)[part, torch.arange(len(part), device=part.device)]
+    return [with_gold, with_none, neighbours]
 
 
 def as_facts(

@@ -8,56 +8,77 @@ run.evaluate("test")["F1"]
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from relcl_lib.data.document_files import Fact, write_result_file
-from relcl_lib.data.document_sets import DocumentData
+from relcl_lib.data.document_sets import PAPER_NAMES, DocumentData
+from relcl_lib.data.documents import load_documents
 from relcl_lib.lab import checkpoints
+from relcl_lib.lab.checkpoints import optimizer_state, restore_optimizer
+from relcl_lib.lab.run import Run, State
 from relcl_lib.lab.runtime import (
     drawing_from,
     keep_freed_memory,
     make_generator,
-    precision_name,
     releasing_memory,
-    resolve_device,
-    resolve_precision,
 )
 from relcl_lib.lab.schedule import epoch_batches, warm_up_then_fall
-from relcl_lib.papers.docre_ii import evaluation as docre_evaluation
-from relcl_lib.papers.docre_ii.checkpoint import DocreCheckpoint
+from relcl_lib.models.pair_inference import decode_relations, iterate_logits, with_class_zero
 from relcl_lib.papers.docre_ii.network import (
     BUILDERS,
+    FED,
     BaseBuilder,
+    as_facts,
     build_network,
+    encoder_type,
+    fed_logits,
     longest_document,
+    pair_matrix,
     parameter_groups,
     stage_loss,
 )
-from relcl_lib.papers.docre_ii.parameters import DocreParameters
+from relcl_lib.papers.docre_ii.parameters import STAGE_2, DocreParameters
 from relcl_lib.text import document_metrics as docre_metrics
 from relcl_lib.text.document_tokens import DocumentBatch, DocumentTokens, tokenize_documents
 
+MOST_ITERATIONS = 4  # that the paper tries
 
-class DocreRun:
+
+class Reading(NamedTuple):
+    """What a run says of a split.
+
+    Attributes:
+        facts: sets of facts [reading][document]: by the base, after each of K iterations, then,
+            where asked for, after a first pass on each of `FED`.
+        margins: (p, R) float, logit of a relation less the threshold's, of all pairs after the
+            iteration they were asked for; p is 0 where none was.
+        labels: (p, R) bool, gold, of the same pairs.
+    """
+
+    facts: list[list[set[Fact]]]
+    margins: Tensor
+    labels: Tensor
+
+
+class DocreRun(Run):
     """One run of one seed.
 
     Stage 1 trains the base; stage 2 starts from its best epoch and trains everything, the base at a
     small rate. `base_state` holds the base as stage 1 left it, to judge the inference module against.
 
     Args:
-        parameters: what to run; None fields take the values of the data set, variant and method.
-        data: the data set that `parameters.dataset` names.
-        seed: of initialisation, order, noise and dropout.
-        work_dir: where checkpoints go (a folder for this configuration is made below it); None keeps
-            none, so a killed run starts over.
         make_base: builds the tokenizer and a base module of your own; None: `parameters.base`.
     """
+
+    paper = "docre_ii"
+    counter = "epochs_done"
+    progress = ("stage", "step", "best_epoch", "best_score", "history")
+    elsewhere = ("reduced_data", "train_limit", "encoder")
 
     def __init__(
         self,
@@ -67,15 +88,12 @@ class DocreRun:
         work_dir: str | Path | None = None,
         make_base: BaseBuilder | None = None,
     ) -> None:
-        self.given, self.data, self.seed = parameters, data, seed
-        self.device = resolve_device(parameters.device)
-        self.precision = resolve_precision(parameters.precision, self.device)
-        keep_freed_memory()  # attention maps are large
-        number_format = {"precision": precision_name(self.precision)}
-        self.settings = parameters.resolved().model_copy(update=number_format)
-        make_base = make_base or BUILDERS[self.settings.base]
+        make_base = make_base or BUILDERS[parameters.base]
         self.base_name = make_base.__name__.removeprefix("build_")
-        self.checkpoint = DocreCheckpoint(self, work_dir)
+        super().__init__(parameters, data, [seed], work_dir)
+        keep_freed_memory()  # attention maps are large
+        name = f"{data.name}-base"
+        self.base_folder = checkpoints.run_folder(work_dir, name, self._base_identity)
         self.tokenizer, self.model = build_network(self.settings, data, seed, make_base)
         self.model.to(self.device)
         self.known = docre_metrics.name_facts(data.train)
@@ -84,11 +102,22 @@ class DocreRun:
             raise ValueError(f"no document of {data.name}'s training split has a pair of entities")
         self.stage = 1 if self.settings.stage1_epochs else 2
         self.renew_optimizer()
-        self.epochs_done, self.step, self.seconds = 0, 0, 0.0
+        self.step = 0
         self.best_epoch, self.best_score = 0, -1.0
         self.best: dict[str, Tensor] = {}
         self.base_state: dict[str, Tensor] = {}
-        self.history: list[dict[str, float]] = []
+
+    @classmethod
+    def load_data(cls, parameters: DocreParameters) -> DocumentData:
+        """The documents that parameters name."""
+        return load_documents(
+            parameters.dataset,
+            parameters.data_root,
+            reduced=parameters.reduced_data,
+            limit=parameters.train_limit,
+            generated=parameters.generated,
+            orientation=parameters.orientation,
+        )
 
     # ---------------------------------------------------------------- set-up
 
@@ -125,47 +154,41 @@ class DocreRun:
         return bool(self.base_state) or not self.model.base.state_dict()
 
     @property
-    def finished(self) -> bool:
-        """Whether all epochs of both stages are done."""
-        return self.epochs_done >= self.settings.stage1_epochs + self.settings.stage2_epochs
+    def total(self) -> int:
+        """Epochs of both stages."""
+        return self.settings.stage1_epochs + self.settings.stage2_epochs
 
     # -------------------------------------------------------------- training
 
     def train(self, on_epoch: Callable[[DocreRun], Any] | None = None) -> DocreRun:
-        """Train the epochs that are not done, resuming from the last checkpoint; then take the best.
+        """Train what is left, see `Run.train`, then take the best; `on_epoch(run)` after each epoch.
 
-        The best of a stage is its epoch with the highest dev F1, the earlier in a tie. Killed at any
-        moment and started again, a run ends with the same numbers; on the CPU bit for bit.
-        `on_epoch(run)` is called after each epoch.
+        The best of a stage is its epoch with the highest dev F1, the earlier in a tie.
         """
-        self.checkpoint.resume()
-        while not self.finished:
-            if self.stage == 1 and self.epochs_done >= self.settings.stage1_epochs:
-                self._enter_stage_2()
-            started = time.perf_counter()
-            loss = self.train_epoch(self.epochs_done)
-            found = self.predict("dev", self.iterations if self.stage == 2 else 0)[-1]
-            score = docre_metrics.fact_scores(found, self.data.dev)["F1"]
-            self.epochs_done += 1
-            if score > self.best_score:
-                self.best_score, self.best_epoch = score, self.epochs_done
-                self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-            self.seconds += time.perf_counter() - started
-            self.history.append(
-                {"stage": self.stage, "loss": loss, "dev_F1": score, "seconds": self.seconds}
-            )
-            self.checkpoint.save()
-            if on_epoch is not None:
-                on_epoch(self)
+        return super().train(on_epoch)
+
+    def advance(self) -> dict[str, Any]:
+        """Train an epoch, of stage 2 when stage 1 is over, and score it on dev."""
+        if self.stage == 1 and self.epochs_done >= self.settings.stage1_epochs:
+            self._enter_stage_2()
+        loss = self.train_epoch(self.epochs_done)
+        found = self.predict("dev", self.iterations if self.stage == 2 else 0)[-1]
+        score = docre_metrics.fact_scores(found, self.data.dev)["F1"]
+        if score > self.best_score:
+            self.best_score, self.best_epoch = score, self.epochs_done + 1
+            self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        return {"stage": self.stage, "loss": loss, "dev_F1": score}
+
+    def conclude(self) -> None:
+        """Take the best weights."""
         self.model.load_state_dict(self.best)
         if self.stage == 1:
-            self.base_state = checkpoints.part(self.best, "base.")
-        return self
+            self.base_state = checkpoints.split(self.best)["base"]
 
     def _enter_stage_2(self) -> None:
         """Take the best base of stage 1, and start a new optimizer and schedule."""
         self.model.load_state_dict(self.best)
-        self.base_state = checkpoints.part(self.best, "base.")
+        self.base_state = checkpoints.split(self.best)["base"]
         self.stage, self.step, self.best_score = 2, 0, -1.0
         self.renew_optimizer()
 
@@ -217,13 +240,56 @@ class DocreRun:
 
     # ------------------------------------------------------------ evaluation
 
+    @torch.no_grad()
+    def read(
+        self,
+        split: str,
+        iterations: int,
+        *,
+        feed: bool = False,
+        margins_after: int | None = None,
+    ) -> Reading:
+        """What the run says after 0 .. `iterations` iterations, with the margins after one of them.
+
+        Args:
+            split: `train`, `dev` or `test`.
+            iterations: of the inference module, at most.
+            feed: also after a first pass on each of `FED`.
+            margins_after: the iteration whose margins are kept; None keeps none.
+        """
+        tokens, documents = self.tokens(split), getattr(self.data, split)
+        count = iterations + 1 + (len(FED) if feed else 0)
+        facts: list[list[set[Fact]]] = [[set() for _ in documents] for _ in range(count)]
+        margins = [torch.zeros(0, len(self.data.relations))]
+        labels = [torch.zeros(0, len(self.data.relations), dtype=torch.bool)]
+        usable = tokens.usable[tokens.lengths[tokens.usable].argsort(stable=True)]
+        draw = torch.Generator().manual_seed(0)
+        options = {"limit": self.data.max_labels, "sum_logits": self.settings.sum_logits}
+        self.model.eval()
+        for rows in releasing_memory(usable.split(2 * self.settings.batch_size)):
+            batch = tokens.batch(rows)
+            with self.autocast():
+                scores = self.model.base(batch)
+                parts = self.model.inference, scores, pair_matrix(batch)
+                logits = iterate_logits(*parts, iterations, **options)  # each (p, R + 1)
+                if feed:
+                    logits += fed_logits(*parts, with_class_zero(batch.labels), draw, **options)
+            if margins_after is not None:
+                after = logits[margins_after]
+                margins.append((after[:, 1:] - after[:, :1]).cpu())
+                labels.append(batch.labels.cpu())
+            for sets, found in zip(facts, logits, strict=True):
+                chosen = decode_relations(found, self.data.max_labels)
+                for document, fact in as_facts(chosen, batch.pairs, rows, self.data.relations):
+                    sets[document].add(fact)
+        return Reading(facts, torch.cat(margins), torch.cat(labels))
+
     def predict(self, split: str, iterations: int | None = None) -> list[list[set[Fact]]]:
-        """Return the facts found in each document: by the base, then after each of K iterations."""
-        k = self.iterations if iterations is None else iterations
-        return docre_evaluation.read(self, split, k).facts
+        """The facts found in each document: by the base, then after each of K iterations."""
+        return self.read(split, self.iterations if iterations is None else iterations).facts
 
     def evaluate(self, split: str = "test", iterations: int | None = None) -> dict[str, float]:
-        """Score a split: `docre_metrics.all_scores` after K iterations, and `F1_K0`, `F1_K1`, ...
+        """Score a split: `document_metrics.all_scores` after K iterations, and `F1_K0`, `F1_K1`, ...
 
         `F1_K0` is the base as stage 2 left it; `evaluate_base` scores it as stage 1 left it.
         `F1_fed_gold` and `F1_fed_none` are, where a stage trains the inference module, the F1 of
@@ -231,10 +297,24 @@ class DocreRun:
         base's predictions; the features are the same. Equal F1: the module does not read R.
         `F1_fed_neighbours` is that of pairs which keep their own prediction while three of four
         others have their gold relations: more than `F1_K1` if R of other pairs is read to advantage.
-        `AP` is `docre_metrics.average_precision`, which knows of no threshold.
+        `AP` is `document_metrics.average_precision`, which knows of no threshold.
         """
-        k = self.iterations if iterations is None else iterations
-        return docre_evaluation.score(self, split, k)
+        k, documents = (
+            self.iterations if iterations is None else iterations,
+            getattr(self.data, split),
+        )
+        most, feed = max(k, MOST_ITERATIONS) if k else 0, bool(self.settings.stage2_epochs)
+        found = self.read(split, most, feed=feed, margins_after=k)
+        names = [f"K{i}" for i in range(most + 1)] + [f"fed_{name}" for name in FED if feed]
+        each = (docre_metrics.fact_scores(facts, documents)["F1"] for facts in found.facts)
+        single = {f"F1_{name}": value for name, value in zip(names, each, strict=True)}
+        return self._scores(split, found, k) | single
+
+    def _scores(self, split: str, found: Reading, k: int) -> dict[str, float]:
+        documents = getattr(self.data, split)
+        scores = docre_metrics.all_scores(found.facts[k], documents, self.known)
+        gold = sum(len(document.gold()) for document in documents)
+        return scores | {"AP": docre_metrics.average_precision(found.margins, found.labels, gold)}
 
     @contextlib.contextmanager
     def trained_base(self) -> Iterator[None]:
@@ -249,16 +329,111 @@ class DocreRun:
             self.model.base.load_state_dict(now)
 
     def predict_base(self, split: str) -> list[set[Fact]]:
-        """Return what the base finds by itself, as stage 1 left it."""
+        """What the base finds by itself, as stage 1 left it."""
         with self.trained_base():
             return self.predict(split, 0)[0]
 
     def evaluate_base(self, split: str = "test") -> dict[str, float]:
         """Score the base module as stage 1 left it."""
         with self.trained_base():
-            found = docre_evaluation.read(self, split, 0, margins_after=0)
-        return docre_evaluation.score_reading(self, split, found, 0)
+            return self._scores(split, self.read(split, 0, margins_after=0), 0)
 
     def write_results(self, path: str | Path, split: str = "test") -> Path:
         """Write the predictions on a split as DocRED's competition takes them."""
         return write_result_file(path, getattr(self.data, split), self.predict(split)[-1])
+
+    # ----------------------------------------------------------- checkpoints
+    # Stage 1 depends on no setting of the inference module, so a run that finds the base of another
+    # goes on where that one's stage 1 ended, with the numbers it would have come to by itself.
+
+    def identity(self) -> dict[str, Any]:
+        """As of any run; a base that was handed in has no setting."""
+        identity = super().identity()
+        del identity["settings"]["base"]
+        return {**identity, "base": self.base_name}
+
+    def _base_identity(self) -> dict[str, Any]:
+        identity = self.identity()
+        shaping = {k: v for k, v in identity["settings"].items() if k not in STAGE_2}
+        return {**identity, "settings": shaping}
+
+    def state(self) -> State:
+        """Network now and at its best, the base as stage 1 left it, and the optimizer."""
+        return {
+            "model": self.model.state_dict(),
+            "best": self.best,
+            "base_state": self.base_state,
+            "optimizer": optimizer_state(self.optimizer),
+        }
+
+    def load(self, state: State) -> None:
+        """Put them back."""
+        self.model.load_state_dict(state["model"])
+        self.best = {k: v.to(self.device) for k, v in state["best"].items()}
+        self.base_state = {k: v.to(self.device) for k, v in state["base_state"].items()}
+        self.renew_optimizer()
+        restore_optimizer(self.optimizer, state["optimizer"])
+
+    def save(self) -> None:
+        """Write a checkpoint; at the end of stage 1 also the best base, for other runs."""
+        super().save()
+        if self.base_folder and self.stage == 1 and self.epochs_done == self.settings.stage1_epochs:
+            base = checkpoints.split(self.best)["base"]
+            checkpoints.save(self.base_folder / "checkpoint", base, self.progress_made())
+
+    def resume(self) -> None:
+        """Go to the last checkpoint, or to the end of stage 1 if that is further on."""
+        super().resume()
+        base = self.go_on_from(self.base_folder)
+        if base is not None:
+            self.model.base.load_state_dict(base)
+            self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+
+    # ---------------------------------------------------------------- record
+
+    def describe(self) -> dict[str, Any]:
+        """The data set, and base and encoder by their names."""
+        data = self.data
+        return {
+            "dataset": {
+                "set": PAPER_NAMES.get(data.name, data.name),
+                "sizes": data.sizes,
+                "relations": len(data.relations),
+                "note": data.note,
+                "left_out": data.report,
+            },
+            "protocol": self.given.protocol(data.protocol),
+            "backbone": Path(self.settings.encoder).name,
+            "parameters": {"base": self.base_name, "encoder_type": encoder_type(self.model.base)},
+        }
+
+    def outcome(self, seed: int) -> dict[str, Any]:
+        """Scores on test and, with the suffix `_dev`, on dev, where labels are public.
+
+        Those with `_base` are of the base module by itself, as stage 1 left it; those with `_fed`
+        are absent where no stage trains the inference module ("ATLOP (base)"), and records from
+        before `F1_fed_neighbours` was measured lack it. `best_epoch` and the weights of Figure 5
+        stand among them, not in per cent. What was cut of the documents is no part of the
+        configuration, so that finding a record needs no tokens.
+        """
+        scores: dict[str, float] = {}
+        for split, suffix in (("test", ""), ("dev", "_dev")):
+            if not getattr(self.data, split) or not self.data.is_labelled(split):
+                continue
+            scores |= {f"{name}{suffix}": value for name, value in self.evaluate(split).items()}
+            if self.has_base:
+                base = self.evaluate_base(split)
+                scores |= {f"{name}_base{suffix}": value for name, value in base.items()}
+        of_features, of_relations = self.model.inference.slot_weights()
+        scores |= {"weight_features": of_features, "weight_relations": of_relations}
+        names = {"training_documents": "train", "dev_documents": "dev", "test_documents": "test"}
+        cut = {name: self.tokens(split).report for name, split in names.items()}
+        labelled = self.data.is_labelled("test")
+        return {
+            "dataset": self.configuration()["dataset"] | cut,
+            "metrics": scores | {"best_epoch": self.best_epoch},
+            "notes": [self.data.note, "" if labelled else "the test split has no public labels"],
+        }
+
+
+load_data, train_or_read = DocreRun.load_data, DocreRun.train_or_read

@@ -29,20 +29,14 @@ GRADIENT_CHUNK = 32
 
 
 class Learner(Protocol):
-    """What a method that looks at gradients sees of a run."""
+    """What a method that looks at gradients sees of a run; `DrlRun` says what each of it does."""
 
     settings: Any
     memory: Memory
     network: torch.nn.Module
-
-    def gradient(self, positions: Tensor) -> Tensor:
-        """Gradient of the loss of the images at (n,), as one vector."""
-
-    def pixels(self, positions: Tensor) -> Tensor:
-        """Images as the network takes them."""
-
-    def labels_of(self, positions: Tensor) -> Tensor:
-        """Labels as the track numbers them."""
+    gradient: Callable[[Tensor], Tensor]
+    pixels: Callable[[Tensor], Tensor]
+    labels_of: Callable[[Tensor], Tensor]
 
 
 def experience_replay(

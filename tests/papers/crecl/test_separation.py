@@ -2,7 +2,6 @@ import pytest
 import torch
 from crecl_data import make_run
 
-from relcl_lib.papers.crecl.records import run_record
 from relcl_lib.papers.crecl.separation import instances, separation
 
 
@@ -49,6 +48,6 @@ def test_a_run_notes_the_first_two_tasks_after_each_phase_of_the_second(tmp_path
     run = make_run(work_dir=tmp_path).train(on_phase=look)
     assert run.separation == seen
     assert len(seen) == 2 * 2 * 3
-    assert run_record(run).metrics["mixed_s_CL2"] == pytest.approx(seen["mixed_s_CL2"], abs=1e-4)
+    assert run.record().metrics["mixed_s_CL2"] == pytest.approx(seen["mixed_s_CL2"], abs=1e-4)
     assert make_run(work_dir=tmp_path).train().separation == seen  # read from the checkpoint
     assert make_run(method="RP-CRE").train().separation == {}

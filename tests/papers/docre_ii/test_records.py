@@ -6,13 +6,12 @@ from docre_data import parameters, tiny_data
 
 from relcl_lib.data.document_sets import STAND_INS
 from relcl_lib.lab.records import config_hash, read_records, results_root
+from relcl_lib.lab.run import HIDDEN
 from relcl_lib.models.atlop import PairScores
 from relcl_lib.models.pair_attention import PairMatrix
 from relcl_lib.models.pair_inference import decode_relations, iterate_logits, with_class_zero
-from relcl_lib.papers.docre_ii.evaluation import fed_logits
-from relcl_lib.papers.docre_ii.network import as_facts, pair_matrix
+from relcl_lib.papers.docre_ii.network import as_facts, fed_logits, pair_matrix
 from relcl_lib.papers.docre_ii.parameters import DocreParameters
-from relcl_lib.papers.docre_ii.records import _ELSEWHERE, configuration, run_metrics, run_record
 from relcl_lib.papers.docre_ii.run import DocreRun
 from relcl_lib.text.document_metrics import fact_scores
 
@@ -45,13 +44,13 @@ def test_records_say_whether_the_module_reads_what_is_fed_back():
     run = make(stage2_epochs=2).train()
     with torch.no_grad():  # a few steps teach little: make what it reads weigh
         run.model.inference.relations.mul_(20)
-    metrics = run_metrics(run)
+    metrics = run.outcome(0)["metrics"]
     assert metrics["F1_fed_gold"] == pytest.approx(first_pass(run, True))
     assert metrics["F1_fed_none"] == pytest.approx(first_pass(run, False))
     assert metrics["F1_fed_gold"] != metrics["F1_fed_none"]
     assert {"F1_fed_gold_dev", "F1_fed_none_dev"} <= set(metrics)
     torch.nn.init.zeros_(run.model.inference.relations)  # now R is 0 whatever is fed back
-    metrics = run_metrics(run)
+    metrics = run.outcome(0)["metrics"]
     assert metrics["F1_fed_gold"] == metrics["F1_fed_none"] == metrics["F1_K1"]
     assert metrics["F1_fed_neighbours"] == metrics["F1_K1"]
 
@@ -102,20 +101,20 @@ def test_the_base_is_called_once_a_batch():
 
 
 def test_without_an_inference_module_nothing_is_fed():
-    metrics = run_metrics(make(method="ATLOP (base)").train())
+    metrics = make(method="ATLOP (base)").train().record().metrics
     assert "F1_K0" in metrics
     assert not [name for name in metrics if "fed" in name]
 
 
 def test_what_was_cut_is_counted_in_every_split():
     run = make(method="ATLOP (base)", max_pieces=100).train()
-    record = run_record(run)
+    record = run.record()
     for split in ("train", "dev", "test"):
         name = "training" if split == "train" else split
         report = record.dataset[f"{name}_documents"]
         assert report == run.tokens(split).report
         assert report["documents_cut"] > 0 and {"mentions_cut", "entities_cut"} <= set(report)
-    bare = configuration(run)
+    bare = run.configuration()
     bare["dataset"] = {k: v for k, v in bare["dataset"].items() if not k.endswith("_documents")}
     assert config_hash(bare) == config_hash(record)  # a record without them is this run's, too
 
@@ -133,7 +132,8 @@ def test_finished_records_are_matched_to_their_runs(record):
         encoder=record.backbone,
         **{name: record.parameters[name] for name in shared},
     )
-    settings = chosen.resolved().model_dump(exclude=_ELSEWHERE)
+    hidden = {*HIDDEN, "dataset", "method", "variant", *DocreRun.elsewhere}
+    settings = chosen.resolved().model_dump(exclude=hidden)
     apart = {name: record.parameters[name] for name in ("base", "encoder_type", "orientation")}
     assert settings | apart == record.parameters
     of_data = "stand-in" if record.dataset["name"] in STAND_INS else "paper"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from docre_data import encoder_folder, encoder_parts, parameters, tiny_data
+from docre_data import encoder_parts, parameters, tiny_data
 
 from relcl_lib.data.document_files import Fact
 from relcl_lib.data.document_sets import assemble
@@ -12,7 +12,6 @@ from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.models.atlop import PairScores
 from relcl_lib.papers.docre_ii.network import base_loss, stage_loss
 from relcl_lib.papers.docre_ii.parameters import METHODS, TRAINING, DocreNotebook, DocreParameters
-from relcl_lib.papers.docre_ii.records import configuration, run_record, train_or_read
 from relcl_lib.papers.docre_ii.run import DocreRun
 from relcl_lib.text.document_tokens import DocumentBatch
 
@@ -167,35 +166,6 @@ def test_variants_and_switches_train():
         assert run.history[-1]["loss"] > 0
 
 
-def test_a_killed_run_ends_with_the_same_numbers(tmp_path):
-    settings = {"stage1_epochs": 2, "stage2_epochs": 2, "data": tiny_data(8)}
-    whole = make(work_dir=tmp_path / "whole", **settings).train()
-
-    class KilledError(Exception):
-        pass
-
-    for at in (1, 2, 3):  # within stage 1, between the stages, within stage 2
-
-        def kill(run, at=at):
-            if run.epochs_done == at:
-                raise KilledError
-
-        with pytest.raises(KilledError):
-            make(work_dir=tmp_path / "cut", **settings).train(kill)
-    resumed = make(work_dir=tmp_path / "cut", **settings)
-    seen = []
-    resumed.train(lambda run: seen.append((run.stage, run.epochs_done)))
-    assert seen == [(2, 4)]
-    for name, value in whole.model.state_dict().items():
-        assert torch.equal(value, resumed.model.state_dict()[name]), name
-    for name, value in whole.base_state.items():
-        assert torch.equal(value, resumed.base_state[name]), name
-    assert [h["loss"] for h in whole.history] == [h["loss"] for h in resumed.history]
-    again = make(work_dir=tmp_path / "cut", **settings).train(lambda run: pytest.fail("trained"))
-    assert again.predict("test") == whole.predict("test")
-    assert again.predict_base("test") == whole.predict_base("test")
-
-
 def test_runs_that_differ_in_stage_2_share_stage_1(tmp_path):
     settings = {"stage1_epochs": 2, "stage2_epochs": 1, "data": tiny_data(8), "dropout": 0.1}
     without = {"method": "w/o ECA", "inference_layers": 2, **settings}
@@ -233,15 +203,6 @@ def test_stage_2_starts_from_the_best_base():
     assert {f"base.{k}" for k in run.base_state} == set(kept[0])
     assert all(torch.equal(v, run.base_state[k[5:]]) for k, v in kept[0].items())
     assert max(h["dev_F1"] for h in run.history if h["stage"] == 2) == run.best_score
-
-
-def test_seeds_differ_and_the_callers_generator_is_untouched():
-    torch.manual_seed(5)
-    before = torch.get_rng_state()
-    runs = [make(seed=seed, data=tiny_data(4)).train() for seed in (0, 1, 0)]
-    assert torch.equal(torch.get_rng_state(), before)
-    losses = [run.history[0]["loss"] for run in runs]
-    assert losses[0] == losses[2] != losses[1]
 
 
 def test_over_fitting_finds_the_facts():
@@ -301,7 +262,7 @@ def test_another_base_plugs_in():
     run = DocreRun(parameters(), tiny_data(), 0, make_base=build_pooled).train()
     assert run.base_name == "pooled"
     assert len(run.predict("test")) == 4
-    assert configuration(run)["parameters"]["base"] == "pooled"
+    assert run.configuration()["parameters"]["base"] == "pooled"
 
 
 def test_a_document_without_pairs_gets_no_fact():
@@ -393,34 +354,12 @@ def test_protocol_needs_data_encoder_and_sizes():
     assert notebook.protocol("paper") == "paper"
 
 
-def test_records_are_written_once(tmp_path):
-    chosen = parameters(seeds=[0, 1])
-    seen = []
-    options = {"data": tiny_data(4), "results": tmp_path / "results", "work_dir": tmp_path / "work"}
-    records = train_or_read(chosen, on_epoch=lambda run: seen.append(run.seed), **options)
-    assert seen == [0, 0, 1, 1]
-    record = records[0]
+def test_a_record_has_both_modules_on_both_splits():
+    record = make(data=tiny_data(4)).train().record()
     assert record.protocol == "reduced"
     assert {"F1", "F1_base", "F1_base_dev", "IgnF1_dev", "weight_features"} <= set(record.metrics)
     assert record.parameters["encoder_type"] == "bert"
     assert record.backbone == "random-tiny-bert"
-    text = record.model_dump_json()
-    assert str(tmp_path) not in text
-    assert encoder_folder() not in text
-    again = train_or_read(chosen, on_epoch=lambda run: pytest.fail("trained"), **options)
-    assert again == records
-
-
-def test_a_failed_run_is_recorded(tmp_path):
-    def fail(run):
-        raise RuntimeError("out of memory")
-
-    with pytest.raises(RuntimeError):
-        train_or_read(parameters(), data=tiny_data(4), results=tmp_path, on_epoch=fail)
-    (path,) = tmp_path.rglob("*.json")
-    assert "failed: RuntimeError: out of memory" in path.read_text()
-    with pytest.raises(ValueError, match=r"run\.train"):
-        run_record(make())
 
 
 def test_unlabelled_test_documents_are_not_scored():
@@ -428,7 +367,7 @@ def test_unlabelled_test_documents_are_not_scored():
     hidden = [d.__class__(d.title, d.sentences, d.entities, None) for d in data.test]
     splits = {"train": data.train, "dev": data.dev, "test": hidden}
     run = make(data=assemble("mine", splits, relations=data.relations)).train()
-    record = run_record(run)
+    record = run.record()
     assert "F1_dev" in record.metrics
     assert "F1" not in record.metrics
     assert "no public labels" in record.note

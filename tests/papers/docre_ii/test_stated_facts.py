@@ -9,8 +9,7 @@ from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.models.pair_inference import decode_relations
 from relcl_lib.papers.docre_ii.network import BUILDERS
 from relcl_lib.papers.docre_ii.parameters import STAGE_2, DocreParameters
-from relcl_lib.papers.docre_ii.records import configuration, run_record, train_or_read
-from relcl_lib.papers.docre_ii.run import DocreRun
+from relcl_lib.papers.docre_ii.run import DocreRun, train_or_read
 from relcl_lib.papers.docre_ii.stated_facts import StatedFacts, build_stated_facts
 from relcl_lib.text import document_metrics as docre_metrics
 
@@ -45,9 +44,9 @@ def test_the_parameter_and_the_builder_are_the_same_base(tmp_path):
     named = DocreRun(parameters(base="stated_facts", **epochs), data, 0, tmp_path)
     built = DocreRun(parameters(**epochs), data, 0, tmp_path, make_base=build_stated_facts)
     atlop = DocreRun(parameters(**epochs), data, 0, tmp_path)
-    assert configuration(named) == configuration(built)
-    assert configuration(atlop)["parameters"]["base"] == "atlop"
-    folders = [run.checkpoint.folder for run in (named, built, atlop)]
+    assert named.configuration() == built.configuration()
+    assert atlop.configuration()["parameters"]["base"] == "atlop"
+    folders = [run.folder for run in (named, built, atlop)]
     assert folders[0] == folders[1] != folders[2]
 
 
@@ -82,7 +81,7 @@ def test_the_inference_module_trains_on_it_alone():
     assert run.finished and not run.base_state
     scores = run.evaluate("test", 0)
     assert (scores["precision"], scores["recall_inferred"]) == (100, 0)
-    assert configuration(run)["parameters"]["base"] == "stated_facts"
+    assert run.configuration()["parameters"]["base"] == "stated_facts"
     assert not list(StatedFacts(3).parameters())
     base = run.evaluate_base("test")
     assert run.has_base and base.pop("AP") > 0
@@ -111,7 +110,7 @@ def test_its_records_hold_its_own_scores_and_are_read_again(tmp_path):
 def test_a_base_that_no_stage_trained_has_no_scores_of_its_own():
     run = DocreRun(parameters(method="w/o pre-training"), tiny_data(4), 0).train()
     assert not run.has_base
-    assert not any("_base" in name for name in run_record(run).metrics)
+    assert not any("_base" in name for name in run.record().metrics)
     with pytest.raises(ValueError, match="there was none"):
         run.predict_base("test")
 
