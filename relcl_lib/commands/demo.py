@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -126,8 +127,9 @@ class Execution:
         if not self.process.returncode:
             print(f"{self.name}: done in {seconds}", flush=True)
             return None
-        code = f"exit code {self.process.returncode}"
-        problem = failure_in(self.copy) or last_line(self.log) or code
+        code = self.process.returncode
+        how = f"ended by {signal.Signals(-code).name}" if code < 0 else last_line(self.log)
+        problem = failure_in(self.copy) or how or f"exit code {code}"
         print(f"{self.name}: FAILED after {seconds}: {problem}\n  see {self.copy}", flush=True)
         return problem
 
