@@ -28,7 +28,7 @@ Cell = dict[str, Any]  # the parameters of a table's run, as plain values
 
 
 def describe(cell: Cell) -> str:
-    """Return a cell in one line."""
+    """A cell in one line."""
     skip = ("dataset", "method", "seeds", "data_root", "device", "profile")
     rest = ", ".join(f"{k}={v}" for k, v in cell.items() if k not in skip)
     seeds = cell.get("seeds") or ()
@@ -39,7 +39,7 @@ def describe(cell: Cell) -> str:
 def run_cell(
     paper: str, cell: Cell, results: str | None, work_dir: str, threads: int | None
 ) -> str:
-    """Run or read one cell in this process; return a line about the outcome, or the failure."""
+    """Run or read one cell in this process; the outcome or the failure as a line."""
     import torch
 
     about, name = PAPERS[paper], describe(cell)
@@ -52,15 +52,10 @@ def run_cell(
         print(f"[sweep] {name}: {about.unit} {done}/{total}, {score:.1f} %", flush=True)
 
     try:
-        parameters = about.parameters.create(cell)
         run = about.module("run")  # or, as long as a paper has them apart, its records
         source = run if hasattr(run, "train_or_read") else about.module("records")
-        records = source.train_or_read(
-            parameters,
-            results=results,
-            work_dir=work_dir,
-            **{f"on_{about.unit}": progress},
-        )
+        parameters, on_unit = about.parameters.create(cell), {f"on_{about.unit}": progress}
+        records = source.train_or_read(parameters, results=results, work_dir=work_dir, **on_unit)
     except Exception as error:  # the other cells go on; the failure is in a record
         return f"failed: {name}: {type(error).__name__}: {error}"
     finally:
@@ -103,7 +98,7 @@ def run_on_ray(
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
+    """The command line."""
     root = repository_root()
     text = (__doc__ or "").split("\n\n")[0]
     line = argparse.ArgumentParser(prog="python -m relcl_lib sweep", description=text)
@@ -135,7 +130,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def make_cells(options: argparse.Namespace) -> list[Cell]:
-    """Return the validated cells the command line asks for."""
+    """The cells that the command line asks for, validated.
+
+    Raises:
+        ParameterError: an argument that does not fit; TableError: no such table or data set.
+    """
     paper = PAPERS[options.paper]
     tables, datasets = paper.tables.TABLES, paper.tables.DATASETS
     if options.table not in tables:
@@ -156,21 +155,18 @@ def make_cells(options: argparse.Namespace) -> list[Cell]:
     if unknown := set(options.methods or ()) - {cell["method"] for cell in cells}:
         rows = sorted({cell["method"] for cell in cells})
         raise ParameterError(f"no row {', '.join(sorted(unknown))}; the rows: {', '.join(rows)}")
-    common = {"seeds": options.seeds, "data_root": options.data_root, "device": options.device}
-    common["profile"] = options.profile
-    common |= read_settings(options.set)
-    cells = [
-        {**cell, **{name: value for name, value in common.items() if value is not None}}
-        for cell in cells
-        if not options.methods or cell["method"] in options.methods
-    ]
+    names = ("seeds", "data_root", "device", "profile")
+    common = {name: getattr(options, name) for name in names} | read_settings(options.set)
+    common = {name: value for name, value in common.items() if value is not None}
+    chosen = options.methods or {cell["method"] for cell in cells}
+    cells = [{**cell, **common} for cell in cells if cell["method"] in chosen]
     for cell in cells:
         paper.parameters.create(cell).resolved()
     return cells
 
 
-def one_a_seed(paper: str, cells: Sequence[Cell]) -> list[Cell]:
-    """Split cells into one for each seed: first every cell's first seed, then the second, ...
+def one_per_seed(paper: str, cells: Sequence[Cell]) -> list[Cell]:
+    """Split cells into one per seed: first every cell's first seed, then the second, ...
 
     So more processes than cells have work, and a sweep that is stopped leaves rows of the same seeds.
     """
@@ -183,31 +179,26 @@ def one_a_seed(paper: str, cells: Sequence[Cell]) -> list[Cell]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 if every cell is done, 1 if one failed, 2 for a wrong argument."""
     options = parser().parse_args(arguments)
+    paper = PAPERS[options.paper]
     try:
         cells = make_cells(options)
     except (ParameterError, TableError) as error:
         print(f"sweep: {error}", file=sys.stderr)
         return 2
-    seeds = PAPERS[options.paper].parameters.create(cells[0]).seeds
+    seeds = paper.parameters.create(cells[0]).seeds
     print(f"{len(cells)} cells, {len(seeds)} seeds each", flush=True)
-    table = PAPERS[options.paper].tables.TABLES[options.table]
+    table = paper.tables.TABLES[options.table]
     if table.dataset and not options.dataset:
         print(f"on {table.dataset} where --dataset names no other; {table.about}", flush=True)
     if options.dry_run:
         print("\n".join(describe(cell) for cell in cells))
         return 0
-    together = PAPERS[options.paper].side_by_side
-    if not together and (options.engine == "ray" or options.jobs > len(cells)):
-        cells = one_a_seed(options.paper, cells)
-    shared = {
-        "paper": options.paper,
-        "results": options.results,
-        "work_dir": options.work_dir,
-    }
+    if not paper.side_by_side and (options.engine == "ray" or options.jobs > len(cells)):
+        cells = one_per_seed(options.paper, cells)
+    shared = {"paper": options.paper, "results": options.results, "work_dir": options.work_dir}
     if options.engine == "ray":
-        outcomes = run_on_ray(
-            cells, options.address, options.gpus_per_run, options.cpus_per_run, **shared
-        )
+        share = (options.gpus_per_run, options.cpus_per_run)
+        outcomes = run_on_ray(cells, options.address, *share, **shared)
     else:
         outcomes = run_locally(cells, options.jobs, **shared)
     failed = 0

@@ -37,7 +37,7 @@ FILLED = ("README.md", "RESULTS.md")
 
 
 def paper_rows(paper: str) -> list[Row]:
-    """The rows of all tables of a paper; [] while nothing says which records correspond."""
+    """The rows of all tables of a paper; [] of an unknown one."""
     return PAPERS[paper].tables.rows() if paper in PAPERS else []
 
 
@@ -70,10 +70,12 @@ def comparison(name: str, records: Iterable[Record]) -> pd.DataFrame:
 
 
 def _parts(row: Row) -> tuple[str, str, str]:
+    """Table, data set and memory size ("" without) as they stand in a comparison's name."""
     return slug(row.table), slug(row.dataset), slug(parse_setting(row.setting).get("buffer", ""))
 
 
 def _within(row: Row, wanted: Sequence[str]) -> bool:
+    """Whether `wanted` (table, data set, memory size or word; or less) names the row."""
     *place, memory = _parts(row)
     if len(wanted) > 3 or place[: len(wanted)] != list(wanted[:2]):
         return False
@@ -106,21 +108,19 @@ def comparison_names(records: Iterable[Record]) -> list[str]:
     for paper in sorted({record.paper for record in records}):
         ours = [record for record in records if record.paper == paper]
         rows = paper_rows(paper)
-        found = [_parts(row) for row in rows if any(row.matches(record) for record in ours)]
-        with_memory = {(table, dataset) for table, dataset, buffer in found if buffer != "none"}
-        for table, dataset, buffer in found:
+        found = [_parts(row) for row in rows if any(map(row.matches, ours))]
+        with_memory = {(table, dataset) for table, dataset, memory in found if memory != "none"}
+        for table, dataset, memory in found:
             # Rows without a memory stand in every comparison of their table and data set.
-            if buffer != "none" or (table, dataset) not in with_memory:
-                names["/".join(filter(None, (paper, table, dataset, buffer)))] = None
+            if memory != "none" or (table, dataset) not in with_memory:
+                names["/".join(filter(None, (paper, table, dataset, memory)))] = None
         if rows_without_paper(ours, rows):
             names[f"{paper}/{OTHER}"] = None
     return list(names)
 
 
 def update(path: Path, records: Iterable[Record], *, check: bool = False) -> list[str]:
-    """Fill the marker blocks of a text file (UTF-8) from records, failed ones too.
-
-    With `check` only look.
+    """Fill the marker blocks of a text file (UTF-8), with `check` only look.
 
     Returns:
         The names of the blocks that were stale.
@@ -146,12 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, help="folder of the records (data/results)")
     parser.add_argument("--paper", help="only this paper's records")
     parser.add_argument(
-        "--update",
-        "--update-readme",
-        type=Path,
-        nargs="+",
-        metavar="FILE",
-        help="fill the blocks of these files",
+        "--update", "--update-readme", type=Path, nargs="+", metavar="FILE", help="fill its blocks"
     )
     parser.add_argument("--check", action="store_true", help="only report stale blocks, exit 1")
     options = parser.parse_args(arguments)

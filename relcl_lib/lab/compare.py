@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from relcl_lib.lab.format import NOT_RUN, TableError
 from relcl_lib.lab.metrics import confidence_interval
 from relcl_lib.lab.records import Record, canonical_json, configuration
-from relcl_lib.lab.rows import PAPER_COLUMNS, Row, read_paper_table
+from relcl_lib.lab.rows import Entry, Row, entries
 
 COMPARE_COLUMNS = (
-    "table",
-    "dataset",
-    "setting",
-    "method",
-    "metric",
+    *Entry._fields[:5],
     "paper",
     "paper_pm",
     "ours",
@@ -35,7 +31,7 @@ COMPARE_COLUMNS = (
 def compare(
     paper: str, rows: Iterable[Row], records: Iterable[Record], *, only_run: bool = False
 ) -> pd.DataFrame:
-    """Put our mean over seeds beside each number of a paper.
+    """Put our mean over seeds beside each number of a paper, a line per row and configuration.
 
     Records are averaged only if they differ in nothing but the seed. Where several configurations
     correspond to one row (protocols, variants, backbones, parameters), each has a line of its own,
@@ -53,26 +49,23 @@ def compare(
         NaN where there is no number. `protocol` is `not run` where there is no record, and
         `failed` where all of them failed; `digits` is how many decimals the row shows.
     """
-    keys = list(PAPER_COLUMNS[:5])
-    printed = read_paper_table(paper).set_index(keys)[["value", "std"]]
-    numbers = {
-        key: tuple(values) for key, values in zip(printed.index, printed.values, strict=True)
-    }
+    printed = {entry[:5]: entry for entry in entries(paper)}
     ours = [record for record in records if record.paper == paper]
     lines = []
     for row in rows:
-        identity = (row.table, row.dataset, row.setting, row.method, row.metric)
-        value, pm = numbers.get(identity, (np.nan, np.nan))
-        theirs = (*identity[:4], row.our_metric, value * row.paper_scale, pm * row.paper_scale)
+        named = Entry(row.table, row.dataset, row.setting, row.method, row.metric)
+        number = printed.get(named[:5], named)
+        scaled = (number.value * row.paper_scale, number.std * row.paper_scale)
+        theirs = (*named[:4], row.our_metric, *scaled)
         matching = [record for record in ours if row.matches(record)]
         finished = [record for record in matching if not record.failed]
         if not finished and not (only_run and not matching):
             status = "failed" if matching else NOT_RUN
-            lines.append((*theirs, np.nan, np.nan, 0, np.nan, status, "", "", row.digits))
+            lines.append((*theirs, math.nan, math.nan, 0, math.nan, status, "", "", row.digits))
         for label, group in _groups(finished):
             values = [record.metrics[row.our_metric] for record in group]
             mean, half = confidence_interval(values)
-            outcome = (mean, half, len(values), mean - theirs[5])
+            outcome = (mean, half, len(values), mean - scaled[0])
             kind = (group[0].protocol, group[0].variant, label)
             lines.append((*theirs, *outcome, *kind, row.digits))
     return pd.DataFrame(lines, columns=list(COMPARE_COLUMNS))

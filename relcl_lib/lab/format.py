@@ -11,6 +11,21 @@ if TYPE_CHECKING:
 
 NOT_RUN = "not run"
 DASH = "–"
+#: the columns of a comparison as text; the optional ones stand where they say something
+_OPTIONAL = ("Table", "Setting", "Variant", "Configuration")
+_HEADER = (
+    "Table",
+    "Dataset",
+    "Setting",
+    "Method",
+    "Metric",
+    "Paper",
+    "Ours",
+    "Difference",
+    "Protocol",
+    "Variant",
+    "Configuration",
+)
 
 _NAME = r"[A-Za-z0-9_./+-]+"
 _MARKER = re.compile(rf"<!-- (?P<end>/?)table:(?P<name>{_NAME}) -->")
@@ -21,11 +36,8 @@ class TableError(ValueError):
 
 
 def slug(text: object) -> str:
-    """Return a text as it appears in a comparison's name: `Table III` -> `table-iii`."""
+    """A text as it appears in a comparison's name: `Table III` -> `table-iii`."""
     return re.sub(r"[^a-z0-9+]+", "-", str(text).lower()).strip("-")
-
-
-# --- cells -----------------------------------------------------------------------------------
 
 
 def _number(value: float, pm: float, digits: int) -> str:
@@ -34,74 +46,47 @@ def _number(value: float, pm: float, digits: int) -> str:
     return f"{value:.{digits}f}" + ("" if math.isnan(pm) else f" ± {pm:.{digits}f}")
 
 
-def _ours(row: pd.Series, digits: int) -> str:
-    if row["n"] == 0:
-        return row["protocol"]
-    return f"{_number(row['ours'], row['ours_pm'], digits)} (n={row['n']})"
-
-
-def _difference(value: float, digits: int) -> str:
+def _line(row: pd.Series, digits: int) -> dict[str, str]:
+    """Header -> text of one line of a comparison."""
+    number, ours, change = (row[name] for name in ("n", "ours", "difference"))
     # Adding 0.0 turns a rounded -0.0 into +0.0.
-    return DASH if math.isnan(value) else f"{round(value, digits) + 0.0:+.{digits}f}"
+    signed = DASH if math.isnan(change) else f"{round(change, digits) + 0.0:+.{digits}f}"
+    return {name: row[name.lower()] for name in _HEADER} | {
+        "Paper": _number(row["paper"], row["paper_pm"], digits),
+        "Ours": f"{_number(ours, row['ours_pm'], digits)} (n={number})"
+        if number
+        else row["protocol"],
+        "Difference": signed,
+        "Protocol": row["protocol"] if number else DASH,
+    }
 
 
 def _cells(frame: pd.DataFrame, digits: int | None) -> tuple[list[str], list[list[str]]]:
-    """Header and rows as text, without columns that would be empty or repeat one table's name."""
-    decimals = frame["digits"].tolist() if digits is None else [digits] * len(frame)
-    columns = {
-        "Table": frame["table"].tolist() if frame["table"].nunique() > 1 else [],
-        "Dataset": frame["dataset"].tolist(),
-        "Setting": frame["setting"].tolist(),
-        "Method": frame["method"].tolist(),
-        "Metric": frame["metric"].tolist(),
-        "Paper": [
-            _number(value, pm, places)
-            for value, pm, places in zip(frame["paper"], frame["paper_pm"], decimals, strict=True)
-        ],
-        "Ours": [
-            _ours(row, places) for (_, row), places in zip(frame.iterrows(), decimals, strict=True)
-        ],
-        "Difference": [
-            _difference(value, places)
-            for value, places in zip(frame["difference"], decimals, strict=True)
-        ],
-        "Protocol": [
-            protocol if n else DASH
-            for protocol, n in zip(frame["protocol"], frame["n"], strict=True)
-        ],
-        "Variant": frame["variant"].tolist(),
-        "Configuration": frame["configuration"].tolist(),
-    }
-    optional = ("Table", "Setting", "Variant", "Configuration")
-    kept = [name for name, cells in columns.items() if name not in optional or any(cells)]
-    return kept, [list(row) for row in zip(*(columns[name] for name in kept), strict=True)]
+    """Header and lines as text, without columns that would be empty or repeat one table's name."""
+    lines = [_line(r, r["digits"] if digits is None else digits) for _, r in frame.iterrows()]
+    empty = {name for name in _OPTIONAL if not any(line[name] for line in lines)}
+    if len({line["Table"] for line in lines}) < 2:
+        empty.add("Table")
+    header = [name for name in _HEADER if name not in empty]
+    return header, [[line[name] for name in header] for line in lines]
 
 
 def format_markdown(frame: pd.DataFrame, digits: int | None = None) -> str:
-    """Return a comparison as a GitHub table, e.g. `| ER | 19.4 ± 0.6 | 18.9 ± 1.1 (n=3) |`.
+    """A comparison as a GitHub table, e.g. `| ER | 19.4 ± 0.6 | 18.9 ± 1.1 (n=3) |`.
 
-    Args:
-        frame: from `compare`.
-        digits: decimals of every number; None for each row's own.
+    `digits` are the decimals of every number; None for each row's own.
     """
     header, rows = _cells(frame, digits)
-    numeric = ("Paper", "Ours", "Difference")
-    rule = ["---:" if name in numeric else "---" for name in header]
+    rule = ["---:" if name in ("Paper", "Ours", "Difference") else "---" for name in header]
     escaped = [[cell.replace("|", "\\|") or " " for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *escaped))
 
 
 def format_text(frame: pd.DataFrame, digits: int | None = None) -> str:
-    """Return a comparison as aligned columns for a terminal.
-
-    Args:
-        frame: from `compare`.
-        digits: decimals of every number; None for each row's own.
-    """
+    """A comparison as aligned columns for a terminal; `digits` as for `format_markdown`."""
     header, rows = _cells(frame, digits)
-    lines = [header, *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    lines.insert(1, ["-" * width for width in widths])
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [header, ["-" * width for width in widths], *rows]
     aligned = (
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         for line in lines
@@ -131,7 +116,7 @@ def _blocks(text: str) -> list[tuple[str, int, int]]:
 
 
 def marker_names(text: str) -> list[str]:
-    """Return the names of the marker blocks in a text, in order, each once."""
+    """The names of the marker blocks in a text, in order, each once."""
     return list(dict.fromkeys(name for name, _, _ in _blocks(text)))
 
 

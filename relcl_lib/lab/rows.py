@@ -5,9 +5,10 @@ A paper says both in its `tables.py`. What it prints lies in `data/paper_tables/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relcl_lib.lab.files import packaged_data
 from relcl_lib.lab.format import TableError
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 #: stands for a table where the paper has none
 MEASURED = "Measured"
-PAPER_COLUMNS = ("table", "dataset", "setting", "method", "metric", "value", "std")
 
 # --- what a sweep runs -----------------------------------------------------------------------
 
@@ -65,44 +65,54 @@ class Table:
 
     def runs(self, dataset: str, sizes: Sequence[int] = ()) -> list[dict[str, Any]]:
         """The parameters of each run, as plain values."""
-        return [
-            {"dataset": dataset, "method": cell.method, **memory, **cell.settings}
-            for cell in self.cells
-            if not cell.only or dataset in cell.only
-            for memory in self._memories(cell, sizes)
-        ]
+        found = []
+        for cell in self.cells:
+            every = sizes if self.every_size and cell.memory else sizes[:1]
+            for memory in [{self.memory: size} for size in every] if self.memory else [{}]:
+                if not cell.only or dataset in cell.only:
+                    settings = {**memory, **cell.settings}
+                    found.append({"dataset": dataset, "method": cell.method, **settings})
+        return found
 
-    def _memories(self, cell: Cell, sizes: Sequence[int]) -> list[dict[str, int]]:
-        if not self.memory:
-            return [{}]
-        chosen = sizes if self.every_size and cell.memory else sizes[:1]
-        return [{self.memory: size} for size in chosen]
+
+def table(about: str, *cells: Cell | str, **rest: Any) -> Table:
+    """A `Table`; a method's name stands for its cell without further settings."""
+    return Table(about, tuple(Cell(c) if isinstance(c, str) else c for c in cells), **rest)
 
 
 def printed_names(tables: Iterable[Table]) -> dict[str, tuple[str, ...]]:
     """The methods behind each name that the paper's tables print and that is not the method's."""
-    cells = [cell for table in tables for cell in table.cells]
-    names = dict.fromkeys(name for cell in cells for name in cell.prints)
-    return {
-        name: tuple(dict.fromkeys(cell.method for cell in cells if name in cell.prints))
-        for name in names
-    }
+    found: dict[str, tuple[str, ...]] = {}
+    for cell in (cell for table in tables for cell in table.cells):
+        for name in cell.prints:
+            known = found.get(name, ())
+            found[name] = known if cell.method in known else (*known, cell.method)
+    return found
 
 
 # --- what a paper prints ---------------------------------------------------------------------
 
 
+class Entry(NamedTuple):
+    """A number of a paper's table; one that the paper does not have is NaN."""
+
+    table: str
+    dataset: str
+    setting: str
+    method: str
+    metric: str
+    value: float = math.nan
+    std: float = math.nan
+
+
 def read_paper_table(paper: str, table: str | None = None) -> pd.DataFrame:
-    """Read the numbers a paper prints, from `data/paper_tables/<paper>.csv`.
+    """The numbers that a paper prints, from `data/paper_tables/<paper>.csv`, or one table's.
 
-    Args:
-        paper: `crecl`, `fastre`, `docre_ii`, `drl` or `hpcr`.
-        table: keep one table only, e.g. `Table III`.
+    The columns are those of `Entry`; value and std are in the unit the paper prints. std is what
+    stands behind its ±, NaN where there is none: for `hpcr` the 95 % half width over 10 runs.
 
-    Returns:
-        Columns table, dataset, setting, method, metric (text), value and std (float64, in the
-        unit the paper prints; std is what stands behind its ±, NaN where there is none: for
-        `hpcr` the 95 % half width over 10 runs).
+    Raises:
+        TableError: there is no such paper or table, or a line does not fit; says which.
     """
     import pandas as pd  # late: a sweep lists its cells without it
 
@@ -113,8 +123,8 @@ def read_paper_table(paper: str, table: str | None = None) -> pd.DataFrame:
         raise TableError(f"no table file for the paper {paper!r} in {folder}; there are: {known}")
     # As text first: a method called "nan" or a setting "1e3" must stay what the paper prints.
     frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    if tuple(frame.columns) != PAPER_COLUMNS:
-        raise TableError(f"{path}: columns {list(frame.columns)}, expected {list(PAPER_COLUMNS)}")
+    if tuple(frame.columns) != Entry._fields:
+        raise TableError(f"{path}: columns {list(frame.columns)}, expected {list(Entry._fields)}")
     try:
         frame["std"] = frame["std"].replace("", "nan").astype("float64")
         frame["value"] = frame["value"].astype("float64")
@@ -122,7 +132,7 @@ def read_paper_table(paper: str, table: str | None = None) -> pd.DataFrame:
         raise TableError(f"{path}: value and std are numbers: {error}") from error
     if not frame["value"].abs().lt(float("inf")).all() or (frame["std"] < 0).any():
         raise TableError(f"{path}: a value is not finite or a std is negative")
-    repeated = frame.duplicated(list(PAPER_COLUMNS[:5]))
+    repeated = frame.duplicated(list(Entry._fields[:5]))
     if repeated.any():
         raise TableError(f"{path}: line {int(repeated.idxmax()) + 2} repeats an earlier entry")
     if table is None:
@@ -134,9 +144,9 @@ def read_paper_table(paper: str, table: str | None = None) -> pd.DataFrame:
     return chosen
 
 
-def entries(paper: str, table: str | None = None, dataset: str | None = None) -> list[Any]:
-    """The lines of a paper's table file as named tuples; None for all tables or data sets."""
-    lines = read_paper_table(paper, table).itertuples(index=False)
+def entries(paper: str, table: str | None = None, dataset: str | None = None) -> list[Entry]:
+    """The lines of a paper's table file; None for all tables or data sets."""
+    lines = map(Entry._make, read_paper_table(paper, table).itertuples(index=False))
     return [entry for entry in lines if dataset in (None, entry.dataset)]
 
 
@@ -163,7 +173,7 @@ def _number(text: str) -> int | float | str:
 class Row:
     """One line of a comparison: an entry of a paper's table and the records that correspond.
 
-    The first five fields name the entry; an entry the paper does not have shows a dash.
+    The first five fields name the entry; one that the paper does not have shows a dash.
 
     Attributes:
         methods: a record's method is one of these (by default the paper's name).
@@ -193,9 +203,9 @@ class Row:
     digits: int = 1
 
     @classmethod
-    def of(cls, entry: Any, **choice: Any) -> Row:
-        """The row of a line of the table file (see `entries`)."""
-        return cls(entry.table, entry.dataset, entry.setting, entry.method, entry.metric, **choice)
+    def of(cls, entry: Entry, **choice: Any) -> Row:
+        """The row of an entry."""
+        return cls(*entry[:5], **choice)
 
     @property
     def our_metric(self) -> str:

@@ -47,6 +47,13 @@ def test_a_second_configuration_is_not_mixed_in():
     assert [record.parameters["precision"] for record in chosen] == ["bfloat16"] * 3
 
 
+def test_components_stand_beside_table_vii():
+    records = [run(s, method=m, protocol="paper") for m in ("PCR", "HPCR", "IID") for s in (0, 1)]
+    (axes,) = FIGURES["hpcr_components"](records).axes
+    check(axes, bars=[("PCR", 51), ("HPCR", 51)])
+    assert dots(axes)[-2:] == [(50.3, 0), (53.4, 1)]  # the paper's
+
+
 def ablation(method, f1, seed=0, vectors="random", **parameters):
     held = {"dilations": [1, 2, 4, 1, 1, 1], "residual": True, "threshold": "adaptive"}
     held |= {"word_vectors": vectors, "gate": "released", "type_map": "paper", **parameters}
@@ -134,6 +141,8 @@ def test_relation_curves_have_one_encoder_and_protocol_and_the_usual_settings():
     check(left, lines={"CRECL": BY_TASK, "RP-CRE": [(k, value - 5) for k, value in BY_TASK]})
     # The lead is seed 0's alone, as RP-CRE has no other.
     check(right, lines={"CRECL": [(k, 5) for k, _ in BY_TASK]}, legend=["CRECL", "RP-CRE"])
+    check(left, legend=[])
+    assert right.get_ylim()[1] < 10  # not the left one's 0 to 100
     assert "reduced, MiniLM" in figure.get_suptitle()
 
 

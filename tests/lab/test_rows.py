@@ -4,8 +4,8 @@ from example_records import failed, make, run
 import relcl_lib.lab.rows as rows_module
 from relcl_lib.lab.format import TableError
 from relcl_lib.lab.rows import (
-    PAPER_COLUMNS,
     Cell,
+    Entry,
     Row,
     Table,
     entries,
@@ -25,7 +25,7 @@ from relcl_lib.lab.rows import (
 def test_every_paper_table_is_valid(paper, lines):
     frame = read_paper_table(paper)
     assert len(frame) == lines
-    assert tuple(frame.columns) == PAPER_COLUMNS
+    assert tuple(frame.columns) == Entry._fields
     assert frame["value"].dtype == frame["std"].dtype == "float64"
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from relcl_lib.lab.plots import WIDTH, colour_of, plot_accuracy_curves, share_legend
+from relcl_lib.lab import plots
 from relcl_lib.lab.records import Record, most_seeds
 from relcl_lib.lab.rows import entries, parse_setting
-from relcl_lib.papers.crecl import plots as plots_relations
+from relcl_lib.papers.crecl.plots import (
+    plot_history_and_current,
+    plot_memory_sizes,
+    task_curves,
+)
 from relcl_lib.papers.crecl.tables import ABLATIONS, AS_WRITTEN, leads
 
 
@@ -38,42 +42,24 @@ def _title(chosen: Sequence[Record], dataset: str, what: str) -> str:
     return f"{dataset} ({', '.join(kinds) or 'no records yet'}): {what}"
 
 
-def curves(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
-    """Accuracy on all tasks so far over the tasks, and the methods' leads over RP-CRE."""
+def curves(records: Sequence[Record], dataset: str = "FewRel", over: str = "RP-CRE") -> Figure:
+    """Accuracy on all tasks so far after each task, and the methods' leads over another one."""
     chosen = most_seeds(_chosen(records, dataset))
     methods = ("JOINT", "CRECL", "CRECL+ATM", "RP-CRE+MA", "RP-CRE", "EMAR+BERT", "CRECL-CL")
     ahead = {
         method: [list(by_task.values()) for by_task in found.values()]
         for method in ("CRECL", "CRECL+ATM", "RP-CRE+MA", "EMAR+BERT")
-        if (found := leads(chosen, dataset, method=method))
+        if (found := leads(chosen, dataset, over, method))
     }
-    title = _title(chosen, dataset, "Table 1")
-    over_tasks = plots_relations.task_curves(chosen, methods)
-    return plot_curves_and_leads(over_tasks, ahead, over="RP-CRE", title=title)
-
-
-def plot_curves_and_leads(
-    curves: Mapping[str, Sequence[Sequence[float]]],
-    leads: Mapping[str, Sequence[Sequence[float]]],
-    *,
-    over: str,
-    title: str = "",
-) -> Figure:
-    """Accuracy after each task (left), and how far methods are ahead of another one (right).
-
-    Args:
-        curves: method -> (seeds, T) in per cent.
-        leads: method -> (seeds, T) in points, each seed's difference.
-        over: the other one.
-        title: above both.
-    """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 2.9))
-    plot_accuracy_curves(curves, left, title="all tasks so far", ylabel="accuracy (%)")
-    plot_accuracy_curves(leads, right, title=f"ahead of {over}, seed by seed", ylabel="points")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(plots.WIDTH, 2.9))
+    so_far = task_curves(chosen, methods)
+    plots.plot_accuracy_curves(so_far, left, title="all tasks so far", ylabel="accuracy (%)")
+    style = {"title": f"ahead of {over}, seed by seed", "ylabel": "points"}
+    plots.plot_accuracy_curves(ahead, right, **style)
     right.autoscale(axis="y")
-    right.axhline(0, color=colour_of(over), zorder=1)
-    share_legend([left, right])
-    figure.suptitle(title, fontsize="medium")
+    right.axhline(0, color=plots.colour_of(over), zorder=1)
+    plots.share_legend([left, right])
+    figure.suptitle(_title(chosen, dataset, "Table 1"), fontsize="medium")
     return figure
 
 
@@ -82,7 +68,7 @@ def ablation(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
     chosen = most_seeds(_chosen(records, dataset))
     title = _title(chosen, dataset, "one part left out (Figure 3)")
     methods = ("CRECL", *ABLATIONS)
-    return plots_relations.plot_history_and_current(chosen, methods, title=title)
+    return plot_history_and_current(chosen, methods, title=title)
 
 
 def memory_sizes(records: Sequence[Record]) -> Figure:
@@ -111,7 +97,7 @@ def memory_sizes(records: Sequence[Record]) -> Figure:
         if entry.setting.endswith(";T10")
     }
     title = _title(chosen, "FewRel", "accuracy after task 10")
-    return plots_relations.plot_memory_sizes(values, reference=at_end, title=title).figure
+    return plot_memory_sizes(values, reference=at_end, title=title).figure
 
 
 FIGURES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from relcl_lib.lab.rows import MEASURED, Cell, Row, Table, entries, parse_setting
+from relcl_lib.lab.rows import MEASURED, Cell, Entry, Row, entries, parse_setting, table
 from relcl_lib.papers.crecl.parameters import STREAMS
 
 if TYPE_CHECKING:
@@ -38,22 +38,17 @@ _CHANGES: tuple[dict[str, Any], ...] = (
 )
 _WHOLE: tuple[dict[str, Any], ...] = ({}, {"exact_paper": True}, {"variant": "released"})
 TABLES = {
-    "table1": Table(
-        "Table 1: CRECL and what it is compared with, the floor and the ceiling",
-        tuple(map(Cell, _COMPARED)),
+    "table1": table(
+        "Table 1: CRECL and what it is compared with, the floor and the ceiling", *_COMPARED
     ),
-    "table2": Table("Table 2: the memory size", (Cell("CRECL"),), memory="memory_size"),
-    "figure3": Table(
-        "Figure 3: CRECL without one part at a time", tuple(map(Cell, ("CRECL", *_TRAINED)))
+    "table2": table("Table 2: the memory size", "CRECL", memory="memory_size"),
+    "figure3": table("Figure 3: CRECL without one part at a time", "CRECL", *_TRAINED),
+    "figure4": table(
+        "Figure 4: the memory size of CRECL and of RP-CRE", "CRECL", "RP-CRE", memory="memory_size"
     ),
-    "figure4": Table(
-        "Figure 4: the memory size of CRECL and of RP-CRE",
-        (Cell("CRECL"), Cell("RP-CRE")),
-        memory="memory_size",
-    ),
-    "variants": Table(
+    "variants": table(
         "not in the paper: CRECL as written, as printed and as released, and single differences",
-        tuple(Cell("CRECL", change) for change in (*_WHOLE, *_CHANGES)),
+        *(Cell("CRECL", change) for change in (*_WHOLE, *_CHANGES)),
     ),
 }
 SUMMARY = (
@@ -87,7 +82,7 @@ ON_SMALL = ("CRECL", "RP-CRE", *OURS)
 
 
 def printed_rows(
-    table: str | None = None, dataset: str | None = None, *, variant: str | None = None
+    name: str | None = None, dataset: str | None = None, *, variant: str | None = None
 ) -> list[Row]:
     """The rows of the paper's tables; the records' `dataset.set` names the data set.
 
@@ -97,27 +92,17 @@ def printed_rows(
     follow from its other rows and are left out.
 
     Args:
-        table: as in the table file, `Table 1` or `Table 2`; None for both.
+        name: of the table, `Table 1` or `Table 2`; None for both.
         dataset: FewRel or TACRED; None for both.
         variant: only records of this variant; `paper` leaves out those that change a part of it.
     """
     found = []
-    for entry in entries("crecl", table, dataset):
-        if entry.metric == "relative_improvement_pct":
-            continue
-        setting = parse_setting(entry.setting)
-        wanted = {"memory_size": setting.pop("L")} if "L" in setting else {}
-        (task,) = setting
-        found.append(
-            Row.of(
-                entry,
-                record_metric=task,
-                where_dataset={"set": entry.dataset},
-                where_parameters=wanted,
-                usual=AS_WRITTEN if variant == "paper" else USUAL,
-                variant=variant,
-            )
-        )
+    for entry in entries("crecl", name, dataset):
+        if entry.metric != "relative_improvement_pct":
+            setting = parse_setting(entry.setting)
+            wanted = {"memory_size": setting.pop("L")} if "L" in setting else {}
+            (task,) = setting
+            found.append(_row(entry, task, variant, wanted))
     return found
 
 
@@ -130,30 +115,26 @@ def own_rows(
 ) -> list[Row]:
     """Rows for what the paper draws without numbers (Figure 3), or does not have at all.
 
-    Args:
-        methods: of the records.
-        metrics: of the records: `T10`, or `current_T10` for the last task alone.
-        dataset: FewRel, TACRED or `SMALL`.
-        variant: as for `printed_rows`.
+    The metrics are the records', such as `T10`, or `current_T10` for the last task alone; `dataset`
+    is FewRel, TACRED or `SMALL`, `variant` as for `printed_rows`.
     """
-    usual = dict(AS_WRITTEN if variant == "paper" else USUAL)
-    if dataset == SMALL:
-        del usual["n_tasks"]
+    wanted = {"n_tasks": STREAMS["fewrel_val"][1]} if dataset == SMALL else {}
     return [
-        Row(
-            MEASURED,
-            dataset,
-            metric,
-            method,
-            "accuracy_pct",
-            record_metric=metric,
-            where_dataset={"set": dataset},
-            usual=usual,
-            variant=variant,
-        )
+        _row(Entry(MEASURED, dataset, metric, method, "accuracy_pct"), metric, variant, wanted)
         for method in methods
         for metric in metrics
     ]
+
+
+def _row(entry: Entry, metric: str, variant: str | None, wanted: dict[str, Any]) -> Row:
+    return Row.of(
+        entry,
+        record_metric=metric,
+        where_dataset={"set": entry.dataset},
+        where_parameters=wanted,
+        usual=AS_WRITTEN if variant == "paper" else USUAL,
+        variant=variant,
+    )
 
 
 def rows() -> list[Row]:
@@ -168,16 +149,11 @@ def leads(
     over: str = "RP-CRE",
     method: str = "CRECL",
 ) -> dict[int, dict[str, float]]:
-    """How far a method is ahead of another, in points: seed -> task -> lead.
+    """How far `method` is ahead of `over`, in points: seed -> task -> lead.
 
     A seed gives both the same tasks in the same order with the same sentences, and single streams
     differ by more than the methods do, so only the difference within a seed says which is better.
-
-    Args:
-        records: all there are; those in Table 1's form are taken, where a seed has both.
-        dataset: FewRel, TACRED or `SMALL`.
-        over: the other method.
-        method: the one that is ahead where the number is positive.
+    Of the records those in Table 1's form are taken, where a seed has both.
     """
     ours, theirs = (
         {r.seed: r.metrics for r in records if row.matches(r) and not r.failed}

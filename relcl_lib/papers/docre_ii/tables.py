@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from relcl_lib.lab.rows import MEASURED, Cell, Row, Table, entries, parse_setting
+from relcl_lib.lab.rows import MEASURED, Cell, Entry, Row, entries, parse_setting, table
 from relcl_lib.papers.docre_ii.parameters import METHODS, DocreParameters
 
 DATASETS: dict[str, tuple[int, ...]] = dict.fromkeys(
@@ -57,40 +57,31 @@ _ALONE = {
 _TEXT = {**_QUICK, "generated": 4000, "batch_size": 4, "stage1_epochs": 4, "stage2_epochs": 3}
 TABLES = {
     # Its records hold the scores of its own base, too.
-    "table1": Table("Tables 1, 3, 5 and 6: the full model", (Cell(OURS),)),
+    "table1": table("Tables 1, 3, 5 and 6: the full model", OURS),
     # The scores after each iteration K stand in one record.
-    "table2": Table(
-        "Table 2: the layers N_I",
-        tuple(Cell(OURS, {"inference_layers": n}) for n in (1, 2, 3, 4)),
+    "table2": table(
+        "Table 2: the layers N_I", *(Cell(OURS, {"inference_layers": n}) for n in (1, 2, 3, 4))
     ),
-    "table4": Table(
-        "Table 4: one component after the other left out or changed",
-        tuple(map(Cell, (OURS, *ABLATIONS))),
+    "table4": table("Table 4: one component after the other left out or changed", OURS, *ABLATIONS),
+    "table8": table(
+        "Table 8: those of them that are reported on CDR and GDA", OURS, *ABLATIONS[:3]
     ),
-    "table8": Table(
-        "Table 8: those of them that are reported on CDR and GDA",
-        tuple(map(Cell, (OURS, *ABLATIONS[:3]))),
-    ),
-    "variants": Table(
+    "variants": table(
         "not in the paper: as printed, as released, and single differences",
-        (
-            *(Cell(OURS, change) for change in ({}, {"variant": "released"}, *_CHANGES)),
-            Cell(OURS, {"orientation": "kind"}, only=("cdr", "gda")),
-        ),
+        *(Cell(OURS, change) for change in ({}, {"variant": "released"}, *_CHANGES)),
+        Cell(OURS, {"orientation": "kind"}, only=("cdr", "gda")),
     ),
-    "alone": Table(
+    "alone": table(
         "not in the paper: the inference module on a base that is handed what the sentences state, "
         "which only generated documents say",
-        (
-            *(Cell(OURS, {**_ALONE, "inference_layers": n}) for n in (1, 2, 3, 4)),
-            *(Cell(method, {**_ALONE, "inference_layers": 2}) for method in ABLATIONS[:3]),
-        ),
+        *(Cell(OURS, {**_ALONE, "inference_layers": n}) for n in (1, 2, 3, 4)),
+        *(Cell(method, {**_ALONE, "inference_layers": 2}) for method in ABLATIONS[:3]),
         dataset="synthetic",
         only=True,
     ),
-    "text": Table(
+    "text": table(
         "not in the paper: both modules on generated documents, many more than are committed",
-        tuple(Cell(method, _TEXT) for method in (OURS, *ABLATIONS[:2])),
+        *(Cell(method, _TEXT) for method in (OURS, *ABLATIONS[:2])),
         dataset="synthetic",
         only=True,
     ),
@@ -123,21 +114,17 @@ MEASURED_CELLS = {
 }
 
 
-def printed_rows(table: str | None = None, dataset: str | None = None) -> list[Row]:
-    """The rows of the paper's tables; the records' `dataset.set` names the data set.
+def printed_rows(name: str | None = None, dataset: str | None = None) -> list[Row]:
+    """The rows of the paper's tables, or of one and one data set, as the table file has them.
 
     The base's rows are found in every run that had a stage 1, by its metrics with `_base`: they are
     that run's own base. Table 2 is found by the records' `inference_layers` and their scores after
     each iteration. Which predictions count in Table 6 is not printed, so each of its rows comes
     twice, in both readings of `document_metrics.inference_scores`. Numbers of methods that are not
     implemented stand without a record, so that the comparison shows them too.
-
-    Args:
-        table: as in the table file, e.g. `Table 4`; None for all.
-        dataset: DocRED, CDR or GDA; None for all.
     """
     found = []
-    for entry in entries("docre_ii", table, dataset):
+    for entry in entries("docre_ii", name, dataset):
         if entry.table not in _PRINTED:
             continue
         setting, usual = parse_setting(entry.setting), dict(USUAL)
@@ -186,29 +173,27 @@ def measured_rows(what: str) -> list[Row]:
         what: `CDR`, `Re-DocRED`; `synthetic`, the generated documents read by ATLOP; `alone`, the
             inference module on stated facts.
     """
-    table, name = MEASURED_CELLS[what]
-    return [
-        Row(
-            f"{MEASURED}: inference alone" if what == "alone" else MEASURED,
-            name,
-            f"N_I={cell.settings['inference_layers']}" if what == "alone" else "test",
-            cell.method,
-            metric,
-            where_dataset={"set": name},
-            where_parameters={
-                "base": "atlop",
-                **{k: v for k, v in cell.settings.items() if k != "encoder"},
-            },
-            usual={"generated": 0, **USUAL},
-        )
-        for cell in TABLES[table].cells
-        for metric in _measured_metrics(what, cell)
-    ]
+    name, data = MEASURED_CELLS[what]
+    found = []
+    for cell in TABLES[name].cells:
+        settings = {k: v for k, v in cell.settings.items() if k != "encoder"}
+        place = (MEASURED, data, "test")
+        if what == "alone":
+            place = (f"{MEASURED}: inference alone", data, f"N_I={settings['inference_layers']}")
+        for metric in _measured_metrics(what, cell.method):
+            row = Row.of(
+                Entry(*place, cell.method, metric),
+                where_dataset={"set": data},
+                where_parameters={"base": "atlop", **settings},
+                usual={"generated": 0, **USUAL},
+            )
+            found.append(row)
+    return found
 
 
-def _measured_metrics(what: str, cell: Cell) -> list[str]:
+def _measured_metrics(what: str, method: str) -> list[str]:
     metrics = ["F1"] if what == "alone" else ["F1", "AP"]
-    if "stage1_epochs" not in METHODS[cell.method]:
+    if "stage1_epochs" not in METHODS[method]:
         metrics = [each for metric in metrics for each in (metric, f"{metric}_base")]
     if what in ("synthetic", "alone"):
         metrics += ["precision", "recall_stated", "recall_inferred"]

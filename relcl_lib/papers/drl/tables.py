@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from relcl_lib.lab.rows import MEASURED, Cell, Row, Table, entries, parse_setting
+from relcl_lib.lab.rows import MEASURED, Cell, Entry, Row, entries, parse_setting, table
 
 #: stand-ins with rows of their own: those whose images the reduced ResNet-18 takes
 STAND_INS = ("cifar10", "cifar100", "tiny_imagenet", "tiny_imagenet_100")
@@ -17,46 +17,43 @@ _BOTH = (0.0, 2e-4)
 STRATEGIES = ("Shuffle", "ER", "BER")
 
 
-def _cells(methods: Iterable[str], weights: Iterable[float], **shared: Any) -> tuple[Cell, ...]:
-    return tuple(Cell(m, {**shared, "drl_weight": w}) for w in weights for m in methods)
+def _cells(methods: Iterable[str], weights: Iterable[float], **shared: Any) -> list[Cell]:
+    return [Cell(m, {**shared, "drl_weight": w}) for w in weights for m in methods]
 
 
 _NI: dict[str, Any] = {"track": "NI", "memory_size": 100, "batch_size": 16}
 _NC = {**_NI, "track": "Multi-Task-NC"}
 _NIC: dict[str, Any] = {"track": "NIC", "memory_size": 50}
+_FORMS = {"released": 1e-3, "dev": 1e-3, "later": 1e-3, "paper": 1e-3, "paper_cos": 0.5}
 TABLES = {
-    "table1": Table(
+    "table1": table(
         "Table 1, NI: replay strategies without and with the loss; the methods on gradients",
-        _cells(STRATEGIES, _BOTH, **_NI) + _cells(("GEM", "A-GEM", "GSS"), (0.0,), **_NI),
+        *_cells(STRATEGIES, _BOTH, **_NI),
+        *_cells(("GEM", "A-GEM", "GSS"), (0.0,), **_NI),
     ),
-    "table2": Table(
+    "table2": table(
         "Table 2, Multi-Task-NC: replay strategies without and with the loss; GEM and A-GEM",
-        _cells(STRATEGIES, _BOTH, **_NC) + _cells(("GEM", "A-GEM"), (0.0,), **_NC),
+        *_cells(STRATEGIES, _BOTH, **_NC),
+        *_cells(("GEM", "A-GEM"), (0.0,), **_NC),
     ),
-    "table3": Table(
+    "table3": table(
         "Table 3, NIC: the same, each with its B; and ER as released, which soon replays nothing",
-        _cells(("Shuffle",), _BOTH, **_NIC, batch_size=32)
-        + _cells(("ER",), _BOTH, **_NIC, batch_size=16, er="paper")
-        + _cells(("BER",), _BOTH, **_NIC, batch_size=2)
-        + _cells(("ER",), _BOTH, **_NIC, batch_size=16, er="released"),
+        *_cells(("Shuffle",), _BOTH, **_NIC, batch_size=32),
+        *_cells(("ER",), _BOTH, **_NIC, batch_size=16, er="paper"),
+        *_cells(("BER",), _BOTH, **_NIC, batch_size=2),
+        *_cells(("ER",), _BOTH, **_NIC, batch_size=16, er="released"),
     ),
-    "variants": Table(
+    "variants": table(
         "not in the paper: each form of the loss on all representations and on the logits",
-        tuple(
+        *(
             Cell("BER", {"memory_size": 100, "loss": form, "taps": taps, "drl_weight": weight})
             for taps in ("all", "logits")
-            for form, weight in {
-                "released": 1e-3,
-                "dev": 1e-3,
-                "later": 1e-3,
-                "paper": 1e-3,
-                "paper_cos": 0.5,
-            }.items()
+            for form, weight in _FORMS.items()
         ),
     ),
-    "lambda": Table(
+    "lambda": table(
         "not in the paper as a table: the weight of the loss",
-        _cells(("BER",), (0.0, 1e-5, 2e-4, 1e-3, 1e-2, 1e-1), memory_size=100),
+        *_cells(("BER",), (0.0, 1e-5, 2e-4, 1e-3, 1e-2, 1e-1), memory_size=100),
     ),
 }
 #: cells of a sweep on a stand-in -> what stands for a table, as the paper has none
@@ -89,8 +86,9 @@ _METRICS = {
     "time_min": ("time_min", 1.0),
     "test_acc_percent": ("test_acc", 1.0),
 }
-#: name in a setting -> parameter
+#: name in a setting -> parameter, of the paper's tables and of our own
 _PARAMETERS = {"mem": "memory_size", "bs": "batch_size", "lambda": "drl_weight"}
+_SHOWN = {**_PARAMETERS, "er": "er", "loss": "loss", "taps": "taps"}
 #: what no table varies, so that other runs stay out of them
 USUAL = {"order": 0, "epochs": 1, "limit": None, "heads": "released", "memory_budget": None}
 #: what Figure 1 plots against the cosines of gradients, of which pairs -> in the names of our metrics
@@ -112,18 +110,18 @@ FIGURE2_METRICS = (
 )
 
 
-def printed_rows(table: str | None = None) -> list[Row]:
+def printed_rows(name: str | None = None) -> list[Row]:
     """The rows of Tables 1 to 3 and Figure 1; the records' `dataset.track` names the track.
 
     Only runs on CORe50 itself correspond: a stand-in's numbers stand in no column of the paper's.
     """
     return [
         _figure1_row(entry) if entry.table == "Figure 1" else _track_row(entry)
-        for entry in entries("drl", table)
+        for entry in entries("drl", name)
     ]
 
 
-def _track_row(entry: Any) -> Row:
+def _track_row(entry: Entry) -> Row:
     setting = parse_setting(entry.setting)
     metric, scale = _METRICS[entry.metric]
     track = entry.dataset.removeprefix("CORe50-")
@@ -140,7 +138,7 @@ def _track_row(entry: Any) -> Row:
     )
 
 
-def _figure1_row(entry: Any) -> Row:
+def _figure1_row(entry: Entry) -> Row:
     if entry.metric == "pearson_r":
         metric, scale, digits = f"r_{_KINDS[entry.method]}_{_PAIRS[entry.setting]}", 1.0, 2
     else:
@@ -159,12 +157,8 @@ def _figure1_row(entry: Any) -> Row:
 def figure2_rows() -> list[Row]:
     """Rows for Figure 2, which the paper plots without a number: each shows a dash for it."""
     return [
-        Row(
-            f"{MEASURED}: Figure 2",
-            "MNIST Disjoint",
-            f"lambda={weight:g}",
-            "BER",
-            metric,
+        Row.of(
+            Entry(f"{MEASURED}: Figure 2", "MNIST Disjoint", f"lambda={weight:g}", "BER", metric),
             where_dataset={"name": "mnist", "track": "Disjoint"},
             where_parameters={"drl_weight": weight, "network": "MLP 2x100"},
             usual={**USUAL, "limit": 1000, "loss": "released", "taps": "all", "samples": 150},
@@ -176,51 +170,35 @@ def figure2_rows() -> list[Row]:
     ]
 
 
-def stand_in_rows(table: str, base: str = "cifar10", metrics: Sequence[str] = COUNTS) -> list[Row]:
-    """Rows for a sweep's cells on a stand-in: each shows a dash for the paper.
+def stand_in_rows(name: str, base: str = "cifar10", metrics: Sequence[str] = COUNTS) -> list[Row]:
+    """Rows for a sweep's table on a stand-in, one of `STAND_INS`: each shows a dash for the paper.
 
     A stand-in's numbers never share a column with CORe50's, so these rows have no printed entry; the
     setting names what the paper's would.
-
-    Args:
-        table: a key of `MEASURED_TABLES`.
-        base: one of `STAND_INS`.
-        metrics: of the records.
     """
-    return [
-        _stand_in_row(table, base, cell, metric)
-        for cell in TABLES[table].cells
-        for metric in metrics
-    ]
-
-
-def _stand_in_row(table: str, base: str, cell: Cell, metric: str) -> Row:
-    settings = dict(cell.settings)
-    track, dataset = settings.pop("track", "NI"), f"CORe50-standin({base})"
-    shown = {**_PARAMETERS, "er": "er", "loss": "loss", "taps": "taps"}
-    setting = [
-        f"{name}={settings[key]:g}"
-        if isinstance(settings[key], float)
-        else f"{name}={settings[key]}"
-        for name, key in shown.items()
-        if key in settings
-    ]
-    return Row(
-        MEASURED_TABLES[table],
-        f"{dataset} {track}",
-        ";".join(setting),
-        cell.method,
-        metric,
-        where_dataset={"name": dataset, "track": track},
-        where_parameters={**settings, "network": "Reduced ResNet-18"},
-        usual={**USUAL, "loss": "released", "taps": "logits"},
-    )
+    found = []
+    for cell in TABLES[name].cells:
+        settings = dict(cell.settings)
+        track, data = settings.pop("track", "NI"), f"CORe50-standin({base})"
+        shown = {short: settings[key] for short, key in _SHOWN.items() if key in settings}
+        numbers = {k: f"{v:g}" if isinstance(v, float) else v for k, v in shown.items()}
+        setting = ";".join(f"{short}={value}" for short, value in numbers.items())
+        for metric in metrics:
+            entry = Entry(MEASURED_TABLES[name], f"{data} {track}", setting, cell.method, metric)
+            row = Row.of(
+                entry,
+                where_dataset={"name": data, "track": track},
+                where_parameters={**settings, "network": "Reduced ResNet-18"},
+                usual={**USUAL, "loss": "released", "taps": "logits"},
+            )
+            found.append(row)
+    return found
 
 
 def rows() -> list[Row]:
     """The rows of all tables and figures, and of what is measured on the stand-ins."""
     beside = [
-        row for base in STAND_INS for table in MEASURED_TABLES for row in stand_in_rows(table, base)
+        row for base in STAND_INS for name in MEASURED_TABLES for row in stand_in_rows(name, base)
     ]
     return [*printed_rows(), *figure2_rows(), *beside]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from relcl_lib.lab.rows import MEASURED, Cell, Row, Table, entries
+from relcl_lib.lab.rows import MEASURED, Cell, Entry, Row, entries, table
 from relcl_lib.papers.fastre.methods import METHODS
 
 DATASETS: dict[str, tuple[int, ...]] = dict.fromkeys(
@@ -22,25 +22,20 @@ STRUCTURES = (
     [1, 2, 4, 1, 2, 4, 1, 1, 1],
 )
 TABLES = {
-    "table2": Table(
+    "table2": table(
         "Tables 2 and 3: FastRE, CasRel, and CasRel's tagger on FastRE's encoder (Section 3.7)",
-        (
-            Cell("FastRE"),
-            Cell("CasRel tagger + FastRE encoder"),
-            Cell("CasRel", {"encoder": "bert-base-cased"}),
-        ),
+        "FastRE",
+        "CasRel tagger + FastRE encoder",
+        Cell("CasRel", {"encoder": "bert-base-cased"}),
     ),
-    "table4": Table(
+    "table4": table(
         "Table 4: the number of blocks and their dilations",
-        tuple(Cell("FastRE", {"dilations": dilations}) for dilations in STRUCTURES),
+        *(Cell("FastRE", {"dilations": dilations}) for dilations in STRUCTURES),
     ),
-    "table5": Table(
-        "Table 5: FastRE without one component at a time",
-        (Cell("FastRE"), *map(Cell, ABLATIONS)),
-    ),
-    "variants": Table(
+    "table5": table("Table 5: FastRE without one component at a time", "FastRE", *ABLATIONS),
+    "variants": table(
         "not in the paper: FastRE as released with its faults mended, with them, and as printed",
-        tuple(Cell("FastRE", c) for c in ({}, {"exact_release": True}, {"variant": "paper"})),
+        *(Cell("FastRE", change) for change in ({}, {"exact_release": True}, {"variant": "paper"})),
     ),
 }
 SUMMARY = (
@@ -64,34 +59,21 @@ _RERUN = "partial_match_rerun_mean_of_3"
 _STRUCTURE = re.compile(r"L=\d+,d=([\d-]+)")
 
 
-def printed_rows(table: str | None = None, dataset: str | None = None) -> list[Row]:
-    """The rows of the paper's tables; the records' `dataset.set` names the data set.
+def printed_rows(name: str | None = None, dataset: str | None = None) -> list[Row]:
+    """The rows of the paper's tables, or of one and one data set, as the table file has them.
 
     The structures of Table 4 are found by the records' `dilations`. Numbers of methods that are not
     implemented stand without a record, so that the comparison shows them too.
-
-    Args:
-        table: as in the table file, e.g. `Table 5`; None for all.
-        dataset: NYT10, NYT11 or NYT24; None for all.
     """
     found = []
-    for entry in entries("fastre", table, dataset):
+    for entry in entries("fastre", name, dataset):
         if entry.metric not in _METRICS or not entry.table.startswith("Table"):
             continue
         methods, changed = (entry.method,), METHODS.get(entry.method, {})
         if structure := _STRUCTURE.match(entry.setting):
             changed = {"dilations": [int(rate) for rate in structure[1].split("-")]}
             methods = ("FastRE", "-Dilated Convolution")  # one network, two tables
-        found.append(
-            Row.of(
-                entry,
-                methods=methods,
-                record_metric=_METRICS[entry.metric],
-                where_dataset={"set": entry.dataset},
-                where_parameters=changed,
-                usual=USUAL,
-            )
-        )
+        found.append(_row(entry, _METRICS[entry.metric], methods, changed))
     return found
 
 
@@ -106,21 +88,24 @@ def data_rows(dataset: str) -> list[Row]:
     for method in _MEASURED:
         for match, suffix in (("partial", ""), ("exact", "_exact")):
             inside = match == "partial" and (method, _RERUN) in printed
-            table, setting = ("Table 2", _RERUN) if inside else (MEASURED, f"{match} match")
+            place = (
+                ("Table 2", dataset, _RERUN) if inside else (MEASURED, dataset, f"{match} match")
+            )
             for metric in ("precision", "recall", "f1"):
-                row = Row(
-                    table,
-                    dataset,
-                    setting,
-                    method,
-                    metric,
-                    record_metric=_METRICS[metric] + suffix,
-                    where_dataset={"set": dataset},
-                    where_parameters=METHODS[method],
-                    usual=USUAL,
-                )
-                found.append(row)
+                entry = Entry(*place, method, metric)
+                found.append(_row(entry, _METRICS[metric] + suffix, (method,), METHODS[method]))
     return found
+
+
+def _row(entry: Entry, metric: str, methods: tuple[str, ...], changed: dict[str, Any]) -> Row:
+    return Row.of(
+        entry,
+        methods=methods,
+        record_metric=metric,
+        where_dataset={"set": entry.dataset},
+        where_parameters=changed,
+        usual=USUAL,
+    )
 
 
 def rows() -> list[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from relcl_lib.lab.rows import Cell, Row, Table, entries, parse_setting, printed_names
+from relcl_lib.lab.rows import Cell, Row, entries, parse_setting, printed_names, table
 
 #: data set -> the memory sizes of Table III, or ours
 DATASETS = {
@@ -29,7 +29,6 @@ COMPONENTS = (
     Cell("PCR+HC+HT+PCD", prints=("PCR_CT+PCD",)),
     Cell("HPCR", prints=("PCR_CT+PCD+SCD (HPCR)",)),
 )
-_MAIN = ("ER", "ER-ACE", "PCR", "HPCR")
 _RANGES = [
     (low, high) for low in (0.05, 0.07, 0.09, 0.11) for high in (0.12, 0.14, 0.16, 0.18, 0.2)
 ]
@@ -42,39 +41,39 @@ _CHANGES: tuple[dict[str, Any], ...] = (
     {"scd": "paper"},
     {"joint_forward": True},
 )
-
-
-def _once(about: str, changes: Any, dataset: str = "") -> Table:
-    """HPCR with one change after the other, at the first memory size."""
-    cells = tuple(Cell("HPCR", change) for change in changes)
-    return Table(about, cells, memory="buffer_size", every_size=False, dataset=dataset)
-
-
+_ONCE: dict[str, Any] = {"memory": "buffer_size", "every_size": False}
 TABLES = {
-    "table3": Table(
+    "table3": table(
         "Tables III, V and VI, Fig. 3: methods at every memory size",
-        (
-            *(Cell(name, memory=False) for name in ("IID", "IID++", "FINE-TUNE")),
-            *map(Cell, _MAIN),
-        ),
+        *(Cell(name, memory=False) for name in ("IID", "IID++", "FINE-TUNE")),
+        "ER",
+        "ER-ACE",
+        "PCR",
+        "HPCR",
         memory="buffer_size",
     ),
-    "table7": Table(
+    "table7": table(
         "Table VII: couples of proxies and pairs, then HPCR component by component",
-        COMPONENTS,
+        *COMPONENTS,
         memory="buffer_size",
     ),
-    "table9": _once(
+    "table9": table(
         "Table IX: the range of the dynamic temperature",
-        [{"t_min": low, "t_max": high} for low, high in _RANGES],
-        "cifar100",
+        *(Cell("HPCR", {"t_min": low, "t_max": high}) for low, high in _RANGES),
+        dataset="cifar100",
+        **_ONCE,
     ),
-    "table10": _once(
+    "table10": table(
         "Table X: the period of the dynamic temperature",
-        [{"ht_period": period} for period in (50, 100, 125, 250, 500, 1000)],
-        "cifar100",
+        *(Cell("HPCR", {"ht_period": period}) for period in (50, 100, 125, 250, 500, 1000)),
+        dataset="cifar100",
+        **_ONCE,
     ),
-    "variants": _once("not in the paper: what paper and release do otherwise", _CHANGES),
+    "variants": table(
+        "not in the paper: what paper and release do otherwise",
+        *(Cell("HPCR", change) for change in _CHANGES),
+        **_ONCE,
+    ),
 }
 #: rows of the summary: table, data set, setting, method, metric of the records
 SUMMARY = (

@@ -7,7 +7,6 @@ from matplotlib.colors import to_rgb
 from relcl_lib.continual.streams import Task, TaskStream
 from relcl_lib.data.sentences import MarkedSentence
 from relcl_lib.papers.crecl import plots
-from relcl_lib.papers.crecl.figures import plot_curves_and_leads
 
 SENTENCE = MarkedSentence(("Oslo", "is", "where", "Ada", "Fjord", "lives"), (3, 5), (0, 1), 1)
 #: two tasks of three relations: ten training and three test sentences per relation
@@ -99,16 +98,6 @@ def test_curves_of_tasks_by_method():
     current = plots.task_curves(RECORDS, ["CRECL-CL", "JOINT", "CRECL"], "current")
     assert list(current) == ["CRECL-CL", "CRECL"]
     assert current["CRECL-CL"] == [[95.0, 90.0]]
-
-
-def test_leads_stand_beside_the_curves():
-    curves = {"CRECL": [[90, 80]], "RP-CRE": [[88, 81]], "JOINT": [[95, 94]]}
-    left, right = plot_curves_and_leads(curves, {"CRECL": [[2, -1]]}, over="RP-CRE").axes
-    check(left, lines={name: [(1, v[0][0]), (2, v[0][1])] for name, v in curves.items()})
-    check(left, legend=[])
-    check(right, lines={"CRECL": [(1, 2), (2, -1)]}, legend=list(curves))
-    low, high = right.get_ylim()
-    assert low < -1 and high < 10  # not the left one's 0 to 100
 
 
 def test_history_and_current_stand_side_by_side():
