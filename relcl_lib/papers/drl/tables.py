@@ -18,17 +18,6 @@ TRACK_TABLES = {"NI": "table1", "Multi-Task-NC": "table2", "NIC": "table3"}
 #: what the paper's tables report -> decimals shown
 REPORTED = {"test_acc": 1, "avg_valid_acc": 1, "ram_mb": 0, "time_min": 3}
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from relcl_lib.lab.records import Record
-    from relcl_lib.papers.drl.parameters import DrlNotebook, DrlParameters
-
-#: track -> its table
-TRACK_TABLES = {"NI": "table1", "Multi-Task-NC": "table2", "NIC": "table3"}
-#: what the paper's tables report -> decimals shown
-REPORTED = {"test_acc": 1, "avg_valid_acc": 1, "ram_mb": 0, "time_min": 3}
-
 #: stand-ins with rows of their own: those whose images the reduced ResNet-18 takes
 STAND_INS = ("cifar10", "cifar100", "tiny_imagenet", "tiny_imagenet_100")
 #: data sets whose images have sessions, or can be given some; `mnist` has the Disjoint stream alone
