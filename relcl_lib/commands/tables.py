@@ -11,8 +11,7 @@ import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from relcl_lib.lab.compare import COMPARE_COLUMNS, compare
 from relcl_lib.lab.files import atomic_write_text, repository_root
@@ -27,6 +26,9 @@ from relcl_lib.lab.format import (
 from relcl_lib.lab.records import Record, RecordError, read_records
 from relcl_lib.lab.rows import Row, parse_setting, rows_without_paper
 from relcl_lib.papers.registry import PAPERS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OTHER = "other"
 ONLY_RUN = "run"
@@ -85,6 +87,8 @@ def _within(row: Row, wanted: Sequence[str]) -> bool:
 
 def summary(records: Iterable[Record]) -> pd.DataFrame:
     """A few lines of every paper: of each row the configuration with the most seeds."""
+    import pandas as pd  # late, as in `compare`: the help needs none
+
     records, frames = list(records), []
     for name, paper in PAPERS.items():
         named = {

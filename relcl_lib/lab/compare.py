@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from relcl_lib.lab.format import NOT_RUN, TableError
 from relcl_lib.lab.metrics import confidence_interval
 from relcl_lib.lab.records import Record, canonical_json, configuration
 from relcl_lib.lab.rows import Entry, Row, entries
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COMPARE_COLUMNS = (
     *Entry._fields[:5],
@@ -68,6 +69,8 @@ def compare(
             outcome = (mean, half, len(values), mean - scaled[0])
             kind = (group[0].protocol, group[0].variant, label)
             lines.append((*theirs, *outcome, *kind, row.digits))
+    import pandas as pd  # late: the help of a command needs none
+
     return pd.DataFrame(lines, columns=list(COMPARE_COLUMNS))
 
 
