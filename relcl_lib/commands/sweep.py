@@ -52,13 +52,9 @@ def run_cell(
         print(f"[sweep] {name}: {about.unit} {done}/{total}, {score:.1f} %", flush=True)
 
     try:
-        parameters = about.parameters.create(cell)
-        records = about.module("run").train_or_read(
-            parameters,
-            results=results,
-            work_dir=work_dir,
-            **{f"on_{about.unit}": progress},
-        )
+        parameters, on_unit = about.parameters.create(cell), {f"on_{about.unit}": progress}
+        train_or_read = about.module("run").train_or_read
+        records = train_or_read(parameters, results=results, work_dir=work_dir, **on_unit)
     except Exception as error:  # the other cells go on; the failure is in a record
         return f"failed: {name}: {type(error).__name__}: {error}"
     finally:

@@ -32,18 +32,9 @@ from relcl_lib.lab.parameters import explain
 
 SCHEMA_VERSION = 1
 FAILED = "failed: "
+_IDENTITY = ("paper", "experiment", "method", "variant", "dataset", "protocol", "backbone", "seed")
 #: what makes two runs the same run; of the dataset, its name and fingerprint count
-CONFIGURATION = (
-    "paper",
-    "experiment",
-    "method",
-    "variant",
-    "dataset",
-    "protocol",
-    "backbone",
-    "seed",
-    "parameters",
-)
+CONFIGURATION = (*_IDENTITY, "parameters")
 
 
 class RecordError(RuntimeError):
@@ -181,10 +172,8 @@ def _other_schema(found: Any) -> str:
 
 def as_dict(record: Record) -> dict[str, Any]:
     """A record as plain data with its JSON keys (`schema`, not `schema_version`)."""
-    values = record.model_dump(by_alias=True)
-    if record.curves is None:
-        del values["curves"]
-    return values
+    without = {"curves"} if record.curves is None else set()
+    return record.model_dump(by_alias=True, exclude=without)
 
 
 # --- what makes two runs the same ----------------------------------------------------------------

@@ -60,7 +60,7 @@ class Run:
             self.precision = resolve_precision(self.settings.precision, self.device)
             number_format = {"precision": precision_name(self.precision)}
             self.settings = self.settings.model_copy(update=number_format)
-        self.folder = checkpoints.run_folder(work_dir, self.folder_name(), self.identity)
+        self.folder = checkpoints.run_folder(work_dir, self.settings.dataset, self.identity)
         self.seconds = 0.0
         self.history: list[dict[str, Any]] = []
         setattr(self, self.counter, 0)
@@ -122,10 +122,6 @@ class Run:
         """Do what is left when all units are done."""
 
     # ----------------------------------------------------------- checkpoints
-
-    def folder_name(self) -> str:
-        """What the name of the checkpoint's folder begins with."""
-        return self.data.name
 
     def identity(self) -> dict[str, Any]:
         """Everything that shapes the run's numbers."""
@@ -260,11 +256,8 @@ class Run:
                 continue
             if missing != seeds:
                 run = cls.of(parameters, data, missing, work_dir)
-            for record in make_records(
-                run, lambda run=run: run.train(**callbacks).records(), results
-            ):
-                if record.method == run.settings.method:
-                    found[record.seed] = record
+            made = make_records(run, lambda run=run: run.train(**callbacks).records(), results)
+            found |= {r.seed: r for r in made if r.method == run.settings.method}
         return [found[seed] for seed in parameters.seeds]
 
 
@@ -274,9 +267,7 @@ class Recordable(Protocol):
     seeds: list[int]
     device: torch.device
     seconds: float
-
-    def configuration(self, seed: int) -> dict[str, Any]:
-        """Record fields that make it what it is."""
+    configuration: Callable[[int], dict[str, Any]]
 
 
 def make_records(
@@ -292,21 +283,13 @@ def make_records(
     try:
         records = make()
     except Exception as error:
+        failure = {"metrics": {}, "note": f"failed: {type(error).__name__}: {error}"}
+        failure |= {"seconds": round(run.seconds, 2), **run_facts(run.device)}
         # Where even this cannot be written, the error that matters is the first one.
         with contextlib.suppress(RecordError):
             for seed in run.seeds:
-                write_record(_failure(run, seed, error), results)
+                write_record(Record(**run.configuration(seed), **failure), results)
         raise
     for record in records:
         write_record(record, results)
     return records
-
-
-def _failure(run: Recordable, seed: int, error: Exception) -> Record:
-    return Record(
-        **run.configuration(seed),
-        **run_facts(run.device),
-        metrics={},
-        seconds=round(run.seconds, 2),
-        note=f"failed: {type(error).__name__}: {error}",
-    )

@@ -65,7 +65,7 @@ def classify(
         sentences: (n,) int64, positions in the data.
         epochs: passes over them.
         phase: names the random streams and the entries of the run's history.
-        passes: dropout masks a sentence; the encoder sees it once.
+        passes: dropout masks per sentence; the encoder sees it once.
         consistency: add the release's loss between the masks.
         batch_size: None: the run's.
     """
@@ -285,5 +285,5 @@ _OTHERS = {
 
 
 def procedure(method: str) -> Procedure:
-    """Return what a row of the tables does."""
+    """What a row of the tables does."""
     return _OTHERS.get(method, Procedure(train_crecl, nearest_prototype))

@@ -25,7 +25,7 @@ GROUPS = {"cpu": 3, "cuda": 1}
 
 
 def task_stream(settings: CreclParameters, data: RelationSentences, seed: int) -> TaskStream:
-    """Return a run's tasks; with `settings.validation` the validation sentences are their tests.
+    """A run's tasks; with `settings.validation` the validation sentences are their tests.
 
     Raises:
         ValueError: the split leaves no validation sentences, or does not fit the data.
@@ -53,7 +53,7 @@ def task_stream(settings: CreclParameters, data: RelationSentences, seed: int) -
 
 
 def limited(stream: TaskStream, data: RelationSentences, limit: int) -> TaskStream:
-    """Return the stream with the first `limit` training sentences of each relation."""
+    """The stream with the first `limit` training sentences of each relation."""
 
     def first(indices: Tensor) -> Tensor:
         labels = data.labels[indices]
@@ -118,7 +118,7 @@ def build_network(
 
 
 def closing_markers(ids: Tensor, tokenizer: PreTrainedTokenizerFast) -> dict[str, Tensor]:
-    """Return `head_end` and `tail_end` (N,), the positions of [E12] and [E22] in ids (N, n)."""
+    """`head_end` and `tail_end` (N,), the positions of [E12] and [E22] in ids (N, n)."""
     numbers = tokenizer.convert_tokens_to_ids([MARKERS[1], MARKERS[3]])
     places = ((ids == number).int().argmax(1) for number in numbers)
     return dict(zip(("head_end", "tail_end"), places, strict=True))
@@ -139,7 +139,7 @@ def shuffled_batches(
 
 
 def class_means(features: Tensor, columns: Tensor) -> Tensor:
-    """Return the mean of each class's rows: (n, d) and (n,) in 0 .. C-1, none empty, to (C, d)."""
+    """The mean of each class's rows: (n, d) and (n,) in 0 .. C-1, none empty, to (C, d)."""
     counts = torch.bincount(columns)
     sums = features.new_zeros(len(counts), features.shape[1]).index_add_(0, columns, features)
     return sums / counts.unsqueeze(1)

@@ -193,8 +193,11 @@ class CreclRun(Run):
                         value = loss(self.batch(sentences[rows]))
                         optimizer.zero_grad(set_to_none=True)
                         value.backward()
-                        for group in groups if self.settings.max_grad_norm else ():
-                            nn.utils.clip_grad_norm_(group["params"], self.settings.max_grad_norm)
+                        if self.settings.max_grad_norm:  # of each module by itself
+                            for group in groups:
+                                nn.utils.clip_grad_norm_(
+                                    group["params"], self.settings.max_grad_norm
+                                )
                         optimizer.step()
                         total += value.detach()
                 mean = float(total) / len(batches)
@@ -203,7 +206,7 @@ class CreclRun(Run):
             self._on_phase(self, phase)
 
     def batch(self, sentences: Tensor) -> dict[str, Tensor]:
-        """Return a batch of sentences (B,), padded to its longest (or to all, with attend_pads)."""
+        """A batch of sentences (B,), padded to its longest (or to all, with attend_pads)."""
         at = sentences.to(self.device)
         pad_to = self.settings.max_length if self.settings.attend_pads else None
         closing = {name: places[at] for name, places in self.closing.items()}
@@ -213,7 +216,7 @@ class CreclRun(Run):
 
     @torch.no_grad()
     def embed(self, sentences: Tensor) -> Tensor:
-        """Return h (n, d) of sentences (n,), without dropout, by batches of alike length."""
+        """h (n, d) of sentences (n,), without dropout, by batches of alike length."""
         training = self.network.training
         self.network.eval()
         order = self.tokens.lengths[sentences.to(self.device)].argsort(stable=True).cpu()
@@ -224,7 +227,7 @@ class CreclRun(Run):
 
     @torch.no_grad()
     def represent(self, sentences: Tensor) -> Tensor:
-        """Return what the method's memory and prototypes are made of, (n, d): h, or RP-CRE's u."""
+        """What the method's memory and prototypes are made of, (n, d): h, or RP-CRE's u."""
         h = self.embed(sentences)
         return self.network.head.hidden(h) if self.procedure.attends else h
 
@@ -239,13 +242,13 @@ class CreclRun(Run):
         )
 
     def remembered(self) -> Tensor:
-        """Return the positions of all sentences in the memory, (n,) int64."""
+        """The positions of all sentences in the memory, (n,) int64."""
         if not len(self.memory):
             return torch.zeros(0, dtype=torch.long)
         return self.memory.contents()["sentence"][0].clone()
 
     def prototypes(self) -> Tensor:
-        """Return p (C, d), the mean of each remembered relation's sentences now (Eq. 4)."""
+        """p (C, d), the mean of each remembered relation's sentences now (Eq. 4)."""
         sentences = self.remembered()
         columns = self.column[self.memory.contents()["label"][0].to(self.device)]
         return class_means(self.represent(sentences), columns)

@@ -48,7 +48,7 @@ def instances(run: Encoding, old: int = 0, new: int = 1) -> Instances:
 
 
 def separation(features: Tensor, labels: Tensor, tasks: Tensor) -> dict[str, float]:
-    """Return how well relations and tasks lie apart (ours; the paper shows pictures only).
+    """How well relations and tasks lie apart (ours; the paper shows pictures only).
 
     Args:
         features: (n, d).

@@ -46,7 +46,7 @@ class DocreNetwork(nn.Module):
 
 
 def build_atlop(settings: DocreParameters, data: DocumentData) -> tuple[Any, Atlop]:
-    """Return the tokenizer and ATLOP on the encoder of resolved parameters."""
+    """The tokenizer and ATLOP on the encoder of resolved parameters."""
     tokenizer, network = load_encoder(settings.encoder, attention="eager")
     if settings.long_documents == "positions":
         extend_positions(network)
@@ -75,7 +75,7 @@ BUILDERS: dict[str, BaseBuilder] = {"atlop": build_atlop, "stated_facts": build_
 def build_network(
     settings: DocreParameters, data: DocumentData, seed: int, make_base: BaseBuilder
 ) -> tuple[Any, DocreNetwork]:
-    """Return the tokenizer and the network of a run, initialised by its seed."""
+    """The tokenizer and the network of a run, initialised by its seed."""
     with seeded_initialisation(seed):
         tokenizer, base = make_base(settings, data)
         config = InferenceConfig(
@@ -95,7 +95,7 @@ def build_network(
 
 
 def longest_document(settings: DocreParameters, base: nn.Module) -> int:
-    """Return how many pieces a document may have: two windows cover no more than twice their size."""
+    """How many pieces a document may have: two windows cover no more than twice their size."""
     window = getattr(getattr(base, "encoder", None), "window", settings.max_pieces)
     return min(settings.max_pieces, 2 * window)
 
@@ -107,12 +107,12 @@ def encoder_type(base: nn.Module) -> str:
 
 
 def pair_matrix(batch: DocumentBatch) -> PairMatrix:
-    """Return where the pairs of a batch lie."""
+    """Where the pairs of a batch lie."""
     return PairMatrix(batch.pairs, len(batch.ids), batch.n_entities)
 
 
 def base_loss(scores: PairScores, batch: DocumentBatch) -> Tensor:
-    """Return L_R of stage 1: the adaptive threshold loss, mean over all pairs."""
+    """L_R of stage 1: the adaptive threshold loss, mean over all pairs."""
     return adaptive_threshold_loss(scores.logits.float(), batch.labels).mean()
 
 
@@ -124,7 +124,7 @@ def stage_loss(
     limit: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Return the base's L_R; in stage 2 also L_R of the noisy view and the contrastive loss."""
+    """The base's L_R; in stage 2 also L_R of the noisy view and the contrastive loss."""
     frozen = stage == 2 and settings.freeze_base
     with torch.no_grad() if frozen else contextlib.nullcontext():
         scores = network.base(batch)
@@ -142,7 +142,7 @@ def inference_loss(
     limit: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Return what stage 2 adds to the base's loss: L_R of a noisy view, and w L_C (Eq. 12 to 15).
+    """What stage 2 adds to the base's loss: L_R of a noisy view, and w L_C (Eq. 12 to 15).
 
     View A reads (F, R of the first noise draw), view B (R of the second, F): the same weights with
     the slots swapped. L_R is that of view A.
@@ -182,7 +182,7 @@ def inference_loss(
 def pair_contrast(
     inference: PairInference, view: Tensor, swapped: Tensor, cells: PairMatrix, temperature: float
 ) -> Tensor:
-    """Return the contrast in which the other pairs of a document are negatives, mean over documents."""
+    """The contrast in which the other pairs of a document are negatives, mean over documents."""
     left, right = (cells.fill(inference.predict(x).float()).flatten(1, 2) for x in (view, swapped))
     real = cells.valid().flatten(1)
     return view_contrast_loss(left, right, real, temperature=temperature).mean()
@@ -191,7 +191,7 @@ def pair_contrast(
 def parameter_groups(
     network: DocreNetwork, settings: DocreParameters, stage: int
 ) -> list[dict[str, Any]]:
-    """Return AdamW's groups of a stage, each with its peak rate; biases and norms do not decay.
+    """AdamW's groups of a stage, each with its peak rate; biases and norms do not decay.
 
     Stage 1 has rates for the encoder and for the other parts of the base; stage 2 one for the whole
     base (none if it is frozen) and one for the inference module. Without a stage 1 the base keeps
@@ -230,7 +230,7 @@ def fed_logits(
     limit: int,
     sum_logits: bool,
 ) -> list[Tensor]:
-    """Return the logits (p, R + 1) of a first pass that reads each of `FED`, to see what is read.
+    """The logits (p, R + 1) of a first pass that reads each of `FED`, to see what is read.
 
     With `neighbours` a pair keeps its own prediction and three of four others have their gold
     relations, so it differs from the usual first pass by what is read of other pairs alone. For that
@@ -242,8 +242,7 @@ def fed_logits(
         cells: the pairs.
         gold: (p, R + 1) bool, class 0 first.
         draw: of the CPU.
-        limit: as in `iterate_logits`.
-        sum_logits: as in `iterate_logits`.
+        limit, sum_logits: as in `iterate_logits`.
     """
     own = inference.fed_back(scores.logits.float(), limit)
     none = with_class_zero(torch.zeros_like(gold[:, 1:]))
@@ -258,7 +257,7 @@ def fed_logits(
 def as_facts(
     labels: Tensor, pairs: Tensor, rows: Tensor, relations: tuple[str, ...]
 ) -> list[tuple[int, Fact]]:
-    """Return (document, fact) of every relation set in (p, R + 1) labels.
+    """(document, fact) of every relation set in (p, R + 1) labels.
 
     Args:
         labels: bool, class 0 first.

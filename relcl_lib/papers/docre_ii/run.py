@@ -92,7 +92,7 @@ class DocreRun(Run):
         self.base_name = make_base.__name__.removeprefix("build_")
         super().__init__(parameters, data, [seed], work_dir)
         keep_freed_memory()  # attention maps are large
-        name = f"{data.name}-base"
+        name = f"{parameters.dataset}-base"
         self.base_folder = checkpoints.run_folder(work_dir, name, self._base_identity)
         self.tokenizer, self.model = build_network(self.settings, data, seed, make_base)
         self.model.to(self.device)
@@ -122,7 +122,7 @@ class DocreRun(Run):
     # ---------------------------------------------------------------- set-up
 
     def tokens(self, split: str) -> DocumentTokens:
-        """Return a split as tensors."""
+        """A split as tensors."""
         if split not in self._tokens:
             self._tokens[split] = tokenize_documents(
                 getattr(self.data, split),
@@ -193,7 +193,7 @@ class DocreRun(Run):
         self.renew_optimizer()
 
     def train_epoch(self, epoch: int) -> float:
-        """Make one pass over the training documents that have a pair; returns the mean loss of a step."""
+        """Make one pass over the training documents that have a pair; returns the mean loss."""
         tokens, noise = self.tokens("train"), make_generator(self.seed, "noise", epoch)
         usable = tokens.usable
         batches = epoch_batches(
@@ -228,13 +228,13 @@ class DocreRun(Run):
         return loss.detach()
 
     def loss(self, batch: DocumentBatch, noise: torch.Generator) -> Tensor:
-        """Return the stage's loss of a batch."""
+        """The stage's loss of a batch."""
         with self.autocast():
             limit = self.data.max_labels
             return stage_loss(self.model, batch, self.settings, self.stage, limit, noise)
 
     def autocast(self) -> contextlib.AbstractContextManager:
-        """Return the context in which the network computes in the run's number format."""
+        """The context in which the network computes in the run's number format."""
         enabled = self.precision != torch.float32
         return torch.autocast(self.device.type, dtype=self.precision, enabled=enabled)
 
@@ -299,10 +299,8 @@ class DocreRun(Run):
         others have their gold relations: more than `F1_K1` if R of other pairs is read to advantage.
         `AP` is `document_metrics.average_precision`, which knows of no threshold.
         """
-        k, documents = (
-            self.iterations if iterations is None else iterations,
-            getattr(self.data, split),
-        )
+        k = self.iterations if iterations is None else iterations
+        documents = getattr(self.data, split)
         most, feed = max(k, MOST_ITERATIONS) if k else 0, bool(self.settings.stage2_epochs)
         found = self.read(split, most, feed=feed, margins_after=k)
         names = [f"K{i}" for i in range(most + 1)] + [f"fed_{name}" for name in FED if feed]

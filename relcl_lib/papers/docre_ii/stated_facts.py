@@ -30,14 +30,14 @@ class StatedFacts(nn.Module):
         self.feature_size = n_relations + 1
 
     def forward(self, batch: DocumentBatch) -> PairScores:
-        """Return features (p, R + 1), 1 at the stated relations or at class 0, and logits alike."""
+        """Features (p, R + 1), 1 at the stated relations or at class 0, and logits alike."""
         nothing = ~batch.stated.any(1, keepdim=True)
         features = torch.cat([nothing, batch.stated], dim=1).float()
         return PairScores(features, 2 * features - 1)
 
 
 def build_stated_facts(settings: DocreParameters, data: DocumentData) -> tuple[Any, StatedFacts]:
-    """Return a tokenizer, which only counts words here, and the module.
+    """A tokenizer, which only counts words here, and the module.
 
     Raises:
         ValueError: the data does not say which facts are stated.

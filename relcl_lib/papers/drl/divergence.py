@@ -21,7 +21,7 @@ class DivergenceError(RuntimeError):
 
 @torch.no_grad()
 def mean_lengths(representations: Sequence[Tensor]) -> list[float]:
-    """Return the mean length of the rows of each representation (N, D), in units of sqrt(D)."""
+    """The mean length of the rows of each representation (N, D), in units of sqrt(D)."""
     lengths = [h.float().square().mean(1).sqrt().mean() for h in representations]
     return torch.stack(lengths).tolist()
 

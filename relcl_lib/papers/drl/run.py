@@ -139,13 +139,13 @@ class DrlRun(Run):
         self.valid[index] = self._end_experience(index)
 
     def draws(self, index: int) -> dict[str, list[torch.Generator]]:
-        """Return the generators of an experience, one a purpose."""
+        """The generators of an experience, one per purpose."""
         return {purpose: [make_generator(self.seed, purpose, index)] for purpose in PURPOSES}
 
     def train_experience(
         self, index: int, on_step: Callable[[int, int], Any] | None = None
     ) -> float:
-        """Make the passes over one experience; returns the mean loss of a step."""
+        """Make the passes over one experience; returns the mean loss of its steps."""
         draws, positions = self.draws(index), self.stream[index].train_indices
         if self.method.shuffle and len(self.memory):
             positions = torch.cat([positions, self.memory.contents()["position"][0]])
@@ -210,7 +210,7 @@ class DrlRun(Run):
         )
 
     def gradient(self, positions: Tensor) -> Tensor:
-        """Return the gradient of the loss of the images at (n,), as one vector; changes none."""
+        """The gradient of the loss of the images at (n,), as one vector; changes none."""
         found = torch.autograd.grad(self.loss(positions), self.parameters, allow_unused=True)
         return flatten_gradients(found, self.parameters)
 
@@ -226,12 +226,12 @@ class DrlRun(Run):
         check_growth(lengths, self.first_lengths, f"step {self.step}", advice)
 
     def pixels(self, positions: Tensor) -> Tensor:
-        """Return the images at (...,) as the network takes them: (..., C, H, W) float32."""
+        """The images at (...,) as the network takes them: (..., C, H, W) float32."""
         images = self.images[positions.to(self.device, non_blocking=True)].float() / 255
         return (images - self._mean) / self._deviation
 
     def labels_of(self, positions: Tensor) -> Tensor:
-        """Return the labels of the images at (...,), as the track numbers classes."""
+        """The labels of the images at (...,), as the track numbers classes."""
         return self.labels[positions.to(self.device, non_blocking=True)]
 
     # ------------------------------------------------------------ evaluation
@@ -278,10 +278,6 @@ class DrlRun(Run):
         return found
 
     # ----------------------------------------------------------- checkpoints
-
-    def folder_name(self) -> str:
-        """The data set."""
-        return self.settings.dataset
 
     def state(self) -> State:
         """Network, memory, optimizer, the tasks' heads and the scores."""

@@ -25,7 +25,7 @@ KINDS = ("features", "representations")
 
 
 def sigmoid_cross_entropy_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean of a binary cross-entropy an output: (..., B, C), (..., B) to (...)."""
+    """Mean binary cross-entropy over all outputs: (..., B, C), (..., B) to (...)."""
     columns = torch.arange(logits.shape[-1], device=logits.device)
     targets = (labels.unsqueeze(-1) == columns).to(logits.dtype)
     each = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
@@ -45,7 +45,7 @@ CLASSIFIERS: dict[str, tuple[int, Loss]] = {
 class Similarities:
     """Cosines between n samples: gradients, features (pixels) and representations, each (n, n).
 
-    ``same`` (n, n) says which pairs are of one class. A pair counts once, i < j.
+    `same` (n, n) says which pairs are of one class. A pair counts once, i < j.
     """
 
     gradients: Tensor
@@ -54,17 +54,17 @@ class Similarities:
     same: Tensor
 
     def pairs(self, kind: str, same: bool) -> Tensor:
-        """Return the cosines of the pairs of one class, or of different ones: (pairs,).
+        """The cosines of the pairs of one class, or of different ones: (pairs,).
 
         Args:
-            kind: ``gradients``, ``features`` or ``representations``.
+            kind: `gradients`, `features` or `representations`.
             same: which pairs.
         """
         chosen = (self.same == same).triu(1)
         return getattr(self, kind)[chosen]
 
     def correlation(self, kind: str, same: bool) -> float:
-        """Return Pearson's r of gradient cosines and those of ``kind``; NaN without spread."""
+        """Pearson's r of gradient cosines and those of `kind`; NaN without spread."""
         both = torch.stack([self.pairs("gradients", same), self.pairs(kind, same)]).double()
         return float(torch.corrcoef(both)[0, 1])
 
@@ -87,7 +87,7 @@ def similarities(
     length each), so the longest ones weigh most.
 
     Args:
-        network: gives logits and representations; all of them if built with ``taps="all"``.
+        network: gives logits and representations; all of them if built with `taps="all"`.
         images: (n, C, H, W) as the network takes them.
         labels: (n,) int64.
         loss: whose gradients are meant.
@@ -104,13 +104,6 @@ def similarities(
     return Similarities(*parts, (labels.unsqueeze(0) == labels.unsqueeze(1)).cpu())
 
 
-def mean_representation_length(network: TappedNetwork, images: Tensor) -> float:
-    """Return the mean length of the concatenated representations of images (n, C, H, W)."""
-    with torch.inference_mode():
-        _, representations = network(images)
-        return float(torch.cat([h.float() for h in representations], 1).norm(dim=1).mean())
-
-
 # --- Figure 1 ------------------------------------------------------------------------------------
 
 
@@ -123,7 +116,7 @@ class PairStudy:
     similarities: Similarities
 
     def metrics(self) -> dict[str, float]:
-        """Return the four correlations, and the accuracy in per cent."""
+        """The four correlations, and the accuracy in per cent."""
         found = {
             f"r_{kind}_{'same' if same else 'different'}": self.similarities.correlation(kind, same)
             for kind in KINDS
@@ -149,7 +142,7 @@ def pair_study(
         data: MNIST; pixels are scaled to [0, 1] and not standardised.
         classes: two labels.
         seed: of initialisation, data order and choice of samples.
-        classifier: a key of ``CLASSIFIERS``.
+        classifier: a key of `CLASSIFIERS`.
         samples: test samples of both classes together.
         batch_size, epochs, learning_rate: of Adam; the paper states none of them.
     """
@@ -196,7 +189,7 @@ class DisjointStudy:
     length: float
 
     def metrics(self) -> dict[str, float]:
-        """Return means and standard deviations of the four distributions, and what else is kept."""
+        """Means and standard deviations of the four distributions, and what else is kept."""
         found = {"test_acc": 100 * self.accuracy, "length": self.length}
         for kind in ("representations", "gradients"):
             for same in (False, True):
@@ -207,12 +200,12 @@ class DisjointStudy:
 
 
 def disjoint_run(data: SessionData, seed: int = 0, weight: float = 0.0, **changes: Any) -> DrlRun:
-    """Return an untrained run of Figure 2: BER on the Disjoint stream, lambda = `weight`.
+    """An untrained run of Figure 2: BER on the Disjoint stream, lambda = `weight`.
 
-    The paper does not state the setting; see ``drl_parameters.TRACKS`` for the one used.
+    The paper does not state the setting; see `parameters.TRACKS` for the one used.
 
     Args:
-        data: MNIST; another set, as its stand-in, needs its name as ``dataset``.
+        data: MNIST; another set, as its stand-in, needs its name as `dataset`.
         seed: of the run.
         weight: lambda.
         **changes: parameters of the run.
@@ -223,7 +216,7 @@ def disjoint_run(data: SessionData, seed: int = 0, weight: float = 0.0, **change
 
 
 def disjoint_findings(run: DrlRun, samples: int = 150) -> DisjointStudy:
-    """Train a run of ``disjoint_run`` and compare test samples of all classes.
+    """Train a run of `disjoint_run` and compare test samples of all classes.
 
     The samples depend on the run's seed alone.
     """
@@ -232,7 +225,9 @@ def disjoint_findings(run: DrlRun, samples: int = 150) -> DisjointStudy:
     drawn = torch.randperm(len(test), generator=make_generator(run.seed, "samples"))[:samples]
     images, labels = run.pixels(test[drawn]), run.labels_of(test[drawn])
     found = similarities(run.network, images, labels)
-    length = mean_representation_length(run.network, images)
+    with torch.inference_mode():
+        _, representations = run.network(images)
+        length = float(torch.cat([h.float() for h in representations], 1).norm(dim=1).mean())
     return DisjointStudy(run.settings.drl_weight, run.test_accuracy(), found, length)
 
 
@@ -247,7 +242,7 @@ def disjoint_study(
     """Train the Disjoint stream without and with the discriminative loss, and compare (Figure 2).
 
     Args:
-        data, seed, **changes: see ``disjoint_run``; all runs share the test samples.
+        data, seed, **changes: see `disjoint_run`; all runs share the test samples.
         weights: lambda of each run.
         samples: test samples of all classes.
     """

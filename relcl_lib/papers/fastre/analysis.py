@@ -19,10 +19,9 @@ from relcl_lib.text.spans import Batch, TaggedSentences
 
 
 def gold_rows(tagged: TaggedSentences, index: int) -> list[tuple[int, ...]]:
-    """Return the gold triples of one sentence as rows of `Extractor.predict`.
+    """The gold triples of one sentence as rows of `Extractor.predict`.
 
-    Returns:
-        Tuples of sentence, head start, head end, type, relation, tail start, tail end; ends inclusive.
+    Sentence, head start, head end, type, relation, tail start, tail end; ends inclusive.
     """
     rows = []
     for head in range(int(tagged.head_first[index]), int(tagged.head_first[index + 1])):
@@ -33,42 +32,30 @@ def gold_rows(tagged: TaggedSentences, index: int) -> list[tuple[int, ...]]:
 
 
 def entity_boundaries(batch: Batch) -> Tensor:
-    """Return (b, n) bool: the words where an entity of the batch starts or ends.
+    """The words where an entity of the batch starts or ends: (b, n) bool.
 
-    Args:
-        batch: with all head entities of its sentences (`heads="sum"`), else tails are missing.
+    The batch has all head entities of its sentences (`heads="sum"`), else tails are missing.
     """
     own = (batch.head_start | batch.head_end).any(-1)
-    tails = (batch.tail_start | batch.tail_end).any(-1).float()
-    return own | (
-        torch.zeros_like(own, dtype=tails.dtype).index_add(0, batch.heads[:, 0], tails) > 0
-    )
+    tails = (batch.tail_start | batch.tail_end).any(-1).float()  # (m, n)
+    count = torch.zeros_like(own, dtype=tails.dtype).index_add(0, batch.heads[:, 0], tails)
+    return own | (count > 0)
 
 
 @torch.inference_mode()
 def attention_received(attention: SelfAttention, hidden: Tensor, mask: Tensor) -> Tensor:
-    """Return how much attention each word gets from the words of its sentence, itself among them.
+    """How much attention each word gets from the words of its sentence, itself among them.
 
-    The mean over the attention's heads, summed over the words that attend: 1 is an even share.
-
-    Args:
-        attention: of the head or the tail tagger.
-        hidden: (B, n, d).
-        mask: (B, n, 1).
-
-    Returns:
-        (B, n), 0 at pads.
+    The mean over the attention's heads, summed over the words that attend: 1 is an even share, and
+    pads get 0. Of hidden states (B, n, d) under a mask (B, n, 1): (B, n).
     """
     return (attention.weights(hidden, mask).mean(1) * mask).sum(1)
 
 
 def gradient_norms(run: FastreRun, batch: Batch) -> Tensor:
-    """Return the norm of the loss's gradient at each word vector over the largest of its sentence.
+    """The norm of the loss's gradient at each word vector over the largest of its sentence: (b, n).
 
-    Without dropout; word vectors may be trained or not.
-
-    Returns:
-        (b, n) in [0, 1], 0 at pads.
+    In [0, 1], 0 at pads. Without dropout; word vectors may be trained or not.
     """
     seen: list[Tensor] = []
 
@@ -89,7 +76,7 @@ def gradient_norms(run: FastreRun, batch: Batch) -> Tensor:
 
 
 def f1_at(run: FastreRun, split: str, p: float) -> float:
-    """Return the F1 of a split (partial match, per cent) when triples are read off at another threshold.
+    """The F1 of a split (partial match, per cent) when triples are read off at another threshold.
 
     Args:
         run: a trained one, with a global threshold or with learned ones.
@@ -114,15 +101,9 @@ def f1_at(run: FastreRun, split: str, p: float) -> float:
 def padding_effect(
     run: FastreRun, words: Sequence[str], company: Sequence[str]
 ) -> tuple[float, float]:
-    """Return how far a sentence's head scores move when it is batched with a longer one.
+    """How far a sentence's head scores move when it is batched with a longer one, which pads it.
 
-    Args:
-        run: whose network is asked.
-        words: the sentence.
-        company: a longer sentence, which makes it padded.
-
-    Returns:
-        The largest change at its last word, and at all others.
+    The largest change at its last word, and at all others.
     """
     scores = []
     with torch.inference_mode(), run.extractor().ready():
@@ -136,7 +117,7 @@ def padding_effect(
 
 
 def best_seconds(action: Callable[[], Any], repeats: int) -> float:
-    """Return the least wall time of an action in some repeats; it must wait for its device itself."""
+    """The least wall time of an action in some repeats; it must wait for its device itself."""
     times = []
     for _ in range(repeats):
         begin = time.perf_counter()
@@ -146,7 +127,7 @@ def best_seconds(action: Callable[[], Any], repeats: int) -> float:
 
 
 def random_sentences(batch: int, n: int, device: torch.device) -> dict[str, Tensor]:
-    """Return inputs of sentences of n words for both kinds of encoder, one piece a word."""
+    """Inputs of sentences of n words for both kinds of encoder, one piece per word."""
     pieces = torch.randint(1000, 20_000, (batch, n + 2))
     lengths = torch.full((batch,), n)
     inputs = {
@@ -161,9 +142,9 @@ def random_sentences(batch: int, n: int, device: torch.device) -> dict[str, Tens
 
 @torch.inference_mode()
 def tagging_milliseconds(network: nn.Module, inputs: Mapping[str, Tensor], repeats: int) -> float:
-    """Return the time a sentence from word ids to all four sets of scores, the best of some passes.
+    """Milliseconds per sentence from word ids to all four sets of scores, the best of some passes.
 
-    One head entity a sentence, its second word; no decoding.
+    One head entity per sentence, its second word; no decoding.
     """
     lengths = inputs["lengths"]
     rows = torch.arange(len(lengths), device=lengths.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -67,23 +68,19 @@ def build_network(
 
 
 def tagger_config(settings: FastreParameters, schema: Schema, vector_size: int) -> TaggerConfig:
-    """Return the network's sizes and switches, from resolved parameters."""
-    shared = (
-        *("hidden", "type_size", "max_tokens", "attention_heads", "gate", "residual"),
-        *("block_dropout", "dropout", "embedding_dropout", "taggers", "position_tables"),
-        *("threshold", "mask_pads"),
-    )
-    return TaggerConfig(
-        n_types=len(schema.types),
-        n_relations=len(schema.relations),
-        vector_size=vector_size,
-        dilations=tuple(settings.dilations),
-        **{name: getattr(settings, name) for name in shared},
-    )
+    """The network's sizes and switches, from resolved parameters."""
+    names = [field.name for field in fields(TaggerConfig) if hasattr(settings, field.name)]
+    of_data = {
+        "n_types": len(schema.types),
+        "n_relations": len(schema.relations),
+        "vector_size": vector_size,
+        "dilations": tuple(settings.dilations),
+    }
+    return TaggerConfig(**{name: getattr(settings, name) for name in names} | of_data)
 
 
 def span_rules(settings: FastreParameters) -> tuple[SpanRules, SpanRules]:
-    """Return the decoding rules of heads and of tails."""
+    """The decoding rules of heads and of tails."""
     if settings.casrel:
         return CASREL, CASREL
     heads = SpanRules(EVERY, settings.max_head_gap)
@@ -93,7 +90,7 @@ def span_rules(settings: FastreParameters) -> tuple[SpanRules, SpanRules]:
 def batch_loss(
     model: FastRE | CasRel, batch: Batch, settings: FastreParameters, allowed: Tensor
 ) -> Tensor:
-    """Return the loss of a batch: of its head entities, and of the tails of the heads chosen.
+    """The loss of a batch: of its head entities, and of the tails of the heads chosen.
 
     Args:
         model: in training mode or not.

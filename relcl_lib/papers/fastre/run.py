@@ -151,7 +151,7 @@ class FastreRun(Run):
             self.threshold = self._tune_threshold()
 
     def train_epoch(self, epoch: int) -> float:
-        """Make one pass over the sentences that have a triple; returns the mean loss of a step."""
+        """Make one pass over the sentences that have a triple; returns the mean loss."""
         if self.settings.augment:
             generator = make_generator(self.seed, "augmentation", epoch)
             self.tagged = self._tag(augment_sentences(self.data.train, generator))
@@ -194,7 +194,7 @@ class FastreRun(Run):
     # ------------------------------------------------------------ evaluation
 
     def extractor(self, threshold: float | None = None) -> Extractor:
-        """Return the network as an extractor, with the decoding rules of the parameters."""
+        """The network as an extractor, with the decoding rules of the parameters."""
         head_rules, tail_rules = span_rules(self.settings)
         return Extractor(
             self.model,
@@ -210,7 +210,7 @@ class FastreRun(Run):
     def predict(
         self, split: str, *, unfiltered: bool = False, threshold: float | None = None
     ) -> list[list[tuple[str, str, str]]]:
-        """Return the triples found in each sentence of a split."""
+        """The triples found in each sentence of a split."""
         words = [sentence.text.split() for sentence in getattr(self.data, split)]
         if split not in self._inputs:
             self._inputs[split] = self.reader.read(words)
@@ -237,7 +237,7 @@ class FastreRun(Run):
         return scores
 
     def _tune_threshold(self) -> float:
-        """Return the global threshold that is best on the validation set, from 0.5 outwards.
+        """The global threshold that is best on the validation set, from 0.5 outwards.
 
         A direction is left after two steps without gain: far below the best threshold a network
         finds everything everywhere, which takes long and scores nothing.

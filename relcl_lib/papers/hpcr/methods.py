@@ -1,7 +1,7 @@
 """HPCR and its baselines: what each method adds to the shared online replay step, one loss each.
 
-A method sees one ``Step``: the stream rows and the memory rows after their forward passes (each
-group holds the clean views first, then the augmented ones), and answers with one loss a seed.
+A method sees one `Step`: the stream rows and the memory rows after their forward passes (each
+group holds the clean views first, then the augmented ones), and answers with one loss per seed.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Step:
         memory: rows of the replayed batch; None while the memory is empty or unused.
         stored: of the replayed images, the fields recorded when they were stored (S, m, ...).
         task: index of the task; step: index of the step in the task; total_step: in the run.
-        images: images in the step a seed, before augmentation (N_raw).
+        images: images in the step per seed, before augmentation (N_raw).
         seen: (S, C) bool, classes of this and earlier tasks.
-        switches: the run's settings (``ReplayParameters``, resolved).
+        switches: the run's settings (`ReplayParameters`, resolved).
     """
 
     stream: Rows
@@ -63,7 +63,7 @@ class Step:
     switches: Any
 
     def joined(self) -> Rows:
-        """Return memory rows, then stream rows, as one group."""
+        """Memory rows, then stream rows, as one group."""
         if self.memory is None:
             return self.stream
         pairs = zip(_fields(self.memory), _fields(self.stream), strict=True)
@@ -177,7 +177,7 @@ class Method:
     """A row of the paper's tables.
 
     Attributes:
-        loss: one value a seed, or None for a step that trains nothing.
+        loss: one value per seed, or None for a step that trains nothing.
         head: the classifier it uses unless told otherwise.
         replay: where the second batch of a step comes from.
         iid: whether all classes come in one shuffled task.

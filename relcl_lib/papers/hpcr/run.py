@@ -159,7 +159,7 @@ class ReplayRun(Run):
             indices: (S, b) positions of the incoming images.
             task, step: index of the task, and of the step in it.
             seen: (S, C) bool, classes of the tasks up to this one.
-            draws: purpose -> one generator a seed.
+            draws: purpose -> one generator per seed.
 
         Returns:
             The losses (S,), detached; None if the step trained nothing.
@@ -273,10 +273,6 @@ class ReplayRun(Run):
         return torch.cat(features).cpu(), self.test_labels[chosen].cpu(), proxies
 
     # ----------------------------------------------------------- checkpoints
-
-    def folder_name(self) -> str:
-        """The data set."""
-        return self.settings.dataset
 
     def identity(self) -> dict[str, Any]:
         """As of any run; all the seeds are among the settings."""

@@ -10,7 +10,6 @@ from relcl_lib.losses import prototype_contrastive_loss
 from relcl_lib.papers.crecl.methods import classify, contrast, train_crecl
 from relcl_lib.papers.crecl.network import class_means, shuffled_batches
 from relcl_lib.papers.crecl.parameters import METHODS
-from relcl_lib.papers.crecl.run import run_metrics
 
 ALL = list(METHODS)
 
@@ -274,14 +273,6 @@ def test_it_learns_and_remembers_more_than_fine_tuning():
     crecl, floor = (make_run(method=m, **options).train() for m in ("CRECL", "CRECL-CL"))
     assert crecl.accuracy[1].mean() > 0.75  # of six relations
     assert crecl.accuracy[1].mean() > floor.accuracy[1].mean() + 0.2
-
-
-def test_historical_is_current_after_the_first_task():
-    run = make_run().train()
-    metrics = run_metrics(run.accuracy, [n for _, n in run.stream.sizes()])
-    assert metrics["T1"] == metrics["current_T1"]
-    assert metrics["T3"] == pytest.approx(float(run.accuracy[2].mean()))  # tests of one size
-    assert metrics["current_T3"] == run.accuracy[2, 2]
 
 
 def test_prediction_ignores_the_temperature():

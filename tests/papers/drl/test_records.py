@@ -49,15 +49,13 @@ def test_fields():
     assert record.metrics["ram_mb"] == pytest.approx(record.peak_memory_bytes / 2**20, rel=1e-3)
     assert record.metrics["time_min"] == pytest.approx(run.seconds / 60, abs=1e-3)
     assert "a test" in record.note
-    expected = (100 * run.valid.mean(1)).tolist()
-    assert (
-        validation_curve(record) == record.curves["validation"] == pytest.approx(expected, abs=1e-3)
-    )
+    expected = pytest.approx((100 * run.valid.mean(1)).tolist(), abs=1e-3)
+    assert validation_curve(record) == record.curves["validation"] == expected
     assert record.accuracy_matrix is None
     json.dumps(as_dict(record), allow_nan=False)
 
 
-def test_a_head_a_task_gives_a_matrix():
+def test_a_head_per_task_gives_a_matrix():
     run = make_run(track="Multi-Task-NC", **FAST).train()
     record = run.record()
     assert record.experiment == "multi_task_nc_standin_cifar10"
@@ -104,21 +102,27 @@ def counted(monkeypatch):
     return made
 
 
-def test_figure_1_has_a_record_a_seed_and_pair(tmp_path, counted):
+def test_figure_1_has_a_record_per_seed_and_pair(tmp_path, counted):
     records = pair_records(gratings(), [0, 1], results=tmp_path)
     assert [(record.seed, record.dataset["set"]) for record in records] == [
-        *((0, "CIFAR10-{1,3}"), (0, "CIFAR10-{2,4}")),
-        *((1, "CIFAR10-{1,3}"), (1, "CIFAR10-{2,4}")),
+        (0, "CIFAR10-{1,3}"),
+        (0, "CIFAR10-{2,4}"),
+        (1, "CIFAR10-{1,3}"),
+        (1, "CIFAR10-{2,4}"),
     ]
     study = pair_study(gratings(), (2, 4), 1)
     assert records[3].metrics == pytest.approx(study.metrics(), abs=1e-4)
     assert set(records[0].metrics) == {
-        *("r_features_different", "r_features_same", "test_acc"),
-        *("r_representations_different", "r_representations_same"),
+        "r_features_different",
+        "r_features_same",
+        "r_representations_different",
+        "r_representations_same",
+        "test_acc",
     }
     assert records[3].parameters == {
-        **{"classifier": "closest", "classes": [2, 4], "samples": 100},
-        **{"batch_size": 100, "epochs": 1, "learning_rate": 1e-3},
+        "classifier": "closest",
+        "classes": [2, 4],
+        **PAIR_SETTINGS,
     }
     assert {record.protocol for record in records} == {"stand-in"}
     # No file of one pair or seed has taken another's place.
@@ -135,7 +139,7 @@ def test_an_unknown_classifier_is_refused(tmp_path):
     assert not read_records(tmp_path, include_failed=True)
 
 
-def test_pair_settings_are_the_study_s_own():
+def test_pair_settings_are_those_of_the_study():
     own = inspect.signature(pair_study).parameters
     assert {name: own[name].default for name in PAIR_SETTINGS} == PAIR_SETTINGS
 
@@ -148,10 +152,13 @@ def figure_2(tmp_path, seeds, **changes):
     return disjoint_records(tiny_data(), seeds, results=tmp_path, **given)
 
 
-def test_figure_2_has_a_record_a_seed_and_weight(tmp_path, counted):
+def test_figure_2_has_a_record_per_seed_and_weight(tmp_path, counted):
     records = figure_2(tmp_path, [0, 1])
     assert [(record.seed, record.parameters["drl_weight"]) for record in records] == [
-        *((0, 0.0), (0, 0.01), (1, 0.0), (1, 0.01)),
+        (0, 0.0),
+        (0, 0.01),
+        (1, 0.0),
+        (1, 0.01),
     ]
     found = disjoint_study(tiny_data(), 1, weights=[0.0, 0.01], samples=20, **DISJOINT)
     for record, study in zip(records[2:], found, strict=True):

@@ -74,14 +74,6 @@ class TestSeedsSideBySide:
                 torch.testing.assert_close(ours[name], value, rtol=1e-5, atol=1e-6)
             assert torch.equal(together.accuracy[s], alone.accuracy[0])
 
-    def test_the_same_run_twice_is_the_same_bit_for_bit(self):
-        first, second = (make_run(seeds=[0, 1]).train() for _ in range(2))
-        assert torch.equal(first.accuracy, second.accuracy)
-        for a, b in zip(
-            first.network.state_dict().values(), second.network.state_dict().values(), strict=True
-        ):
-            assert torch.equal(a, b)
-
     def test_unequal_classes_run_one_seed_at_a_time(self):
         uneven = gratings(extra=10)
         with pytest.raises(ValueError, match=r"differ in size .* one at a time: seeds=\[0\]"):
