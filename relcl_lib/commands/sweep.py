@@ -48,8 +48,8 @@ def run_cell(
         torch.set_num_threads(threads)
 
     def progress(run: Any) -> None:
-        done, total, score = about.tables.progress(run)
-        print(f"[sweep] {name}: {about.unit} {done}/{total}, {score:.1f} %", flush=True)
+        place = f"{about.unit} {run.done}/{run.total}"
+        print(f"[sweep] {name}: {place}, {run.score:.1f} %", flush=True)
 
     try:
         parameters, on_unit = about.parameters.create(cell), {f"on_{about.unit}": progress}

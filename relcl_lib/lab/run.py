@@ -90,6 +90,11 @@ class Run:
         raise NotImplementedError
 
     @property
+    def score(self) -> float:
+        """How good it is after the units that are done, in per cent: what a line of progress says."""
+        raise NotImplementedError
+
+    @property
     def finished(self) -> bool:
         """Whether nothing is left to train."""
         return self.done >= self.total

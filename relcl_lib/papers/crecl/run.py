@@ -84,6 +84,12 @@ class CreclRun(Run):
         """Tasks of the stream."""
         return len(self.stream)
 
+    @property
+    def score(self) -> float:
+        """Accuracy on all tasks so far, in per cent."""
+        tests = [test for _, test in self.stream.sizes()]
+        return run_metrics(100 * self.accuracy, tests)[f"T{self.done}"]
+
     # ---------------------------------------------------------------- set-up
     # Encoder and tokens are made when they are first used: a run whose record exists needs neither.
 

@@ -167,12 +167,3 @@ def leads(
         }
         for seed in sorted(ours.keys() & theirs.keys())
     }
-
-
-def progress(run: Any) -> tuple[int, int, float]:
-    """Tasks done, of how many, and accuracy on all tasks so far in per cent."""
-    from relcl_lib.papers.crecl.run import run_metrics  # loads torch
-
-    done = run.tasks_done
-    scores = run_metrics(100 * run.accuracy, [test for _, test in run.stream.sizes()])
-    return done, len(run.stream), scores[f"T{done}"]

@@ -158,6 +158,11 @@ class DocreRun(Run):
         """Epochs of both stages."""
         return self.settings.stage1_epochs + self.settings.stage2_epochs
 
+    @property
+    def score(self) -> float:
+        """F1 on the dev split."""
+        return self.history[-1]["dev_F1"]
+
     # -------------------------------------------------------------- training
 
     def train(self, on_epoch: Callable[[DocreRun], Any] | None = None) -> DocreRun:

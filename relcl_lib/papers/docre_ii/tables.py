@@ -203,9 +203,3 @@ def _measured_metrics(what: str, method: str) -> list[str]:
 def rows() -> list[Row]:
     """The rows of all tables that hold results, and of what is measured beside them."""
     return [*printed_rows(), *(row for what in MEASURED_CELLS for row in measured_rows(what))]
-
-
-def progress(run: Any) -> tuple[int, int, float]:
-    """Epochs done, of how many, and F1 on the dev split."""
-    total = run.settings.stage1_epochs + run.settings.stage2_epochs
-    return run.epochs_done, total, run.history[-1]["dev_F1"]

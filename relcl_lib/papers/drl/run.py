@@ -88,6 +88,11 @@ class DrlRun(Run):
         """Experiences of the stream."""
         return len(self.stream)
 
+    @property
+    def score(self) -> float:
+        """Validation accuracy in per cent, the mean over the validation sets."""
+        return 100 * float(self.valid[self.done - 1].mean())
+
     # ---------------------------------------------------------------- set-up
 
     def _place_data(self) -> None:

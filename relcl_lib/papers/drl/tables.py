@@ -214,12 +214,6 @@ def rows() -> list[Row]:
     return [*printed_rows(), *figure2_rows(), *beside]
 
 
-def progress(run: Any) -> tuple[int, int, float]:
-    """Experiences done, of how many, and the validation accuracy in per cent."""
-    done = run.experiences_done
-    return done, len(run.stream), 100 * float(run.valid[done - 1].mean())
-
-
 def table_run(
     given: DrlNotebook, track: str, method: str, *, loss: bool, **changes: Any
 ) -> DrlParameters:

@@ -122,6 +122,11 @@ class FastreRun(Run):
         return self.settings.epochs
 
     @property
+    def score(self) -> float:
+        """F1 on the validation sentences."""
+        return self.history[-1]["valid_F1"]
+
+    @property
     def finished(self) -> bool:
         """Whether all epochs are done, or patience ran out."""
         patience, waited = self.settings.patience, self.epochs_done - self.best_epoch

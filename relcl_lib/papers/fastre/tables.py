@@ -112,8 +112,3 @@ def rows() -> list[Row]:
     """The rows of all tables that hold results, and of what is measured beside them."""
     beside = [row for name in _MEASURED_ON for row in data_rows(name)]
     return [*printed_rows(), *(row for row in beside if row.table == MEASURED)]
-
-
-def progress(run: Any) -> tuple[int, int, float]:
-    """Epochs done, of how many, and F1 on validation sentences."""
-    return run.epochs_done, run.settings.epochs, run.history[-1]["valid_F1"]

@@ -72,6 +72,11 @@ class ReplayRun(Run):
         """Tasks of the stream."""
         return len(self.streams[0])
 
+    @property
+    def score(self) -> float:
+        """Accuracy on the tasks so far in per cent, the mean of the seeds."""
+        return 100 * float(metrics.average_accuracy(self.accuracy)[:, self.done - 1].mean())
+
     def _place_data(self) -> None:
         """Put images and labels on the device (uint8: CIFAR-10 takes 184 MB) and split the tasks."""
         data, side = self.data, self.settings.image_size

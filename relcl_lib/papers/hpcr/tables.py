@@ -132,12 +132,3 @@ def rows() -> list[Row]:
                 )
             )
     return found
-
-
-def progress(run: Any) -> tuple[int, int, float]:
-    """Tasks done, of how many, and accuracy in per cent over the seeds."""
-    from relcl_lib.lab.metrics import average_accuracy  # loads torch
-
-    done = run.tasks_done
-    score = 100 * average_accuracy(run.accuracy)[:, done - 1].mean()
-    return done, len(run.streams[0]), float(score)
