@@ -9,9 +9,6 @@ LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 MOST_LINES = 7000
 ELSEWHERE = {f"{HOUSE}.lab.records", "pandas", "matplotlib", "seaborn"}
 
-#: breaches that are left while rooms move; an entry that no longer occurs must go
-KNOWN: set[str] = set()
-
 ARROWS = arrows()
 INSIDE = {arrow for arrow in ARROWS if arrow.target.split(".")[0] == HOUSE}
 
@@ -78,11 +75,7 @@ BREACHES = breaches()
 
 
 def test_no_import_goes_up_or_around():
-    assert sorted(BREACHES - KNOWN) == []
-
-
-def test_known_breaches_still_occur():
-    assert sorted(KNOWN - BREACHES) == []
+    assert sorted(BREACHES) == []
 
 
 def test_the_package_itself_imports_nothing():

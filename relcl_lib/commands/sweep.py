@@ -85,7 +85,7 @@ def run_on_ray(
         import ray
     except ImportError as error:
         raise SystemExit(
-            "the ray engine needs the package ray: pip install 'relcl[ray]', or leave --engine out"
+            "the ray engine needs the package ray: pip install '.[ray]', or leave --engine out"
         ) from error
     ray.init(address=address, ignore_reinit_error=True)
     remote = ray.remote(num_cpus=cpus, num_gpus=gpus)(run_cell)
@@ -111,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--buffers", type=int, nargs="+", help="memory sizes (default: the paper's)")
     line.add_argument("--methods", nargs="+", help="only these rows")
     line.add_argument("--seeds", type=int, nargs="+", help="default: those of the profile")
-    line.add_argument("--profile", default="full", help="full or reduced")
+    line.add_argument("--profile", default="full", help="quick, reduced or full (default)")
     line.add_argument(
         "--set", nargs="+", default=[], metavar="NAME=VALUE", help="further parameters of all cells"
     )
@@ -185,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sweep: {error}", file=sys.stderr)
         return 2
     seeds = paper.parameters.create(cells[0]).seeds
-    print(f"{len(cells)} cells, {len(seeds)} seeds each", flush=True)
+    print(f"cells: {len(cells)}, seeds in each: {len(seeds)}", flush=True)
     table = paper.tables.TABLES[options.table]
     if table.dataset and not options.dataset:
         print(f"on {table.dataset} where --dataset names no other; {table.about}", flush=True)

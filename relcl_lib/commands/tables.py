@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0, 1 for a stale file, 2 for an error."""
     parser = argparse.ArgumentParser(prog="python -m relcl_lib tables", description=__doc__)
     parser.add_argument("--results", type=Path, help="folder of the records (data/results)")
-    parser.add_argument("--paper", help="only this paper's records")
+    parser.add_argument("--paper", choices=sorted(PAPERS), help="only this paper's records")
     parser.add_argument(
         "--update", "--update-readme", type=Path, nargs="+", metavar="FILE", help="fill its blocks"
     )
@@ -178,6 +178,7 @@ def _fill(files: Iterable[Path], records: Sequence[Record], check: bool) -> int:
     found = 0
     for path in files:
         stale = update(path, records, check=check)
-        print(f"{path}: {'stale' if check else 'updated'}: {', '.join(stale) or '-'}")
+        told = f"{'stale' if check else 'updated'}: {', '.join(stale)}" if stale else "up to date"
+        print(f"{path}: {told}")
         found += len(stale)
     return int(check and found > 0)

@@ -70,7 +70,7 @@ def assemble(
     report: dict[str, int] | None = None,
     whole: bool = True,
 ) -> DocumentData:
-    """Make a data set of documents at hand, cutting a missing training split from the dev split.
+    """Make a data set of documents that are there, cutting a missing training split from the dev split.
 
     A name of the paper's is checked against the paper's sizes. `relations` are all there are, in
     class order; none stands for those annotated, sorted. `note` says what is already known to

@@ -190,7 +190,7 @@ def as_candidate_document(
     An entity is every mention of one identifier; a mention with several belongs to each of them.
 
     Args:
-        abstract: of `read_pubtator` or `document_gda.read_gda_folder`.
+        abstract: of `read_pubtator` or `candidate_sets.read_gda_folder`.
         kinds: first and second kind, as relations are written.
         relation: the one relation's name.
         orientation: the head of a pair is the entity that comes `first` in the document (the

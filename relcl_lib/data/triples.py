@@ -223,7 +223,7 @@ def assemble(
     source: str = "given",
     limit: int | None = None,
 ) -> TripleData:
-    """Make a data set of sentences at hand; an absent split is cut from another (`load_triples`).
+    """Make a data set of sentences that are there; an absent split is cut from another (`load_triples`).
 
     A name of the paper's is checked against the paper's sizes. `relations` are all there are, in id
     order; none stands for those of the training split.

@@ -221,7 +221,7 @@ def _timm_network(name: str, classes: int) -> nn.Module:
         import timm
     except ImportError as error:
         raise ImportError(
-            f"backbone='timm/{name}' needs the package timm: pip install 'relcl[timm]', or choose "
+            f"backbone='timm/{name}' needs the package timm: pip install '.[timm]', or choose "
             "another backbone"
         ) from error
     return timm.create_model(name, pretrained=True, num_classes=classes)

@@ -28,7 +28,8 @@ def test_the_committed_figures_can_be_drawn_and_are_all_that_is_committed(tmp_pa
     assert main(["--out", str(tmp_path)]) == 0
     drawn = sorted(path.name for path in tmp_path.iterdir())
     assert drawn == sorted(f"{name}.png" for name in FIGURES)
-    assert drawn == sorted(path.name for path in (repository_root() / "figures").glob("*.png"))
+    committed = {path.name for path in (repository_root() / "figures").glob("*.png")}
+    assert drawn == sorted(committed - {"house.png"})  # drawn from the imports, not from records
 
 
 @pytest.mark.parametrize("name", [n for n in FIGURES if not n.startswith("hpcr")])

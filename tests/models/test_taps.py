@@ -102,9 +102,7 @@ class TestShapes:
         assert [h.shape[1] for h in tapped(images())[1]] == [4 * 256, 4 * 64, 4 * 16, 4 * 4, 50]
         assert tapped.layout.name == "ResNeSt50"
         monkeypatch.setitem(sys.modules, "timm", None)
-        with pytest.raises(
-            ImportError, match=r"needs the package timm: pip install 'relcl\[timm\]'"
-        ):
+        with pytest.raises(ImportError, match=r"needs the package timm: pip install '\.\[timm\]'"):
             tapped_network("timm/resnest50d.in1k", 50, (3, 32, 32))
 
     def test_the_order_of_a_maps_numbers_touches_no_inner_product(self):

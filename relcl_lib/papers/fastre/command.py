@@ -198,7 +198,9 @@ def build_parser() -> argparse.ArgumentParser:
     found.add_argument("--device", default="cpu")
     found.set_defaults(run=extract)
     trained = commands.add_parser("train", help="train a tagger and save it")
-    trained.add_argument("--data", required=True, help="folder of the data set, or its parent")
+    trained.add_argument(
+        "--data", help="folder of the data set, or its parent (default: where data/README.md says)"
+    )
     trained.add_argument("--out", required=True, help="folder for tagger, records, checkpoints")
     trained.add_argument("--profile", default="full", help="quick, reduced or full")
     trained.add_argument("settings", nargs="*", help="NAME=VALUE, e.g. dataset=webnlg epochs=20")

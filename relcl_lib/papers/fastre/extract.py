@@ -214,6 +214,8 @@ class Extractor:
             CheckpointError: names the file that is missing, damaged or of another version.
         """
         folder = Path(folder)
+        if not (folder / "tagger.json").exists() and (folder / "model").is_dir():
+            folder /= "model"  # what `train --out` was given
         try:
             about = json.loads((folder / "tagger.json").read_text(encoding="utf-8"))
             if about["format"] != FORMAT:
