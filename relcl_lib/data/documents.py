@@ -9,13 +9,11 @@ from pathlib import Path
 
 from relcl_lib.data.candidate_sets import load_cdr, load_gda
 from relcl_lib.data.document_files import Document, as_document, read_documents
-from relcl_lib.data.document_sets import PAPER_NAMES, SPLITS, DocumentData, assemble
+from relcl_lib.data.document_sets import PAPER_NAMES, DocumentData, assemble
 from relcl_lib.data.download import (
     DataFormatError,
     DataNotFoundError,
-    first_match,
-    locate,
-    locate_corpus,
+    locate_splits,
 )
 from relcl_lib.lab.files import packaged_data
 
@@ -82,16 +80,15 @@ def load_documents(
     if name in CANDIDATE_LOADERS:
         return CANDIDATE_LOADERS[name](root, limit, orientation)
 
-    def holds(folder: Path) -> bool:
-        needed = ("dev",) if reduced else ("dev", "train")
-        return all(first_match(folder, FILES[split]) for split in needed)
-
-    if name == "synthetic":
-        folder = locate_corpus("docred", holds, root)
-    else:
-        hint = "" if reduced else REDUCED_HINT
-        folder = locate(name, holds, root=root, layouts=LAYOUTS, hint=hint).folder
-    paths = {split: first_match(folder, FILES[split]) for split in SPLITS}
+    folder, paths = locate_splits(
+        name,
+        FILES,
+        ("dev",) if reduced else ("dev", "train"),
+        corpus="docred",
+        root=root,
+        layouts=LAYOUTS,
+        hint="" if reduced else REDUCED_HINT,
+    )
     source = ", ".join(path.name for path in paths.values() if path is not None)
     relations = _relations(name, folder)
     splits = {

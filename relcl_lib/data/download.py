@@ -159,6 +159,39 @@ def first_match(folder: Path, patterns: Sequence[str]) -> Path | None:
     return next((path for pattern in patterns for path in sorted(folder.glob(pattern))), None)
 
 
+def locate_splits(
+    name: str,
+    files: Mapping[str, Sequence[str]],
+    needed: Sequence[str],
+    *,
+    corpus: str,
+    root: str | os.PathLike[str] | None,
+    layouts: Sequence[str],
+    hint: str,
+) -> tuple[Path, dict[str, Path | None]]:
+    """Find a data set that has a file per split: its folder, and the file of each split.
+
+    Args:
+        name: of the data set; `synthetic` is the generated corpus.
+        files: split -> patterns of its file, the first that fits counts.
+        needed: splits without which a folder does not count.
+        corpus: layout of the generated corpus, see `locate_corpus`.
+        root, layouts, hint: see `locate`.
+
+    Raises:
+        DataNotFoundError: no folder holds the needed files.
+    """
+
+    def holds(folder: Path) -> bool:
+        return all(first_match(folder, files[split]) for split in needed)
+
+    if name == "synthetic":
+        folder = locate_corpus(corpus, holds, root)
+    else:
+        folder = locate(name, holds, root=root, layouts=layouts, hint=hint).folder
+    return folder, {split: first_match(folder, patterns) for split, patterns in files.items()}
+
+
 def _not_found(
     name: str,
     folders: Sequence[Path],

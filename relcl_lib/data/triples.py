@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from relcl_lib.data.download import DataFormatError, first_match, locate, locate_corpus
+from relcl_lib.data.download import DataFormatError, locate_splits
 from relcl_lib.data.json_files import read_records
 from relcl_lib.data.splits import split_off
 
@@ -177,17 +177,15 @@ def load_triples(
         DataNotFoundError: no folder holds a training (`reduced`: any) and a test file.
         DataFormatError: a file is damaged.
     """
-
-    def holds(folder: Path) -> bool:
-        needed = ("test",) if reduced else ("test", "train")
-        return all(first_match(folder, FILES[split]) for split in needed)
-
-    if name == "synthetic":
-        folder = locate_corpus("nyt24", holds, root)
-    else:
-        hint = "" if reduced else REDUCED_HINT
-        folder = locate(name, holds, root=root, layouts=LAYOUTS, hint=hint).folder
-    paths = {split: first_match(folder, FILES[split]) for split in FILES}
+    folder, paths = locate_splits(
+        name,
+        FILES,
+        ("test",) if reduced else ("test", "train"),
+        corpus="nyt24",
+        root=root,
+        layouts=LAYOUTS,
+        hint="" if reduced else REDUCED_HINT,
+    )
     source = ", ".join(path.name for path in paths.values() if path is not None)
     splits = {
         split: read_sentences(path) if path is not None else [] for split, path in paths.items()
