@@ -36,6 +36,9 @@ SHARED = {
     "tables": Command(
         "relcl_lib.commands.tables", "ours beside the papers'", ("--paper", "{paper}")
     ),
+    "claims": Command(
+        "relcl_lib.commands.claims", "the papers' claims, and what records say", ("{paper}",)
+    ),
     "figures": Command("relcl_lib.commands.figures", "draw the figures of recorded runs"),
     "demo": Command("relcl_lib.commands.demo", "run the notebooks on small data", ("{paper}",)),
 }

@@ -19,6 +19,7 @@ from relcl_lib.data.documents import load_documents
 from relcl_lib.data.images import load_images
 from relcl_lib.data.sentences import load_sentences
 from relcl_lib.data.triples import load_triples
+from relcl_lib.lab.claims import read_claims
 from relcl_lib.lab.files import packaged_data, repository_root
 from relcl_lib.lab.rows import read_paper_table
 from relcl_lib.text.pretrained import load_encoder
@@ -33,7 +34,8 @@ assert load_triples("synthetic").fingerprint == "eb18065a37e50d17"
 assert load_documents("synthetic", generated=160).sizes["train"] == 400
 assert len(load_encoder("tiny")[0]) > 500
 assert paper_schema("nyt24").source == "paper" and paper_schema("synthetic").source == "generated"
-assert all(len(read_paper_table(p)) for p in ("crecl", "docre_ii", "drl", "fastre", "hpcr"))
+papers = ("crecl", "docre_ii", "drl", "fastre", "hpcr")
+assert all(read_claims(p) and len(read_paper_table(p)) for p in papers)
 """
 TRAIN = """
 from relcl_lib.commands.sweep import run_cell

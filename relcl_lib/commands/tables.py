@@ -2,7 +2,8 @@
 
 `--update FILE` fills a file's blocks `<!-- table:NAME -->...<!-- /table:NAME -->` from the records;
 `--check` changes nothing and fails if they are stale (those of README.md and RESULTS.md, if no file
-is given). A name is `paper[/table[/dataset[/memory size or word]]][/run]`, or `summary`.
+is given). A name is `paper[/table[/dataset[/memory size or word]]][/run]`, `summary`, `claims` (the
+counts of verdicts) or `claims/paper`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from relcl_lib.commands.claims import COUNTS, claims_block
+from relcl_lib.lab.claims import ClaimError
 from relcl_lib.lab.compare import COMPARE_COLUMNS, compare
 from relcl_lib.lab.files import atomic_write_text, repository_root
 from relcl_lib.lab.format import (
@@ -134,8 +137,11 @@ def update(path: Path, records: Iterable[Record], *, check: bool = False) -> lis
     stale = []
     for name in marker_names(old):
         before = text
-        frame = comparison(name, records)
-        shown = format_markdown(frame) if len(frame) else NO_RECORDS
+        if name.split("/")[0] == COUNTS:
+            shown = claims_block(name, records)
+        else:
+            frame = comparison(name, records)
+            shown = format_markdown(frame) if len(frame) else NO_RECORDS
         text = replace_between_markers(text, name, shown)
         if text != before:
             stale.append(name)
@@ -168,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{name}\n\n{format_text(comparison(name, records))}\n")
         if not names:
             print("no records yet: run a notebook or a sweep first")
-    except (OSError, RecordError, TableError) as error:
+    except (ClaimError, OSError, RecordError, TableError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -1,0 +1,65 @@
+"""What the papers claim, and the verdict that our records give: supported, contradicted, or open.
+
+A verdict is computed from paired differences over common seeds, see `relcl_lib.lab.claims`; beside
+it stand its scale, the numbers, and where it is open the command that would test it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from relcl_lib.lab.claims import ClaimError, counts, evidence, judge, markdown, read_claims
+from relcl_lib.lab.format import TableError
+from relcl_lib.lab.records import Record, RecordError, read_records
+from relcl_lib.papers.registry import PAPERS
+
+#: the block of README.md, and what the blocks of RESULTS.md begin with
+COUNTS = "claims"
+
+
+def claims_block(name: str, records: Iterable[Record], links: str = "data/results") -> str:
+    """The text of the block `claims` (counts of all papers) or `claims/<paper>` (every verdict).
+
+    Raises:
+        TableError: there is no such block.
+    """
+    papers = list(PAPERS) if name == COUNTS else [name.removeprefix(f"{COUNTS}/")]
+    if not set(papers) <= set(PAPERS):
+        known = ", ".join([COUNTS, *(f"{COUNTS}/{paper}" for paper in PAPERS)])
+        raise TableError(f"no block is named {name!r}; there are: {known}")
+    records = list(records)
+    found = {
+        paper: judge(read_claims(paper), [r for r in records if r.paper == paper])
+        for paper in papers
+    }
+    if name == COUNTS:
+        return counts({PAPERS[paper].title: verdicts for paper, verdicts in found.items()})
+    return markdown(*found.values(), links=links)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the verdicts; 0, or 2 for an error."""
+    line = argparse.ArgumentParser(prog="python -m relcl_lib claims", description=__doc__)
+    line.add_argument("paper", nargs="?", choices=sorted(PAPERS), help="only this paper's")
+    line.add_argument("--results", type=Path, help="folder of the records (data/results)")
+    options = line.parse_args(arguments)
+    papers = [options.paper] if options.paper else list(PAPERS)
+    try:
+        found = {}
+        for paper in papers:
+            records = read_records(options.results, paper=paper)
+            found[PAPERS[paper].title] = judge(read_claims(paper), records)
+    except (ClaimError, OSError, RecordError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for title, verdicts in found.items():
+        print(f"{title}\n")
+        for verdict in verdicts:
+            where = f" ({verdict.where})" if verdict.scale else ""
+            print(f"{verdict.verdict}{where}: {verdict.claim.text} [{verdict.claim.place}]")
+            print("".join(f"    {text}\n" for text in evidence(verdict)))
+    print(counts(found))
+    return 0

@@ -1,0 +1,478 @@
+"""What the papers claim, and what our records say of it: verdicts computed by one rule.
+
+`data/claims/<paper>.json` lists claims in our words. A claim is decided by comparisons of records,
+or by a test, or it says what is missing. A comparison pairs two sides seed by seed: runs of one
+data set, protocol and configuration, but for what `differ` names. With a Student t interval (95 %)
+of the paired differences it is
+
+- `supported`: the whole interval lies beyond the margin, on the claim's side;
+- `contradicted`: the whole interval lies on the other side of the margin;
+- `inconclusive`: the margin lies within, or fewer than three seeds are common to both sides;
+- `not tested`: one side has no record.
+
+"No worse than" is a negative margin, in the metric's unit. A ratio (of sizes or times) is judged by
+the logarithms of the quotients, its margin is a factor: 1 is "larger", 10 "ten times as large", 0.9
+"no more than a tenth smaller".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from relcl_lib.lab.files import packaged_data
+from relcl_lib.lab.metrics import confidence_interval
+from relcl_lib.lab.parameters import explain
+from relcl_lib.lab.records import (
+    Record,
+    canonical_json,
+    configuration,
+    read_records,
+    record_path,
+)
+
+SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED = VERDICTS = (
+    "supported",
+    "contradicted",
+    "inconclusive",
+    "not tested",
+)
+#: nearest to the paper first
+SCALES = ("paper", "reduced", "stand-in")
+#: fewer common seeds decide nothing
+LEAST_SEEDS = 3
+#: stands for a scale where a test shows the claim
+BY_TEST = "test"
+
+
+class ClaimError(ValueError):
+    """A file of claims is malformed; names file, claim, field and what to do."""
+
+
+# --- what a claim holds --------------------------------------------------------------------------
+
+Name = Annotated[str, Field(min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Side(_Strict):
+    """One side of a comparison: runs of a method (a text is its name), or a number.
+
+    Without a method it is the other side's records, read by another metric. `parameters` must be
+    in the records as given.
+    """
+
+    method: Name | None = None
+    metric: Name | None = None
+    parameters: dict[str, JsonValue] = {}
+    value: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name(cls, given: Any) -> Any:
+        return {"method": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _check(self) -> Side:
+        given = self.method or self.metric or self.parameters
+        if (self.value is None) != bool(given):
+            raise ValueError("a side has either a value, or a method (or another metric)")
+        return self
+
+
+class Comparison(_Strict):
+    """`left` is `direction` than `right` in `metric`, by more than `margin`.
+
+    Attributes:
+        ratio: judge left / right in place of left - right.
+        differ: the parameters, or `backbone`, `variant` and `experiment`, in which the two sides may
+            differ, all else agrees; `*` for methods with recipes of their own. Data set and protocol
+            always agree.
+    """
+
+    metric: Name
+    direction: Literal["higher", "lower"]
+    left: Side
+    right: Side
+    margin: float | None = None
+    ratio: bool = False
+    differ: tuple[Name, ...] = Field((), strict=False)
+
+    @model_validator(mode="after")
+    def _check(self) -> Comparison:
+        if self.left.method is None:
+            raise ValueError("the left side needs a method")
+        if self.right.method is None and self.right.value is None and not self.right.metric:
+            raise ValueError("the right side needs a method, another metric or a value")
+        if fixed := {"dataset", "protocol", "seed"} & set(self.differ):
+            raise ValueError(f"{', '.join(sorted(fixed))} may not differ between two sides")
+        if self.ratio and not self.factor > 0:
+            raise ValueError("the margin of a ratio is a factor above 0")
+        return self
+
+    @property
+    def factor(self) -> float:
+        """The margin, 0 for a difference and 1 for a ratio where the claim names none."""
+        return float(self.ratio) if self.margin is None else self.margin
+
+
+class Setting(_Strict):
+    """Where a claim can be tested.
+
+    Attributes:
+        dataset, parameters: what the records of both sides hold.
+        metric: what stands here for the comparisons' own.
+        command: runs both sides as in the paper.
+        smaller: the same, where the records found are below the paper's scale.
+    """
+
+    dataset: dict[str, JsonValue] = Field(min_length=1)
+    parameters: dict[str, JsonValue] = {}
+    metric: Name | None = None
+    command: Name
+    smaller: str = ""
+
+
+class Claim(_Strict):
+    """A claim of a paper, and how it is decided.
+
+    Attributes:
+        id: its name in files and figures.
+        text, place: what is claimed, in our words, and where in the paper.
+        comparisons: what decides it, in each of `settings`, that nearest to the paper's first.
+        needs: whether all comparisons must hold, or any.
+        test: the pytest node that shows it (or the contrary, see `shows`).
+        missing: what is not here, so that it cannot be tested.
+    """
+
+    id: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)
+    text: Name
+    place: Name
+    comparisons: tuple[Comparison, ...] = Field((), strict=False)
+    settings: tuple[Setting, ...] = Field((), strict=False)
+    needs: Literal["all", "any"] = "all"
+    test: str | None = Field(None, pattern=r"^tests/[\w/]+\.py::\w")
+    shows: Literal["supported", "contradicted"] = "supported"
+    missing: Name | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Claim:
+        if sum(map(bool, (self.comparisons, self.test, self.missing))) != 1:
+            raise ValueError("a claim has comparisons, or a test, or says what is missing")
+        if bool(self.comparisons) != bool(self.settings):
+            raise ValueError("comparisons need settings that say where they can be run")
+        return self
+
+
+def read_claims(paper: str, folder: Path | None = None) -> tuple[Claim, ...]:
+    """The claims of a paper, from `data/claims/<paper>.json`.
+
+    Raises:
+        ClaimError: the file is missing or an entry is malformed; names claim, field and remedy.
+    """
+    path = (folder or packaged_data() / "claims") / f"{paper}.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ClaimError(f"{path} cannot be read as claims: {error}") from error
+    if not isinstance(found, list):
+        raise ClaimError(f"{path}: claims are a JSON list, not a {type(found).__name__}")
+    claims = []
+    for number, entry in enumerate(found, start=1):
+        name = entry.get("id") if isinstance(entry, dict) else None
+        try:
+            claims.append(Claim.model_validate(entry))
+        except ValidationError as error:
+            problems = "; ".join(explain(error))
+            about = f"claim {name!r}" if name else f"claim number {number}"
+            raise ClaimError(f"{path}: {about}: {problems}. Correct that field") from None
+    if twice := [name for name, n in Counter(claim.id for claim in claims).items() if n > 1]:
+        raise ClaimError(f"{path}: claim {twice[0]!r}: field id: it occurs twice; rename one")
+    return tuple(claims)
+
+
+# --- verdicts ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the records say of one comparison at one scale.
+
+    Attributes:
+        left, right: the records of the common seeds, in one order; `right` is empty for a number.
+        mean, low, high: of left - right, or left / right, with the 95 % interval (NaN for n < 2).
+        others: how many further configurations have records of both sides.
+    """
+
+    comparison: Comparison
+    verdict: str
+    left: tuple[Record, ...] = ()
+    right: tuple[Record, ...] = ()
+    mean: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    others: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict on a claim in one setting and at one scale (`test` for a test, "" for none)."""
+
+    claim: Claim
+    verdict: str
+    scale: str = ""
+    setting: Setting | None = None
+    outcomes: tuple[Outcome, ...] = ()
+
+    @property
+    def where(self) -> str:
+        """Scale, data set and the parameters that both sides have."""
+        if self.setting is None or not self.outcomes:
+            return self.scale
+        held = [str(value) for value in self.setting.dataset.values()]
+        held += [f"{name}={value}" for name, value in self.setting.parameters.items()]
+        return f"{self.scale}: {', '.join(held)}"
+
+    @property
+    def command(self) -> str:
+        """What would test it, where it is open and can be run."""
+        if self.setting is None or self.verdict in (SUPPORTED, CONTRADICTED):
+            return ""
+        below = self.setting.smaller and self.scale not in ("", SCALES[0])
+        return self.setting.smaller if below else self.setting.command
+
+
+def judge(claims: Iterable[Claim], records: Iterable[Record]) -> list[Verdict]:
+    """The verdicts on a paper's claims: one line per setting and scale that has records.
+
+    A claim without any has one line, `not tested`. The first line of a claim is the one nearest to
+    the paper's scale.
+
+    Args:
+        claims: of one paper.
+        records: of the same paper; failed ones are left out.
+    """
+    records = [record for record in records if not record.failed]
+    return [verdict for claim in claims for verdict in _lines(claim, records)]
+
+
+def _lines(claim: Claim, records: Sequence[Record]) -> list[Verdict]:
+    if claim.test:
+        return [Verdict(claim, claim.shows, BY_TEST)]
+    found = []
+    for scale in SCALES:
+        here = [record for record in records if record.protocol == scale]
+        for setting in claim.settings:
+            moved = {"metric": setting.metric} if setting.metric else {}
+            each = (comparison.model_copy(update=moved) for comparison in claim.comparisons)
+            outcomes = tuple(_compare(comparison, setting, here) for comparison in each)
+            if any(outcome.verdict != NOT_TESTED for outcome in outcomes):
+                verdict = _together([o.verdict for o in outcomes], claim.needs)
+                found.append(Verdict(claim, verdict, scale, setting, outcomes))
+    return found or [Verdict(claim, NOT_TESTED, setting=next(iter(claim.settings), None))]
+
+
+def _together(verdicts: Sequence[str], needs: str) -> str:
+    """One verdict of several; a comparison without records leaves it open at best."""
+    enough, refuted = (all, any) if needs == "all" else (any, all)
+    if enough(verdict == SUPPORTED for verdict in verdicts):
+        return SUPPORTED
+    return CONTRADICTED if refuted(v == CONTRADICTED for v in verdicts) else INCONCLUSIVE
+
+
+def _compare(comparison: Comparison, setting: Setting, records: Sequence[Record]) -> Outcome:
+    """The verdict of one comparison on records of one protocol.
+
+    Where several configurations have records of both sides, that with most common seeds decides.
+    """
+    left = _configurations(comparison.left, comparison, setting, records)
+    if comparison.right.method is None:
+        pairs = [(group, group) for _, group in left]
+    else:
+        right = _configurations(comparison.right, comparison, setting, records)
+        pairs = [(mine, other) for held, mine in left for kept, other in right if held == kept]
+    if not pairs:
+        return Outcome(comparison, NOT_TESTED)
+    mine, other = max(pairs, key=lambda pair: len(pair[0].keys() & pair[1].keys()))
+    seeds = sorted(mine.keys() & other.keys())
+    ours = tuple(mine[seed] for seed in seeds)
+    theirs = tuple(other[seed] for seed in seeds)
+    against = () if comparison.right.value is not None else theirs
+    numbers = [_distance(comparison, a, b) for a, b in zip(ours, theirs, strict=True)]
+    mean, half = confidence_interval(numbers) if numbers else (math.nan, math.nan)
+    back = math.exp if comparison.ratio else float
+    low, high = mean - half, mean + half
+    return Outcome(
+        comparison,
+        _verdict(comparison, len(seeds), low, high),
+        ours,
+        against,
+        *(back(number) for number in (mean, low, high)),
+        others=len(pairs) - 1,
+    )
+
+
+def _configurations(
+    side: Side, comparison: Comparison, setting: Setting, records: Iterable[Record]
+) -> list[tuple[str, dict[int, Record]]]:
+    """What the other side must share with each configuration of a side, and its runs by seed."""
+    wanted = {**setting.parameters, **side.parameters}
+    groups: dict[str, tuple[str, dict[int, Record]]] = {}
+    for record in records:
+        metrics = {side.metric or comparison.metric}
+        if side is comparison.left and comparison.right.method is None:
+            metrics |= {comparison.right.metric or comparison.metric}
+        if (
+            record.method == side.method
+            and metrics <= record.metrics.keys()
+            and _holds(record.dataset, setting.dataset)
+            and _holds(record.parameters, wanted)
+        ):
+            shape = {**configuration(record), "seed": None}
+            whole = canonical_json(shape)
+            shared = {**shape.pop("parameters"), **shape, "method": None}
+            free = set(comparison.differ)
+            kept = ("dataset", "protocol") if "*" in free else shared.keys() - free
+            held = canonical_json({name: shared[name] for name in kept})
+            by_seed = groups.setdefault(whole, (held, {}))[1]
+            # Two runs of one seed are one: the later.
+            by_seed[record.seed] = max(
+                record, by_seed.get(record.seed, record), key=lambda each: each.date
+            )
+    return [groups[whole] for whole in sorted(groups)]
+
+
+def _holds(values: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    return all(name in values and values[name] == value for name, value in wanted.items())
+
+
+def _distance(comparison: Comparison, left: Record, right: Record) -> float:
+    """left - right, or the logarithm of left / right."""
+    mine = left.metrics[comparison.left.metric or comparison.metric]
+    other = comparison.right.value
+    if other is None:
+        other = right.metrics[comparison.right.metric or comparison.metric]
+    if not comparison.ratio:
+        return mine - other
+    if mine <= 0 or other <= 0:
+        raise ClaimError(
+            f"a ratio of {comparison.metric} needs values above 0, but seed {left.seed} of "
+            f"{left.method} has {mine} beside {other}; compare differences"
+        )
+    return math.log(mine / other)
+
+
+def _verdict(comparison: Comparison, n: int, low: float, high: float) -> str:
+    sign = 1.0 if comparison.direction == "higher" else -1.0
+    margin = math.log(comparison.factor) if comparison.ratio else comparison.factor
+    ends = sorted(sign * end - margin for end in (low, high))
+    if n < LEAST_SEEDS or ends[0] <= 0 <= ends[1]:
+        return INCONCLUSIVE
+    return SUPPORTED if ends[0] > 0 else CONTRADICTED
+
+
+def verdicts_of(paper: str, root: Path | None = None) -> list[Verdict]:
+    """The verdicts on a paper's claims by the records below `root` (`data/results` by default)."""
+    return judge(read_claims(paper), read_records(root, paper=paper))
+
+
+def first_lines(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """One line per claim: that nearest to the paper's scale."""
+    return list({verdict.claim.id: verdict for verdict in reversed(list(verdicts))}.values())[::-1]
+
+
+# --- as text -------------------------------------------------------------------------------------
+
+
+def evidence(verdict: Verdict, links: str | None = None) -> list[str]:
+    """What stands behind a verdict: a line per comparison, or what is missing, then the command.
+
+    Args:
+        links: where `data/results` lies, seen from the page, to link the records; None for none.
+    """
+    claim = verdict.claim
+    lines = [f"`{claim.test}`"] if claim.test else []
+    lines += [claim.missing] if claim.missing else []
+    lines += [describe(outcome) + _links(outcome, links) for outcome in verdict.outcomes]
+    return lines + ([f"to test: `{verdict.command}`"] if verdict.command else [])
+
+
+def describe(outcome: Outcome) -> str:
+    """A comparison and its numbers in words."""
+    comparison, left, right = outcome.comparison, outcome.comparison.left, outcome.comparison.right
+    metric, mine, other = left.metric or comparison.metric, _side(left), _side(right)
+    if right.value is not None:
+        other = f"{right.value:g}"
+    elif right.method is None:
+        metric, mine, other = f"{mine}:", metric, str(right.metric)
+    about = f"{metric} {mine} {'/' if comparison.ratio else '-'} {other}"
+    if outcome.verdict == NOT_TESTED:
+        return f"{about}: no records of both"
+    n, half = len(outcome.left), 0.0
+    if n >= LEAST_SEEDS:
+        half = outcome.high - outcome.mean
+    largest = max(abs(outcome.mean), half)
+    digits = 1 if not 0 < largest < 1 else 1 - math.floor(math.log10(largest))
+    sign = "" if comparison.ratio else "+"
+    mean, low, high = (
+        f"{number:{sign}.{digits}f}" for number in (outcome.mean, outcome.low, outcome.high)
+    )
+    numbers = f"{mean} [{low}, {high}], " if n >= LEAST_SEEDS else f"{mean}, " if n else ""
+    margin = "" if comparison.margin is None else f", margin {comparison.margin:g}"
+    more = f", further configurations: {outcome.others}" if outcome.others else ""
+    return f"{about}: {numbers}n={n}{margin}{more}"
+
+
+def _side(side: Side) -> str:
+    values = ", ".join(f"{name}={value}" for name, value in side.parameters.items())
+    return f"{side.method} ({values})" if values else str(side.method)
+
+
+def _links(outcome: Outcome, root: str | None) -> str:
+    """The records of each seed: of the left side, then of the right, where that is another."""
+    if root is None or not outcome.left:
+        return ""
+    shown = []
+    for pair in zip(outcome.left, outcome.right or outcome.left, strict=True):
+        paths = dict.fromkeys(record_path(record, root).as_posix() for record in pair)
+        shown.append("/".join(f"[{pair[0].seed}]({path})" for path in paths))
+    return f"; seeds {', '.join(shown)}"
+
+
+def markdown(verdicts: Iterable[Verdict], links: str | None = None) -> str:
+    """A table of verdicts for GitHub or a notebook; `links` as for `evidence`."""
+    rows, last = [], None
+    for verdict in verdicts:
+        about = ("", "") if verdict.claim is last else (verdict.claim.text, verdict.claim.place)
+        shown, last = "<br>".join(evidence(verdict, links)), verdict.claim
+        rows.append((*about, f"**{verdict.verdict}**", verdict.where, shown))
+    return _table(("Claim", "Place", "Verdict", "Scale", "Evidence"), rows)
+
+
+def counts(verdicts: Mapping[str, Iterable[Verdict]]) -> str:
+    """A table of how many claims have which verdict, each by its first line: a row per paper."""
+    rows = []
+    for paper, found in verdicts.items():
+        first = first_lines(found)
+        row = [paper, str(len(first))]
+        for verdict in VERDICTS:
+            scales = [each.scale for each in first if each.verdict == verdict]
+            named = (f"{scales.count(s)} {s}" for s in (*SCALES, BY_TEST) if s in scales)
+            row.append(" ".join(filter(None, (str(len(scales)), f"({', '.join(named)})"))))
+        rows.append([cell.removesuffix(" ()") for cell in row])
+    return _table(("Paper", "Claims", *(verdict.capitalize() for verdict in VERDICTS)), rows)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    cells = [[cell.replace("|", "\\|") or " " for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *cells))

@@ -1,0 +1,136 @@
+"""The committed claims can be decided: their methods, tests and commands are there."""
+
+import shlex
+import subprocess
+import sys
+
+import pytest
+from example_records import run
+
+from relcl_lib.commands.claims import claims_block, main
+from relcl_lib.commands.sweep import make_cells, parser
+from relcl_lib.lab.claims import judge, read_claims
+from relcl_lib.lab.files import repository_root
+from relcl_lib.lab.format import TableError
+from relcl_lib.lab.records import read_records, write_record
+from relcl_lib.papers.registry import PAPERS
+
+CLAIMS = {paper: read_claims(paper) for paper in PAPERS}
+EVERY = [(paper, claim) for paper, claims in CLAIMS.items() for claim in claims]
+COMMITTED = read_records()
+#: kinds of runs that no sweep makes: the studies of DRL's Figures 1 and 2 are its notebook's
+OF_NOTEBOOKS = {"drl": {"MLP 2x100", "BER"}}
+SWEEP = ["python", "-m", "relcl_lib"]
+
+
+def named(paper_and_claim):
+    return "-".join((paper_and_claim[0], paper_and_claim[1].id))
+
+
+def sides(claim):
+    return [side for each in claim.comparisons for side in (each.left, each.right) if side.method]
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_each_paper_has_five_to_ten_claims(paper):
+    assert 5 <= len(CLAIMS[paper]) <= 10
+
+
+@pytest.mark.parametrize("paper, claim", EVERY, ids=map(named, EVERY))
+def test_methods_can_be_run(paper, claim):
+    cells = {cell.method for table in PAPERS[paper].tables.TABLES.values() for cell in table.cells}
+    assert {side.method for side in sides(claim)} <= cells | OF_NOTEBOOKS.get(paper, set())
+
+
+@pytest.mark.parametrize("paper, claim", EVERY, ids=map(named, EVERY))
+def test_commands_are_understood_and_run_both_sides(paper, claim):
+    for setting in claim.settings:
+        for command in filter(None, (setting.command, setting.smaller)):
+            words = shlex.split(command)
+            if words[0] == "papermill":
+                assert (repository_root() / words[1]).is_file()
+                continue
+            assert words[:3] == SWEEP and words[3:5] == [paper, "sweep"]
+            cells = make_cells(parser().parse_args([paper, *words[5:]]))
+            made = [
+                PAPERS[paper].parameters.create(cell).resolved().model_dump() | cell
+                for cell in cells
+            ]
+            for side in sides(claim):
+                wanted = {**setting.parameters, **side.parameters}
+                assert any(
+                    one["method"] == side.method
+                    and all(one[name] == value for name, value in wanted.items())
+                    for one in made
+                ), (command, side)
+
+
+def test_tests_that_show_a_claim_can_be_collected():
+    nodes = sorted({claim.test for _, claim in EVERY if claim.test})
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:xdist", *nodes]
+    done = subprocess.run(command, cwd=repository_root(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr  # 4 where a node is not there
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_records_that_decide_are_of_the_right_paper_and_metric(paper):
+    """Every setting that was run finds records: no name of a data set or metric is misspelt."""
+    ours = [record for record in COMMITTED if record.paper == paper]
+    names = {str(value) for record in ours for value in record.dataset.values()}
+    metrics = {name for record in ours for name in record.metrics}
+    for claim in CLAIMS[paper]:
+        for setting in claim.settings:
+            if {str(value) for value in setting.dataset.values()} <= names:
+                compared = {setting.metric or each.metric for each in claim.comparisons}
+                assert compared <= metrics, (claim.id, compared - metrics)
+
+
+def test_a_new_record_changes_the_table_with_no_hand():
+    ours = [record for record in COMMITTED if record.paper == "crecl"]
+    before = judge(CLAIMS["crecl"], ours)
+    one = next(line for line in before if line.claim.id == "over-rp-cre")
+    assert one.verdict == "inconclusive"
+    left, right = one.outcomes[0].left[0], one.outcomes[0].right[0]
+    more = [
+        record.model_copy(update={"seed": seed, "metrics": record.metrics | {"T10": value}})
+        for seed in range(10)
+        for record, value in ((left, 70.0 + seed), (right, 60.0 + seed))
+    ]
+    after = judge(CLAIMS["crecl"], [*ours, *more])
+    assert next(line for line in after if line.claim.id == "over-rp-cre").verdict == "supported"
+    assert claims_block("claims", COMMITTED) != claims_block("claims", [*COMMITTED, *more])
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+def test_prints_verdicts_and_counts(tmp_path, capsys):
+    for seed in range(3):
+        for method, a_t in (("PCR", 52.0 + seed / 10), ("ER", 40.0)):
+            write_record(run(seed, method, a_t=a_t, backbone="x"), tmp_path)
+    assert main(["hpcr", "--results", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "inconclusive (paper: Split CIFAR10, buffer_size=200): PCR alone" in out
+    assert "    A_T PCR - ER: +12.1 [+11.9, +12.3], n=3\n" in out
+    assert out.splitlines()[-1].startswith("| HPCR | 10 | 2 (2 test) | 0 | 1 (1 paper) | 7 |")
+
+
+def test_errors_are_one_line(tmp_path, capsys):
+    (tmp_path / "hpcr" / "x").mkdir(parents=True)
+    (tmp_path / "hpcr" / "x" / "a.json").write_text("{")
+    assert main(["hpcr", "--results", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(TableError, match="no block is named 'claims/x'; there are: claims, "):
+        claims_block("claims/x", [])
+
+
+def test_the_command_loads_no_torch():
+    program = (
+        "import sys; from relcl_lib.__main__ import main\n"
+        "code = main(['claims']); print(code, {'torch', 'pandas'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, cwd=repository_root(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "0 set()"

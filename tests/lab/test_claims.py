@@ -1,0 +1,314 @@
+"""Verdicts follow from records by a rule."""
+
+import json
+import math
+
+import pytest
+from example_records import failed, run
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relcl_lib.lab.claims import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    NOT_TESTED,
+    SUPPORTED,
+    VERDICTS,
+    Claim,
+    ClaimError,
+    counts,
+    evidence,
+    first_lines,
+    judge,
+    markdown,
+    read_claims,
+)
+
+SETTING = {"dataset": {"stream": "Split CIFAR10"}, "command": "run it"}
+HIGHER = {"metric": "A_T", "direction": "higher", "left": "HPCR", "right": "PCR"}
+OTHER = {
+    HIGHER["left"]: HIGHER["right"],
+    HIGHER["right"]: HIGHER["left"],
+    "higher": "lower",
+    "lower": "higher",
+    SUPPORTED: CONTRADICTED,
+    CONTRADICTED: SUPPORTED,
+}
+
+
+def claim(*comparisons, **fields):
+    given = {"id": "a", "text": "It is so.", "place": "Section 1", "settings": [SETTING]}
+    compared = comparisons or (HIGHER,)
+    return Claim.model_validate({**given, "comparisons": list(compared), **fields})
+
+
+def runs(method, values, start=0, **fields):
+    return [run(seed, method, a_t=value, **fields) for seed, value in enumerate(values, start)]
+
+
+def verdict(records, *comparisons, **fields):
+    (line,) = judge([claim(*comparisons, **fields)], records)
+    return line.verdict
+
+
+# --- the rule ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "theirs, expected",
+    [
+        ([50.0, 51.0, 52.1], SUPPORTED),
+        ([54.0, 55.0, 56.1], CONTRADICTED),
+        ([50.0, 55.0, 52.0], INCONCLUSIVE),
+        ([50.0, 51.0], INCONCLUSIVE),  # two common seeds
+        ([52.0, 53.0, 54.0], INCONCLUSIVE),  # no difference at all
+        ([], NOT_TESTED),
+    ],
+)
+def test_the_interval_of_the_paired_differences_decides(theirs, expected):
+    records = [*runs("HPCR", [52.0, 53.0, 54.0]), *runs("PCR", theirs)]
+    assert verdict(records) == expected
+
+
+def test_the_numbers_are_those_of_a_paired_t_interval():
+    records = [*runs("HPCR", [52.0, 54.0, 57.0]), *runs("PCR", [50.0, 53.0, 52.0])]
+    (line,) = judge([claim()], records)
+    (outcome,) = line.outcomes  # differences 2, 1, 5
+    half = 4.302652729911275 * math.sqrt((4 / 9 + 25 / 9 + 49 / 9) / 2 / 3)
+    found = (outcome.mean, outcome.low, outcome.high)
+    assert found == pytest.approx((8 / 3, 8 / 3 - half, 8 / 3 + half))
+
+
+def test_a_record_more_changes_the_verdict_with_no_hand():
+    records = [*runs("HPCR", [52.0, 53.0, 54.0]), *runs("PCR", [50.0, 51.0])]
+    assert verdict(records) == INCONCLUSIVE
+    assert verdict([*records, run(2, "PCR", a_t=52.1)]) == SUPPORTED
+
+
+def test_two_runs_of_one_seed_are_one():
+    twice = [run(0, "PCR", a_t=50.0, date=f"2026-01-0{day}") for day in (1, 3, 2)]
+    records = [*runs("HPCR", [52.0, 53.0, 54.0]), *twice, run(1, "PCR", a_t=51.0)]
+    (line,) = judge([claim()], records)
+    assert (line.verdict, len(line.outcomes[0].left)) == (INCONCLUSIVE, 2)
+    assert line.outcomes[0].right[0].date == "2026-01-03"
+
+
+def test_unequal_seeds_are_never_compared():
+    records = [*runs("HPCR", [52.0] * 4), *runs("PCR", [50.0] * 4, start=4)]
+    (line,) = judge([claim()], records)
+    assert (line.verdict, line.outcomes[0].left) == (INCONCLUSIVE, ())
+    assert "n=0" in evidence(line)[0]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"dataset": {"name": "cifar10", "stream": "Split CIFAR10", "fingerprint": "cd34"}},
+        {"variant": "paper"},
+        {"backbone": "another"},
+        {"experiment": "another"},
+        {"more": {"lr": 1.0}},
+        {"protocol": "reduced"},
+    ],
+)
+def test_what_else_differs_is_not_compared(other):
+    records = [*runs("HPCR", [52.0] * 3), *runs("PCR", [50.0] * 3, **other)]
+    assert verdict(records) == NOT_TESTED
+
+
+def test_what_a_comparison_names_may_differ():
+    records = [*runs("HPCR", [52.0] * 3), *runs("PCR", [50.0] * 3, more={"lr": 1.0})]
+    assert verdict(records, HIGHER | {"differ": ["lr"]}) == SUPPORTED
+    assert verdict(records, HIGHER | {"differ": ["*"]}) == SUPPORTED
+    other = [r.model_copy(update={"protocol": "reduced"}) for r in records if r.method == "PCR"]
+    assert verdict([*records[:3], *other], HIGHER | {"differ": ["*"]}) == NOT_TESTED
+
+
+def test_configurations_are_not_mixed_and_the_most_common_seeds_decide():
+    few, many = {"more": {"lr": 1.0}}, {"more": {"lr": 0.1}}
+    records = [*runs("HPCR", [52.0] * 4, **many), *runs("PCR", [50.0] * 4, **many)]
+    records += [*runs("HPCR", [10.0] * 3, **few), *runs("PCR", [50.0] * 3, **few)]
+    (line,) = judge([claim()], records)
+    assert (line.verdict, len(line.outcomes[0].left), line.outcomes[0].others) == (SUPPORTED, 4, 1)
+
+
+def test_each_scale_has_a_line_the_papers_first():
+    ours = [*runs("HPCR", [52.0] * 3), *runs("PCR", [50.0] * 3)]
+    small = [r.model_copy(update={"protocol": "reduced"}) for r in ours[:-1]]
+    lines = judge([claim()], [*small, *ours])
+    assert [(line.scale, line.verdict) for line in lines] == [
+        ("paper", SUPPORTED),
+        ("reduced", INCONCLUSIVE),
+    ]
+    assert first_lines(lines) == lines[:1]
+
+
+def test_failed_runs_and_missing_metrics_do_not_count():
+    broken = failed(method="PCR", seed=2, parameters={"buffer_size": 200})
+    records = [*runs("HPCR", [52.0] * 3), *runs("PCR", [50.0, 51.0]), broken]
+    assert verdict(records) == INCONCLUSIVE
+    assert verdict(records, HIGHER | {"metric": "F1"}) == NOT_TESTED
+
+
+@pytest.mark.parametrize(
+    "margin, expected", [(None, INCONCLUSIVE), (-1.0, SUPPORTED), (1.0, CONTRADICTED)]
+)
+def test_no_worse_than_is_a_negative_margin(margin, expected):
+    records = [*runs("HPCR", [50.1, 50.0, 49.9]), *runs("PCR", [50.0] * 3)]
+    assert verdict(records, HIGHER | {"margin": margin}) == expected
+
+
+@pytest.mark.parametrize(
+    "direction, factor, expected",
+    [
+        ("higher", 1.9, SUPPORTED),
+        ("higher", 2.5, CONTRADICTED),
+        ("lower", 0.4, SUPPORTED),  # not even 2.5 times as large
+        ("lower", None, CONTRADICTED),
+    ],
+)
+def test_a_ratio_is_judged_by_its_logarithm(direction, factor, expected):
+    records = [*runs("HPCR", [40.0, 60.6, 80.0]), *runs("PCR", [20.0, 30.0, 40.0])]
+    about = HIGHER | {"ratio": True, "direction": direction, "margin": factor}
+    (line,) = judge([claim(about)], records)
+    assert line.verdict == expected
+    assert line.outcomes[0].mean == pytest.approx((2 * 2.02 * 2) ** (1 / 3))
+
+
+def test_a_ratio_needs_values_above_zero():
+    records = [*runs("HPCR", [40.0] * 3), *runs("PCR", [0.0] * 3)]
+    with pytest.raises(ClaimError, match=r"a ratio of A_T needs values above 0, but seed 0"):
+        judge([claim(HIGHER | {"ratio": True})], records)
+
+
+def test_two_metrics_of_one_run_and_a_number():
+    records = runs("HPCR", [52.0, 53.0, 54.0])
+    assert verdict(records, HIGHER | {"right": {"metric": "AAA"}}) == CONTRADICTED  # it is 67
+    assert verdict(records, HIGHER | {"right": {"value": 40.0}}) == SUPPORTED
+    assert verdict(records, HIGHER | {"right": {"metric": "F1"}}) == NOT_TESTED
+
+
+@pytest.mark.parametrize(
+    "needs, theirs, expected",
+    [
+        ("all", {"PCR": 50.0, "ER": 50.0}, SUPPORTED),
+        ("all", {"PCR": 50.0}, INCONCLUSIVE),
+        ("all", {"ER": 60.0}, CONTRADICTED),
+        ("all", {}, NOT_TESTED),
+        ("any", {"PCR": 50.0}, SUPPORTED),
+        ("any", {"ER": 60.0}, INCONCLUSIVE),
+        ("any", {"PCR": 60.0, "ER": 60.0}, CONTRADICTED),
+    ],
+)
+def test_several_comparisons(needs, theirs, expected):
+    records = runs("HPCR", [52.0] * 3)
+    records += [record for method, a_t in theirs.items() for record in runs(method, [a_t] * 3)]
+    assert verdict(records, HIGHER, HIGHER | {"right": "ER"}, needs=needs) == expected
+
+
+numbers = st.lists(st.floats(0, 100).map(lambda value: round(value, 2)), max_size=6)
+
+
+@given(numbers, numbers, st.sampled_from([0.0, 0.5, -3.0]), st.sampled_from(["higher", "lower"]))
+def test_the_other_way_round_the_verdict_is_the_other(ours, theirs, margin, direction):
+    records = [*runs("HPCR", ours), *runs("PCR", theirs)]
+    one = HIGHER | {"margin": margin, "direction": direction}
+    found = verdict(records, one)
+    assert verdict(records, one | {"left": "PCR", "right": "HPCR", "margin": -margin}) == OTHER.get(
+        found, found
+    )
+    against = one | {"direction": OTHER[direction], "margin": -margin}
+    assert verdict(records, against) == OTHER.get(found, found)
+    shuffled = records[::-1] + records
+    assert verdict(shuffled, one) == found
+
+
+# --- what is shown -------------------------------------------------------------------------------
+
+
+def test_a_test_and_what_is_missing():
+    shown = claim(comparisons=[], settings=[], test="tests/lab/test_claims.py::test_x")
+    refuted = shown.model_copy(update={"id": "b", "shows": CONTRADICTED})
+    missing = claim(id="c", comparisons=[], settings=[], missing="There is no such method.")
+    lines = judge([shown, refuted, missing], [])
+    assert [line.verdict for line in lines] == [SUPPORTED, CONTRADICTED, NOT_TESTED]
+    assert [line.scale for line in lines] == ["test", "test", ""]
+    assert evidence(lines[2]) == ["There is no such method."]
+
+
+@pytest.mark.parametrize(
+    "protocol, theirs, expected",
+    [
+        ("paper", [50.0] * 3, []),
+        ("paper", [50.0], ["to test: `run it`"]),
+        ("reduced", [50.0], ["to test: `run less`"]),
+        ("reduced", [], ["to test: `run it`"]),
+    ],
+)
+def test_an_open_claim_names_its_command(protocol, theirs, expected):
+    records = [*runs("HPCR", [52.0] * 3), *runs("PCR", theirs)]
+    records = [record.model_copy(update={"protocol": protocol}) for record in records]
+    (line,) = judge([claim(settings=[SETTING | {"smaller": "run less"}])], records)
+    assert [text for text in evidence(line) if "to test" in text] == expected
+
+
+def test_tables_of_verdicts_and_of_counts():
+    records = [*runs("HPCR", [52.5, 53.0, 54.0]), *runs("PCR", [50.0, 51.0, 52.0])]
+    small = [record.model_copy(update={"protocol": "stand-in"}) for record in records[1:]]
+    lines = judge([claim()], [*records, *small])
+    table = markdown(lines, links="results").splitlines()
+    assert table[2].startswith(
+        "| It is so. | Section 1 | **supported** | paper: Split CIFAR10 | "
+        "A_T HPCR - PCR: +2.2 [+1.4, +2.9], n=3; seeds [0](results/hpcr/split_cifar10/hpcr-seed0-"
+    )
+    assert table[3].startswith("|   |   | **inconclusive** | stand-in: Split CIFAR10 | ")
+    assert counts({"HPCR": lines, "DRL": []}).splitlines()[2:] == [
+        "| HPCR | 1 | 1 (1 paper) | 0 | 0 | 0 |",
+        "| DRL | 0 | 0 | 0 | 0 | 0 |",
+    ]
+    assert len(VERDICTS) == 4
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"place": ""}, "claim 'a': place: "),
+        ({"plaec": "x"}, "claim 'a': plaec: Extra inputs are not permitted"),
+        ({"comparisons": []}, "claim 'a': a claim has comparisons, or a test, or says"),
+        ({"settings": []}, "claim 'a': comparisons need settings"),
+        ({"id": 3}, "claim 3: id: "),
+        ({"comparisons": [HIGHER | {"margin": "2"}]}, "claim 'a': comparisons.0.margin: "),
+        ({"comparisons": [HIGHER | {"differ": ["seed"]}]}, "seed may not differ"),
+        ({"comparisons": [HIGHER | {"left": {"value": 1.0}}]}, "the left side needs a method"),
+        ({"comparisons": [HIGHER | {"right": {}}]}, "comparisons.0.right: a side has either"),
+        ({"comparisons": [HIGHER | {"ratio": True, "margin": 0.0}]}, "a factor above 0"),
+        ({"test": "test_x"}, "claim 'a': test: "),
+    ],
+)
+def test_a_malformed_claim_names_file_claim_field_and_remedy(tmp_path, changes, said):
+    path = tmp_path / "hpcr.json"
+    good = json.loads(claim().model_dump_json(exclude_defaults=True))
+    path.write_text(json.dumps([good | changes]))
+    with pytest.raises(ClaimError) as error:
+        read_claims("hpcr", tmp_path)
+    assert str(path) in str(error.value) and said in str(error.value)
+    assert "Correct that field" in str(error.value)
+
+
+def test_a_file_of_claims_is_a_list_without_repetition(tmp_path):
+    good = json.loads(claim().model_dump_json(exclude_defaults=True))
+    for text, said in [
+        ("{}", "claims are a JSON list, not a dict"),
+        ("[", "cannot be read as claims"),
+        (json.dumps([good, good]), "claim 'a': field id: it occurs twice; rename one"),
+    ]:
+        (tmp_path / "hpcr.json").write_text(text)
+        with pytest.raises(ClaimError, match=said):
+            read_claims("hpcr", tmp_path)
+    with pytest.raises(ClaimError, match=r"drl\.json cannot be read"):
+        read_claims("drl", tmp_path)
+    (tmp_path / "hpcr.json").write_text(json.dumps([good]))
+    assert read_claims("hpcr", tmp_path) == (claim(),)
