@@ -1,24 +1,26 @@
-"""CDR and GDA, the data sets whose documents list candidate pairs of two kinds of entity."""
+"""Data sets of abstracts: CDR and GDA, with candidate pairs of two kinds of entity, and PubTator files."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from relcl_lib.data.document_sets import SPLITS, DocumentData, assemble
-from relcl_lib.data.download import DataFormatError, locate
+from relcl_lib.data.download import DataFormatError, SplitFiles, locate
 from relcl_lib.data.pubtator import (
     Abstract,
     Line,
     as_candidate_document,
+    as_related_document,
     make_abstract,
-    read_lines,
     read_mesh_tree,
     read_pubtator,
 )
 from relcl_lib.data.splits import split_off
+from relcl_lib.data.text_files import read_lines
 
 CDR_FILES = (
     "CDR_TrainingSet.PubTator.txt",
@@ -35,6 +37,12 @@ GDA_LAYOUT = (
     "training_data/ and testing_data/, each with abstracts.txt, anns.txt, labels.csv; "
     f"{GDA_TRAIN_LIST} (PMIDs of the training split, one per line) for the usual cut"
 )
+#: split -> names of PubTator files of one's own; BioRED's are Train.PubTator and so on
+PUBTATOR_FILES = {
+    "train": ("*train*.pubtator*",),
+    "dev": ("*dev*.pubtator*", "*valid*.pubtator*"),
+    "test": ("*test*.pubtator*",),
+}
 #: kinds of entity and the relation
 CANDIDATES = {"cdr": (("Chemical", "Disease"), "CID"), "gda": (("Gene", "Disease"), "GDA")}
 
@@ -53,7 +61,8 @@ def load_cdr(
 
     folder = locate("cdr", holds, root=root, layouts=[CDR_LAYOUT]).folder
     splits = {
-        split: read_pubtator(folder / name) for split, name in zip(SPLITS, CDR_FILES, strict=True)
+        split: read_pubtator(folder / name, CANDIDATES["cdr"][1])
+        for split, name in zip(SPLITS, CDR_FILES, strict=True)
     }
     path = next((folder / name for name in MESH_TREES if (folder / name).is_file()), None)
     note = f"hypernym filter by {path.name}" if path else "no MeSH tree: no hypernym filter"
@@ -88,7 +97,7 @@ def load_gda(
     training = read_gda_folder(folder / "training_data", report)
     listed = folder / GDA_TRAIN_LIST
     if listed.is_file():
-        chosen = set(listed.read_text(encoding="utf-8").split())
+        chosen = {pmid for line in read_lines(listed) for pmid in line.split()}
     else:
         chosen = set(split_off([abstract.pmid for abstract in training], 0.2)[0])
     splits = {
@@ -109,6 +118,30 @@ def load_gda(
     )
 
 
+def load_pubtator(
+    name: str, found: SplitFiles, limit: int | None, orientation: str
+) -> DocumentData:
+    """Load PubTator files with any kinds of entity and any relations.
+
+    Each pair of two entities counts, see `pubtator.as_related_document`.
+    """
+    splits = {split: read_pubtator(path) if path else [] for split, path in found.paths.items()}
+    if orientation == "document":
+        note = "a pair stands once, its head being the entity that comes first in the document"
+    else:
+        note = "a pair stands in both directions"
+    return _assemble(
+        name,
+        splits,
+        Counter(),
+        source=found.source,
+        limit=limit,
+        orientation=orientation,
+        notes=[found.note, note],
+        whole=False,
+    )
+
+
 def _assemble(
     name: str,
     splits: dict[str, list[Abstract]],
@@ -121,28 +154,29 @@ def _assemble(
     notes: list[str],
     whole: bool,
 ) -> DocumentData:
-    kinds, relation = CANDIDATES[name]
     others = {abstract.pmid for split in ("dev", "test") for abstract in splits[split]}
     kept = [abstract for abstract in splits["train"] if abstract.pmid not in others]
     if leaked := len(splits["train"]) - len(kept):
         # A copy of CDR in circulation has the development set appended to the training file.
         notes.append(f"{leaked} training documents that are also in dev or test were dropped")
-    if orientation != "document":
-        notes.append(f"every pair goes from {kinds[0]} to {kinds[1]}")
+    options = {"orientation": orientation, "report": report}
+    relations: tuple[str, ...] = ()
+    make = partial(as_related_document, **options)
+    if name in CANDIDATES:
+        kinds, relation = CANDIDATES[name]
+        relations = (relation,)
+        make = partial(as_candidate_document, kinds=kinds, relation=relation, tree=tree, **options)
+        if orientation != "document":
+            notes.append(f"every pair goes from {kinds[0]} to {kinds[1]}")
     documents = {
-        split: [
-            as_candidate_document(
-                abstract, kinds, relation, orientation=orientation, tree=tree, report=report
-            )
-            for abstract in abstracts
-        ]
+        split: [make(abstract) for abstract in abstracts]
         for split, abstracts in {**splits, "train": kept}.items()
     }
     notes += [f"{count} {what.replace('_', ' ')}" for what, count in sorted(report.items())]
     return assemble(
         name,
         documents,
-        relations=(relation,),
+        relations=relations,
         source=source,
         limit=limit,
         note="; ".join(filter(None, notes)),

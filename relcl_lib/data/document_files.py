@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from relcl_lib.data.download import DataFormatError
-from relcl_lib.data.json_files import read_records
+from relcl_lib.data.text_files import read_records
 from relcl_lib.lab.files import atomic_write_text
 
 AGAIN = (
@@ -82,7 +82,7 @@ def read_documents(
     """Read one file in DocRED's layout: a JSON array, or one object per line.
 
     `relations` are the ids there are (None accepts every one); `labelled=False` accepts documents
-    without `labels`, as DocRED's test file has them. A DataFormatError names the file, the document,
+    whose `labels` are missing or null, as DocRED's test file has them. A DataFormatError names the file, the document,
     the field, and what to do.
     """
     path = Path(path)
@@ -103,9 +103,16 @@ def as_document(
     """Make a document of one record; `path` and `at` (from 1) name it in errors."""
     if not isinstance(record, dict):
         raise DataFormatError(path, f"record {at} is a {type(record).__name__}, no object", AGAIN)
-    for name in ("title", "sents", "vertexSet", *(("labels",) if labelled else ())):
+    for name in ("title", "sents", "vertexSet"):
         if name not in record:
             raise DataFormatError(path, f"record {at} has no field {name}", AGAIN)
+    if labelled and record.get("labels") is None:
+        raise DataFormatError(
+            path,
+            f"record {at} ({record['title']!r}) has no field labels",
+            "Documents to train and to choose on need labels ([] for none): add them, or take this "
+            "one out. Only a test file may be without",
+        )
     where = f"record {at} ({record['title']!r})"
     sentences = _sentences(path, where, record["sents"])
     try:
@@ -120,7 +127,7 @@ def as_document(
         ) from error
     _check_mentions(path, where, sentences, entities)
     facts, inferred, hops = None, None, None
-    if "labels" in record:
+    if record.get("labels") is not None:
         found = _facts(path, where, record["labels"], len(entities), relations)
         facts, marks = tuple(found), found.values()
         if any(stated is not None for stated, _ in marks):
@@ -206,10 +213,13 @@ def _facts(
                 "h and t are places in vertexSet, from 0",
             )
         if relations is not None and fact.relation not in relations:
+            beside = (Path(path).parent / "rel2id.json").is_file()
             raise DataFormatError(
                 path,
                 f"{where}, field labels: relation {fact.relation!r} is unknown",
-                f"Known are {len(relations)} relations; put a rel2id.json that has it beside the file",
+                f"Known are {len(relations)} relations; "
+                + ("add it to" if beside else "put beside the file a")
+                + " rel2id.json",
             )
         found[fact] = label.get("stated"), label.get("hops")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from relcl_lib.data.document_files import Document
 from relcl_lib.data.download import DataFormatError
@@ -20,6 +20,13 @@ EXPECTED = {
     "gda": (23353, 5839, 1000),
 }
 PAPER_NAMES = {"docred": "DocRED", "redocred": "Re-DocRED", "cdr": "CDR", "gda": "GDA"}
+#: fingerprint -> that of an earlier reading with the same numbers, under which records were made.
+#: CDR, with the MeSH tree and without: two training documents have tabs at their lines' ends, and
+#: mentions there had no name. Names enter IgnF1 alone, and no fact of dev or test has these.
+SAME_NUMBERS = {
+    "320ec65231bce1a2": "82bcd7c480f942a0",
+    "1f78c9ac18aefa44": "1a660beb001ae3e0",
+}
 #: sets that the paper does not use
 STAND_INS = ("redocred", "synthetic")
 
@@ -90,6 +97,12 @@ def assemble(
         raise DataFormatError(
             source, "too few documents for a training and a dev split", "Add some"
         )
+    if any(d.facts is not None for d in test) and not any(d.facts for d in test):
+        test = [replace(document, facts=None) for document in test]
+        notes.append("no test document has a label: the test split counts as not labelled")
+    for split, part in zip(SPLITS, (train, dev, test), strict=True):
+        if part and not any(document.candidates() for document in part):
+            notes.append(f"no document of the {split} split has a pair of entities")
     same = sizes == EXPECTED.get(name) and len(train) == sizes[0]
     if name in EXPECTED and sizes != EXPECTED[name]:
         notes.append(f"documents in the files (train, dev, test) {sizes}, {EXPECTED[name]} usual")
@@ -98,6 +111,7 @@ def assemble(
     parts = [tuple(part) for part in (train, dev, test)]
     text = json.dumps([[(d.sentences, d.entities, d.facts, d.pairs) for d in p] for p in parts])
     digest = hashlib.sha256(json.dumps([text, known]).encode()).hexdigest()[:16]
+    digest = SAME_NUMBERS.get(digest, digest)
     protocol = "paper" if same and whole else "reduced"
     if name in STAND_INS:
         protocol = "stand-in"

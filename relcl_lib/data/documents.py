@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from relcl_lib.data.candidate_sets import load_cdr, load_gda
+from relcl_lib.data.candidate_sets import PUBTATOR_FILES, load_cdr, load_gda, load_pubtator
 from relcl_lib.data.document_files import Document, as_document, read_documents
 from relcl_lib.data.document_sets import PAPER_NAMES, DocumentData, assemble
 from relcl_lib.data.download import (
@@ -15,17 +14,34 @@ from relcl_lib.data.download import (
     DataNotFoundError,
     locate_splits,
 )
+from relcl_lib.data.text_files import read_object
 from relcl_lib.lab.files import packaged_data
 
 #: split -> file names looked for, first to last
-FILES = {
-    "train": ("train_annotated.json", "train_revised.json", "train.json"),
-    "dev": ("dev.json", "dev_revised.json"),
-    "test": ("test.json", "test_revised.json", "test_revised_*.json"),
+DOCRED_FILES = {
+    "train": ("train_annotated.json", "train.json"),
+    "dev": ("dev.json",),
+    "test": ("test.json",),
 }
-LAYOUTS = (
-    "train_annotated.json, dev.json, test.json in DocRED's layout; rel2id.json if you have it",
-    "train_revised.json, dev_revised.json, test_revised.json of tonytan48/Re-DocRED",
+REVISED_FILES = {
+    "train": ("train_revised.json",),
+    "dev": ("dev_revised.json",),
+    "test": ("test_revised.json", "test_revised_*.json"),
+}
+#: data set -> its files' names: both sets may lie in one folder. Another name may use either.
+FAMILIES = {
+    "docred": [DOCRED_FILES],
+    "redocred": [REVISED_FILES],
+    "synthetic": [DOCRED_FILES],
+}
+LAYOUTS = {
+    "docred": "train_annotated.json, dev.json, test.json in DocRED's layout; rel2id.json if you have it",
+    "redocred": "train_revised.json, dev_revised.json, test_revised.json of tonytan48/Re-DocRED",
+    "PubTator": "three files in the PubTator format, with any kinds of entity and any relations",
+}
+RELATIONS_FIX = (
+    "rel2id.json maps relations to 0, 1, 2, ...; 0 is no relation (rel_info.json, which maps them to "
+    "names, is another file)"
 )
 REDUCED_HINT = (
     "A folder with a dev file but no training file is used with reduced=True (numbers are then "
@@ -58,7 +74,8 @@ def load_documents(
     """Load docred, redocred, cdr or gda from the user's files, synthetic, or a set of one's own.
 
     Args:
-        name: one of these; another name reads a data set in DocRED's layout.
+        name: one of these; another name reads a data set in DocRED's layout or in the PubTator
+            format, of any kinds of entity and relations.
         root: its folder or the parent of it; see `download.search_folders`.
         reduced: without a training file, train on nine tenths of the dev file; the rest of it is
             the dev split.
@@ -66,7 +83,7 @@ def load_documents(
         generated: further training documents, of other worlds than the corpus (`synthetic` only):
             a small encoder needs more of them than a repository should hold. The first 160 are
             committed; for more `relcl_lib.worlds` generates all of them.
-        orientation: of CDR's and GDA's pairs: `document` or `kind`, see `pubtator.as_candidate_document`.
+        orientation: of pairs in CDR, GDA and PubTator files: `document` or `kind`, see `pubtator`.
 
     Raises:
         DataNotFoundError: no folder holds a training (`reduced`: a dev) and a test file.
@@ -80,29 +97,38 @@ def load_documents(
     if name in CANDIDATE_LOADERS:
         return CANDIDATE_LOADERS[name](root, limit, orientation)
 
-    folder, paths = locate_splits(
+    families = FAMILIES.get(name, [DOCRED_FILES, REVISED_FILES, PUBTATOR_FILES])
+    found = locate_splits(
         name,
-        FILES,
+        families,
         ("dev",) if reduced else ("dev", "train"),
         corpus="docred",
         root=root,
-        layouts=LAYOUTS,
+        layouts=[LAYOUTS[name]] if name in LAYOUTS else list(LAYOUTS.values()),
         hint="" if reduced else REDUCED_HINT,
     )
-    source = ", ".join(path.name for path in paths.values() if path is not None)
-    relations = _relations(name, folder)
+    if families[found.family] is PUBTATOR_FILES:
+        return load_pubtator(name, found, limit, orientation)
+    source, relations = found.source, _relations(name, found.folder)
     splits = {
         split: read_documents(path, relations or None, labelled=split != "test")
-        for split, path in paths.items()
+        for split, path in found.paths.items()
         if path is not None
     }
     if generated:
         splits["train"] += _further(generated, relations)
         source += f", and {generated} generated training documents"
-    return assemble(name, splits, relations=relations, source=source, limit=limit)
+    return assemble(
+        name,
+        splits,
+        relations=_in_order(relations, splits),
+        source=source,
+        limit=limit,
+        note=found.note,
+    )
 
 
-def _further(count: int, relations: Sequence[str]) -> list[Document]:
+def _further(count: int, relations: Collection[str]) -> list[Document]:
     """Read `count` further documents, the same each time: committed ones, else generated ones."""
     path = packaged_data() / "synthetic" / "docred" / FURTHER_FILE
     committed = read_documents(path, relations)
@@ -119,18 +145,31 @@ def _further(count: int, relations: Sequence[str]) -> list[Document]:
     return [as_document("further generated documents", at, r, relations) for at, r in records]
 
 
-def _relations(name: str, folder: Path) -> tuple[str, ...]:
-    """The relations in class order: of rel2id.json (class 0 left out), else DocRED's own."""
+def _relations(name: str, folder: Path) -> dict[str, int]:
+    """Relation -> class: of rel2id.json, else DocRED's own, else none (what is annotated counts)."""
     for path in (folder / "rel2id.json", folder / "meta" / "rel2id.json"):
         if path.is_file():
+            numbers = read_object(path, RELATIONS_FIX)
             try:
-                numbers = json.loads(path.read_text(encoding="utf-8"))
                 ordered = sorted(numbers, key=numbers.get)
-                if [numbers[relation] for relation in ordered] != list(range(len(ordered))):
+                found = {relation: numbers[relation] for relation in ordered}
+                start = min(found.values(), default=0)
+                if start not in (0, 1) or list(found.values()) != list(
+                    range(start, start + len(found))
+                ):
                     raise ValueError("the numbers are not 0, 1, 2, ...")
-            except (ValueError, TypeError, AttributeError) as error:
+            except (ValueError, TypeError) as error:
                 raise DataFormatError(
-                    path, f"holds no relation -> number: {error}", "0 is no relation"
+                    path, f"holds no relation -> number: {error}", RELATIONS_FIX
                 ) from error
-            return tuple(ordered[1:])
-    return DOCRED_RELATIONS if name in PAPER_NAMES else ()
+            return found
+    return {r: i for i, r in enumerate(DOCRED_RELATIONS, 1)} if name in PAPER_NAMES else {}
+
+
+def _in_order(
+    numbers: Mapping[str, int], splits: Mapping[str, Sequence[Document]]
+) -> tuple[str, ...]:
+    """The relations in class order, without number 0 where no document has it: it is no relation."""
+    documents = (document for split in splits.values() for document in split)
+    annotated = {fact.relation for document in documents for fact in document.facts or ()}
+    return tuple(r for r, number in numbers.items() if number or r in annotated)

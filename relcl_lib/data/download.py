@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -154,26 +155,60 @@ def locate_corpus(
     )
 
 
-def first_match(folder: Path, patterns: Sequence[str]) -> Path | None:
-    """The first file of a folder that fits the first pattern that any file fits."""
-    return next((path for pattern in patterns for path in sorted(folder.glob(pattern))), None)
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is what systems and editors leave beside data (`.DS_Store`, `._x`)."""
+    return name.startswith(".") or name in ("Thumbs.db", "desktop.ini", "__MACOSX")
+
+
+def matches(folder: Path, patterns: Iterable[str]) -> list[Path]:
+    """The files of a folder that fit a pattern, those of the first pattern first; no hidden ones.
+
+    Case does not count. A pattern that ends in `.json` is also fitted by JSON lines, `.jsonl`, and
+    each by `.gz`.
+    """
+    files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+    named = [(path.name.lower(), path) for path in files if not is_hidden(path.name)]
+    found: list[Path] = []
+    for pattern in patterns:
+        for end in ("", "l", ".gz", "l.gz") if pattern.endswith(".json") else ("", ".gz"):
+            found += [path for name, path in named if fnmatch(name, pattern + end)]
+    return list(dict.fromkeys(found))
+
+
+class SplitFiles(NamedTuple):
+    """The files of a data set's splits, of family number `family`.
+
+    `note` names those that fit as well and are not read.
+    """
+
+    folder: Path
+    family: int
+    paths: dict[str, Path | None]
+    note: str
+
+    @property
+    def source(self) -> str:
+        """The names of the files."""
+        return ", ".join(path.name for path in self.paths.values() if path is not None)
 
 
 def locate_splits(
     name: str,
-    files: Mapping[str, Sequence[str]],
+    families: Sequence[Mapping[str, Sequence[str]]],
     needed: Sequence[str],
     *,
     corpus: str,
     root: str | os.PathLike[str] | None,
     layouts: Sequence[str],
     hint: str,
-) -> tuple[Path, dict[str, Path | None]]:
+) -> SplitFiles:
     """Find a data set that has a file per split: its folder, and the file of each split.
 
     Args:
         name: of the data set; `synthetic` is the generated corpus.
-        files: split -> patterns of its file, the first that fits counts.
+        families: names under which a set is given out, each split -> patterns of its file (see
+            `matches`), of which the first that fits counts; a set is of one family, the first that
+            has the needed splits.
         needed: splits without which a folder does not count.
         corpus: layout of the generated corpus, see `locate_corpus`.
         root, layouts, hint: see `locate`.
@@ -182,14 +217,43 @@ def locate_splits(
         DataNotFoundError: no folder holds the needed files.
     """
 
-    def holds(folder: Path) -> bool:
-        return all(first_match(folder, files[split]) for split in needed)
+    def holds(folder: Path) -> SplitFiles | None:
+        every = [
+            {split: matches(folder, patterns) for split, patterns in family.items()}
+            for family in families
+        ]
+        whole = [at for at, found in enumerate(every) if all(found[split] for split in needed)]
+        if not whole:
+            return None
+        paths = {split: found[0] if found else None for split, found in every[whole[0]].items()}
+        fitting = dict.fromkeys(p for found in every for some in found.values() for p in some)
+        others = [path.name for path in fitting if path not in paths.values()]
+        note = f"also there and not read: {_some(others)}" if others else ""
+        return SplitFiles(folder, whole[0], paths, note)
 
     if name == "synthetic":
-        folder = locate_corpus(corpus, holds, root)
-    else:
-        folder = locate(name, holds, root=root, layouts=layouts, hint=hint).folder
-    return folder, {split: first_match(folder, patterns) for split, patterns in files.items()}
+        return holds(locate_corpus(corpus, holds, root))
+    words = [
+        "file names: "
+        + "; ".join(f"{split} {' or '.join(names)}" for split, names in family.items())
+        + " (each also as .jsonl, .gz)"
+        for family in families
+    ]
+    return locate(name, holds, root=root, layouts=[*layouts, *words], hint=hint).found
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    """The first names of a list, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _contents(folder: Path) -> str:
+    """What a folder holds, in words."""
+    if not folder.is_dir():
+        return "no such folder"
+    entries = sorted(path for path in folder.iterdir() if not is_hidden(path.name))
+    return "holds " + (_some([p.name + "/" * p.is_dir() for p in entries]) or "nothing")
 
 
 def _not_found(
@@ -202,7 +266,7 @@ def _not_found(
 ) -> DataNotFoundError:
     """Say where was looked, what may lie there and how to get it."""
     lines = [f"{name} was found in none of these folders:"]
-    lines += [f"  {folder}" for folder in folders]
+    lines += [f"  {folder} ({_contents(folder)})" for folder in folders]
     if layouts:
         lines += ["Put one of these into any of them:"]
         lines += [f"  - {layout}" for layout in layouts]

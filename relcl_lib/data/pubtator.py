@@ -1,7 +1,8 @@
-"""Abstracts in the PubTator format, as CDR has them, and documents of their candidate pairs.
+"""Abstracts in the PubTator format, and documents of the pairs of their entities.
 
-A candidate is each pair of a document's first and second kind of entity (chemical and disease, gene
-and disease). Sentences and tokens come from regular expressions; labels do not depend on them.
+A candidate of CDR or GDA is each pair of a document's first and second kind of entity (chemical and
+disease, gene and disease); elsewhere (BioRED, one's own) each pair of two entities. Sentences and
+tokens come from regular expressions; labels do not depend on them.
 """
 
 from __future__ import annotations
@@ -10,20 +11,27 @@ import os
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from relcl_lib.data.document_files import Document, Fact, Mention
 from relcl_lib.data.download import DataFormatError
+from relcl_lib.data.text_files import read_lines
 
-UNGROUNDED = "-1"
+#: what stands where a mention has no identifier
+UNGROUNDED = ("-1", "-", "", "None")
 FIX = (
-    "A line is PMID|t|title, PMID|a|abstract, a mention (six or seven columns) or a relation (four)"
+    "A line is PMID|t|title, PMID|a|abstract, a mention (PMID, start, end, text, kind, identifiers "
+    "and, if they are several, their texts) or a relation (PMID, type, two identifiers and, in "
+    "BioRED, whether it is novel), columns apart by tabs"
 )
+ORIENTATIONS = ("document", "kind")
 _TEXT = re.compile(r"(?P<pmid>[^|\t]+)\|(?P<part>[ta])\|(?P<text>.*)")
 _TOKEN = re.compile(r"\w+|[^\w\s]")
+_SEPARATOR = re.compile(r"[|,;]")  # between identifiers: CDR's, BioRED's, PubTator Central's
+_VARIANT = re.compile(r"\w*\|[A-Z]+\|")  # tmVar's p|SUB|R|337|C is one identifier
 _SENTENCE_END = re.compile(r"[.!?][)\]\"']*\s+(?=[A-Z0-9(\[\"'])")
 
 #: descriptor id -> its tree numbers, of the MeSH tree
@@ -52,26 +60,23 @@ class Annotation(NamedTuple):
 
 
 class Abstract(NamedTuple):
-    """Title and abstract, joined by one space, with mentions and relations between identifiers."""
+    """Title and abstract, joined by one space, with mentions and relations.
+
+    A relation is its type and the two identifiers as they are written.
+    """
 
     pmid: str
     title_length: int
     text: str
     annotations: tuple[Annotation, ...]
-    relations: tuple[tuple[str, str], ...]
-
-
-def read_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a text file without their ends; DataFormatError where it is unreadable."""
-    try:
-        with path.open(encoding="utf-8") as stream:
-            yield from (line.rstrip("\r\n") for line in stream)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataFormatError(path, f"cannot be read: {error}", "Get the file again") from error
+    relations: tuple[tuple[str, str, str], ...]
 
 
 def read_pubtator(
-    path: str | os.PathLike[str], relation: str = "CID", *, report: Counter[str] | None = None
+    path: str | os.PathLike[str],
+    relation: str | None = None,
+    *,
+    report: Counter[str] | None = None,
 ) -> list[Abstract]:
     """Read a file in the PubTator format.
 
@@ -80,7 +85,7 @@ def read_pubtator(
 
     Args:
         path: the file.
-        relation: the code in the second column of relation lines.
+        relation: the one type of relation lines that is admitted; None admits every one.
         report: None makes a mention whose text is not at its offsets an error; a counter counts
             such mentions as `offsets_disagree` and leaves them out.
     """
@@ -99,7 +104,7 @@ def read_pubtator(
 
 
 def make_abstract(
-    lines: Sequence[Line], relation: str, report: Counter[str] | None = None
+    lines: Sequence[Line], relation: str | None = None, report: Counter[str] | None = None
 ) -> Abstract:
     """Make an abstract of its lines, which may come from several files; else as `read_pubtator`."""
     texts = {"t": "", "a": ""}
@@ -115,30 +120,42 @@ def make_abstract(
         path, number, _ = lines[0]
         raise DataFormatError(path, f"line {number}: a document without a title line", FIX)
     text = f"{texts['t']} {texts['a']}"
-    annotations, relations = [], []
+    mentions, relations = [], []
     for (path, number, _), columns in rows:
         where = f"document {pmid}, line {number}"
         if columns[0] != pmid:
             raise DataFormatError(
                 path, f"{where}: its first column is {columns[0]!r}", f"{FIX}, of one document"
             )
-        if len(columns) == 4:
-            if columns[1] != relation:
-                raise DataFormatError(
-                    path, f"{where}, field relation: {columns[1]!r}, expected {relation!r}", FIX
-                )
-            relations.append((columns[2], columns[3].strip()))
-        elif len(columns) in (6, 7):
-            mention = _annotation(path, where, columns, text, report)
-            annotations += [mention] if mention else []
-        else:
+        while len(columns) > 4 and not columns[-1].strip():  # tabs at the line's end
+            columns.pop()
+        numbered = all(column.strip().isdigit() for column in columns[1:3])
+        if 5 + (not numbered) <= len(columns) <= 7:
+            mentions.append((path, where, columns))
+        elif numbered or len(columns) not in (4, 5):
             raise DataFormatError(path, f"{where}: {len(columns)} columns", FIX)
-    return Abstract(pmid, len(texts["t"]), text, tuple(annotations), tuple(relations))
+        elif relation not in (None, columns[1]):
+            raise DataFormatError(
+                path,
+                f"{where}, field relation: {columns[1]!r}, expected {relation!r}",
+                f"{FIX}. A data set under a name of your own may have any relations",
+            )
+        else:
+            relations.append((columns[1], columns[2].strip(), columns[3].strip()))
+    related = {identifier for _, *pair in relations for identifier in pair}
+    annotations = (_annotation(*mention, text, related, report) for mention in mentions)
+    return Abstract(pmid, len(texts["t"]), text, tuple(filter(None, annotations)), tuple(relations))
 
 
 def _annotation(
-    path: Path, where: str, columns: Sequence[str], text: str, report: Counter[str] | None
+    path: Path,
+    where: str,
+    columns: Sequence[str],
+    text: str,
+    related: Collection[str],
+    report: Counter[str] | None,
 ) -> Annotation | None:
+    """The mention of a line; `related` are the identifiers in the document's relations."""
     try:
         start, end = int(columns[1]), int(columns[2])
     except ValueError as error:
@@ -154,10 +171,18 @@ def _annotation(
             f"{text[start:end] if inside else ''!r}, the mention {columns[3]!r}",
             "Offsets count characters from 0 over title, one space and abstract",
         )
-    ids = tuple(columns[5].strip().split("|"))
-    parts = tuple(columns[6].split("|")) if len(columns) == 7 else ()
-    names = parts if len(parts) == len(ids) else (columns[3],) * len(ids)
-    return Annotation(start, end, columns[4], ids, names)
+    kind, column, parts = [*columns[4:], "", ""][:3]
+    column = column.strip()
+    whole = column in related or _VARIANT.match(column)
+    ids = (column,) if whole else tuple(i.strip() for i in _SEPARATOR.split(column))
+    names = tuple(parts.split("|"))
+    return Annotation(
+        start,
+        end,
+        kind,
+        ids,
+        names if parts and len(names) == len(ids) else (columns[3],) * len(ids),
+    )
 
 
 def read_mesh_tree(path: str | os.PathLike[str]) -> MeshTree:
@@ -199,24 +224,10 @@ def as_candidate_document(
             (c, y): EoG's hypernym filter. They count neither as errors nor as negatives.
         report: counts `excluded_pairs`, `facts_without_mention` and `ungrounded_mentions`.
     """
-    if orientation not in ("document", "kind"):
-        raise ValueError(f"orientation={orientation!r} must be 'document' or 'kind'")
     counts = report if report is not None else Counter()
-    mentions: dict[tuple[str, str], list[tuple[Annotation, str]]] = {}
-    for found in abstract.annotations:
-        for identifier, name in zip(found.ids, found.names, strict=True):
-            if identifier == UNGROUNDED:
-                counts["ungrounded_mentions"] += 1
-            elif found.kind in kinds:
-                mentions.setdefault((found.kind, identifier), []).append((found, name))
-    sentences, locate = _tokenise(abstract, [m for found in mentions.values() for m, _ in found])
-    entities = tuple(
-        tuple(Mention(*locate[m.start, m.end], m.kind, name) for m, name in found)
-        for found in mentions.values()
-    )
-    place = {key: at for at, key in enumerate(mentions)}
+    sentences, entities, place = _entities(abstract, orientation, counts, kinds)
     positives: dict[str, set[str]] = defaultdict(set)
-    for first, second in abstract.relations:
+    for _, first, second in abstract.relations:
         if (kinds[0], first) in place and (kinds[1], second) in place:
             positives[first].add(second)
         else:
@@ -234,6 +245,57 @@ def as_candidate_document(
                 continue
             pairs.append(pair)
     return Document(abstract.pmid, sentences, entities, tuple(facts), tuple(sorted(pairs)))
+
+
+def as_related_document(
+    abstract: Abstract, *, orientation: str = "document", report: Counter[str] | None = None
+) -> Document:
+    """Make a document of every pair of two entities of any kinds, with relations of any types.
+
+    `orientation`: a pair stands once, its head being the entity that comes first in the
+    `document`; or, as `kind`, in both directions, a relation going from its first identifier to its
+    second. `report` counts `facts_without_mention`, `facts_of_one_entity` and `ungrounded_mentions`.
+    """
+    counts = report if report is not None else Counter()
+    sentences, entities, place = _entities(abstract, orientation, counts)
+    number = {identifier: at for (_, identifier), at in reversed(place.items())}
+    facts: dict[Fact, None] = {}
+    for relation, *ends in abstract.relations:
+        pair = [number[identifier] for identifier in ends if identifier in number]
+        if len(pair) < 2:
+            counts["facts_without_mention"] += 1
+        elif pair[0] == pair[1]:
+            counts["facts_of_one_entity"] += 1
+        else:
+            head, tail = sorted(pair) if orientation == "document" else pair
+            facts[Fact(head, relation, tail)] = None
+    once = orientation == "document"
+    pairs = tuple(combinations(range(len(entities)), 2)) if once else None
+    return Document(abstract.pmid, sentences, entities, tuple(facts), pairs)
+
+
+def _entities(
+    abstract: Abstract,
+    orientation: str,
+    counts: Counter[str],
+    kinds: Collection[str] | None = None,
+) -> tuple[tuple, tuple, dict[tuple[str, str], int]]:
+    """Sentences, entities, and (kind, identifier) -> number of the entity; None: all kinds."""
+    if orientation not in ORIENTATIONS:
+        raise ValueError(f"orientation={orientation!r} must be 'document' or 'kind'")
+    mentions: dict[tuple[str, str], list[tuple[Annotation, str]]] = {}
+    for found in abstract.annotations:
+        for identifier, name in zip(found.ids, found.names, strict=True):
+            if identifier in UNGROUNDED:
+                counts["ungrounded_mentions"] += 1
+            elif kinds is None or found.kind in kinds:
+                mentions.setdefault((found.kind, identifier), []).append((found, name))
+    sentences, locate = _tokenise(abstract, [m for found in mentions.values() for m, _ in found])
+    entities = tuple(
+        tuple(Mention(*locate[m.start, m.end], m.kind, name) for m, name in found)
+        for found in mentions.values()
+    )
+    return sentences, entities, {key: at for at, key in enumerate(mentions)}
 
 
 def _tokenise(

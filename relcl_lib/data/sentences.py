@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from relcl_lib.data.download import DataFormatError, locate, locate_corpus
-from relcl_lib.data.json_files import read_object, read_records
+from relcl_lib.data.text_files import read_object, read_records
 
 NAMES = ("fewrel", "fewrel_val", "tacred", "synthetic")
 FEWREL_FILES, FEWREL_SUBSET = ("train_wiki.json", "val_wiki.json"), "fewrel80_subset.json"

@@ -16,15 +16,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from relcl_lib.data.download import DataFormatError, locate_splits
-from relcl_lib.data.json_files import read_records
 from relcl_lib.data.splits import split_off
+from relcl_lib.data.text_files import read_records
 
 LAYOUTS = (
     "new_train.json, new_valid.json, new_test.json: [{text, spo_list: [{subject, predicate, "
     "object}]}] (FastRE's files; linked from data/README of seukgcode/FastRE)",
-    "train_triples.json, val_triples.json, test_triples.json: [{text, triple_list: [[subject, "
-    "relation, object]]}] (PRGC's and CasRel's files)",
+    "train_triples.json, val_triples.json (CasRel: dev_triples.json), test_triples.json: [{text, "
+    "triple_list: [[subject, relation, object]]}] (PRGC's and CasRel's files)",
     "train.json, test.json with sentext and relations (HRL-RE), or sentText and relationMentions",
+    "train_data.json, valid_data.json, test_data.json: [{text, relation_list: [{subject, "
+    "predicate, object}]}] (TPLinker's files)",
 )
 #: data set -> sentences in train, valid and test of the paper's Table 1 (None: no file is given)
 EXPECTED = {
@@ -36,14 +38,21 @@ EXPECTED = {
 PAPER_NAMES = {"nyt10": "NYT10", "nyt11": "NYT11", "nyt24": "NYT24", "webnlg": "WebNLG"}
 #: split -> file names looked for, first to last (the last of test: a part of the test set)
 FILES = {
-    "train": ("new_train.json", "train_triples.json", "train.json"),
-    "valid": ("new_valid.json", "val_triples.json", "valid_triples.json", "valid.json", "dev.json"),
-    "test": ("new_test.json", "test_triples.json", "test.json", "test_triples_*.json"),
+    "train": ("new_train.json", "train_triples.json", "train_data.json", "train.json"),
+    "valid": (
+        *("new_valid.json", "val_triples.json", "valid_triples.json", "dev_triples.json"),
+        *("valid_data.json", "valid.json", "val.json", "dev.json"),
+    ),
+    "test": (
+        *("new_test.json", "test_triples.json", "test_data.json", "test.json"),
+        "test_triples_*.json",
+    ),
 }
 REDUCED_HINT = (
-    "A folder with a test file but no training file is used with reduced=True (numbers are then "
-    "marked as a reduced protocol)."
+    "A folder with a test file but no training file is used with reduced=True (reduced_data=True in "
+    "a notebook or a command); numbers are then marked as a reduced protocol."
 )
+RELATION_IDS = "rel2id.json"
 #: How CasRel makes a validation set where none is given, which FastRE's spec takes over.
 HELD_OUT = 0.005
 
@@ -63,10 +72,11 @@ class Sentence(NamedTuple):
     triples: tuple[Triple, ...]
 
 
-#: field of the text, field of the triples, and what a triple calls its parts (None: a list of three)
+#: field of the text, field of the triples, and what a triple that is no list calls its parts
 _FORMATS = (
     ("text", "spo_list", ("subject", "predicate", "object")),
-    ("text", "triple_list", None),
+    ("text", "triple_list", ("subject", "relation", "object")),
+    ("text", "relation_list", ("subject", "predicate", "object")),
     ("sentext", "relations", ("em1", "rtext", "em2")),
     ("sentText", "relationMentions", ("em1Text", "label", "em2Text")),
 )
@@ -103,21 +113,25 @@ def as_sentence(path: str | Path, at: int, record: Any) -> Sentence:
         raise DataFormatError(
             path, f"record {at}, field {text_field}: {text!r} is no text", "Write it as a string"
         )
-    try:
-        triples = [
-            tuple(t[key] for key in keys) if keys else tuple(t) for t in record[triples_field]
-        ]
-    except (KeyError, TypeError) as error:
+    where, fix = f"record {at}, field {triples_field}", f"Write it as one of: {'; '.join(LAYOUTS)}"
+    listed = record[triples_field]
+    if not isinstance(listed, list):
+        what = "is null" if listed is None else f"is {listed!r}, no list"
         raise DataFormatError(
-            path,
-            f"record {at}, field {triples_field}: a triple lacks {error}",
-            f"Write it as one of: {'; '.join(LAYOUTS)}",
-        ) from error
+            path, f"record {at}, field {triples_field} {what}", f"Write [] for no triple. {fix}"
+        )
+    triples = []
+    for triple in listed:
+        if isinstance(triple, dict) and (absent := [key for key in keys if key not in triple]):
+            raise DataFormatError(path, f"{where}: a triple lacks {', '.join(absent)}", fix)
+        if not isinstance(triple, dict | list):
+            raise DataFormatError(path, f"{where}: {triple!r} is no triple", fix)
+        triples.append(tuple(map(triple.get, keys) if isinstance(triple, dict) else triple))
     for triple in triples:
         if len(triple) != 3 or not all(isinstance(part, str) and part.strip() for part in triple):
             raise DataFormatError(
                 path,
-                f"record {at}, field {triples_field}: {list(triple)!r} is no triple",
+                f"{where}: {list(triple)!r} is no triple",
                 "Each is a subject, a relation and an object, three texts that are not empty",
             )
     if text_field != "text":
@@ -134,7 +148,8 @@ def as_sentence(path: str | Path, at: int, record: Any) -> Sentence:
 class TripleData:
     """A data set in three splits.
 
-    `relations` lists what `rel2id.json` lists, or the training split's relations if there is none;
+    `relations` lists what the file `listed_in` lists (`rel2id.json`), or the training split's
+    relations if there is none;
     `protocol` is `paper` only where every split has the paper's size and none was made by cutting
     another one; `note` says what was cut.
     """
@@ -148,6 +163,7 @@ class TripleData:
     protocol: str
     note: str = ""
     fingerprint: str = field(default="", compare=False)
+    listed_in: str = field(default="", compare=False)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -164,7 +180,8 @@ def load_triples(
 ) -> TripleData:
     """Load nyt10, nyt11, nyt24 or webnlg from the user's files, synthetic, or a set of one's own.
 
-    Without a validation file 0.5 % of the training sentences (seed 2019) are taken out for it.
+    Without a validation file some training sentences (seed 2019) are taken out for it: 0.5 % of a
+    set of the paper's, a tenth but no more than 300 of other sets and of what was cut.
 
     Args:
         name: one of these, or the name of one's own.
@@ -177,30 +194,33 @@ def load_triples(
         DataNotFoundError: no folder holds a training (`reduced`: any) and a test file.
         DataFormatError: a file is damaged.
     """
-    folder, paths = locate_splits(
+    found = locate_splits(
         name,
-        FILES,
+        [FILES],
         ("test",) if reduced else ("test", "train"),
         corpus="nyt24",
         root=root,
         layouts=LAYOUTS,
         hint="" if reduced else REDUCED_HINT,
     )
-    source = ", ".join(path.name for path in paths.values() if path is not None)
     splits = {
-        split: read_sentences(path) if path is not None else [] for split, path in paths.items()
+        split: read_sentences(path) if path is not None else []
+        for split, path in found.paths.items()
     }
+    relations = _relation_ids(found.folder)
     return assemble(
         name,
         splits,
-        relations=_relation_ids(folder),
-        source="generated" if name == "synthetic" and root is None else source,
+        relations=relations,
+        listed_in=str(found.folder / RELATION_IDS) if relations else "",
+        source="generated" if name == "synthetic" and root is None else found.source,
         limit=limit,
+        note=found.note,
     )
 
 
 def _relation_ids(folder: Path) -> tuple[str, ...]:
-    path = folder / "rel2id.json"
+    path = folder / RELATION_IDS
     if not path.is_file():
         return ()
     # An array yields its elements, an object itself; the last one is relation -> id either way.
@@ -220,15 +240,18 @@ def assemble(
     relations: Sequence[str] = (),
     source: str = "given",
     limit: int | None = None,
+    note: str = "",
+    listed_in: str = "",
 ) -> TripleData:
     """Make a data set of sentences that are there; an absent split is cut from another (`load_triples`).
 
     A name of the paper's is checked against the paper's sizes. `relations` are all there are, in id
-    order; none stands for those of the training split.
+    order, as `listed_in` lists them; none stands for those of the training split. `note` says what is
+    already known to differ.
     """
     train, valid, test = (list(splits.get(split, ())) for split in FILES)
     sizes = tuple(len(part) or None for part in (train, valid, test))
-    notes, cut = [], False
+    notes, cut = [note] if note else [], False
     if not train and valid:
         train, valid = split_off(valid, 0.1)
         cut = True
@@ -243,9 +266,9 @@ def assemble(
         train, cut = train[:limit], True
         notes.append(f"the first {limit} training sentences")
     if not valid:
-        train, valid = split_off(
-            train, max(HELD_OUT, min(0.1, 300 / max(len(train), 1)) if cut else 0)
-        )
+        of_paper = name in EXPECTED and not cut
+        share = HELD_OUT if of_paper else max(HELD_OUT, min(0.1, 300 / max(len(train), 1)))
+        train, valid = split_off(train, share)
         notes.append(f"{len(valid)} training sentences validate")
     if not train or not test:
         raise DataFormatError(
@@ -258,4 +281,4 @@ def assemble(
     parts = [tuple(part) for part in (train, valid, test)]
     digest = hashlib.sha256(json.dumps([parts, known]).encode()).hexdigest()[:16]
     protocol = "paper" if same and name != "webnlg" else "reduced"
-    return TripleData(name, *parts, known, source, protocol, "; ".join(notes), digest)
+    return TripleData(name, *parts, known, source, protocol, "; ".join(notes), digest, listed_in)

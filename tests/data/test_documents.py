@@ -84,7 +84,8 @@ def test_a_label_given_twice_counts_once():
             "sentence 0 is 'Ann lives in Bonn.'",
         ),
         (lambda r: r["sents"][1].append(None), "field sents: sentence 1 is ['Bonn'"),
-        (lambda r: r.update(labels=None), "field labels: a NoneType, no list"),
+        (lambda r: r.update(labels=None), "('Ann') has no field labels. Documents to train"),
+        (lambda r: r.update(labels={}), "field labels: a dict, no list"),
         (lambda r: r["labels"][0].update(h=0.7), "field labels: h: 0.7 is no whole number"),
         (lambda r: r["labels"][0].update(t=0), "h = 0 and t = 0"),
         (lambda r: r["labels"][0].update(t=2), "not two of the 2 entities"),
@@ -110,9 +111,12 @@ def test_files_that_hold_no_documents(tmp_path):
             read_documents(tmp_path / "x.json")
 
 
-def test_unlabelled_test_documents_are_read_but_not_scored(tmp_path):
+@pytest.mark.parametrize(
+    "change", [lambda r: r.pop("labels"), lambda r: r.update(labels=None)], ids=["missing", "null"]
+)
+def test_unlabelled_test_documents_are_read_but_not_scored(tmp_path, change):
     path = tmp_path / "test.json"
-    path.write_text(json.dumps([changed(lambda r: r.pop("labels"))]))
+    path.write_text(json.dumps([changed(change)]))
     (document,) = read_documents(path, labelled=False)
     assert document.facts is None
     with pytest.raises(ValueError, match="no public labels"):
@@ -157,8 +161,15 @@ def test_own_files_with_relation_numbers(tmp_path):
     assert data.protocol == "reduced"
     (tmp_path / "rel2id.json").write_text(json.dumps({"Na": 0, "P1": 1, "P551": 2}))
     assert load_documents("mine", tmp_path).relations == ("P1", "P551")
-    (tmp_path / "rel2id.json").write_text(json.dumps({"Na": 0, "P1": 5}))
-    with pytest.raises(DataFormatError, match="not 0, 1, 2"):
+    for numbers in ({"P551": 0, "P1": 1}, {"P551": 1, "P1": 2}):  # without one for no relation
+        (tmp_path / "rel2id.json").write_text(json.dumps(numbers))
+        assert load_documents("mine", tmp_path).relations == ("P551", "P1")
+    for numbers in ({"Na": 0, "P1": 5}, {"P1": "one"}, {"P1": "1", "P551": 0}):
+        (tmp_path / "rel2id.json").write_text(json.dumps(numbers))
+        with pytest.raises(DataFormatError, match=r"holds no relation -> number.*rel_info"):
+            load_documents("mine", tmp_path)
+    (tmp_path / "rel2id.json").write_text(json.dumps({"Na": 0, "P1": 1}))
+    with pytest.raises(DataFormatError, match=r"'P551' is unknown.*add it to rel2id\.json"):
         load_documents("mine", tmp_path)
 
 

@@ -144,7 +144,7 @@ def test_the_hypernym_filter_drops_diseases_above_a_related_one(tmp_path):
 def test_damaged_lines_are_named(tmp_path, bad, words):
     path = write(tmp_path / "a.txt", [bad])
     with pytest.raises(DataFormatError) as caught:
-        read_pubtator(path)
+        read_pubtator(path, "CID")
     assert words in str(caught.value)
     assert "document 7" in str(caught.value)
     assert str(path) in str(caught.value)

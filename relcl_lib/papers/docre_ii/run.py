@@ -271,7 +271,8 @@ class DocreRun(Run):
         draw = torch.Generator().manual_seed(0)
         options = {"limit": self.data.max_labels, "sum_logits": self.settings.sum_logits}
         self.model.eval()
-        for rows in releasing_memory(usable.split(2 * self.settings.batch_size)):
+        groups = usable.split(2 * self.settings.batch_size) if len(usable) else ()
+        for rows in releasing_memory(groups):
             batch = tokens.batch(rows)
             with self.autocast():
                 scores = self.model.base(batch)

@@ -1,24 +1,53 @@
-"""JSON files whose errors say where: arrays, one value per line, and objects without equal keys."""
+"""Text files as people have them, and JSON in them: a byte-order mark, any line end, gzip.
+
+Errors name the file and the line or byte. A UTF-8 byte-order mark, which Windows tools write, is no
+content; CRLF ends a line as LF does; a name that ends in `.gz` is read through gzip.
+"""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from relcl_lib.data.download import DataFormatError
 
-AGAIN = "Get the file again: it is incomplete, or not UTF-8 JSON"
+AGAIN = "Get the file again: it is incomplete, or no JSON"
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a file without their ends."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8-sig") as stream:
+            yield from (line.rstrip("\n") for line in stream)
+    except UnicodeDecodeError as error:
+        with opened(path, "rb") as stream:
+            kind = " but UTF-16" if stream.read(2) in _UTF_16 else ", or no text"
+        byte = error.object[error.start]
+        raise DataFormatError(
+            path,
+            f"cannot be read: it is not UTF-8{kind} ({error.reason}: 0x{byte:02x})",
+            "Save it as UTF-8; iconv -f OLD -t UTF-8 converts a file",
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataFormatError(path, f"cannot be read: {error}", "Get the file again") from error
+
+
+def read_text(path: Path) -> str:
+    """The whole of a file, each line ended by LF."""
+    return "\n".join(read_lines(path))
 
 
 def read_records(path: Path) -> Iterator[Any]:
     """Yield the elements of a JSON array, or the JSON value of each line that is not blank."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataFormatError(path, f"cannot be read: {error}", AGAIN) from error
+    text = read_text(path)
     if text.lstrip()[:1] == "[":
         try:
             yield from json.loads(text)
@@ -54,10 +83,10 @@ def read_object(path: Path, fix: str) -> dict[str, Any]:
         return found
 
     try:
-        found = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+        found = json.loads(read_text(path), object_pairs_hook=unique)
     except DataFormatError:
         raise
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise DataFormatError(path, f"cannot be read: {error}", AGAIN) from error
     if not isinstance(found, dict):
         raise DataFormatError(path, f"holds a {type(found).__name__}, not an object", fix)
