@@ -16,20 +16,16 @@ random weights, which cost the same as trained ones.
 
 from __future__ import annotations
 
-# ruff: noqa: E402 - the checkout is put on the path first, so that it need not be installed
 import argparse
 import contextlib
-import os
 import statistics
-import sys
 import tempfile
-import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
+from unittest import mock
 
 import torch
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
+from benchmarking import CLOCKS, in_turn, options
 
 from relcl_lib.data.sentences import RelationSentences, load_sentences
 from relcl_lib.lab.runtime import device_name
@@ -40,7 +36,7 @@ from relcl_lib.papers.crecl.parameters import CreclParameters
 from relcl_lib.papers.crecl.run import CreclRun
 from relcl_lib.worlds.encoder import build_tokenizer
 
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+EPOCHS = ("epochs_classification", "epochs_current")
 
 
 def minilm_sized(folder: str, texts: list[str]) -> str:
@@ -55,55 +51,26 @@ def minilm_sized(folder: str, texts: list[str]) -> str:
     return folder
 
 
-def alternate(
-    forms: dict[str, Callable[[], None]], repeats: int, clock: Callable[[], float]
-) -> dict[str, float]:
-    """Return the median seconds of each form, run in turn after one warm-up each."""
-    times: dict[str, list[float]] = {name: [] for name in forms}
-    for turn in range(repeats + 1):
-        for name, form in forms.items():
-            start = clock()
-            form()
-            if turn:
-                times[name].append(clock() - start)
-    return {name: statistics.median(found) for name, found in times.items()}
-
-
-@contextlib.contextmanager
-def changed(run: CreclRun, changes: dict[str, object]):
-    """Inside the block the run has other settings."""
-    plain = run.settings
-    run.settings = plain.model_copy(update=changes)
-    run.network.encoder.attend_pads = bool(changes.get("attend_pads"))
-    yield
-    run.settings = plain
-    run.network.encoder.attend_pads = False
+def trained(run: CreclRun, train: Callable[[], None], **changes: object) -> None:
+    """Train with other settings."""
+    encoder, attend = run.network.encoder, bool(changes.get("attend_pads"))
+    chosen = mock.patch.object(run, "settings", run.settings.model_copy(update=changes))
+    with chosen, mock.patch.object(encoder, "attend_pads", attend):
+        train()
 
 
 def training(run: CreclRun, phase: str, sentences: torch.Tensor, task: int, **changes: object):
     """Return an action that trains one epoch of a phase on some sentences."""
-
-    def action() -> None:
-        with changed(run, changes):
-            kept, run.remembered = run.remembered, lambda: sentences
-            if phase == "CL2":
-                contrast(run, "CL2", task, prototypes)
-            else:
-                classify(run, task, sentences, 1)
-            run.remembered = kept
-
     prototypes = run.prototypes()
-    return action
 
+    def epoch() -> None:
+        if phase == "CL2":
+            with mock.patch.object(run, "remembered", lambda: sentences):
+                contrast(run, "CL2", task, prototypes)
+        else:
+            classify(run, task, sentences, 1)
 
-def whole_task(run: CreclRun, task: int, **changes: object):
-    """Return an action that trains a task from beginning to end, one epoch a phase."""
-
-    def action() -> None:
-        with changed(run, changes):
-            run.procedure.train(run, task)
-
-    return action
+    return partial(trained, run, epoch, **changes)
 
 
 def repeated_network(run: CreclRun, sentences: torch.Tensor, task: int, passes: int):
@@ -116,63 +83,58 @@ def repeated_network(run: CreclRun, sentences: torch.Tensor, task: int, passes: 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
+    parser = options(__doc__)
     parser.add_argument("--data", help="folder of FewRel; None: the generated corpus")
     parser.add_argument("--encoder", default="tiny", help="tiny, minilm, a folder or a hub name")
     parser.add_argument("--precision", default="auto", help="auto, float32 or bfloat16")
     parser.add_argument("--sentences", type=int, default=128, help="of an epoch")
-    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: on a shared machine")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    data = load_sentences("fewrel" if options.data else "synthetic", options.data)
-    clock = CLOCKS[options.clock]
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    data = load_sentences("fewrel" if chosen.data else "synthetic", chosen.data)
     with tempfile.TemporaryDirectory() as folder:
-        encoder = options.encoder
+        encoder = chosen.encoder
         if encoder == "minilm":
             encoder = minilm_sized(folder, [" ".join(s.tokens) for s in data.sentences])
-        chosen = CreclParameters.create(
+        parameters = CreclParameters.create(
             profile="full",
             dataset=data.name,
             encoder=encoder,
-            precision=options.precision,
+            precision=chosen.precision,
             epochs_memory=1,
         )
-        report(CreclRun(chosen, data, 2021), options, clock)
-        report_task(chosen, data, options, clock)
+        report(prepared(parameters, data), chosen)
+        each = max(1, chosen.sentences * parameters.resolved().n_tasks // len(data.relations))
+        few = {"train_limit": each, "memory_size": 2} | dict.fromkeys(EPOCHS, 1)
+        report_task(prepared(parameters.model_copy(update=few), data), each, chosen)
 
 
-def report_task(
-    chosen: CreclParameters,
-    data: RelationSentences,
-    options: argparse.Namespace,
-    clock: Callable[[], float],
-) -> None:
-    """Print the ratio of a whole task, few sentences a relation, on a run of its own."""
-    each = max(1, options.sentences * chosen.resolved().n_tasks // len(data.relations))
-    few = {"train_limit": each, "memory_size": 2, "epochs_classification": 1, "epochs_current": 1}
-    run = CreclRun(chosen.model_copy(update=few), data, 2021)
-    last = len(run.stream) - 1
-    for index in range(last + 1):
+def prepared(parameters: CreclParameters, data: RelationSentences) -> CreclRun:
+    """Return a run whose memory holds every relation."""
+    run = CreclRun(parameters, data, 2021)
+    for index in range(len(run.stream)):
         run.remember(index)
+    return run
+
+
+def report_task(run: CreclRun, each: int, chosen: argparse.Namespace) -> None:
+    """Print the ratio of a whole task, one epoch a phase, of few sentences a relation."""
+    last = len(run.stream) - 1
+    task = partial(run.procedure.train, run, last)
     forms = {
-        "without pads": whole_task(run, last),
-        "padded to 256 tokens": whole_task(run, last, attend_pads=True, max_length=256),
+        "without pads": partial(trained, run, task),
+        "padded to 256 tokens": partial(trained, run, task, attend_pads=True, max_length=256),
     }
     count = 2 * len(run.stream[last].train_indices) + len(run.remembered())
-    show(f"the whole last task, {each} sentences a relation", forms, count, options.repeats, clock)
+    show(f"the whole last task, {each} sentences a relation", forms, count, chosen)
 
 
 def show(
-    title: str,
-    forms: dict[str, Callable[[], None]],
-    count: int,
-    repeats: int,
-    clock: Callable[[], float],
+    title: str, forms: dict[str, Callable[[], None]], count: int, chosen: argparse.Namespace
 ) -> dict[str, float]:
     """Measure forms of the same work on `count` sentences, print and return their seconds."""
-    found = alternate(forms, repeats, clock)
+    times = in_turn(forms, chosen.repeats, CLOCKS[chosen.clock])
+    found = {name: statistics.median(seconds) for name, seconds in times.items()}
     first = next(iter(found.values()))
     print(f"\n{title}")
     for name, seconds in found.items():
@@ -181,41 +143,30 @@ def show(
     return found
 
 
-def report(run: CreclRun, options: argparse.Namespace, clock: Callable[[], float]) -> None:
+def report(run: CreclRun, chosen: argparse.Namespace) -> None:
     """Print the ratios of one run."""
     task = len(run.stream) - 1
-    for index in range(len(run.stream)):
-        run.remember(index)
-    how = (options.repeats, clock)
     lengths = run.tokens.lengths.float()
     print(f"{device_name(run.device)}, {run.settings.precision}")
     print(f"{len(run.data.sentences)} sentences, {lengths.mean():.1f} tokens, {lengths.max():.0f}")
     memory = run.remembered()
-    every = torch.linspace(0, len(memory) - 1, options.sentences).long()
-    some, new = memory[every], run.stream[task].train_indices[: options.sentences]
+    every = torch.linspace(0, len(memory) - 1, chosen.sentences).long()
+    some, new = memory[every], run.stream[task].train_indices[: chosen.sentences]
+    epoch = training(run, "classification", new, task)
+    padded = {"attend_pads": True, "max_length": 256}
 
-    show(
-        "CL2, old and new relations, one epoch",
-        {
-            "one pass": training(run, "CL2", some, task, memory_passes=1),
-            "M = 10 passes behind the BERT": training(run, "CL2", some, task, memory_passes=10),
-            "M = 10 passes of the BERT": repeated_network(run, some, task, 10),
-        },
-        len(some),
-        *how,
-    )
-    found = show(
-        "classification, one epoch",
-        {
-            "without pads": training(run, "classification", new, task),
-            "padded to 256 tokens": training(
-                run, "classification", new, task, attend_pads=True, max_length=256
-            ),
-        },
-        len(new),
-        *how,
-    )
-    encoder = run.network.encoder
+    forms = {
+        "one pass": training(run, "CL2", some, task, memory_passes=1),
+        "M = 10 passes behind the BERT": training(run, "CL2", some, task, memory_passes=10),
+        "M = 10 passes of the BERT": repeated_network(run, some, task, 10),
+    }
+    show("CL2, old and new relations, one epoch", forms, len(some), chosen)
+    forms = {
+        "without pads": epoch,
+        "padded to 256 tokens": training(run, "classification", new, task, **padded),
+    }
+    found = show("classification, one epoch", forms, len(new), chosen)
+    encoder, whole_layer = run.network.encoder, marker_encoder.apply_layer
 
     def one_by_one() -> None:
         encoder.eval()
@@ -223,13 +174,19 @@ def report(run: CreclRun, options: argparse.Namespace, clock: Callable[[], float
             for one in some:
                 encoder(run.batch(one[None]))
 
-    show(
-        "prototypes: the memory encoded anew",
-        {"large batches": lambda: run.embed(some), "one by one": one_by_one},
-        len(some),
-        *how,
-    )
-    epoch = training(run, "classification", new, task)
+    forms = {"large batches": lambda: run.embed(some), "one by one": one_by_one}
+    show("prototypes: the memory encoded anew", forms, len(some), chosen)
+
+    def everywhere(layer, x, packing, rows=None):
+        states = whole_layer(layer, x, packing)
+        return states if rows is None else states[rows]
+
+    def without(owner: object, name: str, value: object) -> Callable[[], None]:
+        def left_out() -> None:
+            with mock.patch.object(owner, name, value):
+                epoch()
+
+        return left_out
 
     def plain_layers() -> None:
         layers, encoder.layers = encoder.layers, None
@@ -237,37 +194,18 @@ def report(run: CreclRun, options: argparse.Namespace, clock: Callable[[], float
         epoch()
         encoder.layers, encoder.network.encoder.layer = layers, torch.nn.ModuleList()
 
-    def whole_table() -> None:
-        encoder.only_tokens = lambda ids: contextlib.nullcontext()
-        epoch()
-        del encoder.only_tokens
+    def nothing(_: object) -> contextlib.AbstractContextManager:
+        return contextlib.nullcontext()
 
-    def whole_layer() -> None:
-        def everywhere(layer, x, packing, rows=None):
-            states = kept(layer, x, packing)
-            return states if rows is None else states[rows]
-
-        marker_encoder.apply_layer, kept = everywhere, marker_encoder.apply_layer
-        epoch()
-        marker_encoder.apply_layer = kept
-
-    def torch_dropout() -> None:
-        crecl.fast_dropout, kept = (lambda device: contextlib.nullcontext()), crecl.fast_dropout
-        epoch()
-        crecl.fast_dropout = kept
-
-    show(
-        "the shortcuts, one left out at a time: classification, one epoch",
-        {
-            "all": epoch,
-            "whole embedding table": whole_table,
-            "last layer at every token": whole_layer,
-            "torch's own dropout": torch_dropout,
-            "padded, as transformers runs it": plain_layers,
-        },
-        len(new),
-        *how,
-    )
+    forms = {
+        "all": epoch,
+        "whole embedding table": without(encoder, "only_tokens", nothing),
+        "last layer at every token": without(marker_encoder, "apply_layer", everywhere),
+        "torch's own dropout": without(crecl, "fast_dropout", nothing),
+        "padded, as transformers runs it": plain_layers,
+    }
+    title = "the shortcuts, one left out at a time: classification, one epoch"
+    show(title, forms, len(new), chosen)
     speed = len(new) / found["without pads"]
     usual = CreclParameters.create(profile="full", dataset=run.data.name).resolved()
     epochs = usual.epochs_classification + usual.epochs_current

@@ -20,22 +20,18 @@ change what a pass costs), on the generated documents, or with `--encoder` on on
 
 from __future__ import annotations
 
-# ruff: noqa: E402 - the checkout is put on the path first, so that it need not be installed
 import argparse
 import json
 import math
-import os
 import resource
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import torch
+from benchmarking import in_turn, options
+from pair_matrices import pair_matrix
 from torch import Tensor
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT)]
 
 from relcl_lib.lab.runtime import device_name
 from relcl_lib.models.atlop import Atlop, AtlopConfig
@@ -90,12 +86,6 @@ class GatheredAttention(CrossedAttention):
 FORMS = {"lines": CrossedAttention, "gathered": GatheredAttention}
 
 
-def full(documents: int, n: int) -> PairMatrix:
-    """Return every pair of documents of n entities."""
-    valid = ~torch.eye(n, dtype=torch.bool).expand(documents, n, n)
-    return PairMatrix(valid.nonzero(), documents, n)
-
-
 def build(form: str, cells: PairMatrix) -> tuple[CrossedAttention, Tensor, Tensor]:
     """Return a layer with the same weights in every form, queries and memory."""
     torch.manual_seed(0)
@@ -106,24 +96,21 @@ def build(form: str, cells: PairMatrix) -> tuple[CrossedAttention, Tensor, Tenso
 
 def attention_cost(form: str, documents: int, n: int, repeats: int) -> dict[str, float]:
     """Measure one form in this process: best seconds, and the growth of the peak in MiB."""
-    cells = full(documents, n)
+    cells = pair_matrix([n] * documents)
     layer, queries, memory = build(form, cells)
-    layer(queries[:2], memory[:2], full(1, 2)).sum().backward()  # warm: thread pools, libraries
+    # Warm: thread pools, libraries.
+    layer(queries[:2], memory[:2], pair_matrix([2])).sum().backward()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    times = []
-    for _ in range(repeats):
-        started = time.process_time()
-        layer(queries, memory, cells).square().sum().backward()
-        times.append(time.process_time() - started)
+    once = {form: lambda: layer(queries, memory, cells).square().sum().backward()}
+    times = in_turn(once, repeats, time.process_time, warm=0)[form]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return {"seconds": min(times), "MiB": peak / 1024}
 
 
 def check_forms(n: int = 7) -> None:
     """Stop unless both forms give the same numbers and gradients, holes and padding included."""
-    valid = full(2, n).valid() & (torch.rand(2, n, n, generator=torch.manual_seed(1)) < 0.7)
-    valid[1, 4:], valid[1, :, 4:] = False, False
-    cells = PairMatrix(valid.nonzero(), 2, n)
+    holes = torch.rand(2, n, n, generator=torch.manual_seed(1)) < 0.7
+    cells = pair_matrix([n, 4], keep=holes)
     found = []
     for form in FORMS:
         layer, queries, memory = build(form, cells)
@@ -141,22 +128,16 @@ def in_a_process(*words: str) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def bert_base(layers: int = 12) -> torch.nn.Module:
-    """Return a BERT of the base model's size with random weights."""
-    from transformers import BertConfig, BertModel
-
-    config = BertConfig(num_hidden_layers=layers, attn_implementation="eager")
-    return BertModel(config)
-
-
 def largest_document(attention: str, entities: int, pieces: int) -> dict[str, float]:
     """Train one step of both stages' network on one document; peak of the whole process in GiB."""
+    from transformers import BertConfig, BertModel
+
     torch.manual_seed(0)
-    network = bert_base()
+    network = BertModel(BertConfig(attn_implementation="eager"))
     base = Atlop(AtlopConfig(96), WindowEncoder(network, (101, 102)))
     inference = PairInference(InferenceConfig(96, 768, attention=attention))
     optimizer = torch.optim.AdamW([*base.parameters(), *inference.parameters()], lr=1e-5)
-    cells = full(1, entities)
+    cells = pair_matrix([entities])
     ids = torch.randint(1000, 20000, (1, pieces))
     place = torch.arange(2 * entities) * (pieces // (2 * entities + 1)) + 1
     mentions = torch.stack(
@@ -184,13 +165,13 @@ def check_memory(attention: str, found: dict[str, float]) -> None:
         )
 
 
-def throughput(options: argparse.Namespace) -> None:
+def throughput(chosen: argparse.Namespace) -> None:
     """Print documents a second of training steps and of prediction at K = 3."""
-    given = {"dataset": options.dataset, "data_root": options.data, "encoder": options.encoder}
+    given = {"dataset": chosen.dataset, "data_root": chosen.data, "encoder": chosen.encoder}
     given = {name: value for name, value in given.items() if value is not None}
-    profile = "quick" if options.dataset in (None, "synthetic") else "reduced"
-    chosen = DocreParameters.create(profile=profile, precision=options.precision, **given)
-    run = DocreRun(chosen, load_data(chosen))
+    profile = "quick" if chosen.dataset in (None, "synthetic") else "reduced"
+    parameters = DocreParameters.create(profile=profile, precision=chosen.precision, **given)
+    run = DocreRun(parameters, load_data(parameters))
     tokens, size = run.tokens("train"), run.settings.batch_size
     order = tokens.lengths.argsort()
     middle = order[len(order) // 2 - 4 * size : len(order) // 2 + 4 * size]
@@ -214,11 +195,9 @@ def throughput(options: argparse.Namespace) -> None:
 
 def main() -> None:
     """Measure and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
+    parser = options(__doc__)
     parser.add_argument("--entities", type=int, nargs="+", default=[20, 42, 60])
     parser.add_argument("--documents", type=int, default=4, help="of attention; 1 at 60 entities")
-    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--dataset", help="of the throughput (default: the generated documents)")
     parser.add_argument("--data", help="folder that holds the data set")
     parser.add_argument("--encoder", help="name or folder")
@@ -226,23 +205,23 @@ def main() -> None:
     parser.add_argument("--skip", nargs="*", default=[], choices=["attention", "memory", "speed"])
     parser.add_argument("--one", nargs=3, metavar=("FORM", "DOCUMENTS", "N"), help="for itself")
     parser.add_argument("--largest", nargs=3, metavar=("FORM", "N", "PIECES"), help="for itself")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.one:
-        form, documents, n = options.one
-        print(json.dumps(attention_cost(form, int(documents), int(n), options.repeats)))
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    if chosen.one:
+        form, documents, n = chosen.one
+        print(json.dumps(attention_cost(form, int(documents), int(n), chosen.repeats)))
         return
-    if options.largest:
-        attention, entities, pieces = options.largest
+    if chosen.largest:
+        attention, entities, pieces = chosen.largest
         print(json.dumps(largest_document(attention, int(entities), int(pieces))))
         return
     print(device_name(torch.device("cpu")))
-    more = ("--threads", str(options.threads), "--repeats", str(options.repeats))
-    if "attention" not in options.skip:
+    more = ("--threads", str(chosen.threads), "--repeats", str(chosen.repeats))
+    if "attention" not in chosen.skip:
         check_forms()
         print("entities | documents | lines: s, MiB | gathered: s, MiB | ratio: time, memory")
-        for n in options.entities:
-            documents = 1 if n >= 60 else options.documents
+        for n in chosen.entities:
+            documents = 1 if n >= 60 else chosen.documents
             ours, theirs = (in_a_process("--one", f, str(documents), str(n), *more) for f in FORMS)
             print(
                 f"{n:8d} | {documents:9d} | {ours['seconds']:6.3f} {ours['MiB']:7.0f} | "
@@ -250,7 +229,7 @@ def main() -> None:
                 f"{theirs['seconds'] / ours['seconds']:5.2f} {theirs['MiB'] / ours['MiB']:5.2f}",
                 flush=True,
             )
-    if "memory" not in options.skip:
+    if "memory" not in chosen.skip:
         print("one training step, BERT-base size, 60 entities, 1,000 pieces")
         for attention in ATTENTIONS:
             found = in_a_process("--largest", attention, "60", "1000", *more)
@@ -259,8 +238,8 @@ def main() -> None:
                 flush=True,
             )
             check_memory(attention, found)
-    if "speed" not in options.skip:
-        throughput(options)
+    if "speed" not in chosen.skip:
+        throughput(chosen)
 
 
 if __name__ == "__main__":

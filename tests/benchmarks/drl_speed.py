@@ -13,18 +13,14 @@ without. `gradients`: the cosines of per-sample gradients by vmap against one ba
 
 from __future__ import annotations
 
-# ruff: noqa: E402 - the checkout is put on the path first, so that it need not be installed
 import argparse
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import torch
+from benchmarking import in_turn, options
 from torch import Tensor
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
 from relcl_lib.continual.gradients import cosines, per_sample_gradients
 from relcl_lib.lab.runtime import device_name, resolve_device, resolve_precision
@@ -46,19 +42,20 @@ def pairwise_loss(representations: Sequence[Tensor], labels: Tensor, variant: st
     return total
 
 
-def best(action: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Return the least seconds of an action."""
-    clock = time.perf_counter if device.type == "cuda" else time.process_time
-    times = []
-    for _ in range(repeats):
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        start = clock()
-        action()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(clock() - start)
-    return min(times)
+FORMS = (discriminative_loss, pairwise_loss)
+
+
+def best(
+    forms: Mapping[str, Callable[[], object]], repeats: int, device: torch.device
+) -> list[float]:
+    """Return the least milliseconds of each form."""
+
+    def on_the_gpu() -> float:
+        torch.cuda.synchronize()
+        return time.perf_counter()
+
+    clock = on_the_gpu if device.type == "cuda" else time.process_time
+    return [1000 * min(times) for times in in_turn(forms, repeats, clock).values()]
 
 
 def peak_bytes(action: Callable[[], object], device: torch.device) -> int:
@@ -90,12 +87,12 @@ def network_of(kind: str, taps: str, precision: torch.dtype) -> tuple[TappedNetw
     return TappedNetwork(network, RESNET50, taps, precision), 128
 
 
-def loss_table(options: argparse.Namespace, device: torch.device) -> None:
+def loss_table(chosen: argparse.Namespace, device: torch.device) -> None:
     """Print the loss alone, on all representations."""
-    network, side = network_of(options.network, "all", torch.float32)
+    network, side = network_of(chosen.network, "all", torch.float32)
     network = network.to(device).eval()
     print("variant   batch | fast ms | pairwise ms | ratio | fast MiB | pairwise MiB")
-    for batch in options.batches:
+    for batch in chosen.batches:
         labels = torch.arange(batch, device=device) % 10
         with torch.no_grad():
             _, found = network(torch.rand(batch, 3, side, side, device=device))
@@ -103,16 +100,11 @@ def loss_table(options: argparse.Namespace, device: torch.device) -> None:
         for variant in ("released", "paper"):
 
             def run(form: Callable, maps=maps, labels=labels, variant=variant) -> None:
-                torch.autograd.grad(form(maps, labels, variant), maps)
+                torch.autograd.grad(form(maps, labels, variant=variant), maps)
 
-            def fast(maps: list[Tensor], labels: Tensor, variant: str) -> Tensor:
-                return discriminative_loss(maps, labels, variant=variant)
-
-            times, peaks = [], []
-            for form in (fast, pairwise_loss):
-                run(form)
-                times.append(1000 * best(lambda f=form: run(f), options.repeats, device))
-                peaks.append(peak_bytes(lambda f=form: run(f), device) / 2**20)
+            forms = {form.__name__: partial(run, form) for form in FORMS}
+            times = best(forms, chosen.repeats, device)
+            peaks = [peak_bytes(form, device) / 2**20 for form in forms.values()]
             print(
                 f"{variant:9s} {batch:5d} | {times[0]:7.2f} | {times[1]:11.2f} | "
                 f"{times[1] / times[0]:5.2f} | {peaks[0]:8.1f} | {peaks[1]:8.1f}",
@@ -138,28 +130,22 @@ def training_step(
     optimizer.step()
 
 
-def step_table(options: argparse.Namespace, device: torch.device) -> None:
+def step_table(chosen: argparse.Namespace, device: torch.device) -> None:
     """Print a training step with the loss over one without, on the logits and on all taps."""
-    precision = resolve_precision(options.precision, device)
+    precision = resolve_precision(chosen.precision, device)
     print(f"network in {precision}")
     print("taps   variant   batch | plain ms | with DRL ms | ratio")
     for taps in ("logits", "all"):
-        network, side = network_of(options.network, taps, precision)
+        network, side = network_of(chosen.network, taps, precision)
         network = network.to(device).train()
         optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
-        for batch in options.step_batches:
+        for batch in chosen.step_batches:
             images = torch.rand(batch, 3, side, side, device=device)
             labels = torch.arange(batch, device=device) % 10
             step = partial(training_step, network, optimizer, images, labels)
             for variant in ("released", "paper"):
-                weights, times = (0.0, 1e-9), {}
-                for weight in weights:
-                    step(weight, variant)
-                for _ in range(options.repeats):  # taking turns: both see the machine's moods
-                    for weight in weights:
-                        took = best(partial(step, weight, variant), 1, device)
-                        times[weight] = min(took, times.get(weight, took))
-                plain, with_loss = (1000 * times[weight] for weight in weights)
+                forms = {str(weight): partial(step, weight, variant) for weight in (0.0, 1e-9)}
+                plain, with_loss = best(forms, chosen.repeats, device)
                 print(
                     f"{taps:6s} {variant:9s} {batch:5d} | {plain:8.1f} | {with_loss:11.1f} | "
                     f"{with_loss / plain:5.3f}",
@@ -167,7 +153,7 @@ def step_table(options: argparse.Namespace, device: torch.device) -> None:
                 )
 
 
-def gradient_table(options: argparse.Namespace, device: torch.device) -> None:
+def gradient_table(chosen: argparse.Namespace, device: torch.device) -> None:
     """Print the cosines of the gradients of 200 samples of the MNIST network."""
     network = tapped_network("mlp", 10, (1, 28, 28)).to(device)
     images = torch.rand(200, 1, 28, 28, device=device)
@@ -185,7 +171,7 @@ def gradient_table(options: argparse.Namespace, device: torch.device) -> None:
         return cosines(per_sample_gradients(network, images, labels))
 
     torch.testing.assert_close(by_vmap(), one_by_one(), rtol=1e-3, atol=1e-4)
-    fast, slow = (1000 * best(form, options.repeats, device) for form in (by_vmap, one_by_one))
+    fast, slow = best({"vmap": by_vmap, "one by one": one_by_one}, chosen.repeats, device)
     print(
         f"gradients of 200 samples: vmap {fast:.0f} ms, one by one {slow:.0f} ms, {slow / fast:.1f} x"
     )
@@ -193,22 +179,20 @@ def gradient_table(options: argparse.Namespace, device: torch.device) -> None:
 
 def main() -> None:
     """Measure and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--threads", type=int, default=1)
+    parser = options(__doc__, threads=1, repeats=7)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--network", choices=("reduced", "resnet50"), default="reduced")
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--batches", type=int, nargs="+", default=[32, 64, 128, 256, 512])
     parser.add_argument("--step-batches", type=int, nargs="+", default=[16, 32, 128])
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
-    device = resolve_device(options.device)
+    device = resolve_device(chosen.device)
     print(device_name(device))
-    gradient_table(options, device)
-    step_table(options, device)
-    loss_table(options, device)
+    gradient_table(chosen, device)
+    step_table(chosen, device)
+    loss_table(chosen, device)
 
 
 if __name__ == "__main__":

@@ -13,21 +13,14 @@ run. The paper (one RTX 2080Ti): 12.9 / 5.9 / 4.6 ms at batch 1 / 8 / 128, CasRe
 
 from __future__ import annotations
 
-# ruff: noqa: E402 - the checkout is put on the path first, so that it need not be installed
-import argparse
-import os
-import sys
-import time
-from pathlib import Path
-
 import torch
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
+from benchmarking import options
 
 from relcl_lib.data.triples import load_triples
 from relcl_lib.lab.runtime import device_name
 from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
 from relcl_lib.models.tagger import FastRE, TaggerConfig
+from relcl_lib.papers.fastre.analysis import best_seconds
 from relcl_lib.papers.fastre.extract import Extractor
 from relcl_lib.text.decode import CASREL, FASTRE_HEADS, FASTRE_TAILS, pair_spans
 from relcl_lib.text.schema import Schema, any_schema, paper_schema
@@ -105,16 +98,6 @@ def heads_found(extractor: Extractor, texts: list[str]) -> float:
     return len(pair_spans(*on, extractor.head_rules, inputs["lengths"])) / len(texts)
 
 
-def best(action, repeats: int) -> float:
-    """Return the least wall seconds of an action."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
 def measure(
     extractor: Extractor, texts: list[str], batch: int, repeats: int
 ) -> tuple[float, float]:
@@ -126,31 +109,29 @@ def measure(
     with extractor.ready():
         for chunk in chunks[:2]:
             extractor.predict(chunk)
-        network = best(lambda: [extractor.predict(chunk) for chunk in chunks], repeats)
-        host = best(lambda: [extractor.extract(part) for part in parts], repeats)
+        network = best_seconds(lambda: [extractor.predict(chunk) for chunk in chunks], repeats)
+        host = best_seconds(lambda: [extractor.extract(part) for part in parts], repeats)
     return 1000 * network / len(texts), 1000 * host / len(texts)
 
 
 def main() -> None:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
+    parser = options(__doc__)
     parser.add_argument("--sentences", type=int, default=256, help="for FastRE; CasRel does fewer")
     parser.add_argument("--casrel-sentences", type=int, default=128)
     parser.add_argument("--words", type=int, default=38, help="mean length; NYT10's is 38.5")
     parser.add_argument("--layers", type=int, default=12, help="of the BERT")
-    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 128])
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
-    texts = texts_of_length(options.sentences, options.words)
+    texts = texts_of_length(chosen.sentences, chosen.words)
     schema = paper_schema("nyt10")
     fastre = build_fastre(texts, schema)
-    casrel = build_casrel(texts, schema.relations, options.layers)
+    casrel = build_casrel(texts, schema.relations, chosen.layers)
     for extractor in (fastre, casrel):
         calm(extractor, texts)
-    few = texts[: options.casrel_sentences]
+    few = texts[: chosen.casrel_sentences]
     print(
         f"{device_name(torch.device('cpu'))}; mean words {sum(len(t.split()) for t in texts) / len(texts):.1f}"
     )
@@ -159,10 +140,8 @@ def main() -> None:
     print(
         "batch | FastRE ms: network, with host | CasRel ms: network, with host | ratio: network, with host"
     )
-    for batch in options.batches:
-        ours = measure(
-            fastre, texts[: max(64, min(len(texts), 32 * batch))], batch, options.repeats
-        )
+    for batch in chosen.batches:
+        ours = measure(fastre, texts[: max(64, min(len(texts), 32 * batch))], batch, chosen.repeats)
         size = min(len(few), 16 * batch)
         theirs = measure(casrel, few[:size], batch, 1)
         ratios = [b / a for a, b in zip(ours, theirs, strict=True)]

@@ -1,20 +1,18 @@
 """The benchmark of DocRE-II ends with an error where its largest step takes too much memory."""
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 
 import pytest
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "docre_speed.py"
+FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    monkeypatch.setattr(sys, "path", list(sys.path))  # it puts the checkout on the path
-    spec = importlib.util.spec_from_file_location("docre_speed", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
+    module = importlib.import_module("docre_speed")
     monkeypatch.setattr(sys, "argv", ["docre_speed.py", "--skip", "attention", "speed"])
     monkeypatch.setattr(module.torch, "set_num_threads", lambda n: None)
     return module
