@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,19 +20,13 @@ GEM_RIDGE = 1e-3
 
 
 def per_sample_gradients(
-    network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    loss: Loss = cross_entropy_loss,
-    chunk_size: int | None = None,
+    network: nn.Module, images: Tensor, labels: Tensor, **options: Any
 ) -> Tensor:
     """The gradient of each sample's loss: images (n, ...) and labels (n,) to (n, P).
 
-    P is the number of parameters that are trained; see `group_gradients`.
+    P is the number of parameters that are trained; `options` are those of `group_gradients`.
     """
-    groups = images.unsqueeze(1), labels.unsqueeze(1)
-    return group_gradients(network, *groups, loss=loss, chunk_size=chunk_size)
+    return group_gradients(network, images.unsqueeze(1), labels.unsqueeze(1), **options)
 
 
 def group_gradients(
@@ -45,13 +40,9 @@ def group_gradients(
     """The gradient of the mean loss of each group: images (G, n, ...), labels (G, n) to (G, P).
 
     The network is run in evaluation mode, so that batch norm leaves a sample's gradient to that
-    sample, and left as it was.
-
-    Args:
-        network: maps a batch to logits, or to a tuple that starts with them.
-        images, labels: of G groups of n samples.
-        loss: of logits (n, C) and labels (n,).
-        chunk_size: groups at a time (None: all); no effect on the numbers.
+    sample, and left as it was. It maps a batch to logits (n, C), or to a tuple that starts with them,
+    which `loss` takes with labels (n,). `chunk_size` groups go at a time (None: all), which has no
+    effect on the numbers.
     """
     named = {name: p.detach() for name, p in network.named_parameters()}
     trained = {name: named[name] for name, p in network.named_parameters() if p.requires_grad}
@@ -112,12 +103,8 @@ def project_gem(gradient: Tensor, references: Tensor, *, margin: float = 0.0) ->
 
     Solves the dual min_v v^T (G G^T) v / 2 + (G g)^T v, v >= margin, and returns G^T v + g; g itself
     if nothing conflicts. With v = margin + u and the Cholesky factor L of G G^T it is a non-negative
-    least squares problem in u, as large as there are tasks.
-
-    Args:
-        gradient: g, (P,).
-        references: G, (t, P), a row for each past task.
-        margin: the least v, GEM's memory strength gamma; 0 is the exact projection.
+    least squares problem in u, as large as there are tasks. g is (P,), G (t, P), a row for each past
+    task; the margin is GEM's memory strength gamma, and 0 the exact projection.
     """
     from scipy.optimize import nnls
 

@@ -1,12 +1,13 @@
 """Metrics of continual learning: small pure functions on an accuracy matrix.
 
-The accuracy matrix ``a`` has shape ``(..., T, T)``: ``a[..., i, j]`` is the accuracy on the test
+The accuracy matrix `a` has shape `(..., T, T)`: `a[..., i, j]` is the accuracy on the test
 set of task j after training on task i, both counted from 0. Only the lower triangle, diagonal
 included, is read: what a model does on tasks it has not met is not part of any metric here, so
 those entries may hold zeros or NaN. A NaN inside the lower triangle reaches the result.
 
 Every function takes nested lists, NumPy arrays or torch tensors (on any device), works in float64,
-keeps leading dimensions (seeds, methods) and keeps the unit: per cent in, per cent out.
+keeps leading dimensions (seeds, methods) and keeps the unit: per cent in, per cent out. Where it
+says (...), a single matrix gives a NumPy scalar.
 """
 
 from __future__ import annotations
@@ -41,58 +42,30 @@ def _matrix(a: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
 
 
 def average_accuracy(a: ArrayLike) -> NDArray[np.float64]:
-    """Mean accuracy over the tasks met so far, after each task: A_i = (1/i) sum_{j<=i} a_ij.
-
-    Args:
-        a: ``(..., T, T)``, any unit.
-
-    Returns:
-        ``(..., T)``, same unit.
-    """
+    """Mean accuracy over the tasks met so far, after each task: A_i = (1/i) sum_{j<=i} a_ij, (..., T)."""
     array, seen = _matrix(a)
     return np.where(seen, array, 0.0).sum(-1) / seen.sum(-1)
 
 
 def final_accuracy(a: ArrayLike) -> NDArray[np.float64]:
-    """Mean accuracy over all tasks after the last one, A_T.
-
-    Args:
-        a: ``(..., T, T)``, any unit.
-
-    Returns:
-        ``(...)``, same unit (a NumPy scalar for a single matrix).
-    """
+    """Mean accuracy over all tasks after the last one: A_T, (...)."""
     return average_accuracy(a)[..., -1]
 
 
 def average_anytime_accuracy(a: ArrayLike) -> NDArray[np.float64]:
-    """Mean of the average accuracies over the whole run: AAA = (1/T) sum_i A_i.
-
-    Args:
-        a: ``(..., T, T)``, any unit.
-
-    Returns:
-        ``(...)``, same unit.
-    """
+    """Mean of the average accuracies over the whole run: AAA = (1/T) sum_i A_i, (...)."""
     return average_accuracy(a).mean(-1)
 
 
 def forgetting(
     a: ArrayLike, variant: Literal["paper", "released"] = "paper"
 ) -> NDArray[np.float64]:
-    """How much accuracy on earlier tasks is lost by the end of the run, F_T.
+    """How much accuracy on earlier tasks is lost by the end of the run: F_T, (...).
 
-    ``paper``: (1/(T-1)) sum_{j<T} [max_{j<=l<=T-1} a_lj - a_Tj]; negative if old tasks improve
-    at the end. ``released``: (1/T) sum_{j<=T} [max_{j<=l<=T} a_lj - a_Tj]; never negative, and
+    `paper`: (1/(T-1)) sum_{j<T} [max_{j<=l<=T-1} a_lj - a_Tj]; negative if old tasks improve
+    at the end. `released`: (1/T) sum_{j<=T} [max_{j<=l<=T} a_lj - a_Tj]; never negative, and
     the last task always adds 0. Where no task is at its best at the end, the second is (T-1)/T
     of the first. A single task has nothing to forget: 0 in both.
-
-    Args:
-        a: ``(..., T, T)``, any unit.
-        variant: the definition, ``paper`` or ``released``.
-
-    Returns:
-        ``(...)``, same unit.
     """
     if variant not in ("paper", "released"):
         raise ValueError(f"variant is 'paper' or 'released', not {variant!r}")
@@ -109,26 +82,15 @@ def forgetting(
 
 
 def new_task_accuracy(a: ArrayLike) -> NDArray[np.float64]:
-    """Accuracy on each task right after training on it: the diagonal a_ii.
-
-    Args:
-        a: ``(..., T, T)``, any unit.
-
-    Returns:
-        ``(..., T)``, same unit.
-    """
+    """Accuracy on each task right after training on it: the diagonal a_ii, (..., T)."""
     array, _ = _matrix(a)
     return np.diagonal(array, axis1=-2, axis2=-1).copy()
 
 
 def old_task_accuracy(a: ArrayLike) -> NDArray[np.float64]:
-    """Mean accuracy over the earlier tasks, after each task: (1/(i-1)) sum_{j<i} a_ij.
+    """Mean accuracy over the earlier tasks, after each task: (1/(i-1)) sum_{j<i} a_ij, (..., T).
 
-    Args:
-        a: ``(..., T, T)``, any unit.
-
-    Returns:
-        ``(..., T)``, same unit; NaN for the first task, which has no earlier one.
+    NaN for the first task, which has no earlier one.
     """
     array, _ = _matrix(a)
     tasks = array.shape[-1]
@@ -150,14 +112,7 @@ def confidence_interval(
     The half width is t_{(1+level)/2, n-1} * sd / sqrt(n) with the sample deviation (ddof=1). It
     is NaN for n = 1: one run says nothing about the spread, and 0 would claim it does.
 
-    Args:
-        values: one number a run, ``(n,)``, or more dimensions with the runs along ``axis``.
-        level: confidence level, between 0 and 1.
-        axis: the dimension that counts runs.
-
-    Returns:
-        ``(mean, half_width)`` in the unit of ``values``: two floats for ``(n,)``, else two
-        arrays without ``axis``.
+    The runs of `values` lie along `axis`; both results are floats for (n,), else arrays without it.
     """
     array = _array(values)
     if not 0.0 < level < 1.0:

@@ -73,13 +73,9 @@ def plot_triples(
 ) -> Figure:
     """Write a sentence once per head entity: the head in its type's colour, its tails in grey.
 
-    Args:
-        words: of the sentence.
-        triples: (T, 7) rows, all of this sentence: sentence, head's first and last word and type,
-            relation, tail's first and last word.
-        types: names of the K types, below heads.
-        relations: names of the R relations, below tails; the part after the last slash is shown.
-        title: text above the first line.
+    `triples` are rows (T, 7), all of this sentence: sentence, head's first and last word and type,
+    relation, tail's first and last word. Below heads stand the names of their types, below tails those
+    of the relations, from the last slash on.
     """
     heads: dict[tuple[int, ...], list[Sequence[int]]] = {}
     for row in triples:

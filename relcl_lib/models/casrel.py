@@ -1,4 +1,4 @@
-"""CasRel on any encoder that gives a vector a word: the baseline FastRE is measured against.
+"""CasRel on any encoder that gives one vector per word: the baseline FastRE is measured against.
 
 The sigmoid cascade of Wei et al. (2020): each word has a start and an end score for head entities, then
 one of each per relation for the tail entities of a given head. It tags words, by the first piece of
@@ -8,7 +8,7 @@ each, so that its spans, rules and scores are those of FastRE; the original tags
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,10 +31,6 @@ class CasRelConfig:
     def columns(self) -> tuple[int, int]:
         """Logits per position of the head and the tail tagger."""
         return self.n_types, self.n_relations
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
 
 
 class PieceReader:

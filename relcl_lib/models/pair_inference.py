@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from relcl_lib.models.atlop import PairScores
 from relcl_lib.models.pair_attention import CrossedAttention, PairAttention, PairMatrix
 
 ATTENTIONS = {"crossed": CrossedAttention, "all": PairAttention}
+LIMIT = 4  # relations of a pair, unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class InferenceConfig:
     dropout: float = 0.1
 
 
-def decode_relations(logits: Tensor, limit: int = 4) -> Tensor:
+def decode_relations(logits: Tensor, limit: int = LIMIT) -> Tensor:
     """Which classes a pair is given: (p, R + 1) logits to (p, R + 1) bool.
 
     A relation needs a logit strictly above that of class 0 and a place among the `limit` largest of
@@ -183,7 +185,7 @@ class PairInference(nn.Module):
         """R: (p, R + 1) bool to (p, d), the sum of the embeddings of a pair's classes."""
         return labels.to(self.relations.dtype) @ self.relations
 
-    def fed_back(self, logits: Tensor, limit: int = 4) -> Tensor:
+    def fed_back(self, logits: Tensor, limit: int = LIMIT) -> Tensor:
         """The classes that the next pass reads: the decoded set, or the largest logit's."""
         if self.config.relation == "set":
             return decode_relations(logits, limit)
@@ -226,7 +228,7 @@ def iterate_logits(
     cells: PairMatrix,
     iterations: int,
     *,
-    limit: int = 4,
+    limit: int = LIMIT,
     sum_logits: bool = False,
     fed: Iterable[Tensor] = (),
 ) -> list[Tensor]:
@@ -263,16 +265,8 @@ def iterate_logits(
 
 
 def iterate(
-    inference: PairInference,
-    scores: PairScores,
-    cells: PairMatrix,
-    iterations: int,
-    *,
-    limit: int = 4,
-    sum_logits: bool = False,
-    fed: Iterable[Tensor] = (),
+    inference: PairInference, scores: PairScores, cells: PairMatrix, iterations: int, **options: Any
 ) -> list[Tensor]:
     """What `iterate_logits` comes to, (p, R + 1) bool each: the relations of each pair."""
-    options = {"limit": limit, "sum_logits": sum_logits, "fed": fed}
     logits = iterate_logits(inference, scores, cells, iterations, **options)
-    return [decode_relations(found, limit) for found in logits]
+    return [decode_relations(found, options.get("limit", LIMIT)) for found in logits]

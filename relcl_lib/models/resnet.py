@@ -67,10 +67,10 @@ class ReducedResNet18(nn.Module):
     Its four stages have 1, 2, 4 and 8 times `width` channels, in each of S networks (`seeds`).
     """
 
-    def __init__(self, width: int = 20, seeds: int = 1, in_channels: int = 3) -> None:
+    def __init__(self, width: int = 20, seeds: int = 1) -> None:
         super().__init__()
         self.width, self.seeds = width, seeds
-        self.stem = ConvNorm(in_channels, width, 3, 1, seeds)
+        self.stem = ConvNorm(3, width, 3, 1, seeds)
         blocks, inputs = [], width
         for multiple, stride in ((1, 1), (2, 2), (4, 2), (8, 2)):
             outputs = multiple * width

@@ -7,8 +7,7 @@ logits is the threshold class AT.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -55,10 +54,6 @@ class TaggerConfig:
         """Logits per position of the head and the tail tagger: with AT where it is adaptive."""
         extra = self.threshold == "adaptive"
         return self.n_types + extra, self.n_relations + extra
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data; `TaggerConfig(**data)` makes it again (a list of dilations will do)."""
-        return asdict(self)
 
 
 class ConvEncoder(nn.Module):

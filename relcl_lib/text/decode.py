@@ -6,8 +6,7 @@ Nothing loops over sentences, tokens or relations: the positions that are on are
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -32,10 +31,6 @@ class SpanRules:
     def __post_init__(self) -> None:
         if self.pairing not in (EVERY, NEAREST):
             raise ValueError(f"pairing={self.pairing!r} must be {EVERY!r} or {NEAREST!r}")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data; `SpanRules(**data)` makes it again."""
-        return asdict(self)
 
 
 #: FastRE's release: head spans end - start < 20, tail spans <= 20. The release also drops tails on

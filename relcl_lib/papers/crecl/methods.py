@@ -57,17 +57,10 @@ def classify(
     consistency: bool = False,
     batch_size: int | None = None,
 ) -> None:
-    """Train encoder and head by cross-entropy (Eq. 2 and 3).
+    """Train encoder and head by cross-entropy (Eq. 2 and 3) on `sentences` (n,), places in the data.
 
-    Args:
-        run: whose network is trained.
-        task: index of the task that is being learned.
-        sentences: (n,) int64, positions in the data.
-        epochs: passes over them.
-        phase: names the random streams and the entries of the run's history.
-        passes: dropout masks per sentence; the encoder sees it once.
-        consistency: add the release's loss between the masks.
-        batch_size: None: the run's.
+    `phase` names the random streams and the entries of the run's history. The encoder sees a sentence
+    once, whose dropout masks are `passes`; `consistency` adds the release's loss between them.
     """
     network, encoder, s = run.network, run.network.encoder, run.settings
     classes = torch.tensor(run.stream[task].classes, device=run.device)
@@ -89,16 +82,8 @@ def contrast(run: Learner, phase: Literal["CL1", "CL2"], task: int, prototypes: 
     """Train encoder and projector by L_2 (Eq. 8): CL1 on the task's sentences, CL2 on the memory.
 
     In CL2 a sentence of an old relation gives M rows, each with a dropout mask of its own, so that
-    few old and many new sentences weigh alike; the BERT sees it once.
-
-    Args:
-        run: whose network is trained.
-        phase: which of the two.
-        task: index of the task that is being learned.
-        prototypes: p (C, d) of the relations seen, in the order they came; not trained (Eq. 4).
-
-    Raises:
-        ValueError: another phase.
+    few old and many new sentences weigh alike; the BERT sees it once. The prototypes p (C, d) are those
+    of the relations seen, in the order they came; they are not trained (Eq. 4).
     """
     if phase not in ("CL1", "CL2"):
         raise ValueError(f"phase is 'CL1' or 'CL2', not {phase!r}")

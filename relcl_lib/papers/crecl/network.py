@@ -73,16 +73,10 @@ def build_network(
     longest: int,
     attends: bool,
 ) -> CreclNetwork:
-    """Build the network of a run on an encoder, new weights drawn from the seed.
+    """Build the network of a run on an encoder, which is taken apart; new weights come from the seed.
 
-    Args:
-        settings: resolved parameters.
-        tokenizer: has the markers.
-        bert: as loaded; it is taken apart.
-        stream: says how many relations the head needs to tell apart.
-        seed: of the run.
-        longest: tokens of the longest sentence.
-        attends: whether there is an attention memory.
+    The tokenizer has the markers, and the stream the relations to tell apart; `longest` are the tokens
+    of the longest sentence, and `attends` asks for an attention memory.
 
     Raises:
         ValueError: the encoder has fewer positions than the longest sentence has tokens.

@@ -145,11 +145,8 @@ def plot_separation(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> 
 def plot_attention_maps(maps: Mapping[str, np.ndarray], names: Sequence[str], old: int) -> Figure:
     """Draw where the sentences of each relation attend to, side by side on one scale.
 
-    Args:
-        maps: title -> (C, C + 1) shares in per cent: a row per relation, a column per prototype, the
-            last one the sentence itself.
-        names: of the C relations, in the order they came.
-        old: how many of them are of old tasks; a line is drawn behind them.
+    `maps` are title -> (C, C + 1) shares in per cent: a row per relation, a column per prototype, the
+    last one the sentence itself. The first `old` of the C relations are drawn apart from the others.
     """
     size = len(names)
     figure, panels = plt.subplots(

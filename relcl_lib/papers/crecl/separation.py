@@ -50,14 +50,9 @@ def instances(run: Encoding, old: int = 0, new: int = 1) -> Instances:
 def separation(features: Tensor, labels: Tensor, tasks: Tensor) -> dict[str, float]:
     """How well relations and tasks lie apart (ours; the paper shows pictures only).
 
-    Args:
-        features: (n, d).
-        labels: (n,) relations.
-        tasks: (n,), two values; the smaller is the old task.
-
-    Returns:
-        `silhouette` over the relations, in [-1, 1]; `mixed`, the share in per cent of the old
-        task's points whose nearest other point is of the new task.
+    Of features (n, d) with relations (n,) and tasks (n,), the smaller of two values the old one:
+    `silhouette` over the relations, in [-1, 1], and `mixed`, the share in per cent of the old task's
+    points whose nearest other point is of the new task.
     """
     from sklearn.metrics import silhouette_score
 

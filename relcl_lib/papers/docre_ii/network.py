@@ -234,15 +234,8 @@ def fed_logits(
 
     With `neighbours` a pair keeps its own prediction and three of four others have their gold
     relations, so it differs from the usual first pass by what is read of other pairs alone. For that
-    the pairs are drawn into four parts, and each part has a pass in which it is not told.
-
-    Args:
-        inference: in evaluation mode.
-        scores: of the base, for the pairs of `cells`.
-        cells: the pairs.
-        gold: (p, R + 1) bool, class 0 first.
-        draw: of the CPU.
-        limit, sum_logits: as in `iterate_logits`.
+    the pairs are drawn into four parts, and each part has a pass in which it is not told. `gold` is
+    (p, R + 1) bool, class 0 first; the rest is as for `iterate_logits`.
     """
     own = inference.fed_back(scores.logits.float(), limit)
     none = with_class_zero(torch.zeros_like(gold[:, 1:]))
@@ -257,13 +250,9 @@ def fed_logits(
 def as_facts(
     labels: Tensor, pairs: Tensor, rows: Tensor, relations: tuple[str, ...]
 ) -> list[tuple[int, Fact]]:
-    """(document, fact) of every relation set in (p, R + 1) labels.
+    """(document, fact) of every relation set in labels (p, R + 1) bool, class 0 first.
 
-    Args:
-        labels: bool, class 0 first.
-        pairs: (p, 3), the first column a place in `rows`.
-        rows: (b,), the documents of the batch.
-        relations: names in class order.
+    The first column of `pairs` (p, 3) is a place in `rows` (b,), the documents of the batch.
     """
     pair, relation = labels[:, 1:].nonzero(as_tuple=True)
     document, subject, other = pairs[pair].unbind(1)

@@ -20,9 +20,6 @@ class StatedFacts(nn.Module):
     Whatever is right beyond them the inference module has inferred. It has no parameters, so a run
     on it has no first stage, and it says nothing of reading: for study, on generated documents,
     whose labels tell stated facts from inferred ones.
-
-    Args:
-        n_relations: R.
     """
 
     def __init__(self, n_relations: int) -> None:

@@ -81,10 +81,7 @@ def plot_stream(
 def count_images(stream: DomainStream, labels: Tensor, positions: Tensor) -> np.ndarray:
     """How many images there are of each experience and class: (experiences, classes).
 
-    Args:
-        stream: whose experiences are meant.
-        labels: (N,) int64, of all images.
-        positions: (n,), of the images to count, all of them training images of the stream.
+    `labels` (N,) are those of all images, `positions` (n,) training images of the stream to count.
     """
     owner = np.full(len(labels), -1)
     for task in stream:

@@ -54,14 +54,8 @@ class Similarities:
     same: Tensor
 
     def pairs(self, kind: str, same: bool) -> Tensor:
-        """The cosines of the pairs of one class, or of different ones: (pairs,).
-
-        Args:
-            kind: `gradients`, `features` or `representations`.
-            same: which pairs.
-        """
-        chosen = (self.same == same).triu(1)
-        return getattr(self, kind)[chosen]
+        """The cosines (pairs,) of a kind (a field) of the pairs of one class, or of different ones."""
+        return getattr(self, kind)[(self.same == same).triu(1)]
 
     def correlation(self, kind: str, same: bool) -> float:
         """Pearson's r of gradient cosines and those of `kind`; NaN without spread."""
@@ -79,21 +73,13 @@ def similarities(
     labels: Tensor,
     *,
     loss: Loss = cross_entropy_loss,
-    chunk_size: int | None = None,
 ) -> Similarities:
     """Compare samples by the gradients of their losses, by their pixels and by their representations.
 
     A sample's representation is all of the network's, concatenated as they are (not brought to one
-    length each), so the longest ones weigh most.
-
-    Args:
-        network: gives logits and representations; all of them if built with `taps="all"`.
-        images: (n, C, H, W) as the network takes them.
-        labels: (n,) int64.
-        loss: whose gradients are meant.
-        chunk_size: samples whose gradients are computed at a time.
+    length each), so the longest ones weigh most. `images` (n, C, H, W) are as the network takes them.
     """
-    gradients = per_sample_gradients(network, images, labels, loss=loss, chunk_size=chunk_size)
+    gradients = per_sample_gradients(network, images, labels, loss=loss)
     was_training = network.training
     network.eval()
     with torch.inference_mode():
@@ -138,13 +124,8 @@ def pair_study(
 ) -> PairStudy:
     """Train a small network to tell two classes apart, then compare test samples (Figure 1).
 
-    Args:
-        data: MNIST; pixels are scaled to [0, 1] and not standardised.
-        classes: two labels.
-        seed: of initialisation, data order and choice of samples.
-        classifier: a key of `CLASSIFIERS`.
-        samples: test samples of both classes together.
-        batch_size, epochs, learning_rate: of Adam; the paper states none of them.
+    Pixels are scaled to [0, 1] and not standardised. `classifier` is a key of `CLASSIFIERS`, `samples`
+    counts both classes together. Adam's batch size, epochs and rate are not stated in the paper.
     """
     outputs, loss = CLASSIFIERS[classifier]
     outputs = max(outputs, data.n_classes if outputs > 2 else 2)
@@ -202,13 +183,8 @@ class DisjointStudy:
 def disjoint_run(data: SessionData, seed: int = 0, weight: float = 0.0, **changes: Any) -> DrlRun:
     """An untrained run of Figure 2: BER on the Disjoint stream, lambda = `weight`.
 
-    The paper does not state the setting; see `parameters.TRACKS` for the one used.
-
-    Args:
-        data: MNIST; another set, as its stand-in, needs its name as `dataset`.
-        seed: of the run.
-        weight: lambda.
-        **changes: parameters of the run.
+    The paper does not state the setting; see `parameters.TRACKS` for the one used. `changes` are
+    parameters of the run: data other than MNIST, as its stand-in, needs its name as `dataset`.
     """
     given = {"dataset": "mnist", "track": "Disjoint", "method": "BER", **changes}
     parameters = DrlParameters.create({**given, "drl_weight": weight}, profile="full")
@@ -241,10 +217,7 @@ def disjoint_study(
 ) -> list[DisjointStudy]:
     """Train the Disjoint stream without and with the discriminative loss, and compare (Figure 2).
 
-    Args:
-        data, seed, **changes: see `disjoint_run`; all runs share the test samples.
-        weights: lambda of each run.
-        samples: test samples of all classes.
+    `weights` are lambda of each run, `changes` as for `disjoint_run`; all share the test samples.
     """
     runs = (disjoint_run(data, seed, weight, **changes) for weight in weights)
     return [disjoint_findings(run, samples) for run in runs]

@@ -78,11 +78,8 @@ def plot_similarity_densities(
 ) -> Axes:
     """Draw a panel of Figure 2: how the cosines of pairs are distributed, two curves per network.
 
-    Args:
-        found: name of a network -> cosines between samples; the first is drawn dotted, the last solid.
-        kind: `gradients`, `features` or `representations`.
-        axes: where to draw.
-        title: text.
+    `found` are name of a network -> cosines; the first is drawn dotted, the last solid. `kind` is
+    `gradients`, `features` or `representations`.
     """
     axes = axes_of(axes, 2.6)
     bins = np.linspace(-1, 1, 61)

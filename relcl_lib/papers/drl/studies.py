@@ -85,14 +85,9 @@ def pair_records(
 ) -> list[Record]:
     """The records of Figure 1, one per seed and pair of digits: read those that exist.
 
-    The others are made, in about a second each. Metrics: the four correlations of `PairStudy`, in
-    [-1, 1], and `test_acc` in per cent.
-
-    Args:
-        data: MNIST; another set is a stand-in.
-        seeds: a study of each pair for each of them.
-        classifier: a key of `CLASSIFIERS`.
-        results: folder of the records (None: `data/results`); new ones are written there.
+    The others are made, in about a second each, and written to `results` (None: `data/results`).
+    Metrics: the four correlations of `PairStudy`, in [-1, 1], and `test_acc` in per cent. Data other
+    than MNIST is a stand-in; `classifier` is a key of `CLASSIFIERS`.
 
     Raises:
         ValueError: there is no such classifier.
@@ -143,18 +138,11 @@ def disjoint_records(
 ) -> list[Record]:
     """The records of Figure 2, one per seed and weight: read those that exist.
 
-    The others are made, in some seconds each. Metrics: `test_acc` in per cent; of the cosines of
-    representations and of gradients, of pairs of different classes and of one, mean and standard
-    deviation (`representations_different`, `representations_different_sd`, ...); `length`, the
-    mean length of the representations.
-
-    Args:
-        data: MNIST; another set is a stand-in and needs its name as `dataset`.
-        seeds: a run of each weight for each of them.
-        weights: lambda of each run.
-        samples: test samples that are compared.
-        results: folder of the records (None: `data/results`); new ones are written there.
-        **changes: parameters of the runs.
+    The others are made, in some seconds each, and written to `results` (None: `data/results`).
+    Metrics: `test_acc` in per cent; of the cosines of representations and of gradients, of pairs of
+    different classes and of one, mean and standard deviation (`representations_different`,
+    `representations_different_sd`, ...); `length`, the mean length of the representations. The other
+    arguments are those of `disjoint_study`.
 
     Raises:
         ParameterError: a parameter is unknown or wrong; nothing was run.

@@ -78,11 +78,8 @@ def gradient_norms(run: FastreRun, batch: Batch) -> Tensor:
 def f1_at(run: FastreRun, split: str, p: float) -> float:
     """The F1 of a split (partial match, per cent) when triples are read off at another threshold.
 
-    Args:
-        run: a trained one, with a global threshold or with learned ones.
-        split: `train`, `valid` or `test`.
-        p: in (0, 1). Of a global threshold the threshold itself; learned ones are all raised by
-            log(p / (1 - p)), so that 0.5 leaves them as trained.
+    p in (0, 1) takes the place of a global threshold; learned ones are all raised by log(p / (1 - p)),
+    so that 0.5 leaves them as trained.
     """
     gold = [sentence.triples for sentence in getattr(run.data, split)]
     if run.model.threshold is not None:

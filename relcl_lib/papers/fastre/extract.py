@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -178,17 +178,17 @@ class Extractor:
             "format": FORMAT,
             "model": type(self.model).__name__,
             "encoder": type(encoder).__name__,
-            "config": self.model.config.as_dict(),
+            "config": asdict(self.model.config),
             "schema": self.schema.as_dict(),
-            "head_rules": self.head_rules.as_dict(),
-            "tail_rules": self.tail_rules.as_dict(),
+            "head_rules": asdict(self.head_rules),
+            "tail_rules": asdict(self.tail_rules),
             "filter_relations": self.filter_relations,
             "threshold": self.threshold,
             "note": self.note,
         }
         if isinstance(encoder, ConvEncoder):
             state["encoder.vectors"] = encoder.vectors
-            about |= {"encoder_config": encoder.config.as_dict(), "words": list(self.reader.words)}
+            about |= {"encoder_config": asdict(encoder.config), "words": list(self.reader.words)}
         folder = Path(folder)
         remove_leftovers(folder.parent)
         tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}

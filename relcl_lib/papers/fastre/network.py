@@ -92,11 +92,7 @@ def batch_loss(
 ) -> Tensor:
     """The loss of a batch: of its head entities, and of the tails of the heads chosen.
 
-    Args:
-        model: in training mode or not.
-        batch: of `TaggedSentences.batch`.
-        settings: resolved parameters.
-        allowed: (K, R) bool, the relations of each type; used where training is masked.
+    `allowed` (K, R) bool are the relations of each type, for settings that mask the training.
     """
     hidden, mask = model.encode(batch.inputs)
     heads = model.head_logits(hidden, mask)

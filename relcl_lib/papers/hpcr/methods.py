@@ -168,7 +168,7 @@ def holistic_loss(step: Step) -> Tensor | None:
 
 
 def _for_both_views(stored: Tensor, rows: Tensor) -> Tensor:
-    """Repeat what was stored once an image (S, m, ...) for each of its views (S, views * m, ...)."""
+    """Repeat what was stored once per image (S, m, ...) for each of its views (S, views * m, ...)."""
     return stored.repeat(1, rows.shape[1] // stored.shape[1], 1)
 
 
