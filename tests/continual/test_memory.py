@@ -196,13 +196,6 @@ class TestCommonGround:
         assert large.filled == large.n_seen == 0
 
 
-def test_a_reservoir_smaller_than_a_batch():
-    memory = ReservoirMemory(3, 2)
-    offer(memory, generators(2), [10, 10])
-    assert (memory.filled, memory.n_seen) == (3, 20)
-    assert_aligned(memory.contents())
-
-
 # --- exemplars: check 8 of the CRECL specification -------------------------------------------------
 
 

@@ -101,21 +101,6 @@ class TestBatches:
         assert first == again != other
         assert first != task.train_indices.view(4, 4).tolist()
 
-    def test_more_draws_for_one_purpose_never_shift_another(self):
-        """What a method retrieves, or whether it does, leaves class and data order as they were."""
-
-        def orders(retrievals):
-            retrieval = make_generator(3, "retrieval", 0)
-            order = stream(generator=make_generator(3, "class order"))
-            torch.rand(retrievals, generator=retrieval)
-            torch.rand(retrievals)
-            return order.class_order, [
-                task.batches(4, make_generator(3, "data order", task.index)).tolist()
-                for task in order
-            ]
-
-        assert orders(0) == orders(1) == orders(1000)
-
 
 class TestHoldOut:
     @given(st.lists(st.integers(1, 50), min_size=1, max_size=6), st.floats(0.01, 0.99))

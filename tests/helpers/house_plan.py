@@ -93,9 +93,10 @@ class Box(NamedTuple):
     right: float
     top: float
 
-    def span(self, upright: bool) -> tuple[float, float]:
-        """Its extent across an upright lane, or across a level one."""
-        return (self.left, self.right) if upright else (self.bottom, self.top)
+    @property
+    def middle(self) -> tuple[float, float]:
+        """Its centre."""
+        return (self.left + self.right) / 2, (self.bottom + self.top) / 2
 
 
 #: `lab` and `losses` are ground as well, but stand beside the others, so that no arrow to them
@@ -110,6 +111,28 @@ BOXES = {
     "models": Box(4.9, 4.65, 10.0, 6.0),
     "papers": Box(3.0, 6.5, 12.0, 7.7),
     "commands": Box(3.0, 8.3, 12.0, 9.2),
+}
+#: where an arrow starts and ends, so that it crosses no room; one that is new joins the middles
+LANES = {
+    ("commands", "lab"): ((3.0, 8.7), (2.3, 8.7)),
+    ("commands", "papers"): ((8.0, 8.3), (8.0, 7.7)),
+    ("papers", "lab"): ((3.0, 7.0), (2.3, 7.0)),
+    ("papers", "losses"): ((12.0, 7.4), (12.7, 7.4)),
+    ("papers", "models"): ((7.4, 6.5), (7.4, 6.0)),
+    ("papers", "continual"): ((10.2, 6.5), (10.2, 4.1)),
+    ("papers", "text"): ((4.7, 6.5), (4.7, 3.6)),
+    ("papers", "data"): ((3.6, 6.5), (3.6, 1.4)),
+    ("models", "lab"): ((4.9, 5.25), (2.3, 5.25)),
+    ("models", "losses"): ((10.0, 5.75), (12.7, 5.75)),
+    ("models", "text"): ((6.1, 4.65), (6.1, 3.6)),
+    ("models", "data"): ((7.6, 4.65), (7.6, 1.4)),
+    ("continual", "lab"): ((7.8, 3.8), (2.3, 3.8)),
+    ("continual", "losses"): ((11.2, 3.3), (12.7, 3.3)),
+    ("continual", "data"): ((9.5, 2.1), (9.5, 1.4)),
+    ("text", "lab"): ((3.8, 2.8), (2.3, 2.8)),
+    ("text", "data"): ((5.5, 2.1), (5.5, 1.4)),
+    ("data", "lab"): ((3.0, 0.7), (2.3, 0.7)),
+    ("data", "worlds"): ((12.0, 1.2), (12.7, 1.2)),
 }
 COLOURS = dict.fromkeys(LIBRARY, "#d8e8d2") | {
     "lab": "#e4e4e4",
@@ -137,26 +160,17 @@ def draw() -> Figure:
         for arrow in arrows()
         if arrow.target.startswith(HOUSE) and room(arrow.source) != room(arrow.target)
     )
-    taken: list[tuple[bool, float]] = []
     for (source, target), count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         if source in BOXES and target in BOXES and source != "worlds":
-            _draw_arrow(axes, source, target, count, taken)
+            _draw_arrow(axes, source, target, count)
     library = sum(map(lines, LIBRARY))
-    axes.text(
-        *(7.5, 9.55),
-        "The house: a number is how many imports lead from one room to another (red: against the plan)",
-        ha="center",
-        fontsize=11.5,
-        color=INK,
-    )
-    axes.text(
-        *(7.5, -0.45),
+    title = "a number is how many imports lead from one room to another (red: against the plan)"
+    axes.text(7.5, 9.55, f"The house: {title}", fontsize=11.5, ha="center", color=INK)
+    text = (
         f"green: the library that a researcher imports, {library:,} lines.  No paper imports "
-        "another.  worlds is used only where more documents are asked for than are committed.",
-        ha="center",
-        fontsize=8.5,
-        color=INK,
+        "another.  worlds is used only where more documents are asked for than are committed."
     )
+    axes.text(7.5, -0.45, text, fontsize=8.5, ha="center", color=INK)
     return figure
 
 
@@ -172,7 +186,7 @@ def _draw_room(axes: Axes, name: str, box: Box) -> None:
         text = "the generator of the\nsmall text world"
     elif name == "papers":
         text = ""
-    middle, style = (box.left + box.right) / 2, {"ha": "center", "va": "top"}
+    middle, style = box.middle[0], {"ha": "center", "va": "top"}
     title = f"{name}   {lines(name) / 1000:.1f}k lines"
     axes.text(middle, box.top - 0.13, title, fontsize=10.5, weight="bold", **style)
     axes.text(middle, box.top - 0.48, text, fontsize=8, linespacing=1.35, color=INK, **style)
@@ -186,8 +200,7 @@ def _draw_papers(axes: Axes, box: Box) -> None:
         left = box.left + 0.1 + at * width
         cell = Box(left + 0.08, box.bottom + 0.14, left + width - 0.08, box.top - 0.5)
         _draw_box(axes, cell, "#e7f0f8")
-        middle = (cell.left + cell.right) / 2, (cell.bottom + cell.top) / 2
-        axes.text(*middle, name, ha="center", va="center", fontsize=9.5)
+        axes.text(*cell.middle, name, ha="center", va="center", fontsize=9.5)
 
 
 def _is_of_a_paper(module: str) -> bool:
@@ -211,77 +224,20 @@ def _draw_box(axes: Axes, box: Box, colour: str, *, dashed: bool = False) -> Non
     )
 
 
-def _draw_arrow(
-    axes: Axes, source: str, target: str, count: int, taken: list[tuple[bool, float]]
-) -> None:
+def _draw_arrow(axes: Axes, source: str, target: str, count: int) -> None:
     level = {name: at for at, names in enumerate(LEVELS) for name in names}
     fine = target == "worlds" or level[target] < level[source]
-    start, end = _lane(source, target, taken)
     colour = INK if fine else FORBIDDEN
-    axes.annotate(
-        "",
-        xy=end,
-        xytext=start,
-        arrowprops={
-            "arrowstyle": "-|>",
-            "color": colour,
-            "linewidth": 0.8 + count**0.5 / 4,
-            "linestyle": "--" if target == "worlds" else "-",
-            "shrinkA": 0,
-            "shrinkB": 0,
-            "mutation_scale": 13,
-        },
-    )
+    start, end = LANES.get((source, target), (BOXES[source].middle, BOXES[target].middle))
+    style = {"arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0, "mutation_scale": 13}
+    style |= {"lw": 0.8 + count**0.5 / 4, "linestyle": "--" if target == "worlds" else "-"}
+    axes.annotate("", end, start, arrowprops={"color": colour, **style})
     length = abs(end[0] - start[0]) + abs(end[1] - start[1])
     share = min(0.45, 0.45 / length)
-    axes.text(
-        start[0] + share * (end[0] - start[0]),
-        start[1] + share * (end[1] - start[1]),
-        str(count),
-        ha="center",
-        va="center",
-        fontsize=8.5,
-        color=colour,
-        bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"},
-    )
-
-
-def _lane(
-    source: str, target: str, taken: list[tuple[bool, float]]
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Where an arrow runs: straight down or across, through no other room, away from other arrows."""
-    one, other = BOXES[source], BOXES[target]
-    for upright in (True, False):
-        low = max(one.span(upright)[0], other.span(upright)[0]) + 0.2
-        high = min(one.span(upright)[1], other.span(upright)[1]) - 0.2
-        along = sorted((*one.span(not upright), *other.span(not upright)))[1:3]  # the gap between
-        steps = [low + step * 0.1 for step in range(int((high - low) / 0.1) + 1)]
-        free = [at for at in steps if not _blocked(at, upright, along, (source, target))]
-        if free:
-            middle = sum(steps) / len(steps)
-            at = max(free, key=lambda at: _clearance(at, upright, taken, middle))
-            taken.append((upright, at))
-            down = one.span(not upright)[0] >= other.span(not upright)[1]
-            first, last = (along[1], along[0]) if down else (along[0], along[1])
-            return ((at, first), (at, last)) if upright else ((first, at), (last, at))
-    return tuple(((box.left + box.right) / 2, (box.bottom + box.top) / 2) for box in (one, other))
-
-
-def _blocked(at: float, upright: bool, along: Sequence[float], ends: Sequence[str]) -> bool:
-    for name, box in BOXES.items():
-        low, high = box.span(upright)
-        start, stop = box.span(not upright)
-        inside = low - 0.12 < at < high + 0.12 and start < along[1] and stop > along[0]
-        if name not in ends and inside:
-            return True
-    return False
-
-
-def _clearance(
-    at: float, upright: bool, taken: Sequence[tuple[bool, float]], middle: float
-) -> float:
-    near = min((abs(at - other) for way, other in taken if way == upright), default=1.0)
-    return min(near, 0.6) - 0.05 * abs(at - middle)
+    place = [one + share * (other - one) for one, other in zip(start, end, strict=True)]
+    box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
+    style = {"ha": "center", "va": "center", "fontsize": 8.5}
+    axes.text(*place, str(count), color=colour, bbox=box, **style)
 
 
 def main(arguments: Sequence[str]) -> None:

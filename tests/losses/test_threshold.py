@@ -38,11 +38,16 @@ def draw(shape, classes, seed=0):
         (2, [1, 0], 2 * math.log(2)),
         (2, [1, 1], 2 * math.log(3)),
         (29, [0] * 29, math.log(30)),
+        # Check 1 of DocRE-II: log 97; log 2 + log 96; 2 log 3 + log 95.
+        (96, [0] * 96, 4.574711),
+        (96, [1] + [0] * 95, 5.257495),
+        (96, [1, 1] + [0] * 94, 6.751101),
     ],
 )
-def test_zero_logits(classes, labels, expected):
-    loss = adaptive_threshold_loss(torch.zeros(classes + 1), torch.tensor(labels))
-    assert loss.item() == pytest.approx(expected, abs=1e-6)
+def test_equal_logits(classes, labels, expected):
+    for shift in (0.0, 30.0):
+        loss = adaptive_threshold_loss(torch.full((classes + 1,), shift), torch.tensor(labels))
+        assert loss.item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_logits_of_the_specification():

@@ -10,10 +10,9 @@ from relcl_lib.data.document_files import Fact
 from relcl_lib.data.document_sets import assemble
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.models.atlop import PairScores
-from relcl_lib.papers.docre_ii.network import base_loss, stage_loss
+from relcl_lib.papers.docre_ii.network import base_loss
 from relcl_lib.papers.docre_ii.parameters import METHODS, TRAINING, DocreNotebook, DocreParameters
 from relcl_lib.papers.docre_ii.run import DocreRun
-from relcl_lib.text.document_tokens import DocumentBatch
 
 
 def make(seed=0, work_dir=None, data=None, **changes):
@@ -64,23 +63,6 @@ def test_a_frozen_base_stays_as_it_is():
     assert all(name.startswith("inference.") for name in changed)
 
 
-def test_gradient_reaches_the_base_through_features_and_through_its_own_loss():
-    run = make(contrast="none")
-    batch = run.tokens("train").batch(torch.tensor([0, 1]))
-    limit = run.data.max_labels
-    run.model.eval()
-
-    def gradient(stage):
-        run.model.zero_grad()
-        stage_loss(run.model, batch, run.settings, stage, limit, torch.Generator()).backward()
-        return run.model.base.subject.weight.grad.clone()
-
-    assert not torch.equal(gradient(1), gradient(2))
-    only_base = run.model.base.classifier.weight.grad.clone()
-    gradient(1)
-    torch.testing.assert_close(only_base, run.model.base.classifier.weight.grad)
-
-
 def test_groups_have_the_rates_of_their_stage_and_decay_matrices_only():
     run = make()
     peaks = {g["peak"] for g in run.optimizer.param_groups}
@@ -100,20 +82,6 @@ def test_groups_have_the_rates_of_their_stage_and_decay_matrices_only():
     fresh = make(method="w/o pre-training")
     assert fresh.stage == 2
     assert {g["peak"] for g in fresh.optimizer.param_groups} == {1e-3, 3e-3}
-
-
-@pytest.mark.parametrize("positives, expected", [(0, 4.5747), (1, 5.2575), (2, 6.7511)])
-def test_the_threshold_loss_of_97_equal_logits(positives, expected):
-    """Check 1: log 97; log 2 + log 96; 2 log 3 + log 95. The caller's labels stay as they are."""
-    labels = torch.arange(96).unsqueeze(0) < positives
-    before = labels.clone()
-    batch = DocumentBatch(*[None] * 4, labels=labels, n_entities=2)
-    for shift in (0.0, 30.0):
-        logits = torch.zeros(1, 97) + shift
-        assert base_loss(PairScores(None, logits), batch).item() == pytest.approx(
-            expected, abs=1e-4
-        )
-    assert torch.equal(labels, before)
 
 
 def test_the_base_loss_is_the_mean_over_pairs():
