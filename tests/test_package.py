@@ -1,6 +1,7 @@
 """The repository as a whole: what its pages tell readers to run, and no machine's paths."""
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -27,7 +28,7 @@ PAGES = ["README.md", "CONTRIBUTING.md", *(f"notebooks/{paper}.ipynb" for paper 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_that_readers_are_told_exist(page):
-    found = [text.split() for text in COMMAND.findall((ROOT / page).read_text(encoding="utf-8"))]
+    found = [*map(shlex.split, COMMAND.findall((ROOT / page).read_text(encoding="utf-8")))]
     assert found or page != "README.md"
     for words in (words for words in found if "--help" not in words):
         command, given = find(words)

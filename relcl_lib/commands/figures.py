@@ -7,6 +7,17 @@ import importlib.util
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from relcl_lib.lab.claims import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    LEAST_SEEDS,
+    SUPPORTED,
+    Outcome,
+    Verdict,
+    first_lines,
+    judge,
+    read_claims,
+)
 from relcl_lib.lab.files import repository_root
 from relcl_lib.papers.registry import PAPERS
 
@@ -16,9 +27,52 @@ if TYPE_CHECKING:
     from relcl_lib.lab.records import Record
 
 
+COLOURS = {SUPPORTED: "#2ca02c", CONTRADICTED: "#d62728", INCONCLUSIVE: "#9e9e9e"}
+
+
+def claims(records: Sequence[Record]) -> Figure:
+    """The differences that decide the papers' claims, each turned so that right is as claimed.
+
+    Of every claim the line nearest to the paper's scale; a dot without an interval has fewer seeds
+    than decide. A margin is taken off. Ratios, which have another unit, are left out.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.lines import Line2D
+
+    from relcl_lib.lab import plots
+
+    shown: dict[str, list[tuple[Verdict, Outcome]]] = {}
+    for name, paper in PAPERS.items():
+        ours = [record for record in records if record.paper == name]
+        pairs = ((v, o) for v in first_lines(judge(read_claims(name), ours)) for o in v.outcomes)
+        shown[paper.title] = [(v, o) for v, o in pairs if o.left and not o.comparison.ratio]
+    heights = [2 + len(pairs) for pairs in shown.values()]
+    size = (plots.WIDTH, 0.8 + 0.13 * sum(heights))
+    figure, panels = plt.subplots(len(shown), figsize=size, sharex=True, height_ratios=heights)
+    for axes, (title, pairs) in zip(panels, shown.items(), strict=True):
+        for row, (_, outcome) in enumerate(pairs):
+            compared = outcome.comparison
+            value = outcome.mean * (1 if compared.direction == "higher" else -1) - compared.factor
+            half = outcome.high - outcome.mean if len(outcome.left) >= LEAST_SEEDS else None
+            style = {"fmt": "o", "markersize": 3, "color": COLOURS[outcome.verdict]}
+            axes.errorbar(value, row, xerr=half, **style)
+        labels = [f"{v.claim.id} ({v.scale}, n={len(o.left)})" for v, o in pairs]
+        axes.set_yticks(range(len(labels)), labels, fontsize=6)
+        axes.set_ylim(max(len(labels), 1) - 0.5, -0.5)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_xscale("symlog", linthresh=1)
+        axes.set_title(title, fontsize="small", loc="left")
+    panels[-1].set_xlabel("right of 0: as claimed (points; cosines in DRL's Figures 1 and 2)")
+    keys = [Line2D([], [], color=colour, marker="o") for colour in COLOURS.values()]
+    figure.legend(keys, COLOURS, loc="outside lower center", ncols=len(keys), frameon=False)
+    if not any(shown.values()):
+        figure.suptitle("The papers' claims: no records yet", fontsize="medium")
+    return figure
+
+
 def all_figures() -> dict[str, Callable[[Sequence[Record]], Figure]]:
-    """File name -> function of the records, of every paper that has a `figures.py`."""
-    found: dict[str, Callable[[Sequence[Record]], Figure]] = {}
+    """File name -> function of the records: the claims, and what each paper's `figures.py` has."""
+    found: dict[str, Callable[[Sequence[Record]], Figure]] = {"claims": claims}
     for name, paper in PAPERS.items():
         if importlib.util.find_spec(f"relcl_lib.papers.{name}.figures"):
             found |= paper.module("figures").FIGURES

@@ -4,7 +4,7 @@ import pytest
 from drawn import check, dots, texts, yticks
 from example_records import make, run
 
-from relcl_lib.commands.figures import all_figures, main
+from relcl_lib.commands.figures import COLOURS, all_figures, main
 from relcl_lib.lab.files import repository_root
 from relcl_lib.papers.docre_ii.parameters import DocreParameters
 from relcl_lib.papers.docre_ii.tables import TABLES as DOCRE_TABLES
@@ -212,3 +212,16 @@ def test_recall_of_inferred_facts_begins_with_the_base():
     (axes,) = FIGURES["docre_inferred"](records).axes
     names = ("stated facts (base)", "DocRE-II, N_I=2", "w/o ECA, N_I=2")
     check(axes, bars=list(zip(names, (0, 60, 20), strict=True)))
+
+
+def test_the_claims_figure_turns_differences_as_claimed_and_colours_the_verdict():
+    def runs(method, values):
+        return [run(s, method, a_t=v, protocol="paper") for s, v in enumerate(values)]
+
+    records = [*runs("PCR", [50.0, 51.0, 52.0]), *runs("ER", [41.0, 42.0, 43.1])]
+    panel, *others = FIGURES["claims"](records).axes
+    assert yticks(panel) == ["pcr-over-other-replay (paper, n=3)"]
+    (drawn,) = panel.containers
+    assert drawn[0].get_xdata() == pytest.approx([9 - 0.1 / 3])
+    assert drawn[0].get_color() == COLOURS["supported"]
+    assert [yticks(axes) for axes in others] == [[]] * 4
