@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from relcl_lib import __version__
+from relcl_lib.lab.errors import explains_itself
 from relcl_lib.papers.registry import PAPERS
 
 PROGRAM = "python -m relcl_lib"
@@ -78,14 +79,14 @@ def _choose(word: str, known: Iterable[str], what: str) -> str:
         return word
     near = difflib.get_close_matches(word, known, n=2)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
-    raise LookupError(f"{word!r} is no {what}{hint} There are: {', '.join(known)}.")
+    raise ValueError(f"{word!r} is no {what}{hint} There are: {', '.join(known)}.")
 
 
 def find(words: Sequence[str]) -> tuple[Command, list[str]]:
     """Return the command that the words name and what its `main` gets.
 
     Raises:
-        LookupError: a word is not known; names the nearest ones and all.
+        ValueError: a word is not known; names the nearest ones and all.
     """
     first, second = words[0], words[1] if len(words) > 1 else ""
     if (second, first) in OWN:  # `train fastre`, as `sweep hpcr` is also understood
@@ -94,13 +95,16 @@ def find(words: Sequence[str]) -> tuple[Command, list[str]]:
         command = commands_of(first)[_choose(second, commands_of(first), f"command of {first}")]
         return command, [word.format(paper=first) for word in command.words] + list(words[2:])
     if owners := [paper for paper, name in OWN if name == first]:
-        raise LookupError(f"{first!r} is a command of a paper: {PROGRAM} {owners[0]} {first} ...")
+        raise ValueError(f"{first!r} is a command of a paper: {PROGRAM} {owners[0]} {first} ...")
     own = (name for _, name in OWN)
     return SHARED[_choose(first, [*SHARED, *PAPERS, *own], "command or paper")], list(words[1:])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is its own, 2 for an unknown one, 130 after Ctrl-C."""
+    """Run one command; the exit code is its own, 2 after an error, 130 after Ctrl-C.
+
+    An error whose message was written for a reader, or that names a file, is one line here.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words == ["--version"]:
         print(f"relcl {__version__}")
@@ -112,10 +116,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0 if rest else 2
     try:
         command, given = find(words)
-    except LookupError as error:
-        print(f"error: {error.args[0]}", file=sys.stderr)
-        return 2
-    try:
         code = importlib.import_module(command.module).main(given)
         sys.stdout.flush()  # here, where a closed pipe can still be caught
         return code
@@ -127,6 +127,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        if not (explains_itself(error) or isinstance(error, OSError)):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
 
 
 def alias(name: str) -> None:

@@ -93,6 +93,27 @@ def test_help_is_quick_and_loads_no_torch(words):
     assert done.stdout.startswith("usage: python -m relcl_lib")
 
 
+def test_an_error_is_one_line_if_its_message_was_written_for_a_reader(
+    tmp_path, monkeypatch, capsys
+):
+    damaged = tmp_path / "hpcr" / "split_digits" / "0123456789ab.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
+    assert relcl.main(["tables", "--results", str(tmp_path)]) == 2
+    assert relcl.main(["figures", "--out", str(damaged / "x")]) == 2  # an OSError
+    assert relcl.main(["hpcr", "sweep", "table99"]) == 2
+    assert relcl.main(["hpcr", "swep"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4 and all(line.startswith("error: ") for line in lines)
+
+    def broken(words):
+        return {}["key"]
+
+    monkeypatch.setattr(importlib, "import_module", lambda name: SimpleNamespace(main=broken))
+    with pytest.raises(KeyError):  # a fault of the library keeps its traceback
+        relcl.main(["tables"])
+
+
 def test_ctrl_c_is_one_line(monkeypatch, capsys):
     def stopped(words):
         raise KeyboardInterrupt

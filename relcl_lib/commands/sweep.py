@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -47,7 +46,11 @@ def run_cell(
     if threads:
         torch.set_num_threads(threads)
 
+    trained = False
+
     def progress(run: Any) -> None:
+        nonlocal trained
+        trained = True
         place = f"{about.unit} {run.done}/{run.total}"
         print(f"[sweep] {name}: {place}, {run.score:.1f} %", flush=True)
 
@@ -64,7 +67,7 @@ def run_cell(
         for metric in about.tables.COUNTS
         if metric in records[0].metrics
     ]
-    return f"done: {name}: {', '.join(values)}"
+    return f"{'done' if trained else 'read'}: {name}: {', '.join(values)}"
 
 
 def run_locally(cells: Sequence[Cell], jobs: int, **options: Any) -> Iterable[str]:
@@ -84,7 +87,7 @@ def run_on_ray(
     try:
         import ray
     except ImportError as error:
-        raise SystemExit(
+        raise ImportError(
             "the ray engine needs the package ray: pip install '.[ray]', or leave --engine out"
         ) from error
     ray.init(address=address, ignore_reinit_error=True)
@@ -96,16 +99,18 @@ def run_on_ray(
         yield from ray.get(done)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
+def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """The command line; its help lists the tables of the paper that the arguments begin with."""
     root = repository_root()
     text = (__doc__ or "").split("\n\n")[0]
-    line = argparse.ArgumentParser(prog="python -m relcl_lib sweep", description=text)
-    line.add_argument("paper", choices=sorted(PAPERS))
-    tables = "; ".join(
-        f"{name}: {', '.join(paper.tables.TABLES)}" for name, paper in PAPERS.items()
-    )
-    line.add_argument("table", help=tables)
+    tables = {name: ", ".join(paper.tables.TABLES) for name, paper in PAPERS.items()}
+    chosen = tables.get(arguments[0]) if arguments else None
+    command = f"{arguments[0]} sweep" if arguments and chosen else "sweep"
+    line = argparse.ArgumentParser(prog=f"python -m relcl_lib {command}", description=text)
+    named = argparse.SUPPRESS if chosen else None
+    line.add_argument("paper", choices=sorted(PAPERS), help=named)
+    every = "; ".join(f"{name}: {names}" for name, names in tables.items())
+    line.add_argument("table", help=chosen or every)
     line.add_argument("--dataset", help="default: the table's in the paper, or the first")
     line.add_argument("--data-root", help="folder that holds the data set")
     line.add_argument("--buffers", type=int, nargs="+", help="memory sizes (default: the paper's)")
@@ -176,14 +181,10 @@ def one_per_seed(paper: str, cells: Sequence[Cell]) -> list[Cell]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 if every cell is done, 1 if one failed, 2 for a wrong argument."""
-    options = parser().parse_args(arguments)
+    """Run the command line; 0 if every cell is done, 1 if one failed."""
+    options = parser(arguments).parse_args(arguments)
     paper = PAPERS[options.paper]
-    try:
-        cells = make_cells(options)
-    except (ParameterError, TableError) as error:
-        print(f"sweep: {error}", file=sys.stderr)
-        return 2
+    cells = make_cells(options)
     seeds = paper.parameters.create(cells[0]).seeds
     print(f"cells: {len(cells)}, seeds in each: {len(seeds)}", flush=True)
     table = paper.tables.TABLES[options.table]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -92,6 +94,30 @@ def format_text(frame: pd.DataFrame, digits: int | None = None) -> str:
         for line in lines
     )
     return "\n".join(line.rstrip() for line in aligned)
+
+
+def format_grouped(frame: pd.DataFrame, width: int = 100) -> str:
+    """A comparison for a terminal of `width` columns: long names wrap, under a heading per metric."""
+    lines = [_line(row, row["digits"]) for _, row in frame.iterrows()]
+    header = ("Paper", "Ours", "Difference", "Protocol")
+    widths = [max(map(len, [name, *(line[name] for line in lines)])) for name in header]
+    room = width - sum(widths) - 2 * len(widths)
+
+    def aligned(first: str, cells: Iterable[str]) -> str:
+        numbers = (f"{cell:{size}}" for cell, size in zip(cells, widths, strict=True))
+        return "  ".join([f"{first:{room}}", *numbers]).rstrip()
+
+    groups: dict[str, list[str]] = {}
+    indent = {"initial_indent": "  ", "subsequent_indent": "    ", "break_on_hyphens": False}
+    for line in lines:
+        heading = f"{line['Table']}: {line['Dataset']}, {line['Metric']}"
+        variant = f" ({line['Variant']})" if line["Variant"] else ""
+        setting = line["Setting"].replace(";", ", ")
+        about = [line["Method"] + variant, setting, line["Configuration"]]
+        first, *rest = textwrap.wrap(", ".join(filter(None, about)), room, **indent)
+        group = groups.setdefault(heading, ["", *textwrap.wrap(heading, width)])
+        group += [aligned(first, [line[name] for name in header]), *rest]
+    return "\n".join([aligned("", header), *(row for rows in groups.values() for row in rows)])
 
 
 # --- marker blocks ---------------------------------------------------------------------------

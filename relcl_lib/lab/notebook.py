@@ -1,17 +1,27 @@
-"""What every notebook takes beside the parameters of its runs: where it writes, and threads."""
+"""What every notebook needs: its parameters, where it writes, threads, and errors without tracebacks."""
 
 from __future__ import annotations
 
+import ast
+import functools
+import os
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import Field
 
+from relcl_lib.lab.errors import explains_itself
 from relcl_lib.lab.files import repository_root
-from relcl_lib.lab.parameters import Parameters
+from relcl_lib.lab.parameters import ParameterError, Parameters
 
 if TYPE_CHECKING:
     import torch
+
+# Beside other work, threads that spin while they wait take the core from the one they wait for. Here,
+# and not when a run starts, since OpenMP reads it as torch is loaded; what a person has set stays.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 #: Quick runs stay out of the committed records and figures. They keep no checkpoints: they are over
 #: in seconds, and always show the present code.
@@ -61,8 +71,120 @@ class Notebook(Parameters):
 
         from relcl_lib.lab.runtime import resolve_device
 
-        device = resolve_device(self.device)
-        threads = self.threads or (1 if self.profile == "quick" else None)
-        if device.type == "cpu" and threads:
-            torch.set_num_threads(threads)
+        device, usual = resolve_device(self.device), _usual_threads()
+        if device.type == "cpu":
+            torch.set_num_threads(self.threads or (1 if self.profile == "quick" else usual))
         return device
+
+
+@functools.cache
+def _usual_threads() -> int:
+    """The threads that torch took before a notebook chose; asked for before the first choice."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+Chosen = TypeVar("Chosen", bound=Parameters)
+
+
+def notebook_parameters(cls: type[Chosen], namespace: Mapping[str, Any]) -> Chosen:
+    """Read a notebook's parameters: the names set by its cells of plain `name = literal` lines.
+
+    Papermill puts its values into such a cell of its own and merely warns of an unknown name, so a
+    typo stops the run here, with a `ParameterError`. The setup cell, which calls this with
+    `globals()`, may be run again at any time, after any cell was edited and run. From then on an
+    error that explains itself is shown without a traceback.
+    """
+    show_messages_alone()
+    cells = [cell for cell in namespace.get("In", []) if cell]
+    if "In" in namespace and not cells:
+        # A runner without a history (nbval) runs a notebook once, top to bottom: the plain values
+        # that are there before setup are the parameters.
+        plain = (type(None), bool, int, float, str, list, tuple, dict)
+        names = [
+            n
+            for n, v in namespace.items()
+            if isinstance(v, plain) and not n.startswith(("_", "In", "Out"))
+        ]
+    else:
+        names = _names_set(cells, cls)
+    try:
+        return cls.create({name: namespace[name] for name in names if name in namespace})
+    except ParameterError as error:
+        again = "Correct it where it is set, run that cell again, then this one."
+        raise ParameterError(f"{error}\n{again}") from None
+
+
+def _names_set(cells: Sequence[str], cls: type[Parameters]) -> list[str]:
+    """The names that a history of cells sets as parameters, without what was corrected since.
+
+    A person edits a cell and runs it again: both versions are in the history. A later cell that
+    sets mostly the same names is the same cell, edited; papermill's own only replaces papermill's.
+    An unknown name counts where it was set since setup ran last, until a name near to it is set.
+    After the first setup a cell counts only if it sets a parameter: the others are the lesson's.
+    """
+    valid = cls.model_fields
+    found: list[tuple[int, bool, list[str]]] = []  # setups before a cell, papermill's or not, names
+    setups = 0
+    for cell in cells:
+        if notebook_parameters.__name__ in cell:
+            setups += 1
+        elif (names := _literal_assignments(cell)) and (
+            not setups or not valid.keys().isdisjoint(names)
+        ):
+            found.append((setups, cell.startswith("# Parameters"), names))
+    counted = []
+    for place, (turn, injected, names) in enumerate(found):
+        later = [other for _, kind, other in found[place + 1 :] if kind == injected]
+        if any(_mostly_the_same(names, other) for other in later):
+            continue
+        corrected = {name for _, _, other in found[place + 1 :] for name in other}
+        for name in names:
+            wrong_now = turn == found[-1][0] and corrected.isdisjoint(cls.near(name))
+            if name in valid or wrong_now:
+                counted.append(name)
+    return counted
+
+
+def _mostly_the_same(names: Sequence[str], others: Sequence[str]) -> bool:
+    return 2 * len({*names} & {*others}) > len({*names, *others})
+
+
+def _literal_assignments(cell: str) -> list[str]:
+    """The names that a cell of nothing but `name = literal` lines sets; [] for other cells."""
+    names = []
+    try:
+        for statement in ast.parse(cell).body:
+            match statement:
+                case (
+                    ast.Assign(targets=[ast.Name(id=name)], value=value)
+                    | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+                ):
+                    ast.literal_eval(value)
+                    names.append(name)
+                case _:
+                    return []
+    except (SyntaxError, ValueError):  # a magic or a shell line, or a computed value
+        return []
+    return names
+
+
+def show_messages_alone() -> None:
+    """In an IPython kernel, show of an error that explains itself its message alone.
+
+    `%tb` shows where it came from. Papermill, nbval and nbclient stop at it as at any other error.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is not None:
+        shell.set_custom_exc((Exception,), _show)
+
+
+def _show(
+    shell: Any, kind: type, error: Exception, trace: Any, tb_offset: int | None = None
+) -> None:
+    if explains_itself(error):
+        error._render_traceback_ = lambda: [f"{kind.__name__}: {error}"]  # what IPython asks for
+    shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
+    vars(error).pop("_render_traceback_", None)  # so that %tb shows all

@@ -5,17 +5,13 @@ from __future__ import annotations
 import ast
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 
 class ParameterError(ValueError):
     """A parameter has an unknown name or a value that does not fit; says what would fit."""
-
-    # Jupyter shows this in place of a long traceback; the message says everything.
-    def _render_traceback_(self) -> list[str]:
-        return [f"ParameterError: {self}"]
 
 
 def _distinct_seeds(seeds: list[int]) -> list[int]:
@@ -54,12 +50,14 @@ class Parameters(BaseModel):
             ParameterError: for an unknown name, with the nearest valid ones, or a wrong value.
         """
         given = {**(values or {}), **named}
-        for name in (name for name in given if name not in cls.model_fields):
-            near = difflib.get_close_matches(name, cls.model_fields, n=2)
-            hint = f"; did you mean {' or '.join(near)}?" if near else "."
-            names = ", ".join(sorted(cls.model_fields))
-            raise ParameterError(f"unknown parameter {name!r}{hint} Valid names: {names}.")
-        given = {name: value for name, value in given.items() if value is not None}
+        if unknown := [name for name in given if name not in cls.model_fields]:
+            found = "\n".join(f"unknown parameter {name!r}{cls._near(name)}" for name in unknown)
+            raise ParameterError(f"{found} Valid names: {', '.join(sorted(cls.model_fields))}.")
+        given = {
+            name: _as_list(value) if _takes_list(cls.model_fields[name].annotation) else value
+            for name, value in given.items()
+            if value is not None
+        }
         profile = given.get("profile", cls.model_fields["profile"].default)
         if not isinstance(profile, str) or profile not in cls.profiles:
             raise ParameterError(
@@ -69,7 +67,32 @@ class Parameters(BaseModel):
             return cls.model_validate({**cls.profiles[profile], **given})
         except ValidationError as error:
             found = "\n".join(f"parameter {line}" for line in explain(error))
+            if any(entry["type"] == "list_type" for entry in error.errors()):
+                found += '\nA list is written [0, 1]; for papermill: -y "seeds: [0, 1]"'
             raise ParameterError(found) from None
+
+    @classmethod
+    def near(cls, name: str) -> list[str]:
+        """The parameters that a misspelt name may have meant, the nearest first."""
+        return difflib.get_close_matches(name, cls.model_fields, n=2)
+
+    @classmethod
+    def _near(cls, name: str) -> str:
+        near = cls.near(name)
+        return f"; did you mean {' or '.join(near)}?" if near else "."
+
+
+def _takes_list(annotation: Any) -> bool:
+    return get_origin(annotation) is list or any(map(_takes_list, get_args(annotation)))
+
+
+def _as_list(value: Any) -> Any:
+    """One number, or a text such as `[0, 1]` or `0,1` from a command line, as the list it means."""
+    if isinstance(value, str):
+        value = _literal(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return [value] if isinstance(value, int | float) else value
 
 
 def explain(error: ValidationError) -> list[str]:
@@ -84,59 +107,18 @@ def explain(error: ValidationError) -> list[str]:
 
 def read_settings(words: Iterable[str]) -> dict[str, Any]:
     """The `NAME=VALUE` words of a command line; a value that is no Python literal is a text."""
-    settings = {}
+    constants = {"true": True, "false": False, "null": None}
+    settings: dict[str, Any] = {}
     for word in words:
         name, equals, text = word.partition("=")
-        if not equals:
+        if not (name and equals):
             raise ParameterError(f"{word!r} is no NAME=VALUE")
-        try:
-            settings[name] = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
-        except (ValueError, SyntaxError):
-            settings[name] = text
+        settings[name] = constants[text] if text in constants else _literal(text)
     return settings
 
 
-def notebook_parameters(cls: type[Parameters], namespace: Mapping[str, Any]) -> Parameters:
-    """Read a notebook's parameters: the names set by its cells of plain `name = literal` lines.
-
-    Papermill puts its values into such a cell of its own and merely warns of an unknown name, so a
-    typo stops the run here, with a `ParameterError`. The setup cell, which calls this with
-    `globals()`, may be run again at any time: of the literal cells after its first run only those
-    that set a parameter count.
-    """
-    names, set_up = [], False
-    cells = [cell for cell in namespace.get("In", []) if cell]
-    if "In" in namespace and not cells:
-        # A runner without a history (nbval) runs a notebook once, top to bottom: the plain values
-        # that are there before setup are the parameters.
-        plain = (type(None), bool, int, float, str, list, tuple, dict)
-        names = [
-            n
-            for n, v in namespace.items()
-            if isinstance(v, plain) and not n.startswith(("_", "In", "Out"))
-        ]
-    for cell in cells:
-        assigned = _literal_assignments(cell)
-        if not set_up or any(name in cls.model_fields for name in assigned):
-            names += assigned
-        set_up = set_up or notebook_parameters.__name__ in cell
-    return cls.create({name: namespace[name] for name in names if name in namespace})
-
-
-def _literal_assignments(cell: str) -> list[str]:
-    """The names that a cell of nothing but `name = literal` lines sets; [] for other cells."""
-    names = []
+def _literal(text: str) -> Any:
     try:
-        for statement in ast.parse(cell).body:
-            match statement:
-                case (
-                    ast.Assign(targets=[ast.Name(id=name)], value=value)
-                    | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
-                ):
-                    ast.literal_eval(value)
-                    names.append(name)
-                case _:
-                    return []
-    except (SyntaxError, ValueError):  # a magic or a shell line, or a computed value
-        return []
-    return names
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

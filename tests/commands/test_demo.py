@@ -11,6 +11,7 @@ import pytest
 from example_records import failed, run
 from nbformat import v4
 
+from relcl_lib.__main__ import main
 from relcl_lib.commands import demo
 
 PARAMETERS = 'profile = "quick"\nresults = figures = work_dir = None'
@@ -39,8 +40,8 @@ def test_no_notebooks(tmp_path, capsys):
 
 def test_unknown_name(tmp_path, capsys):
     write(tmp_path / "notebooks", "good")
-    assert demo.main(words(tmp_path, "godo")) == 2
-    assert "there are: good" in capsys.readouterr().err
+    assert main(["demo", *words(tmp_path, "godo")]) == 2
+    assert capsys.readouterr().err == "error: no notebook is named godo; there are: good\n"
 
 
 def test_the_longest_begin_first(tmp_path):
@@ -136,12 +137,15 @@ def digits(**changes):
 def test_the_table_puts_ours_beside_the_papers_and_says_what_each_number_is():
     recorded = [run(seed, a_t=51.0 + seed) for seed in range(3)]
     text = demo.closing_table(recorded, [digits(a_t=80.0), failed(method="ER")])
-    [paper] = [line for line in text.splitlines() if line.startswith("HPCR, Table III")]
-    assert "52.0 ± 2.5 (n=3)" in paper and "53.4 ± 1.4" in paper and "paper" in paper.split()
-    [stand_in] = [line for line in text.splitlines() if "80.0 (n=1)" in line]
-    assert stand_in.startswith("HPCR, run now") and "stand-in" in stand_in and "–" in stand_in
-    assert any(" ER " in line and "failed" in line for line in text.splitlines())
-    assert "AAA" not in text
+    lines = text.splitlines()
+    [paper] = [line for line in lines if "52.0 ± 2.5 (n=3)" in line]
+    assert paper.split()[0] == "HPCR" and "53.4 ± 1.4" in paper and "paper" in paper.split()
+    assert lines[lines.index(paper) - 1].startswith("HPCR, Table III: Split CIFAR10, A_T")
+    [stand_in] = [line for line in lines if "80.0 (n=1)" in line]
+    assert "stand-in" in stand_in and "–" in stand_in
+    assert "HPCR, run now: Split Digits, A_T" in lines[: lines.index(stand_in)]
+    assert any(line.startswith("  ER") and "failed" in line for line in lines)
+    assert "AAA" not in text and max(map(len, lines)) <= 100
     assert demo.PROTOCOLS["stand-in"] in text
     assert demo.PROTOCOLS["reduced"] not in text
 

@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from relcl_lib.__main__ import main
 from relcl_lib.commands import sweep
 from relcl_lib.lab.records import read_records
 from relcl_lib.papers.crecl.run import CreclRun
@@ -44,8 +45,19 @@ def test_chosen_rows_and_sizes():
     ],
 )
 def test_wrong_arguments_are_named_before_anything_runs(words, said, capsys):
-    assert sweep.main(["hpcr", *words]) == 2
-    assert said in capsys.readouterr().err
+    assert main(["hpcr", "sweep", *words]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and said in line
+
+
+def test_the_help_lists_the_tables_of_the_paper_that_was_named(capsys):
+    for words, listed in (("hpcr sweep", {"hpcr"}), ("sweep", set(PAPERS))):
+        with pytest.raises(SystemExit):
+            main([*words.split(), "--help"])
+        shown = " ".join(capsys.readouterr().out.split())
+        assert shown.startswith(f"usage: python -m relcl_lib {words} [-h]")
+        tables = {name: ", ".join(paper.tables.TABLES) for name, paper in PAPERS.items()}
+        assert {name for name in tables if tables[name] in shown} == listed
 
 
 def test_a_cell_leaves_the_callers_threads_alone(tmp_path):
@@ -74,7 +86,7 @@ def test_a_finished_cell_is_read_not_run(tmp_path, capsys):
     assert run_digits(tmp_path) == 0
     out = capsys.readouterr().out
     assert "task 5/5" not in out
-    assert "[1/1] done: digits FINE-TUNE" in out
+    assert "[1/1] read: digits FINE-TUNE" in out
     assert read_records(tmp_path / "results") == [record]
 
 
@@ -112,7 +124,7 @@ def test_more_processes_than_cells_get_a_seed_each(monkeypatch, capsys):
 
 def test_ray_absent_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(SystemExit, match="pip install"):
+    with pytest.raises(ImportError, match="pip install"):
         run_digits(tmp_path, "--engine", "ray")
 
 
@@ -122,7 +134,7 @@ def fastre(*words):
 
 def test_a_table_without_cells_for_a_data_set_says_which_has_them(capsys):
     for table in ("alone", "text"):
-        assert sweep.main(["docre_ii", table, "--dataset", "cdr", "--dry-run"]) == 2
+        assert main(["docre_ii", "sweep", table, "--dataset", "cdr", "--dry-run"]) == 2
         assert f"{table} has no cells for cdr" in (said := capsys.readouterr().err)
         assert "--dataset synthetic" in said
 
@@ -156,7 +168,7 @@ def test_further_parameters_reach_every_cell_with_their_type():
     ],
 )
 def test_wrong_arguments_of_another_paper(words, said, capsys):
-    assert sweep.main(["fastre", *words]) == 2
+    assert main(["fastre", "sweep", *words]) == 2
     assert said in capsys.readouterr().err
 
 
@@ -168,7 +180,7 @@ def test_a_text_paper_s_cell_runs_and_is_read_again(tmp_path, capsys):
         assert sweep.main([*words, *places, "--set", *small]) == 0
         out = capsys.readouterr().out
         assert ("epoch 2/2" in out) is expected
-        assert "done: synthetic FastRE" in out
+        assert f"{'done' if expected else 'read'}: synthetic FastRE" in out
     assert len(read_records(tmp_path / "results")) == 1
 
 
@@ -193,7 +205,7 @@ def test_drl_on_mnist_has_the_disjoint_stream_only(capsys):
             parameters.create(cell).resolved().track for cell in drl(table, "--dataset", "mnist")
         }
         assert found == {"Disjoint"}
-    assert sweep.main(["drl", "table1", "--dataset", "mnist"]) == 2
+    assert main(["drl", "sweep", "table1", "--dataset", "mnist"]) == 2
     assert "use Disjoint" in capsys.readouterr().err
 
 
@@ -204,7 +216,10 @@ def test_a_drl_cell_runs_and_is_read_again(tmp_path, capsys):
         assert sweep.main([*words, *places, "--set", "limit=40"]) == 0
         out = capsys.readouterr().out
         assert ("experience 5/5" in out) is expected
-        assert "done: digits ER (track=Multi-Task-NC, memory_size=100" in out
+        assert (
+            f"{'done' if expected else 'read'}: digits ER (track=Multi-Task-NC, memory_size=100"
+            in out
+        )
     assert len(read_records(tmp_path / "results")) == 2
 
 
@@ -228,7 +243,7 @@ def test_a_crecl_cell_runs_and_is_read_again(tmp_path, capsys):
         assert sweep.main([*words, *places, "--set", *small]) == 0
         out = capsys.readouterr().out
         assert ("task 2/2" in out) is expected
-        assert "done: synthetic CRECL-CL (encoder=tiny" in out
+        assert f"{'done' if expected else 'read'}: synthetic CRECL-CL (encoder=tiny" in out
         assert "), seed 3: T1 " in out
     assert len(read_records(tmp_path / "results")) == 1
 

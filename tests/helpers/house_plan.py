@@ -7,8 +7,8 @@ A room is a folder of `relcl_lib`; an arrow is an import, wherever in a file it 
 
 from __future__ import annotations
 
+import argparse
 import ast
-import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -240,12 +240,15 @@ def _draw_arrow(axes: Axes, source: str, target: str, count: int) -> None:
     axes.text(*place, str(count), color=colour, bbox=box, **style)
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write the picture; the same imports give the same bytes."""
-    path = Path(arguments[0]) if arguments else ROOT / "figures" / "house.png"
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    picture = ROOT / "figures" / "house.png"
+    parser.add_argument("path", nargs="?", type=Path, default=picture, help="figures/house.png")
+    path = parser.parse_args(arguments).path
     draw().savefig(path, metadata={"Software": None})
     print(path)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -5,7 +5,13 @@ from example_records import run
 
 from relcl_lib.commands.tables import paper_rows
 from relcl_lib.lab.compare import compare
-from relcl_lib.lab.format import TableError, format_markdown, format_text, replace_between_markers
+from relcl_lib.lab.format import (
+    TableError,
+    format_grouped,
+    format_markdown,
+    format_text,
+    replace_between_markers,
+)
 
 #: Table III on Split CIFAR-10 with a memory of 200
 ROWS = [
@@ -60,6 +66,17 @@ def test_text_is_aligned():
     empty = compare("hpcr", [], [])
     assert format_text(empty).startswith("Dataset")
     assert len(format_markdown(empty).splitlines()) == 2
+
+
+def test_a_grouped_comparison_fits_its_width_and_loses_no_word():
+    long = {"configuration": "distil_from_task=1, ht=released, ht_counter=task, scd=released"}
+    frame = compare("hpcr", ROWS, [run(), run(1, method="PCR")], only_run=True).assign(**long)
+    for width in (70, 100):
+        lines = format_grouped(frame, width).splitlines()
+        assert max(map(len, lines)) <= width
+        assert [line for line in lines if ":" in line] == ["Table III: Split CIFAR10, A_T"]
+        assert " ".join(lines).count("scd=released") == len(frame) == 2
+        assert format_grouped(frame.iloc[:0]).split() == ["Paper", "Ours", "Difference", "Protocol"]
 
 
 # --- marker blocks ----------------------------------------------------------------------------

@@ -1,17 +1,18 @@
 import math
+from typing import Annotated
 
 import pydantic
 import pytest
 from pydantic import Field
 
-from relcl_lib.lab.parameters import ParameterError, Parameters, notebook_parameters
+from relcl_lib.lab.parameters import ParameterError, Parameters, read_settings
 from relcl_lib.papers.hpcr.parameters import ReplayParameters
 
 #: parameter -> values that do not fit
 WRONG = {
     "buffer_size": ["200", 200.0, 0],
     "width": [True],
-    "seeds": ["[0,1]", 0, [], [0, 0], [0, -1], [0.0], [True]],
+    "seeds": ["0 1", "one", {}, [], [0, 0], [0, -1], [0.0], [True], True, "[0, 0]", 0.5],
     "learning_rate": [math.nan, math.inf, "1e-4", -0.1, 0],
     "alpha": [math.nan],
     "beta": [-1.0],
@@ -34,6 +35,10 @@ class TestCreate:
         assert "unknown parameter 'bufer_size'; did you mean buffer_size or" in str(error.value)
         for name in ReplayParameters.model_fields:
             assert name in str(error.value)
+
+    def test_every_unknown_name_is_named_at_once(self):
+        with pytest.raises(ParameterError, match=r"'bufer_size'.*\n.*'widht'; did you mean width"):
+            ReplayParameters.create(bufer_size=1, widht=2)
 
     def test_a_name_like_none_of_them(self):
         with pytest.raises(ParameterError, match=r"unknown parameter 'qqq'\. Valid names"):
@@ -89,71 +94,56 @@ class TestCreate:
         with pytest.raises(pydantic.ValidationError, match="frozen"):
             ReplayParameters().width = 3
 
-    def test_jupyter_shows_the_message_alone(self):
-        assert ParameterError("so")._render_traceback_() == ["ParameterError: so"]
+
+class OneList(Parameters):
+    numbers: Annotated[list[int], Field(min_length=1)] | None = None
 
 
-class Small(Parameters):
-    alpha: float = 1.0
-    seeds: list[int] = Field([0])
-    name: str = "x"
+@pytest.mark.parametrize(
+    "given, seeds",
+    [
+        (0, [0]),
+        ("[0,1]", [0, 1]),  # what papermill's -p and a command line make of a list
+        ("0,1", [0, 1]),
+        ("3", [3]),
+        ((4, 5), [4, 5]),
+        ([6], [6]),
+    ],
+)
+def test_a_list_is_read_however_it_is_given(given, seeds):
+    assert ReplayParameters.create(seeds=given).seeds == seeds
+    assert OneList.create(numbers=given).numbers == seeds
 
 
-class TestNotebook:
-    PARAMETERS = 'profile = "quick"\nalpha = 0.5  # weight\nseeds: list = [0, 1]'
-    SETUP = "parameters = notebook_parameters(Small, globals())\nfolder = 'out'"
+def test_what_is_no_list_gets_the_form_of_one():
+    with pytest.raises(ParameterError, match=r'got \'0 1\'.*\n.*\[0, 1\].* -y "seeds: \[0, 1\]"'):
+        ReplayParameters.create(seeds="0 1")
 
-    @staticmethod
-    def read(*cells, **values):
-        namespace = {"In": ["", *cells], "alpha": 0.5, "seeds": [0, 1], "profile": "quick"}
-        return notebook_parameters(Small, {**namespace, **values})
 
-    def test_a_parameters_cell(self):
-        found = self.read(self.PARAMETERS, self.SETUP)
-        assert (found.alpha, found.seeds, found.name) == (0.5, [0, 1], "x")
+@pytest.mark.parametrize(
+    "word, value",
+    [
+        ("epochs=3", 3),
+        ("rate=1e-4", 1e-4),
+        ("x=false", False),
+        ("x=True", True),
+        ("x=null", None),
+        ("x=None", None),
+        ("seeds=[0, 1]", [0, 1]),
+        ("seeds=0,1", (0, 1)),
+        ("dataset=nyt10", "nyt10"),
+        ("encoder=runs/a=b", "runs/a=b"),
+        ("encoder='12'", "12"),
+        ("note=", ""),
+    ],
+)
+def test_words_of_a_command_line(word, value):
+    name = word.split("=")[0]
+    assert read_settings([word]) == {name: value}
+    assert type(read_settings([word])[name]) is type(value)
 
-    def test_an_injected_cell_wins_and_its_typo_stops_the_run(self):
-        injected = "# Parameters\nalpha = 2.0"
-        assert self.read(self.PARAMETERS, injected, self.SETUP, alpha=2.0).alpha == 2.0
-        with pytest.raises(ParameterError, match="'alhpa'; did you mean alpha"):
-            self.read(self.PARAMETERS, "# Parameters\nalhpa = 2.0", self.SETUP, alhpa=2.0)
 
-    def test_a_wrong_type_from_outside_stops_the_run(self):
-        with pytest.raises(ParameterError, match="parameter seeds"):
-            self.read(self.PARAMETERS, 'seeds = "[0, 1]"', self.SETUP, seeds="[0, 1]")
-
-    def test_setup_may_run_again_after_other_cells(self):
-        computed = "result = alpha * 2"
-        shown = "folder = 'out'\nprint(folder)"
-        cells = (self.PARAMETERS, self.SETUP, computed, shown, self.SETUP)
-        assert self.read(*cells, result=1.0, folder="out").alpha == 0.5
-        edited = (*cells, self.PARAMETERS.replace("0.5", "0.7"), self.SETUP)
-        assert self.read(*edited, alpha=0.7, result=1.0, folder="out").alpha == 0.7
-
-    def test_a_later_cell_of_plain_values_is_none_of_ours(self):
-        cells = (self.PARAMETERS, self.SETUP, "k = 3\ntau = 0.5", self.SETUP)
-        assert self.read(*cells, k=3, tau=0.5).alpha == 0.5
-        typo = (*cells, "alpha = 0.7\nsedes = [1]", self.SETUP)
-        with pytest.raises(ParameterError, match="sedes"):
-            self.read(*typo, k=3, tau=0.5, alpha=0.7, sedes=[1])
-
-    @pytest.mark.parametrize(
-        "cell",
-        ["%matplotlib inline", "!ls", "n = len(seeds)", "import os", "x, y = 1, 2", "y = [x]", ""],
-    )
-    def test_cells_that_are_no_parameters(self, cell):
-        values = {"n": 2, "x": 1, "y": 2}
-        assert self.read(self.PARAMETERS, cell, self.SETUP, **values).alpha == 0.5
-
-    def test_a_name_deleted_since_is_no_parameter(self):
-        cells = {"In": ["", "gone = 1", "alpha = 3.0"], "alpha": 3.0}
-        assert notebook_parameters(Small, cells).alpha == 3.0
-
-    def test_a_runner_that_keeps_no_history(self):
-        kernel = {"In": [""], "Out": {}, "_dh": ["x"], "exit": print, "math": math}
-        assert notebook_parameters(Small, {**kernel, "alpha": 2.0, "name": "y"}).alpha == 2.0
-        with pytest.raises(ParameterError, match="alhpa"):
-            notebook_parameters(Small, {**kernel, "alhpa": 2.0})
-
-    def test_outside_a_notebook(self):
-        assert notebook_parameters(Small, {"alpha": 7}).alpha == 1.0
+@pytest.mark.parametrize("words", [["epochs"], ["=3"]])
+def test_words_that_are_no_settings(words):
+    with pytest.raises(ParameterError, match="is no NAME=VALUE"):
+        read_settings(words)

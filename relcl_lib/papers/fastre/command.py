@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 LINE_LIMIT = 1 << 20  # bytes; a longer line is malformed, so that no line can fill the memory
-SKIPPED, USAGE = 1, 2  # exit codes
+SKIPPED = 1  # exit code
 
 
 @dataclass
@@ -155,9 +155,11 @@ def train(options: argparse.Namespace) -> int:
 
     values: dict[str, Any] = {"data_root": options.data, "seeds": [0], "profile": options.profile}
     parameters = FastreParameters.create(values | read_settings(options.settings))
-    out = Path(options.out)
+    out, trained = Path(options.out), False
 
     def on_epoch(run: Any) -> None:
+        nonlocal trained
+        trained = True
         last = run.history[-1]
         print(
             f"seed {run.seed} epoch {run.epochs_done}/{run.settings.epochs}: loss "
@@ -170,6 +172,8 @@ def train(options: argparse.Namespace) -> int:
     records = train_or_read(
         parameters, data=data, results=out / "results", work_dir=work, on_epoch=on_epoch
     )
+    if not trained:
+        print(f"read: {len(records)} record(s) of {out / 'results'}", file=sys.stderr)
     for seed in parameters.seeds:
         folder = out / ("model" if len(parameters.seeds) == 1 else f"model-seed{seed}")
         # Every epoch is in the checkpoint, so this trains nothing that is already trained.
@@ -216,12 +220,6 @@ def _positive(text: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one of the commands: 0, 1 where lines were skipped, 2 where it cannot start."""
+    """Run one of the commands; the exit code is 0, or 1 where lines were skipped."""
     options = build_parser().parse_args(arguments)
-    try:
-        return options.run(options)
-    except BrokenPipeError:  # left to the one command: the reader has what it wanted
-        raise
-    except (RuntimeError, ValueError, OSError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return USAGE
+    return options.run(options)

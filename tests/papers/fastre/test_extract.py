@@ -10,8 +10,9 @@ import pytest
 import torch
 from fastre_data import parameters, tiny_data
 
+from relcl_lib.__main__ import main
 from relcl_lib.lab.checkpoints import CheckpointError
-from relcl_lib.papers.fastre.command import Counts, extract_stream, main, read_lines
+from relcl_lib.papers.fastre.command import Counts, extract_stream, read_lines
 from relcl_lib.papers.fastre.extract import Extractor
 from relcl_lib.papers.fastre.run import FastreRun
 
@@ -223,7 +224,7 @@ def test_the_command(folder, extractor):
     assert command(folder, stdin=b"\xff\n").returncode == 1
     nowhere = command(folder / "nowhere")
     assert nowhere.returncode == 2
-    assert b"tagger.json" in nowhere.stderr
+    assert nowhere.stderr.startswith(b"error: ") and b"tagger.json" in nowhere.stderr
 
 
 def test_training_from_the_command_line(tmp_path, capsys):
@@ -234,7 +235,7 @@ def test_training_from_the_command_line(tmp_path, capsys):
         rows = [{"text": s.text, "triple_list": s.triples} for s in getattr(data, split)]
         (folder / f"{split}.json").write_text(json.dumps(rows))
     small = ["dataset=mine", "epochs=1", "hidden=32", "attention_heads=4", "vector_size=16"]
-    call = ["train", "--data", str(folder), "--out", str(tmp_path / "out"), *small]
+    call = ["fastre", "train", "--data", str(folder), "--out", str(tmp_path / "out"), *small]
     assert main(call) == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["protocol"] == "reduced"
@@ -242,14 +243,16 @@ def test_training_from_the_command_line(tmp_path, capsys):
     assert Extractor.load(tmp_path / "out" / "model").extract(["a b"]) is not None
     assert len(list((tmp_path / "out" / "results").rglob("*.json"))) == 1
     assert main(call) == 0  # nothing is trained twice
-    assert "epoch" not in capsys.readouterr().err
+    assert "epoch" not in (said := capsys.readouterr().err)
+    assert said.startswith("read: 1 record")
     for wrong, word in (
         (["epocs=2"], "did you mean epochs"),
         (["epochs"], "NAME=VALUE"),
         (["epochs=many"], "epochs"),
     ):
         assert main([*call, *wrong]) == 2
-        assert word in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert said.startswith("error: ") and word in said
     (folder / "train.json").write_text("[{")
     assert main(call) == 2
     assert "train.json" in capsys.readouterr().err
