@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize
+from states import kept, same
 
 from relcl_lib.continual.gradients import (
     cosines,
@@ -39,11 +40,11 @@ class TestPerSample:
     def test_is_one_backward_a_sample(self, backbone, side):
         network = tapped_network(backbone, 3, (3, side, side), width=4)
         network.train()
-        before = {k: v.clone() for k, v in network.state_dict().items()}
+        before = kept(network)
         images, labels = draw(6, 3, side, side), torch.tensor([0, 1, 2, 2, 1, 0])
         found = per_sample_gradients(network, images, labels)
         assert network.training
-        assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
+        assert same(before, network)
         torch.testing.assert_close(found, one_by_one(network, images, labels), rtol=1e-4, atol=1e-5)
         chunked = per_sample_gradients(network, images, labels, chunk_size=4)
         torch.testing.assert_close(chunked, found, rtol=1e-4, atol=1e-5)

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from states import same
 
 from relcl_lib.models.marker_encoder import MarkerEncoder
 
@@ -171,10 +172,7 @@ def test_a_small_table_trains_to_the_same_weights(fused):
     with models[1].only_tokens(torch.stack([batch["input_ids"] for batch in batches])):
         small = train(models[1])
     assert small < large / 10
-    states = [model.state_dict() for model in models]
-    assert states[0].keys() == states[1].keys()
-    for name, value in states[0].items():
-        assert torch.equal(value, states[1][name]), name
+    assert same(*models)
 
 
 def test_the_table_is_put_back_after_an_error():

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from states import kept, same
 from torch import nn
 
 from relcl_lib.losses import cross_entropy_loss
@@ -173,11 +174,11 @@ class TestFolding:
 
     def test_the_network_itself_is_left_as_it_was(self):
         network = build_network([0], 5, (SIDE, SIDE), width=2).train()
-        before = {name: value.clone() for name, value in network.state_dict().items()}
+        before = kept(network)
         folded = fold_batch_norm(network)
         folded(images(1))
         assert network.training and not folded.training
-        assert all(torch.equal(before[name], v) for name, v in network.state_dict().items())
+        assert same(before, network)
         assert all(p.requires_grad for p in network.parameters())
 
 

@@ -14,6 +14,7 @@ import fastre_data
 import gratings
 import pytest
 import torch
+from states import same
 
 from relcl_lib.lab import checkpoints
 from relcl_lib.lab.checkpoints import CheckpointError
@@ -184,9 +185,7 @@ def test_a_killed_run_ends_with_the_same_numbers(case, tmp_path):
     done = []
     resumed = case.run(work_dir=tmp_path / "cut").train(lambda run: done.append(run.done))
     assert not done  # nothing was left to train
-    ours, theirs = (checkpoints.join(**run.state()) for run in (resumed, whole))
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    assert same(*(checkpoints.join(**run.state()) for run in (resumed, whole)))
     assert resumed.seconds > 0
     progress = [
         {k: v for k, v in run.progress_made().items() if k not in ("seconds", "history")}
@@ -270,9 +269,8 @@ def test_seeds_differ_and_the_caller_is_left_alone(case):
     states = [checkpoints.join(**case.run(seed).train().state()) for seed in (0, 1, 0)]
     assert torch.equal(torch.get_rng_state(), before[0])
     assert torch.get_num_threads() == before[1]
-    same = [all(torch.equal(a[k], b[k]) for k in a) for a, b in pairwise(states)]
-    assert same == [False, False]
-    assert all(torch.equal(states[0][k], states[2][k]) for k in states[0])
+    assert [same(*pair) for pair in pairwise(states)] == [False, False]
+    assert same(states[0], states[2])
 
 
 def test_a_record_names_no_place_of_the_machine(case, tmp_path):

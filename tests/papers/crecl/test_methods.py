@@ -3,6 +3,7 @@
 import pytest
 import torch
 from crecl_data import make_run
+from states import kept, same
 
 from relcl_lib.papers.crecl import methods as crecl_methods
 from relcl_lib.papers.crecl.methods import contrast
@@ -159,8 +160,7 @@ def test_gradients_are_clipped_a_module():
     moved = {}
     for norm in (None, 1e-14):  # far below Adam's epsilon, so that nothing moves
         run = make_run(max_grad_norm=norm)
-        before = run.network.encoder.network.state_dict()
-        before = {name: value.clone() for name, value in before.items()}
+        before = kept(run.network.encoder.network)
         crecl_methods.classify(run, 0, run.stream[0].train_indices, 1)
         after = run.network.encoder.network.state_dict()
         moved[norm] = max(float((after[n] - before[n]).abs().max()) for n in before)
@@ -171,8 +171,7 @@ def test_joint_training_learns_the_first_task_as_fine_tuning_does():
     runs = [make_run(method=method, epochs_joint=1) for method in ("JOINT", "CRECL-CL")]
     for run in runs:
         run.procedure.train(run, 0)
-    first, second = (run.network.head.state_dict() for run in runs)
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert same(*(run.network.head for run in runs))
 
 
 # --- settings that a method does not read ---------------------------------------------------------

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from crecl_data import easy_data, make_run
+from states import kept, same
 
 from relcl_lib.losses import prototype_contrastive_loss
 from relcl_lib.papers.crecl.methods import classify, contrast, train_crecl
@@ -24,15 +25,6 @@ def prepared(task=1, **changes):
     for index in range(task + 1):
         run.remember(index)
     return run
-
-
-def weights(module):
-    return {name: value.clone() for name, value in module.state_dict().items()}
-
-
-def same(first, second):
-    assert first.keys() == second.keys()
-    return all(torch.equal(value, second[name]) for name, value in first.items())
 
 
 # --- batches and means ----------------------------------------------------------------------------
@@ -184,9 +176,9 @@ def test_the_attention_memory_trains_unless_told_otherwise():
     for choice, moves in (("trained", True), ("untrained", False)):
         run = make_run(method="CRECL+ATM", attention_memory=choice)
         train_crecl(run, 0)
-        trained = weights(run.network.attention_memory)
+        trained = kept(run.network.attention_memory)
         run.renew_attention_memory(0)
-        fresh = weights(run.network.attention_memory)
+        fresh = kept(run.network.attention_memory)
         changed = [name for name in fresh if not torch.equal(fresh[name], trained[name])]
         assert bool(changed) is moves
         if moves:  # every part of it, as check 15 asks
@@ -300,7 +292,7 @@ def test_a_run_killed_within_a_task_ends_with_the_same_numbers(tmp_path):
     done = []
     resumed = make_run(work_dir=tmp_path, **options).train(lambda run: done.append(run.tasks_done))
     assert done == [2, 3]
-    assert same(weights(whole.network), weights(resumed.network))
+    assert same(whole.network, resumed.network)
     assert whole.history == resumed.history
 
 

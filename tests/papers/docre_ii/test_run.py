@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from docre_data import encoder_parts, parameters, tiny_data
+from states import kept, same
 
 from relcl_lib.data.document_files import Fact
 from relcl_lib.data.document_sets import assemble
@@ -27,7 +28,7 @@ def step(run, rows=(0, 1, 2)):
 
 
 def weights(run, prefix=""):
-    return {k: v.clone() for k, v in run.model.named_parameters() if k.startswith(prefix)}
+    return {k: v for k, v in kept(run.model.named_parameters()).items() if k.startswith(prefix)}
 
 
 # --- the step ----------------------------------------------------------------------------------
@@ -143,10 +144,7 @@ def test_runs_that_differ_in_stage_2_share_stage_1(tmp_path):
     second = make(work_dir=tmp_path / "shared", **without)
     second.train(lambda run: seen.append((run.stage, run.epochs_done)))
     assert seen == [(2, 3)]  # it trained its stage 2 only
-    for name, value in alone.model.state_dict().items():
-        assert torch.equal(value, second.model.state_dict()[name]), name
-    for name, value in alone.base_state.items():
-        assert torch.equal(value, second.base_state[name]), name
+    assert same(alone.model, second.model) and same(alone.base_state, second.base_state)
     assert [h["loss"] for h in second.history] == [h["loss"] for h in alone.history]
     base = make(work_dir=tmp_path / "shared", **{**settings, "method": "ATLOP (base)"})
     base.train(lambda run: pytest.fail("trained"))
@@ -161,15 +159,14 @@ def test_runs_that_differ_in_stage_2_share_stage_1(tmp_path):
 
 def test_stage_2_starts_from_the_best_base():
     run = make(stage1_epochs=3, data=tiny_data(8))
-    kept = []
+    found = []
 
     def watch(run):
         if run.epochs_done == 3:
-            kept.append({k: v.clone() for k, v in run.best.items() if k.startswith("base.")})
+            found.append({k: v for k, v in kept(run.best).items() if k.startswith("base.")})
 
     run.train(watch)
-    assert {f"base.{k}" for k in run.base_state} == set(kept[0])
-    assert all(torch.equal(v, run.base_state[k[5:]]) for k, v in kept[0].items())
+    assert same(found[0], {f"base.{name}": value for name, value in run.base_state.items()})
     assert max(h["dev_F1"] for h in run.history if h["stage"] == 2) == run.best_score
 
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 from drl_data import make_run, tiny_data
+from states import kept, same
 
 from relcl_lib.continual.tracks import TRACKS, padded_batches
 from relcl_lib.data.core50 import SessionData
@@ -34,10 +35,6 @@ def experience_of(run, positions):
     for task in run.stream:
         owner[task.train_indices] = task.index
     return owner[positions]
-
-
-def weights(run):
-    return {name: value.clone() for name, value in run.network.state_dict().items()}
 
 
 class TestBatches:
@@ -137,11 +134,10 @@ def test_weight_zero_is_plain_cross_entropy():
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-    ours, theirs = weights(run), weights(plain)
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert same(run.network, plain.network)
     other = make_run(method="FINE-TUNE", drl_weight=0.1)
     other.training_step(batches[0], other.draws(0))
-    assert not torch.equal(weights(other)["network.head.weight"], ours["network.head.weight"])
+    assert not torch.equal(other.network.head.weight, run.network.head.weight)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -188,14 +184,11 @@ class TestHeads:
     def test_they_are_kept_and_the_live_one_starts_from_zero(self):
         run = make_run(track="Multi-Task-NC", method="ER")
         heads = []
-        run.train(
-            lambda run: heads.append([{k: v.clone() for k, v in h.items()} for h in run.heads])
-        )
+        run.train(lambda run: heads.append([kept(head) for head in run.heads]))
         assert len(run.heads) == 5
         assert all((value == 0).all() for value in save_head(run.network).values())
-        for kept, later in pairwise(heads):
-            for ours, theirs in zip(kept, later, strict=False):
-                assert all(torch.equal(ours[k], theirs[k]) for k in ours)
+        for before, later in pairwise(heads):
+            assert all(map(same, before, later))
         first, second = (run.correct(run.stream.tests) for _ in range(2))
         assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
         assert all((value == 0).all() for value in save_head(run.network).values())

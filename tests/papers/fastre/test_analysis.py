@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from fastre_data import parameters, tiny_data
+from states import kept, same
 
 from relcl_lib.models.convolution import SelfAttention
 from relcl_lib.models.tagger import FastRE, TaggerConfig
@@ -93,12 +94,12 @@ def test_gradient_norms_equal_central_differences(run, batch):
 
 def test_the_threshold_as_trained_is_a_half_and_others_change_what_is_found(run):
     gold = [sentence.triples for sentence in run.data.valid]
-    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    before = kept(run.model)
     usual = triple_metrics.triple_scores(run.predict("valid"), gold)["F1"]
     assert usual > 0
     assert analysis.f1_at(run, "valid", 0.5) == usual
     assert analysis.f1_at(run, "valid", 1 - 1e-9) < usual  # 20 above the threshold: hardly any
-    assert all(torch.equal(before[name], value) for name, value in run.model.state_dict().items())
+    assert same(before, run.model)
 
 
 def test_a_global_threshold_is_taken_as_it_is():

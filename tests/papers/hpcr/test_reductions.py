@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 from gratings import make_run
+from states import kept, same
 
 from relcl_lib.losses import (
     contrastive,
@@ -12,7 +13,6 @@ from relcl_lib.losses import (
     dynamic_temperature_weight,
     proxy_contrastive_loss,
 )
-from relcl_lib.models.resnet import ReplayNetwork
 from relcl_lib.papers.hpcr import methods as replay_methods
 from relcl_lib.papers.hpcr.methods import (
     Rows,
@@ -26,27 +26,8 @@ from relcl_lib.papers.hpcr.methods import (
 from relcl_lib.papers.hpcr.parameters import ReplayParameters
 
 
-def weights(run):
-    return [value.clone() for value in run.network.state_dict().values()]
-
-
-def same(first, second):
-    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-
-
-@pytest.fixture
-def in_double(monkeypatch):
-    """Run the network in double precision, where equal stays equal over many steps."""
-
-    def forward(network, images):
-        features = network.double().body(images.double())
-        return network.head(features), features
-
-    monkeypatch.setattr(ReplayNetwork, "forward", forward)
-
-
 def train(**changes):
-    return weights(make_run(**changes).train())
+    return kept(make_run(**changes).train().network)
 
 
 class TestUnderOneSeed:
@@ -75,13 +56,13 @@ class TestUnderOneSeed:
         for task, equal in ((0, True), (1, False)):
             for run in runs:
                 run.train_task(task)
-            assert same(*map(weights, runs)) is equal
+            assert same(*(run.network for run in runs)) is equal
 
     def test_the_paper_distils_from_the_first_step(self):
         runs = [make_run(distil_from_task=first) for first in (0, 1)]
         for run in runs:
             run.train_task(0)
-        assert not same(*map(weights, runs))
+        assert not same(*(run.network for run in runs))
 
     @pytest.mark.parametrize(
         "changes",
@@ -113,8 +94,8 @@ class TestDynamicTemperature:
 
         with_rate.training_step = step
         with_rate.train()
-        for ours, theirs in zip(weights(with_weight), weights(with_rate), strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)
+        states = (run.network.state_dict() for run in (with_weight, with_rate))
+        torch.testing.assert_close(*states, rtol=1e-6, atol=1e-7)
         assert torch.equal(with_weight.accuracy, with_rate.accuracy)
 
     def test_adam_does_not_feel_a_constant_weight(self, in_double, monkeypatch):
@@ -126,9 +107,8 @@ class TestDynamicTemperature:
             )
             found.append(train(**changes))
         assert not same(*found)
-        for ours, theirs in zip(*found, strict=True):
-            # 11 steps move a weight by up to 0.011.
-            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=2e-4)
+        # 11 steps move a weight by up to 0.011.
+        torch.testing.assert_close(*found, rtol=1e-3, atol=2e-4)
 
     @pytest.mark.parametrize(
         "counter, expected", [("task", [1, 2, 3, 0, 1, 2, 3]), ("run", [1, 2, 3, 4, 5, 6, 7])]

@@ -5,10 +5,11 @@ import dataclasses
 import pytest
 import torch
 from gratings import gratings, make_run
+from states import kept, same
 
 from relcl_lib.continual.memory import ReservoirMemory
 from relcl_lib.lab.runtime import make_generator
-from relcl_lib.models.resnet import ReplayNetwork, select_seed
+from relcl_lib.models.resnet import select_seed
 from relcl_lib.papers.hpcr import run as replay_run
 from relcl_lib.papers.hpcr.methods import METHODS
 
@@ -20,7 +21,7 @@ def draws(seeds, task=0):
 
 
 def statistics(run):
-    return {k: v.clone() for k, v in run.network.state_dict().items() if "running" in k}
+    return {k: v for k, v in kept(run.network).items() if "running" in k}
 
 
 def steps_of_task_0(run, steps):
@@ -45,32 +46,19 @@ class TestSeedsSideBySide:
                 torch.testing.assert_close(ours[s : s + 1], theirs, rtol=1e-3, atol=1e-3)
 
     @pytest.mark.parametrize("method", ["HPCR", "ER"])
-    def test_a_whole_run_is_that_of_separate_runs(self, monkeypatch, method):
-        # In double precision: float32's rounding grows from step to step until it hides a mistake.
-        def forward(network, images):
-            features = network.double().body(images.double())
-            return network.head(features), features
-
-        monkeypatch.setattr(ReplayNetwork, "forward", forward)
+    def test_a_whole_run_is_that_of_separate_runs(self, in_double, method):
         together = make_run(seeds=[0, 1, 4], method=method).train()
         for s, seed in enumerate([0, 1, 4]):
             alone = make_run(seeds=[seed], method=method).train()
             assert together.streams[s].class_order == alone.streams[0].class_order
-            assert torch.equal(
-                together.memory.contents()["image"][s], alone.memory.contents()["image"][0]
-            )
-            for name in ("logits", "features"):
-                torch.testing.assert_close(
-                    together.memory.contents()[name][s],
-                    alone.memory.contents()[name][0],
-                    rtol=1e-5,
-                    atol=1e-6,
-                )
-            ours, theirs = (
+            stored, own = together.memory.contents(), alone.memory.contents()
+            assert torch.equal(stored["image"][s], own["image"][0])
+            pairs = [(stored[name][s], own[name][0]) for name in ("logits", "features")]
+            weights = [
                 select_seed(run.network, i).state_dict() for run, i in ((together, s), (alone, 0))
-            )
-            for name, value in theirs.items():
-                torch.testing.assert_close(ours[name], value, rtol=1e-5, atol=1e-6)
+            ]
+            for ours, theirs in (*pairs, weights):
+                torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
             assert torch.equal(together.accuracy[s], alone.accuracy[0])
 
     def test_unequal_classes_run_one_seed_at_a_time(self):
@@ -98,11 +86,11 @@ class TestSeedsSideBySide:
 class TestFirstStep:
     def test_it_trains_nothing_and_fills_the_memory(self):
         run = make_run(buffer_size=50)
-        weights = {k: v.clone() for k, v in run.network.named_parameters()}
+        weights = kept(run.network.named_parameters())
         before = statistics(run)
         (loss,), batches = steps_of_task_0(run, 1)
         assert loss is None
-        assert all(torch.equal(weights[k], v) for k, v in run.network.named_parameters())
+        assert same(weights, run.network.named_parameters())
         after = statistics(run)
         assert all(not torch.equal(before[k], after[k]) for k in before)
         stored = run.memory.contents()
@@ -130,7 +118,7 @@ class TestFirstStep:
     def test_later_updates_leave_it(self):
         run = make_run(buffer_size=50)
         steps_of_task_0(run, 1)
-        first = {k: v.clone() for k, v in run.memory.contents().items()}
+        first = kept(run.memory.contents())
         weight = run.network.head.weight.detach().clone()
         steps_of_task_0(run, 3)
         assert not torch.equal(weight, run.network.head.weight)
@@ -176,12 +164,12 @@ class TestEvaluation:
 
     def test_it_changes_nothing(self, trained):
         trained.network.train()
-        before = {k: v.clone() for k, v in trained.network.state_dict().items()}
+        before = kept(trained.network)
         torch.manual_seed(0)
         state = torch.get_rng_state()
         trained.evaluate(2)
         trained.test_features()
-        assert all(torch.equal(before[k], v) for k, v in trained.network.state_dict().items())
+        assert same(before, trained.network)
         assert trained.network.training
         assert torch.equal(torch.get_rng_state(), state)
 
