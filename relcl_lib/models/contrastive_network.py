@@ -47,24 +47,21 @@ class AttentionMemory(nn.Module):
     """RP-CRE's attention memory: x attends to the prototypes P and to itself.
 
     The last position of a self-attention over [p_1; ...; p_C; x]. Only that position's query is
-    computed, and the prototypes' keys and values once for all rows. Sizes are per head; values have
-    d numbers where none are given.
+    computed, and the prototypes' keys and values once for all rows. Keys have `key_size` numbers per
+    head, values d.
     """
 
-    def __init__(
-        self, size: int, *, heads: int = 4, key_size: int = 256, value_size: int | None = None
-    ) -> None:
+    def __init__(self, size: int, *, heads: int = 4, key_size: int = 256) -> None:
         super().__init__()
-        value_size = value_size or size
         self.heads, self.scale = heads, key_size**-0.5
         self.query = nn.Linear(size, heads * key_size)
         self.key = nn.Linear(size, heads * key_size)
-        self.value = nn.Linear(size, heads * value_size)
+        self.value = nn.Linear(size, heads * size)
         # Over heads and sizes together.
         self.query_norm = nn.LayerNorm((heads, key_size))
         self.key_norm = nn.LayerNorm((heads, key_size))
-        self.value_norm = nn.LayerNorm((heads, value_size))
-        self.merge = nn.Linear(heads * value_size, size)
+        self.value_norm = nn.LayerNorm((heads, size))
+        self.merge = nn.Linear(heads * size, size)
         self.merge_norm = nn.LayerNorm(size)
         self.attention_norm = nn.LayerNorm(size)
         self.feed_forward = nn.Linear(size, size)

@@ -15,21 +15,17 @@ class WindowEncoder(nn.Module):
     """A Transformer read in one window, or in two that overlap where a document is longer.
 
     The network is one of transformers, with eager attention, so that it returns attention maps;
-    `ends` are the ids of the opening and the closing special; the last `layers` are averaged;
-    `window` is the longest sequence of one pass, None: the network's positions.
+    `ends` are the ids of the opening and the closing special; the last `layers` are averaged.
     """
 
-    def __init__(
-        self, network: nn.Module, ends: tuple[int, int], layers: int = 1, window: int | None = None
-    ) -> None:
+    def __init__(self, network: nn.Module, ends: tuple[int, int], layers: int = 1) -> None:
         super().__init__()
         self.network, self.layers = network, layers
         config = network.config
         self.size = config.hidden_size
         double = config.model_type in DOUBLE_END
         # RoBERTa's positions start after its padding index.
-        positions = config.max_position_embeddings - (config.pad_token_id + 1 if double else 0)
-        self.window = positions if window is None else window
+        self.window = config.max_position_embeddings - (config.pad_token_id + 1 if double else 0)
         self.start, self.end = (ends[0],), (ends[1],) * (2 if double else 1)
 
     def forward(

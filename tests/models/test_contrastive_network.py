@@ -55,7 +55,7 @@ def by_loops(atm, x, prototypes):
 class TestAttentionMemory:
     def atm(self):
         torch.manual_seed(0)
-        return AttentionMemory(D, heads=2, key_size=8, value_size=12).double()
+        return AttentionMemory(D, heads=2, key_size=8).double()
 
     def test_last_query_alone_equals_the_full_attention(self):
         x, p, _ = inputs()

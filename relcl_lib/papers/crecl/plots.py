@@ -206,7 +206,6 @@ def plot_memory_sizes(
     *,
     reference: Mapping[int, float] | None = None,
     title: str = "",
-    ylabel: str = "accuracy (%)",
 ) -> Axes:
     """Draw accuracy against memory size: each method's mean as a line, its seeds as dots.
 
@@ -225,7 +224,8 @@ def plot_memory_sizes(
         style = {"marker": "D", "color": "black", "s": 26, "label": "paper"}
         axes.scatter(*zip(*sorted(reference.items()), strict=True), **style)
     shown = sorted({size for by_size in values.values() for size in by_size} | set(reference or ()))
-    axes.set(xlabel="sentences kept of a relation, L", ylabel=ylabel, title=title, xticks=shown)
+    axes.set(xlabel="sentences kept of a relation, L", ylabel="accuracy (%)")
+    axes.set(title=title, xticks=shown)
     if values or reference:
         axes.legend(fontsize="small", **BESIDE)
     return axes

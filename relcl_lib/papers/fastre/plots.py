@@ -26,9 +26,7 @@ def reached_tokens(dilations: Sequence[int]) -> list[list[int]]:
     return layers[::-1]
 
 
-def plot_receptive_field(
-    dilations: Sequence[int], axes: Axes | None = None, *, title: str | None = None
-) -> Axes:
+def plot_receptive_field(dilations: Sequence[int], axes: Axes | None = None) -> Axes:
     """Draw the tokens that reach one output (top) through the blocks, and the paths between them."""
     axes = axes_of(axes, 1.9)
     layers = reached_tokens(dilations)
@@ -41,8 +39,7 @@ def plot_receptive_field(
         axes.scatter(below, [depth - 1] * len(below), s=size, color="tab:blue", zorder=2)
     axes.scatter([0], [len(dilations)], s=2 * size, color="tab:red", zorder=2)
     ticks = ["words", *(f"{depth}: d={rate}" for depth, rate in enumerate(dilations, start=1))]
-    if title is None:
-        title = f"dilations {'-'.join(map(str, dilations))}: {len(layers[0])} tokens"
+    title = f"dilations {'-'.join(map(str, dilations))}: {len(layers[0])} tokens"
     axes.set(yticks=range(len(ticks)), yticklabels=ticks)
     axes.set_title(title, fontsize="small")
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -58,26 +55,23 @@ def plot_scores(
     classes: Sequence[str],
     axes: Axes | None = None,
     *,
-    title: str = "",
-    limit: float = 10.0,
     show_words: bool = True,
 ) -> Axes:
     """Draw scores minus threshold, (n, C), as a heat map of a row per class; dots mark what is above.
 
-    Scores beyond `limit`, in either direction, look alike. `show_words=False` leaves the n words
-    out, for a map with another one below it.
+    Scores beyond 10, in either direction, look alike. `show_words=False` leaves the n words out, for a
+    map with another one below it.
     """
     values = np.asarray(scores, dtype=float).T
     axes = axes_of(axes, 1.2 + 0.22 * len(classes))
     ticks = {"xticklabels": words if show_words else False, "yticklabels": classes}
-    style = {"cmap": "vlag", "center": 0, "vmin": -limit, "vmax": limit, "linewidths": 0.5}
+    style = {"cmap": "vlag", "center": 0, "vmin": -10, "vmax": 10, "linewidths": 0.5}
     sns.heatmap(values, ax=axes, cbar_kws={"pad": 0.01, "aspect": 12}, **style, **ticks)
     row, column = np.nonzero(values > 0)
     axes.scatter(column + 0.5, row + 0.5, color="black", s=12, zorder=3)
     axes.collections[0].colorbar.ax.tick_params(labelsize="xx-small")
     axes.tick_params(axis="x", rotation=90, labelsize="x-small")
     axes.tick_params(axis="y", rotation=0, labelsize="x-small")
-    axes.set_title(title, fontsize="small")
     return axes
 
 

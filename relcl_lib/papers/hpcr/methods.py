@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,8 +29,7 @@ from relcl_lib.losses import (
 HC_MINIMUM = 60
 
 
-@dataclass(frozen=True)
-class Rows:
+class Rows(NamedTuple):
     """One group of a step's rows: logits (S, N, C), features (S, N, D), labels (S, N)."""
 
     logits: Tensor
@@ -66,12 +65,8 @@ class Step:
         """Memory rows, then stream rows, as one group."""
         if self.memory is None:
             return self.stream
-        pairs = zip(_fields(self.memory), _fields(self.stream), strict=True)
+        pairs = zip(self.memory, self.stream, strict=True)
         return Rows(*(torch.cat(pair, dim=1) for pair in pairs))
-
-
-def _fields(rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
-    return rows.logits, rows.features, rows.labels
 
 
 def stream_loss(step: Step) -> Tensor:
