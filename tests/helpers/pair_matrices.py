@@ -15,3 +15,11 @@ def pair_matrix(sizes, n=None, keep=None):
     if keep is not None:
         valid &= keep
     return PairMatrix(valid.nonzero(), len(sizes), n)
+
+
+def renumbered(cells, order):
+    """The pairs of one document whose entity i is now order[i], and the places of its pairs before."""
+    moved = cells.pairs.clone()
+    moved[:, 1:] = torch.tensor(order)[cells.pairs[:, 1:]]
+    rank = (moved[:, 1] * cells.n + moved[:, 2]).argsort()
+    return cells._replace(pairs=moved[rank]), rank

@@ -1,5 +1,7 @@
 """Checks 8 and 9 of the HPCR specification."""
 
+import math
+
 import pytest
 import torch
 
@@ -81,14 +83,13 @@ def test_scd_at_the_stored_features_is_the_teachers_entropy_with_no_gradient():
 @pytest.mark.parametrize("cosine, mass", [(0.5, 0.93), (0.7, 0.61), (0.8, 0.34), (0.9, 0.14)])
 def test_scd_teacher_mass_of_the_twin(cosine, mass):
     """The two views share a stored feature, so the twin takes e^((1-c)/t) / (e^((1-c)/t) + 18)."""
-    twin = torch.tensor((1 - cosine) / TAU).exp()
-    assert (twin / (twin + 18)).item() == pytest.approx(mass, abs=0.006)
+    twin = math.exp((1 - cosine) / TAU)
+    q = torch.tensor([twin, *18 * [1.0]], dtype=torch.float64) / (twin + 18)
+    assert q[0].item() == pytest.approx(mass, abs=0.006)
     # The loss agrees: equal cosines c between ten unit vectors, each twice.
     gram = torch.full((10, 10), cosine, dtype=torch.float64).fill_diagonal_(1)
     old = torch.linalg.cholesky(gram).repeat(2, 1)
     entropy = sample_contrastive_distillation_loss(old, old).item()
-    q = torch.full((19,), float((1 - twin / (twin + 18)) / 18), dtype=torch.float64)
-    q[0] = float(twin / (twin + 18))
     assert entropy == pytest.approx(-(q * q.log()).sum().item(), abs=1e-4)
 
 

@@ -4,20 +4,23 @@ import math
 
 import pytest
 import torch
-from pair_matrices import pair_matrix
+from pair_matrices import pair_matrix, renumbered
 
 from relcl_lib.models import pair_attention
 from relcl_lib.models.pair_attention import CrossedAttention, PairAttention
+
+
+def by_head(layer, queries, memory):
+    """Queries, keys and values of all pairs, (p, 4, e) each."""
+    pairs = ((layer.query, queries), (layer.key, memory), (layer.value, memory))
+    return [part(x).unflatten(-1, (4, -1)) for part, x in pairs]
 
 
 @torch.no_grad()
 def naive(layer, queries, memory, cells):
     """The four heads, cell by cell, from their definition."""
     valid = cells.valid()
-    q, k, v = (
-        cells.fill(part(x)).unflatten(-1, (4, -1))
-        for part, x in ((layer.query, queries), (layer.key, memory), (layer.value, memory))
-    )
+    q, k, v = map(cells.fill, by_head(layer, queries, memory))
     out = []
     for b, s, o in cells.pairs.tolist():
         heads = []
@@ -93,24 +96,16 @@ def test_a_uniform_orientation_leaves_heads_3_and_4_their_own_cell():
     keep[0, :2, 2:] = True
     cells = pair_matrix([5], keep=keep)
     layer, queries, memory = make(cells)
-    heads = cells.fill(layer.value(memory)).unflatten(-1, (4, -1))
-    q, k = (
-        cells.fill(part(x)).unflatten(-1, (4, -1))
-        for part, x in ((layer.query, queries), (layer.key, memory))
-    )
-    attended = layer.attend(q * layer.scale, k, heads, cells.valid())
-    torch.testing.assert_close(cells.read(attended)[:, 2:], cells.read(heads)[:, 2:])
+    q, k, v = map(cells.fill, by_head(layer, queries, memory))
+    attended = layer.attend(q * layer.scale, k, v, cells.valid())
+    torch.testing.assert_close(cells.read(attended)[:, 2:], cells.read(v)[:, 2:])
 
 
 @pytest.mark.parametrize("attention", [CrossedAttention, PairAttention])
 def test_permuting_entities_permutes_pairs(attention):
     cells = pair_matrix([5], keep=holes([5], 0.7))
     layer, queries, memory = make(cells, attention=attention)
-    order = torch.tensor([3, 0, 4, 1, 2])
-    moved = cells.pairs.clone()
-    moved[:, 1:] = order[cells.pairs[:, 1:]]
-    rank = (moved[:, 1] * 5 + moved[:, 2]).argsort()
-    other = cells._replace(pairs=moved[rank])
+    other, rank = renumbered(cells, [3, 0, 4, 1, 2])
     torch.testing.assert_close(
         layer(queries[rank], memory[rank], other), layer(queries, memory, cells)[rank]
     )
@@ -130,10 +125,7 @@ def test_padding_and_neighbours_change_nothing(attention):
 def test_attention_to_all_pairs_equals_a_loop():
     cells = pair_matrix([3, 4], keep=holes([3, 4], 0.7))
     layer, queries, memory = make(cells, attention=PairAttention)
-    q, k, v = (
-        part(x).unflatten(-1, (4, -1))
-        for part, x in ((layer.query, queries), (layer.key, memory), (layer.value, memory))
-    )
+    q, k, v = by_head(layer, queries, memory)
     found = layer(queries, memory, cells)
     documents = cells.pairs[:, 0]
     for i in range(len(queries)):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from pair_matrices import pair_matrix
+from pair_matrices import pair_matrix, renumbered
 
 from relcl_lib.losses import normalise, view_agreement_loss
 from relcl_lib.models.atlop import PairScores
@@ -194,11 +194,7 @@ def test_permuting_entities_permutes_predictions(options):
     """Check 7, and every switch once."""
     cells = pair_matrix([5])
     module, given = make(**options), scores(cells)
-    order = torch.tensor([4, 2, 0, 1, 3])
-    moved = cells.pairs.clone()
-    moved[:, 1:] = order[cells.pairs[:, 1:]]
-    rank = (moved[:, 1] * 5 + moved[:, 2]).argsort()
-    other = cells._replace(pairs=moved[rank])
+    other, rank = renumbered(cells, [4, 2, 0, 1, 3])
     expected = logits(module, given, cells)
     found = logits(module, PairScores(*(x[rank] for x in given)), other)
     torch.testing.assert_close(found, expected[rank])
