@@ -1,20 +1,31 @@
 """Files as people have them: each small input, the right value through what a user calls."""
 
 import codecs
+import contextlib
 import gzip
+import io
 import json
 import shutil
 from pathlib import Path
+from unittest import mock
 
+import crecl_data
 import docre_data
+import fastre_data
 import pytest
+from transformers import RobertaConfig, RobertaModel
 
+from relcl_lib.continual.relation_tasks import relation_stream
 from relcl_lib.data.document_files import Fact
 from relcl_lib.data.documents import load_documents
 from relcl_lib.data.download import DataFormatError, DataNotFoundError
 from relcl_lib.data.sentences import load_sentences
 from relcl_lib.data.triples import load_triples
+from relcl_lib.papers.crecl import run as crecl_run
 from relcl_lib.papers.docre_ii.run import train_or_read
+from relcl_lib.papers.fastre.command import main
+from relcl_lib.papers.fastre.run import FastreRun
+from relcl_lib.worlds.encoder import build_tokenizer
 
 CASES = Path(__file__).parent / "cases"
 
@@ -89,6 +100,115 @@ def test_what_is_not_found_says_what_is_there_and_what_is_taken(tmp_path):
 def test_a_null_list_is_named():
     with pytest.raises(DataFormatError, match=r"record \d+, field triple_list is null"):
         load_triples("mine", CASES / "null_triple_list")
+
+
+def command(*arguments, stdin=b""):
+    """What `python -m relcl_lib fastre ...` says: exit code, output, errors."""
+    out, err = io.StringIO(), io.StringIO()
+    lines = mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+    with lines, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(list(map(str, arguments)))
+        except SystemExit as end:  # argparse's --help
+            code = end.code
+    return code, out.getvalue(), err.getvalue()
+
+
+SMALL = ("dataset=mine", "seeds=[0]", "hidden=32", "vector_size=32", "batch_size=16")
+
+
+@pytest.fixture(scope="module")
+def untokenised(tmp_path_factory):
+    out = tmp_path_factory.mktemp("tagger")
+    data = CASES / "untokenised_triples"
+    code, _, said = command("train", "--data", data, "--out", out, "epochs=8", *SMALL)
+    assert code == 0, said
+    return out, said
+
+
+def test_triples_that_are_no_whole_words_are_counted_and_explained(untokenised):
+    _, said = untokenised
+    lost = [line for line in said.splitlines() if "are not trained on" in line]
+    assert len(lost) == 1  # not in every epoch
+    for word in ("20 of 40 triples", "sentence 1: 'Marta Quill' or 'Lowford'", "'in Lowford .'"):
+        assert word in lost[0]
+    code, help_text, _ = command("extract", "--help")
+    assert code == 0 and "punctuation must stand apart" in " ".join(help_text.split())
+
+
+def test_a_mark_before_the_first_sentence_is_no_part_of_it(untokenised):
+    lines = b"Marta Quill was born in Lowford and grew up there.\r\n" * 2
+    plain = command("extract", "--model", untokenised[0], stdin=lines)
+    marked = command("extract", "--model", untokenised[0], stdin=codecs.BOM_UTF8 + lines)
+    assert marked[:2] == plain[:2]
+    first, second = map(json.loads, marked[1].splitlines())
+    assert first["text"].startswith("Marta") and first["triples"] == second["triples"]
+    objects = b'{"text": "a b"}\n'
+    code, said, _ = command(
+        "extract", "--jsonl", "--model", untokenised[0], stdin=codecs.BOM_UTF8 + objects
+    )
+    assert code == 0 and json.loads(said)["text"] == "a b"
+
+
+def test_a_relation_that_rel2id_lacks_is_named_with_the_file(tmp_path):
+    settings = {"data_root": str(CASES / "rel2id_lacks_a_relation"), "dataset": "mine"}
+    parameters = fastre_data.parameters(**settings)
+    for type_map in ("any", "inferred"):
+        run = parameters.model_copy(update={"type_map": type_map})
+        with pytest.raises(DataFormatError, match=r"rel2id\.json: has not the relation 'leader'"):
+            FastreRun(run, FastreRun.load_data(run))
+
+
+def test_a_text_without_spaces_says_why_nothing_is_trained(tmp_path):
+    rows = [{"text": "Lowford.", "triple_list": [["Lowford", "r", "Lowford"]]}] * 12
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.json").write_text(json.dumps(rows))
+    run = fastre_data.parameters(data_root=str(tmp_path), dataset="mine")
+    with pytest.raises(ValueError, match=r"no triple of mine's.*apart by spaces"):
+        FastreRun(run, FastreRun.load_data(run))
+
+
+# --- sentences ------------------------------------------------------------------------------------
+
+
+def test_unequal_relations_are_each_split_by_themselves():
+    data = load_sentences("fewrel", CASES / "unbalanced_fewrel")
+    sizes = relation_stream(data, 2, 2021).sizes()
+    assert sorted(sizes) == [(45, 18), (86, 34)]  # of 60, 60, 60 and 3
+
+
+def test_a_set_of_ones_own_trains(tmp_path):
+    shutil.copy(CASES / "bom_fewrel" / "fewrel80_subset.json", tmp_path / "mine.json")
+    settings = {"data_root": str(tmp_path), "dataset": "mine", "n_tasks": 2, "memory_size": 2}
+    (record,) = crecl_run.train_or_read(
+        crecl_data.parameters(**settings, seeds=[2021]), results=tmp_path / "results"
+    )
+    assert record.dataset["set"] == "mine" and record.protocol == "reduced"
+
+
+def test_advice_on_positions_is_what_the_encoder_can_read(tmp_path):
+    sentence = {"tokens": ["w"] * 600, "h": ["a", "Q1", [[0]]], "t": ["b", "Q2", [[2]]]}
+    content = {relation: [sentence] * 3 for relation in ("P1", "P2")}
+    (tmp_path / "mine.json").write_text(json.dumps(content))
+    roberta = tmp_path / "roberta"
+    tokenizer = build_tokenizer(["w w w"])
+    tokenizer.save_pretrained(roberta)
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    size |= {"intermediate_size": 16, "max_position_embeddings": 514, "pad_token_id": 1}
+    RobertaModel(RobertaConfig(vocab_size=len(tokenizer), **size)).save_pretrained(roberta)
+    settings = {"data_root": str(tmp_path), "dataset": "mine", "n_tasks": 2, "seeds": [2021]}
+    for max_length, message in ((1024, "Set max_length to 512 or less"), (512, "")):
+        run = crecl_data.make_run(
+            data=load_sentences("mine", tmp_path),
+            **settings,
+            encoder=str(roberta),
+            max_length=max_length,
+        )
+        if message:
+            with pytest.raises(ValueError, match=message):
+                run.train()
+        else:
+            run.train()
 
 
 # --- documents ------------------------------------------------------------------------------------

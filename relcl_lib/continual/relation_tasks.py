@@ -7,6 +7,7 @@ runs), so that the same seed gives the task order and the split that the authors
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from random import Random
 from typing import Literal, NamedTuple
 
@@ -23,7 +24,6 @@ REDUCED_TEST_SHARE = 0.29
 #: TACRED: a fifth of a relation's sentences for the test, but no more than this; then training
 #: sentences up to this. The paper says 40; a counter in the released code admits one more.
 TACRED_TEST_CAP, TACRED_TRAIN_CAP = 41, 320
-_SPLIT_OF = {"tacred": "tacred", "synthetic": "given"}
 
 Order = Literal["single", "double"]
 Split = Literal["fewrel", "tacred", "given"]
@@ -65,13 +65,18 @@ def split_relations(
         data: from `load_sentences`.
         seed: of the run; each relation's list is shuffled by a generator seeded anew with it.
         split: `fewrel` cuts the shuffled list by `sizes`; `tacred` takes a fifth, at most 41, for
-            the test and then up to 320 for training; `given` is that of the data. None: `tacred`
-            and `given` for the data sets that have them, `fewrel` for the others.
+            the test and then up to 320 for training; `given` is that of the data. None: `given` for
+            data that has one, `tacred` for TACRED, `fewrel` for the others.
         sizes: (train, validation, test) sentences of each relation, for `fewrel` only. None: the
-            paper's (420, 140, 140); for relations that have fewer, 29 % are for the test and the
-            others for training (97 and 40 of 137).
+            paper's (420, 140, 140); of a relation that has fewer, 29 % are for the test and the
+            others for training (97 and 40 of 137), whatever other relations have.
+
+    Raises:
+        ValueError: a relation has too few sentences; the message says which, and what would do.
     """
-    split = split or _SPLIT_OF.get(data.name, "fewrel")
+    if split is None:
+        usual = "tacred" if data.name == "tacred" else "fewrel"
+        split = "given" if any(data.split) else usual
     if split not in ("fewrel", "tacred", "given"):
         raise ValueError(f"split={split!r} must be 'fewrel', 'tacred' or 'given'")
     if sizes is not None and split != "fewrel":
@@ -79,16 +84,21 @@ def split_relations(
     groups: list[list[int]] = [[] for _ in data.relations]
     for position, sentence in enumerate(data.sentences):
         groups[sentence.label].append(position)
-    if split == "fewrel":
-        sizes = _checked_sizes(sizes, min(map(len, groups), default=0))
+    if sizes is not None and (len(sizes) != 3 or min(sizes) < 0):
+        raise ValueError(f"sizes={tuple(sizes)} must be three counts: train, validation and test")
     cut = []
     for relation, group in zip(data.relations, groups, strict=True):
-        parts = _given(data, group) if split == "given" else _drawn(group, seed, sizes)
-        if not parts[0] or not parts[2] or (sizes and len(group) < sum(sizes)):
-            need = f"{sum(sizes)} ({', '.join(map(str, sizes))})" if sizes else "one of each split"
+        if split == "given":
+            parts = _given(data, group)
+        elif split == "tacred":
+            parts = _tacred(group, seed)
+        else:
+            own = _sizes(len(group)) if sizes is None else tuple(sizes)
+            parts = _drawn(group, seed, own)
+        if not parts[0] or not parts[2] or (sizes is not None and len(group) < sum(sizes)):
             raise ValueError(
-                f"relation {relation} of {data.name} has {len(group)} sentences, and needs {need}; "
-                + ("give smaller sizes" if sizes else f"split={split!r} does not fit this data")
+                f"relation {relation} of {data.name} has {len(group)} sentences, and needs "
+                f"{_needed(split, sizes, min(map(len, groups)))}"
             )
         cut.append([torch.tensor(part, dtype=torch.long) for part in parts])
     return RelationSplits(*(tuple(part) for part in zip(*cut, strict=True)))
@@ -130,13 +140,25 @@ def relation_stream(
     return TaskStream(tasks, tuple(classes))
 
 
-def _checked_sizes(sizes: Sequence[int] | None, fewest: int) -> tuple[int, ...]:
-    if sizes is None:
-        test = round(REDUCED_TEST_SHARE * fewest)
-        return FEWREL_SIZES if fewest >= sum(FEWREL_SIZES) else (fewest - test, 0, test)
-    if len(sizes) != 3 or min(sizes) < 0:
-        raise ValueError(f"sizes={tuple(sizes)} must be three counts: train, validation and test")
-    return tuple(sizes)
+def _sizes(count: int) -> tuple[int, int, int]:
+    """Train, validation and test sentences of a relation that has `count`."""
+    test = round(REDUCED_TEST_SHARE * count)
+    return FEWREL_SIZES if count >= sum(FEWREL_SIZES) else (count - test, 0, test)
+
+
+def _needed(split: Split, sizes: Sequence[int] | None, fewest: int) -> str:
+    """How many sentences a relation needs, and what to do where it has fewer."""
+    if split == "given":
+        return f"one of each split; split={split!r} does not fit this data"
+    if sizes is not None and min(sizes[0], sizes[2]) < 1:
+        return f"some to train and some to test; sizes={tuple(sizes)} gives none"
+    least = 5 if split == "tacred" else 2
+    if sizes is None or fewest < least:
+        return f"{least}; take it out of the data, or add sentences"
+    return (
+        f"{sum(sizes)} ({', '.join(map(str, sizes))}); give sizes of at most {fewest} together, or "
+        "take it out of the data"
+    )
 
 
 def _given(data: RelationSentences, group: list[int]) -> tuple[list[int], ...]:
@@ -144,15 +166,20 @@ def _given(data: RelationSentences, group: list[int]) -> tuple[list[int], ...]:
     return parts["train"], [], parts["test"]
 
 
-def _drawn(group: list[int], seed: int, sizes: Sequence[int] | None) -> tuple[list[int], ...]:
-    shuffled = list(group)
-    Random(seed).shuffle(shuffled)
-    if sizes:
-        train, validation, test = sizes
-        return (
-            shuffled[:train],
-            shuffled[train : train + validation],
-            shuffled[train + validation : train + validation + test],
-        )
+def _drawn(group: list[int], seed: int, sizes: Sequence[int]) -> tuple[list[int], ...]:
+    """Train, validation and test, cut one after the other from the shuffled sentences."""
+    ends = list(accumulate(sizes, initial=0))
+    shuffled = _shuffled(group, seed)
+    return tuple(shuffled[start:end] for start, end in pairwise(ends))
+
+
+def _tacred(group: list[int], seed: int) -> tuple[list[int], ...]:
+    shuffled = _shuffled(group, seed)
     test = min(len(group) // 5, TACRED_TEST_CAP)
     return shuffled[test : test + TACRED_TRAIN_CAP], [], shuffled[:test]
+
+
+def _shuffled(group: list[int], seed: int) -> list[int]:
+    shuffled = list(group)
+    Random(seed).shuffle(shuffled)
+    return shuffled

@@ -6,6 +6,7 @@ Each returns arrays as they are, labels checked; which counts are official is th
 from __future__ import annotations
 
 import gzip
+import re
 import struct
 import tarfile
 import zipfile
@@ -16,7 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from relcl_lib.data.download import DataFormatError, DataNotFoundError, check_md5
+from relcl_lib.data.download import DataFormatError, DataNotFoundError, check_md5, is_hidden
 from relcl_lib.data.image_files import AGAIN, RawSplits, check_labels, decode_into
 from relcl_lib.data.pickles import load_pickle
 
@@ -142,6 +143,9 @@ def _idx(file: Path, rank: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=head).reshape(shape)
 
 
+_IMAGES = (".jpeg", ".jpg", ".png")
+
+
 class _Tree:
     """The files of a folder or of a zip, listed once and read by path."""
 
@@ -157,12 +161,18 @@ class _Tree:
                     self._prefix = f"{folder}/" if folder else ""
                 self._members.setdefault(folder, []).append(file)
 
-    def listing(self, folder: str) -> list[str]:
-        """Names of the files in a folder, sorted: one order on every file system."""
-        if self._zip is not None:
-            return sorted(filter(None, self._members.get(self._prefix + folder, [])))
-        inside = self.path / folder
-        return sorted(p.name for p in inside.iterdir()) if inside.is_dir() else []
+    def images(self, *folders: str) -> list[str]:
+        """The images of the first of the folders that holds any, sorted: one order everywhere."""
+        for folder in folders:
+            if self._zip is not None:
+                names = self._members.get(self._prefix + folder, [])
+            else:
+                inside = self.path / folder
+                names = [p.name for p in inside.iterdir()] if inside.is_dir() else []
+            shown = sorted(n for n in names if n.lower().endswith(_IMAGES) and not is_hidden(n))
+            if shown:
+                return [f"{folder}/{name}" for name in shown]
+        return []
 
     def read(self, name: str) -> bytes:
         if self._zip is None:
@@ -171,7 +181,7 @@ class _Tree:
 
     def lines(self, name: str) -> list[list[str]]:
         try:
-            text = self.read(name).decode()
+            text = self.read(name).decode("utf-8-sig")
         except (KeyError, FileNotFoundError):
             raise DataFormatError(self.path, f"the file {name} is missing in it", AGAIN) from None
         return [line.split("\t") for line in text.splitlines() if line.strip()]
@@ -185,7 +195,9 @@ def read_tiny_imagenet(path: Path, shape: tuple[int, int, int], md5: str | None)
     """Read Tiny-ImageNet from the zip (its MD5 checked first) or the folder.
 
     Labels number the sorted wnids, as the hub's parquet files do. The labelled validation images
-    are the test split: the images under `test/` have no labels.
+    are the test split: the images under `test/` have no labels. They lie in `val/images/`, or
+    sorted into a folder per class as much other code wants them, where their numbers tell the
+    order. Images of a class may lie in its folder itself.
     """
     if not path.is_dir():
         check_md5(path, md5)
@@ -194,23 +206,22 @@ def read_tiny_imagenet(path: Path, shape: tuple[int, int, int], md5: str | None)
         tree = _Tree(path)
         wnids = sorted(row[0].strip() for row in tree.lines("wnids.txt"))
         label_of = {wnid: label for label, wnid in enumerate(wnids)}
-        train, test = [], []
-        for wnid in wnids:
-            folder = f"train/{wnid}/images"
-            train += [(f"{folder}/{n}", label_of[wnid]) for n in tree.listing(folder)]
-        annotations = "val/val_annotations.txt"
-        for record, row in enumerate(tree.lines(annotations)):
-            if len(row) < 2 or row[1] not in label_of:
-                raise DataFormatError(
-                    path / annotations,
-                    f"record {record}: {row[1:2] or row} is no wnid of wnids.txt",
-                    "Keep the annotations and wnids.txt of one release",
-                )
-            test.append((f"val/images/{row[0]}", label_of[row[1]]))
+        train = [
+            (name, label_of[wnid])
+            for wnid in wnids
+            for name in tree.images(f"train/{wnid}/images", f"train/{wnid}")
+        ]
+        test = _validation_images(tree, label_of)
         splits: list[np.ndarray] = []
         for files, title in ((train, "tiny_imagenet train"), (test, "tiny_imagenet test")):
             if not files:
-                raise DataFormatError(path, f"no images for {title}", "Extract the whole archive")
+                raise DataFormatError(
+                    path,
+                    f"no images for {title}",
+                    "They lie in train/<wnid>/images/ and in val/images/ with "
+                    "val/val_annotations.txt, or in train/<wnid>/ and val/<wnid>/; extract the whole "
+                    "archive",
+                )
             images = np.empty((len(files), *shape), np.uint8)
             blobs = ((f"{path}/{name}", tree.read(name)) for name, _ in files)
             decode_into(images, blobs, title)
@@ -225,6 +236,32 @@ def read_tiny_imagenet(path: Path, shape: tuple[int, int, int], md5: str | None)
         if tree is not None:
             tree.close()
     return RawSplits(*splits, class_names=tuple(wnids))
+
+
+def _validation_images(tree: _Tree, label_of: dict[str, int]) -> list[tuple[str, int]]:
+    """Path and label of each validation image, in the order of the annotations."""
+    if not tree.images("val/images"):
+        placed = [
+            (name, label)
+            for wnid, label in label_of.items()
+            for name in tree.images(f"val/{wnid}/images", f"val/{wnid}")
+        ]
+        return sorted(placed, key=lambda image: _natural(image[0].rsplit("/", 1)[-1]))
+    test, annotations = [], "val/val_annotations.txt"
+    for record, row in enumerate(tree.lines(annotations)):
+        if len(row) < 2 or row[1] not in label_of:
+            raise DataFormatError(
+                tree.path / annotations,
+                f"record {record}: {row[1:2] or row} is no wnid of wnids.txt",
+                "Keep the annotations and wnids.txt of one release",
+            )
+        test.append((f"val/images/{row[0]}", label_of[row[1]]))
+    return test
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A sort key by which `val_10` comes after `val_9`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 MINI_FILES = {

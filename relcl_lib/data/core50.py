@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from relcl_lib.data.archives import table_of
-from relcl_lib.data.download import DataFormatError, locate
+from relcl_lib.data.download import DataFormatError, is_hidden, locate
 from relcl_lib.data.image_files import AGAIN, decode_into
 from relcl_lib.data.pickles import load_pickle
+from relcl_lib.data.text_files import read_lines
 
 #: track -> its name in the pickles, the folder of its text lists, its number of experiences
 LISTS = {
@@ -174,7 +175,8 @@ def _paths(folder: Path) -> list[str]:
             raise DataFormatError(packed, "paths.pkl is not beside it", "Put it there")
         return paths
     tree = _tree(folder)
-    files = sorted((p.relative_to(tree).as_posix() for p in tree.glob("s*/o*/*.png")), key=_numbers)
+    found = (path for path in tree.glob("s*/o*/*.png") if not is_hidden(path.name))
+    files = sorted((path.relative_to(tree).as_posix() for path in found), key=_numbers)
     if paths is not None and (missing := sorted(set(paths) - set(files), key=_numbers)):
         raise DataFormatError(tree, _missing(missing, paths), "Extract core50_128x128.zip whole")
     paths = paths or files
@@ -328,12 +330,8 @@ def _text_lists(folder: Path, positions: dict[str, int], count: int) -> Pairs:
 
 
 def _text_list(file: Path, positions: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        lines = file.read_text().splitlines()
-    except OSError as error:
-        raise DataFormatError(file, f"cannot be read ({error.strerror})", AGAIN) from error
     rows = []
-    for record, line in enumerate(filter(None, map(str.strip, lines))):
+    for record, line in enumerate(filter(None, map(str.strip, read_lines(file)))):
         path, _, label = line.rpartition(" ")
         if path not in positions or not label.isdigit():
             raise DataFormatError(

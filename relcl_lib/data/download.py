@@ -234,8 +234,8 @@ def locate_splits(
     if name == "synthetic":
         return holds(locate_corpus(corpus, holds, root))
     words = [
-        "file names: "
-        + "; ".join(f"{split} {' or '.join(names)}" for split, names in family.items())
+        "names: "
+        + "; ".join(f"{split}: {' or '.join(names)}" for split, names in family.items())
         + " (each also as .jsonl, .gz)"
         for family in families
     ]

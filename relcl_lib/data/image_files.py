@@ -107,7 +107,9 @@ def _decode_some(blobs: Sequence[tuple[str, bytes]], rows: np.ndarray) -> None:
         # Pillow raises whatever its many parsers raise (OSError, SyntaxError, struct.error, ...).
         except Exception as error:
             raise DataFormatError(
-                where, f"the image cannot be decoded ({type(error).__name__}: {error})", AGAIN
+                where,
+                f"the image cannot be decoded ({type(error).__name__}: {error})",
+                f"{AGAIN}, or remove it if it is no image of the set",
             ) from error
         if size != (width, height):
             raise DataFormatError(

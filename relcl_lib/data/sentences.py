@@ -1,4 +1,4 @@
-"""Sentences with one relation each: FewRel, TACRED (the user's own copy), the generated corpus."""
+"""Sentences with one relation each: FewRel, TACRED (the user's copy), generated ones, one's own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,10 +14,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from relcl_lib.data.download import DataFormatError, locate, locate_corpus
+from relcl_lib.data.download import (
+    DataFormatError,
+    locate,
+    locate_corpus,
+    locate_splits,
+    matches,
+)
 from relcl_lib.data.text_files import read_object, read_records
 
-NAMES = ("fewrel", "fewrel_val", "tacred", "synthetic")
 FEWREL_FILES, FEWREL_SUBSET = ("train_wiki.json", "val_wiki.json"), "fewrel80_subset.json"
 #: Relations of the two files, and sentences of each relation.
 FEWREL_RELATIONS, FEWREL_EACH = (64, 16), 700
@@ -47,6 +52,8 @@ LAYOUTS = {
         "train.json, dev.json and test.json of your own copy of TACRED (LDC2018T24, data/json)",
     ),
 }
+#: what another name reads, in FewRel's layout: two files with a split of one's own, or one file
+OWN_SPLITS = {"train": ("train.json",), "test": ("test.json",)}
 FEWREL_FIX = (
     "FewRel's layout is {relation: [{tokens: [words], h: [name, id, [positions of each mention]], "
     "t: the same}]}"
@@ -195,7 +202,7 @@ class RelationSentences:
     `pid2name.json` lies beside the data, else the ids. `split` is `train` or `test` where the data
     gives a split, else None, per sentence; `places` name file and record of each. `protocol` is
     `paper` only where the files have the paper's size. `fingerprint` is a hash of all that is
-    trained on. `report` counts what could surprise: `sentences`, `repeated` (the same tokens as an
+    trained on. `note` names files that were not read. `report` counts what could surprise: `sentences`, `repeated` (the same tokens as an
     earlier sentence of the relation), `repeated_with_mentions` (the same spans too),
     `several_mentions`, `not_contiguous`, `overlapping`, `tail_first`, `longest` (tokens), and what
     was left out.
@@ -211,6 +218,7 @@ class RelationSentences:
     source: str = ""
     fingerprint: str = field(default="", compare=False)
     places: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    note: str = ""
 
     @property
     def labels(self) -> Tensor:
@@ -232,43 +240,75 @@ def load_sentences(name: str, root: str | os.PathLike[str] | None = None) -> Rel
     these may hold `fewrel80_subset.json` (reduced). `fewrel_val`: val_wiki.json alone, 16 relations
     (reduced), from the folder of `fewrel`. `tacred`: the 40 relations of the released list, the
     three files pooled. `synthetic`: the generated corpus with its own split; the test's
-    paraphrases, facts and names are held out. `root` is the folder of the data set or the parent of
-    it; see `download.search_folders`.
+    paraphrases, facts and names are held out. Another name reads a data set of one's own in FewRel's
+    layout: `train.json` and `test.json` with the same relations, or one file `<name>.json`, of which
+    each relation is split by itself. `root` is the folder of the data set or the parent of it; see
+    `download.search_folders`.
 
     Raises:
         DataNotFoundError: no folder holds the files; the message says which file goes where.
         DataFormatError: a file is damaged or of another data set.
     """
-    if name not in NAMES:
-        raise ValueError(
-            f"name={name!r} is no data set of sentences; use one of {', '.join(NAMES)}"
-        )
     if name == "synthetic":
         return _synthetic(root)
+    if name not in LAYOUTS:
+        return _own(name, root)
     needed = {"fewrel": FEWREL_FILES, "fewrel_val": FEWREL_FILES[1:], "tacred": TACRED_FILES}[name]
+    subset = [FEWREL_SUBSET] if name == "fewrel" else []
 
-    def holds(folder: Path) -> bool:
-        return _all_in(folder, needed) or (name == "fewrel" and (folder / FEWREL_SUBSET).is_file())
+    def holds(folder: Path) -> list[Path]:
+        choices = ([matches(folder, [file]) for file in files] for files in (needed, subset))
+        whole = next((found for found in choices if found and all(found)), [])
+        return [found[0] for found in whole]
 
-    folder = locate(name.removesuffix("_val"), holds, root=root, layouts=LAYOUTS[name]).folder
+    folder, _, files = locate(name.removesuffix("_val"), holds, root=root, layouts=LAYOUTS[name])
     if name == "tacred":
-        return _tacred(folder)
-    files = needed if _all_in(folder, needed) else (FEWREL_SUBSET,)
-    parts = [read_fewrel(folder / file) for file in files]
+        return _tacred(files)
+    parts = [read_fewrel(file) for file in files]
     twice = sorted(set(parts[0]).intersection(*parts[1:])) if len(parts) > 1 else []
     if twice:
-        problem = f"the relation {twice[0]} is in {files[0]} as well"
-        raise DataFormatError(folder / files[1], problem, "Take both files of one release")
+        problem = f"the relation {twice[0]} is in {files[0].name} as well"
+        raise DataFormatError(files[1], problem, "Take both files of one release")
     found = {relation: rows for part in parts for relation, rows in part.items()}
     sizes = tuple(map(len, parts))
     whole = sizes == FEWREL_RELATIONS and {len(rows) for rows in found.values()} == {FEWREL_EACH}
+    others = [path.name for path in matches(folder, subset) if path not in files]
     return _assemble(
-        name, "paper" if whole else "reduced", found, names=_names(folder), source=", ".join(files)
+        name,
+        "paper" if whole else "reduced",
+        found,
+        names=_names(folder),
+        source=_source(files),
+        note=f"also there and not read: {', '.join(others)}" if others else "",
     )
 
 
-def _all_in(folder: Path, files: Sequence[str]) -> bool:
-    return all((folder / file).is_file() for file in files)
+def _own(name: str, root: str | os.PathLike[str] | None) -> RelationSentences:
+    """Read a data set of one's own: the two files of a given split, or one file."""
+    found = locate_splits(
+        name,
+        [OWN_SPLITS, {"train": (f"{name}.json", FEWREL_SUBSET)}],
+        ("train",),
+        corpus="fewrel",
+        root=root,
+        layouts=[f"FewRel's layout, {{relation: [{{tokens, h, t}}]}}, under the name {name}"],
+        hint="",
+    )
+    files = {split: path for split, path in found.paths.items() if path is not None}
+    if len(files) > 1:
+        return _given(name, "reduced", files, found.note)
+    return _assemble(
+        name,
+        "reduced",
+        read_fewrel(files["train"]),
+        names=_names(found.folder),
+        source=found.source,
+        note=found.note,
+    )
+
+
+def _source(files: Iterable[Path]) -> str:
+    return ", ".join(file.name for file in files)
 
 
 def _names(folder: Path) -> dict[str, str]:
@@ -284,17 +324,17 @@ def _names(folder: Path) -> dict[str, str]:
     return {relation: entry[0] for relation, entry in entries}
 
 
-def _tacred(folder: Path) -> RelationSentences:
+def _tacred(files: Sequence[Path]) -> RelationSentences:
     found: dict[str, list[RawSentence]] = {relation: [] for relation in TACRED_RELATIONS}
     left_out = 0
-    for file in TACRED_FILES:
-        for at, sentence in enumerate(read_tacred(folder / file), start=1):
+    for file in files:
+        for at, sentence in enumerate(read_tacred(file), start=1):
             if sentence.relation in TACRED_DROPPED:
                 left_out += 1
                 continue
             if sentence.relation not in found:
                 raise DataFormatError(
-                    folder / file,
+                    file,
                     f"record {at}, field relation: {sentence.relation!r} is no relation of TACRED",
                     "Use the original release (LDC2018T24), not a relabelled one",
                 )
@@ -302,31 +342,51 @@ def _tacred(folder: Path) -> RelationSentences:
     total = left_out + sum(map(len, found.values()))
     if total == left_out:
         raise DataFormatError(
-            folder, f"{', '.join(TACRED_FILES)} hold no sentence with a relation", TACRED_FIX
+            files[0].parent, f"{_source(files)} hold no sentence with a relation", TACRED_FIX
         )
     return _assemble(
         "tacred",
         "paper" if total == TACRED_SENTENCES else "reduced",
         found,
-        source=", ".join(TACRED_FILES),
+        source=_source(files),
         report={"left_out": left_out},
     )
 
 
 def _synthetic(root: str | os.PathLike[str] | None) -> RelationSentences:
     """Read the generated corpus, whose files are its two splits."""
-    files = {split: f"{split}.json" for split in ("train", "test")}
-    folder = locate_corpus("fewrel", lambda folder: _all_in(folder, list(files.values())), root)
-    parts = {split: read_fewrel(folder / file) for split, file in files.items()}
-    if list(parts["train"]) != list(parts["test"]):
-        raise DataFormatError(folder, "train and test have other relations", "Write both again")
+    files = {split: f"{split}.json" for split in OWN_SPLITS}
+    folder = locate_corpus(
+        "fewrel", lambda folder: all((folder / file).is_file() for file in files.values()), root
+    )
+    paths = {split: folder / file for split, file in files.items()}
+    return _given("synthetic", "stand-in", paths, source="generated" if root is None else "")
+
+
+def _given(
+    name: str, protocol: str, files: Mapping[str, Path], note: str = "", source: str = ""
+) -> RelationSentences:
+    """Read a data set whose files are the splits `train` and `test`."""
+    parts = {split: read_fewrel(file) for split, file in files.items()}
+    if set(parts["train"]) != set(parts["test"]):
+        only = sorted(set(parts["train"]) ^ set(parts["test"]))[0]
+        raise DataFormatError(
+            files["test"],
+            f"it has not the relations of {files['train'].name}: {only} is in one of them only",
+            "Give every relation sentences in both",
+        )
     found = {
         relation: [*rows, *parts["test"][relation]] for relation, rows in parts["train"].items()
     }
     split = [kind for relation in found for kind, rows in parts.items() for _ in rows[relation]]
-    source = "generated" if root is None else ", ".join(files.values())
     return _assemble(
-        "synthetic", "stand-in", found, names=_names(folder), split=split, source=source
+        name,
+        protocol,
+        found,
+        names=_names(files["train"].parent),
+        split=split,
+        source=source or _source(files.values()),
+        note=note,
     )
 
 
@@ -339,6 +399,7 @@ def _assemble(
     split: Sequence[str | None] | None = None,
     source: str,
     report: Mapping[str, int] | None = None,
+    note: str = "",
 ) -> RelationSentences:
     relations = tuple(found)
     rows = [(label, row) for label, relation in enumerate(relations) for row in found[relation]]
@@ -368,4 +429,5 @@ def _assemble(
         source,
         digest,
         tuple(row.place for _, row in rows),
+        note,
     )

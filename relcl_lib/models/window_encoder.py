@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from relcl_lib.models.fast_dropout import fast_dropout
+from relcl_lib.text.pretrained import usable_positions
 
 ROW_EPSILON = 1e-10  # added to the sum of an attention row of two windows
 DOUBLE_END = ("roberta", "xlm-roberta")  # their windows end with two specials
@@ -24,8 +25,7 @@ class WindowEncoder(nn.Module):
         config = network.config
         self.size = config.hidden_size
         double = config.model_type in DOUBLE_END
-        # RoBERTa's positions start after its padding index.
-        self.window = config.max_position_embeddings - (config.pad_token_id + 1 if double else 0)
+        self.window = usable_positions(config)
         self.start, self.end = (ends[0],), (ends[1],) * (2 if double else 1)
 
     def forward(

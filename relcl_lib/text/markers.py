@@ -98,8 +98,12 @@ def mark_sentences(
     """Tokenise all sentences with their entities marked; the markers are added to the tokenizer.
 
     A sentence is cut to `max_length` tokens, [CLS] and [SEP] among them. An error names the sentence
-    of which a marker was cut off, or whose own text holds one.
+    of which a marker was cut off, or whose own text holds one, or a tokenizer that cannot pad.
     """
+    if tokenizer.pad_token_id is None:
+        raise ValueError(
+            "the tokenizer has no padding token, as encoders of BERT's kind have; use one of those"
+        )
     ids_of_markers = add_markers(tokenizer)
     texts = [marked_text(sentence) for sentence in data.sentences]
     rows = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"] if texts else []
@@ -121,5 +125,8 @@ def _expect_one(data: RelationSentences, marker: str, counts: Tensor, max_length
     if counts[first]:
         problem = f"the text itself holds {marker}. Remove it from the data"
     else:
-        problem = f"{marker} lies beyond max_length={max_length} tokens. Raise max_length"
+        problem = (
+            f"{marker} lies beyond max_length={max_length} tokens. Raise max_length as far as the "
+            "encoder's positions go (512 in BERT), or take such sentences out of the data"
+        )
     raise ValueError(f"{data.describe(first)}: {problem} ({len(wrong)} sentences in all).")

@@ -12,16 +12,23 @@ from typing import TYPE_CHECKING
 import torch
 
 from relcl_lib.data.download import DataNotFoundError
+from relcl_lib.data.text_files import read_text
 from relcl_lib.lab.files import packaged_data
 from relcl_lib.lab.runtime import is_watched
 from relcl_lib.text.words import FIRST_WORD, RANDOM_SCALE, WordVectors
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 TINY = "tiny"
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
 _WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
+_PICKLED = "pytorch_model.bin"
+#: model types whose positions start after that of the padding
+COUNTED_FROM_PADDING = (
+    *("roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "mpnet"),
+    *("longformer", "data2vec-text", "ibert", "esm"),
+)
 
 
 def load_encoder(
@@ -29,7 +36,10 @@ def load_encoder(
 ) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
     """Load a pretrained encoder and its tokenizer, the weights in float32.
 
-    Only safetensors are read, and no code that comes with the weights is run.
+    Only safetensors are read, and no code that comes with the weights is run. A vocabulary with
+    capitals whose tokenizer has no setting of case (SciBERT's and BioBERT's `vocab.txt` alone) is
+    read with its capitals, where transformers would lower every word; to have that,
+    put `{"do_lower_case": true}` into `tokenizer_config.json`.
 
     Args:
         name: a folder in the layout of `save_pretrained`, a name on the Hugging Face hub, or `tiny`
@@ -45,20 +55,24 @@ def load_encoder(
     folder = packaged_data() / "synthetic" / "encoder" if name == TINY else Path(name)
     if name == TINY or folder.is_dir():
         _expect_files(folder, "tokenizer", _TOKENIZER_FILES)
-        _expect_files(folder, "weights", _WEIGHT_FILES)
+        pickled = (folder / _PICKLED).is_file()
+        _expect_files(folder, "weights", _WEIGHT_FILES, _conversion(folder) if pickled else "")
         _expect_files(folder, "configuration", ("config.json",))
     place = str(folder) if folder.is_dir() else str(name)
     options = {} if attention is None else {"attn_implementation": attention}
     try:
         with _bars_if_watched():
             tokenizer = AutoTokenizer.from_pretrained(place)
+            if _lowers_unasked(tokenizer, place):
+                tokenizer = AutoTokenizer.from_pretrained(place, do_lower_case=False)
             model = AutoModel.from_pretrained(place, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise DataNotFoundError(
             f"encoder {str(name)!r} cannot be loaded ({type(error).__name__}: {reason}). Give a "
             "folder that save_pretrained wrote (config.json, tokenizer.json, model.safetensors), "
-            f"a name on the Hugging Face hub (with a network), or {TINY!r}"
+            f"a name on the Hugging Face hub (with a network), or {TINY!r}. What the hub has as "
+            f"{_PICKLED} only: hf download {name} --local-dir FOLDER, then {_conversion('FOLDER')}"
         ) from error
     # Half-precision files are loaded as such by newer transformers and as float32 by older ones.
     return tokenizer, model.float()
@@ -99,9 +113,47 @@ def _bars_if_watched() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _expect_files(folder: Path, what: str, files: Sequence[str]) -> None:
-    if not any((folder / file).is_file() for file in files):
-        raise DataNotFoundError(
-            f"{folder} holds no {what} of an encoder: it needs {' or '.join(files)}, as "
-            "save_pretrained writes them"
+def _lowers_unasked(tokenizer: PreTrainedTokenizerFast, place: str) -> bool:
+    """Whether words would be lowered although the vocabulary has capitals and nothing says so."""
+    from transformers.utils import cached_file
+
+    if not getattr(tokenizer, "do_lower_case", False):
+        return False
+    # The special tokens stand in brackets, with capitals in every vocabulary.
+    if all(word == word.lower() or word[:1] == "[" for word in tokenizer.get_vocab()):
+        return False
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        file = cached_file(
+            place,
+            name,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
         )
+        if file and (name == "tokenizer.json" or "do_lower_case" in read_text(Path(file))):
+            return False
+    return True
+
+
+def usable_positions(config: PretrainedConfig) -> int:
+    """The longest sequence an encoder reads: RoBERTa and its like count from the padding index on."""
+    offset = config.model_type in COUNTED_FROM_PADDING
+    return config.max_position_embeddings - (config.pad_token_id + 1 if offset else 0)
+
+
+def _conversion(folder: object) -> str:
+    """The command that writes a folder's pickled weights as safetensors beside them."""
+    return (
+        'python -c "from transformers import AutoModel; '
+        f"AutoModel.from_pretrained('{folder}').save_pretrained('{folder}')\""
+    )
+
+
+def _expect_files(folder: Path, what: str, files: Sequence[str], conversion: str = "") -> None:
+    if any((folder / file).is_file() for file in files):
+        return
+    problem = f"{folder} holds no {what} of an encoder: it needs {' or '.join(files)}"
+    if conversion:
+        problem += f". It has {_PICKLED}, a pickle, which is not read; convert it by: {conversion}"
+    else:
+        problem += ", as save_pretrained writes them"
+    raise DataNotFoundError(problem)

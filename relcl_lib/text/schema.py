@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from relcl_lib.data.download import DataFormatError
+from relcl_lib.data.text_files import read_records
 from relcl_lib.data.triples import Sentence, TripleData
 from relcl_lib.lab.files import packaged_data
 
@@ -82,12 +83,14 @@ def paper_schema(name: str) -> Schema | None:
 
 
 def read_schema(path: str | Path) -> Schema:
-    """Read a map of one's own: a JSON array of {relation, subject_type, object_type}."""
+    """Read a map of one's own: a JSON array of {relation, subject_type, object_type}.
+
+    It may stand alone in an object, under any key, as `worlds.corpus` writes it.
+    """
     path = Path(path)
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataFormatError(path, f"cannot be read: {error}", SCHEMA_FIX) from error
+    entries: Any = list(read_records(path))
+    if len(entries) == 1 and isinstance(entries[0], dict) and "relation" not in entries[0]:
+        entries = next(iter(entries[0].values()), None)
     if not isinstance(entries, list) or not entries:
         raise DataFormatError(path, "is no JSON array of relations", SCHEMA_FIX)
     for at, entry in enumerate(entries, start=1):

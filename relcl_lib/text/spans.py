@@ -144,6 +144,7 @@ def tag_sentences(
     *,
     unknown_relations: str = "error",
     where: str = "training split",
+    listed_in: str = "",
 ) -> TaggedSentences:
     """Locate the triples of sentences and return them as tensors.
 
@@ -153,7 +154,7 @@ def tag_sentences(
     relation is not in the schema (`unknown_relation`).
 
     With `unknown_relations="error"` the last stops with an error, `skip` counts it only; `where`
-    names the sentences in errors.
+    names the sentences in errors, `listed_in` the file of which the schema has its relations.
     """
     ids, types, limit = schema.relation_ids, schema.relation_types, reader.max_tokens
     counts: Counter[str] = Counter()
@@ -173,10 +174,15 @@ def tag_sentences(
             relation = ids.get(triple.relation)
             if relation is None:
                 if unknown_relations == "error":
+                    place, fix = f"{where}, sentence {at}", SCHEMA_FIX
+                    if listed_in:
+                        fix = f"Add it to {listed_in}, or remove that file: the data then tell"
                     raise DataFormatError(
-                        where,
-                        f"sentence {at}: the relation {triple.relation!r} is not in the schema",
-                        f"{SCHEMA_FIX}; unknown_relations='skip' counts such triples and goes on",
+                        listed_in or place,
+                        f"has not the relation {triple.relation!r} of {place}"
+                        if listed_in
+                        else f"the relation {triple.relation!r} is not in the schema",
+                        f"{fix}; unknown_relations='skip' counts such triples and goes on",
                     )
                 unknown[triple.relation] += 1
                 continue
@@ -211,6 +217,25 @@ def tag_sentences(
         len(schema.relations),
         report,
     )
+
+
+def describe_lost(report: Mapping[str, Any]) -> str:
+    """How many triples a report of `tag_sentences` lost, why, and what to do; empty for none."""
+    lost = report["triples"] - report["tagged"]
+    if not lost:
+        return ""
+    reasons = []
+    if count := report["not_located"]:
+        first = report["not_located_examples"][0]
+        reasons.append(
+            f"{count} have an entity that is not in the text as whole words (first: {first}). Words "
+            "are apart by spaces, punctuation too: 'in Lowford .', not 'in Lowford.'"
+        )
+    if count := report["beyond_cut"]:
+        reasons.append(f"{count} lie beyond max_tokens")
+    if count := sum(report["unknown_relation"].values()):
+        reasons.append(f"{count} have a relation that is not in the schema")
+    return f"{lost} of {report['triples']} triples are not trained on: {'; '.join(reasons)}"
 
 
 def _first(counts: Sequence[int]) -> Tensor:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import gzip
 import os
+import zipfile
+import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from relcl_lib.data.download import DataFormatError
+from relcl_lib.data.download import DataFormatError, is_hidden
 from relcl_lib.data.ragged import pad_rows
 from relcl_lib.lab.runtime import make_generator
 
@@ -74,22 +80,26 @@ def read_glove(path: str | os.PathLike[str], wanted: Iterable[str] | None = None
     """Read vectors in GloVe's text layout, in file order.
 
     Args:
-        path: the file, a word and D numbers in each line; a first line of two numbers (word2vec's)
-            is skipped. The word may hold spaces, as in GloVe 840B.
+        path: the file, a word and D numbers in each line, apart by spaces or by tabs; a first line of
+            two numbers (word2vec's) is skipped. The word may hold spaces, as in GloVe 840B. The file
+            may lie in a `.gz`, or alone in a `.zip`.
         wanted: keep only these words, which gives the same results on texts of these words; None:
             all, so that a trained tagger knows words that were not in its data.
     """
     path, keep = Path(path), None if wanted is None else {w.encode() for w in wanted}
     words: list[str] = []
     rows: list[np.ndarray] = []
-    size = 0
+    size, tabs = 0, False
     try:
-        with path.open("rb") as file:
+        with _opened(path) as (file, name):
             for number, line in enumerate(file, start=1):
                 if number == 1:
+                    line, tabs = line.removeprefix(codecs.BOM_UTF8), b"\t" in line
                     parts = line.split()
                     if len(parts) == 2 and all(part.isdigit() for part in parts):
                         continue
+                if tabs:
+                    line = line.replace(b"\t", b" ")
                 size = size or len(line.split()) - 1
                 word, _, numbers = line.rstrip().partition(b" ")
                 if numbers.count(b" ") != size - 1:
@@ -107,12 +117,35 @@ def read_glove(path: str | os.PathLike[str], wanted: Iterable[str] | None = None
                     )
                 words.append(word.decode(errors="replace"))
                 rows.append(row)
-    except OSError as error:
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise DataFormatError(path, f"cannot be read: {error}", GLOVE_FIX) from error
     if not rows:
         raise DataFormatError(path, "has none of the words of the data", GLOVE_FIX)
     matrix = np.concatenate([np.zeros((FIRST_WORD, size), np.float32), np.stack(rows)])
-    return WordVectors(tuple(words), torch.from_numpy(matrix), f"GloVe {path.name}")
+    return WordVectors(tuple(words), torch.from_numpy(matrix), f"GloVe {name}")
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
+    """The lines of a file of vectors as bytes, and the file's own name."""
+    if path.suffix == ".gz":
+        with gzip.open(path, "rb") as file:
+            yield file, path.stem
+    elif path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+            inside = [name for name in names if not is_hidden(name.split("/")[0])]
+            if len(inside) != 1:
+                raise DataFormatError(
+                    path,
+                    f"holds {len(inside)} files ({', '.join(inside) or 'none'}), and one is read",
+                    "Extract it, and name the file you want",
+                )
+            with archive.open(inside[0]) as file:
+                yield file, inside[0].rsplit("/", 1)[-1]
+    else:
+        with path.open("rb") as file:
+            yield file, path.name
 
 
 class WordReader:

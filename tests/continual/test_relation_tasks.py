@@ -114,6 +114,14 @@ def test_smaller_relations_have_no_validation(count, expected):
     assert {tuple(map(len, parts)) for parts in zip(*splits, strict=True)} == {expected}
 
 
+def test_each_relation_is_split_by_itself():
+    alone = split_relations(sentences([60, 60, 60]), 3)
+    splits = split_relations(sentences([60, 3, 700]), 3)
+    sizes = [tuple(map(len, parts)) for parts in zip(*splits, strict=True)]
+    assert sizes == [(43, 0, 17), (2, 0, 1), (420, 140, 140)]
+    assert torch.equal(splits.train[0], alone.train[0])
+
+
 def test_the_split_changes_with_the_seed_and_not_between_equal_relations():
     data = sentences([137, 137])
     first, second = split_relations(data, 1), split_relations(data, 2)
@@ -123,7 +131,7 @@ def test_the_split_changes_with_the_seed_and_not_between_equal_relations():
 
 def test_a_given_split_is_kept():
     split = ["train", "test", "train"] * 4
-    data = sentences([6, 6], "synthetic", split)
+    data = sentences([6, 6], "mine", split)
     splits = split_relations(data, 9)
     assert splits.train[1].tolist() == [6, 8, 9, 11] and splits.test[0].tolist() == [1, 4]
     assert [len(part) for part in splits.validation] == [0, 0]
@@ -138,10 +146,16 @@ def test_tasks_of_unlike_size():
 @pytest.mark.parametrize(
     "counts, options, words",
     [
-        ([10, 9], {"sizes": (6, 2, 2)}, ["relation P1 of mine has 9", "10 (6, 2, 2)", "smaller"]),
-        ([10, 1], {}, ["relation P0", "give smaller sizes"]),
+        (
+            [10, 9],
+            {"sizes": (6, 2, 2)},
+            ["relation P1 of mine has 9", "10 (6, 2, 2)", "at most 9 together"],
+        ),
+        ([10, 1], {"sizes": (6, 2, 2)}, ["relation P1 of mine has 1", "needs 2", "take it out"]),
+        ([10, 1], {}, ["relation P1 of mine has 1", "needs 2", "take it out"]),
+        ([10, 9], {"sizes": (6, 2, 0)}, ["relation P0", "sizes=(6, 2, 0) gives none"]),
         ([10, 0], {"sizes": (1, 0, 1)}, ["relation P1 of mine has 0"]),
-        ([10, 4], {"split": "tacred"}, ["relation P1 of mine has 4", "one of each split"]),
+        ([10, 4], {"split": "tacred"}, ["relation P1 of mine has 4", "needs 5"]),
         ([10, 4], {"split": "given"}, ["relation P0", "split='given' does not fit"]),
         ([10], {"split": "random"}, ["'fewrel', 'tacred' or 'given'"]),
         ([10], {"split": "given", "sizes": (1, 1, 1)}, ["sizes are for split='fewrel'"]),

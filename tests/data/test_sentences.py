@@ -72,8 +72,23 @@ def test_which_folder_and_file_is_read(tmp_path, monkeypatch):
     fewrel(tmp_path / "fewrel", {"P7": [record()]})
     assert load_sentences("fewrel").relations == ("P7", "P9")  # the whole files go first
     assert load_sentences("fewrel_val").relations == ("P9",)
-    with pytest.raises(ValueError, match="fewrel_val, tacred"):
-        load_sentences("nyt10", tmp_path)
+    assert load_sentences("fewrel").note == "also there and not read: fewrel80_subset.json"
+
+
+def test_a_data_set_of_ones_own(tmp_path):
+    two = {"P5": [record(), record()], "P4": [record(), record()]}
+    one = load_sentences("mine", write(tmp_path / "a", mine=two))
+    assert (one.relations, one.source, one.protocol) == (("P5", "P4"), "mine.json", "reduced")
+    assert relation_stream(one, 2, 1).sizes() == [(1, 1)] * 2
+    folder = write(tmp_path / "b" / "mine", train=two, test=dict(reversed(two.items())))
+    given = load_sentences("mine", tmp_path / "b")
+    assert given.split == ("train", "train", "test", "test") * 2
+    assert relation_stream(given, 2, 1).sizes() == [(2, 2)] * 2
+    write(folder, test={"P5": [record()]})
+    with pytest.raises(DataFormatError, match=r"test\.json: .*train\.json: P4 is in one of them"):
+        load_sentences("mine", folder)
+    with pytest.raises(DataNotFoundError, match=r"(?s)train\.json.*other\.json or fewrel80_sub"):
+        load_sentences("other", tmp_path / "a")
 
 
 def test_the_fingerprint_is_of_the_content(tmp_path):

@@ -1,11 +1,13 @@
 """Loading pretrained encoders: only what is whole and safe is read."""
 
+import json
+
 import pytest
 import torch
-from transformers import AutoModel
+from transformers import AutoModel, BertConfig, RobertaConfig
 
 from relcl_lib.data.download import DataNotFoundError
-from relcl_lib.text.pretrained import load_encoder
+from relcl_lib.text.pretrained import load_encoder, usable_positions
 from relcl_lib.worlds.encoder import build_tokenizer, tiny_bert
 
 
@@ -37,12 +39,55 @@ def test_a_folder_that_lacks_something_is_named(tmp_path, tokenizer, file, what)
         load_encoder(tmp_path)
 
 
-def test_pickled_weights_are_not_read(tmp_path, tokenizer):
-    folder = save(tmp_path, tokenizer)
-    torch.save({}, folder / "pytorch_model.bin")
+def scibert(folder, settings=None):
+    """A BERT as the hub has SciBERT: a cased vocabulary, no tokenizer settings."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "Marta", "Quill", "marta", "quill"]
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = BertConfig(vocab_size=len(words), intermediate_size=16, **sizes)
+    AutoModel.from_config(config).save_pretrained(folder)
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
+    if settings is not None:
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "settings, pieces",
+    [
+        (None, ["Marta", "Quill"]),
+        ({"model_max_length": 512}, ["Marta", "Quill"]),
+        ({"do_lower_case": True}, ["marta", "quill"]),
+    ],
+)
+def test_a_cased_vocabulary_is_lowered_only_if_told_so(tmp_path, monkeypatch, settings, pieces):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert load_encoder(scibert(tmp_path, settings))[0].tokenize("Marta Quill") == pieces
+
+
+def test_pickled_weights_come_with_the_command_that_converts_them(tmp_path):
+    folder = scibert(tmp_path)
+    _, expected = load_encoder(folder)
+    torch.save(expected.state_dict(), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(DataNotFoundError, match=r"holds no weights.*model\.safetensors"):
+    with pytest.raises(DataNotFoundError, match=r"a pickle, which is not read; convert") as caught:
         load_encoder(folder)
+    _, _, command = str(caught.value).partition('python -c "')
+    exec(command.rstrip('"'), {})
+    tokenizer, encoder = load_encoder(folder)
+    assert tokenizer.tokenize("Marta") == ["Marta"]
+    pairs = zip(encoder.parameters(), expected.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
+
+
+@pytest.mark.parametrize(
+    "config, positions",
+    [
+        (BertConfig(max_position_embeddings=512), 512),
+        (RobertaConfig(max_position_embeddings=514, pad_token_id=1), 512),
+    ],
+)
+def test_positions_that_can_be_used(config, positions):
+    assert usable_positions(config) == positions
 
 
 def test_damaged_files_and_unknown_names(tmp_path, tokenizer, monkeypatch):

@@ -41,7 +41,10 @@ def test_choosing_a_map(tmp_path):
     with pytest.raises(ValueError, match="no type map for mine"):
         choose_schema(data, "paper")
     entries = [{"relation": r, "subject_type": "T", "object_type": "U"} for r in data.relations]
-    assert choose_schema(data, str(write(tmp_path / "s.json", entries))).types == ("T",)
+    marked = json.dumps({"mine": entries})  # as the generated corpus's lies there
+    (tmp_path / "marked.json").write_text(marked, encoding="utf-8-sig")
+    for path in (write(tmp_path / "s.json", entries), tmp_path / "marked.json"):
+        assert choose_schema(data, str(path)).types == ("T",)
 
 
 def sentences_of(relations):

@@ -1,5 +1,8 @@
 """Words, their ids and their vectors."""
 
+import gzip
+import zipfile
+
 import pytest
 import torch
 
@@ -28,6 +31,34 @@ def test_glove(tmp_path):
     assert read_glove(path, ["dog", "cow"]).words == ("dog",)
     path.write_text("2 3\nthe 0.5 1 -2\ndog 4 5 6\n")
     assert read_glove(path).words == ("the", "dog")
+
+
+def zipped(path, names):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in names.items():
+            archive.writestr(name, text)
+    return path
+
+
+def test_glove_as_people_have_it(tmp_path):
+    text = "the 0.5 1 -2\n, 1 2 3\n. . 4 5 6\n"
+    (tmp_path / "v.txt").write_text(text)
+    plain = read_glove(tmp_path / "v.txt")
+    (tmp_path / "marked.txt").write_text(text, encoding="utf-8-sig", newline="\r\n")
+    (tmp_path / "tabs.txt").write_text(text.replace(" ", "\t"))
+    (tmp_path / "mixed.txt").write_text("the\t0.5 1 -2\n,\t1 2 3\n. .\t4 5 6\n")
+    (tmp_path / "v.txt.gz").write_bytes(gzip.compress(text.encode()))
+    packed = zipped(tmp_path / "v.zip", {"v.txt": text, "__MACOSX/._v.txt": "x"})
+    names = ("marked.txt", "tabs.txt", "mixed.txt", "v.txt.gz", packed.name)
+    for vectors in (read_glove(tmp_path / name) for name in names):
+        assert vectors.words == plain.words and torch.equal(vectors.matrix, plain.matrix)
+    assert vectors.source == plain.source == "GloVe v.txt"
+    several = zipped(tmp_path / "6B.zip", {"50d.txt": text, "300d.txt": text})
+    with pytest.raises(DataFormatError, match=r"6B\.zip: holds 2 files \(50d\.txt, 300d\.txt\)"):
+        read_glove(several)
+    packed.write_bytes(packed.read_bytes()[:40])
+    with pytest.raises(DataFormatError, match=r"v\.zip: cannot be read"):
+        read_glove(packed)
 
 
 @pytest.mark.parametrize(

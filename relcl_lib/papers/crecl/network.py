@@ -16,6 +16,7 @@ from relcl_lib.models.contrastive_network import CreclNetwork
 from relcl_lib.models.marker_encoder import MarkerEncoder
 from relcl_lib.papers.crecl.parameters import CreclParameters
 from relcl_lib.text.markers import MARKERS
+from relcl_lib.text.pretrained import usable_positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -82,7 +83,7 @@ def build_network(
         ValueError: the encoder has fewer positions than the longest sentence has tokens.
     """
     longest = settings.max_length if settings.attend_pads else longest
-    room = bert.config.max_position_embeddings
+    room = usable_positions(bert.config)
     if longest > room:
         raise ValueError(
             f"sentences of {longest} tokens need an encoder with as many positions; "

@@ -187,7 +187,7 @@ class CreclParameters(Parameters):
         "full": {},
     }
 
-    dataset: Literal[tuple(STREAMS)] = Field("fewrel", description="sentences to split into tasks")
+    dataset: str = Field("fewrel", description=f"{', '.join(STREAMS)}, or one of your own")
     data_root: str | None = Field(None, description="folder that holds the data set")
     method: Literal[tuple(METHODS)] = Field("CRECL", description="row of the paper's tables")
     variant: Literal["paper", "released"] = Field("paper", description="printed or code's form")
@@ -251,7 +251,7 @@ class CreclParameters(Parameters):
         if self.variant == "released" and method.get("attention_memory") == "trained":
             method["attention_memory"] = "untrained"
         filled: dict[str, Any] = {
-            "n_tasks": STREAMS[self.dataset][1],
+            "n_tasks": STREAMS.get(self.dataset, STREAMS["fewrel"])[1],
             **VARIANTS[self.variant],
             **(PRINTED if self.exact_paper else {}),
             **PER_DATASET.get((self.variant, self.dataset), {}),

@@ -354,7 +354,7 @@ class CreclRun(Run):
         sizes = self.stream.sizes()
         return {
             "dataset": {
-                "set": STREAMS[self.data.name][0],
+                "set": STREAMS.get(self.data.name, [self.data.name])[0],
                 "sizes": {"train": sum(n for n, _ in sizes), "test": sum(n for _, n in sizes)},
                 "relations": len(self.data.relations),
                 "report": dict(self.data.report),
@@ -370,7 +370,7 @@ class CreclRun(Run):
         return {
             "metrics": run_metrics(accuracy, tests) | self.separation,
             "accuracy_matrix": accuracy.numpy().round(4),
-            "notes": [f"task order {' '.join(map(str, self.stream.class_order))}"],
+            "notes": [self.data.note, f"task order {' '.join(map(str, self.stream.class_order))}"],
         }
 
     def records(self, note: str = "") -> list[Record]:

@@ -11,6 +11,7 @@ be read is named on standard error and skipped; the exit code is then 1.
 from __future__ import annotations
 
 import argparse
+import codecs
 import io
 import json
 import sys
@@ -20,6 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+WORDS = (
+    "Words are what spaces separate, in training as in extraction, so punctuation must stand apart, as "
+    "it does in the paper's data sets: 'born in Lowford .' names Lowford, 'born in Lowford.' the word "
+    "'Lowford.'."
+)
 LINE_LIMIT = 1 << 20  # bytes; a longer line is malformed, so that no line can fill the memory
 SKIPPED = 1  # exit code
 
@@ -45,8 +51,14 @@ class Counts:
 
 
 def read_lines(stream: BinaryIO) -> Iterator[bytes | None]:
-    """Yield each line of a stream without its end; None for one longer than a mebibyte."""
+    """Yield each line of a stream without its end; None for one longer than a mebibyte.
+
+    A byte-order mark at the start is no part of the first line.
+    """
+    start = True
     while piece := stream.readline(LINE_LIMIT + 1):
+        if start:
+            start, piece = False, piece.removeprefix(codecs.BOM_UTF8)
         if len(piece) <= LINE_LIMIT or piece.endswith(b"\n"):
             yield piece.rstrip(b"\r\n")
             continue
@@ -152,14 +164,21 @@ def train(options: argparse.Namespace) -> int:
     from relcl_lib.lab.parameters import read_settings
     from relcl_lib.papers.fastre.parameters import FastreParameters
     from relcl_lib.papers.fastre.run import FastreRun, load_data, train_or_read
+    from relcl_lib.text.spans import describe_lost
 
     values: dict[str, Any] = {"data_root": options.data, "seeds": [0], "profile": options.profile}
     parameters = FastreParameters.create(values | read_settings(options.settings))
-    out, trained = Path(options.out), False
+    out, trained, told = Path(options.out), False, {""}
 
-    def on_epoch(run: Any) -> None:
+    def tell_lost(run: FastreRun) -> None:
+        if (lost := describe_lost(run.tagged.report)) not in told:
+            told.add(lost)
+            print(lost, file=sys.stderr, flush=True)
+
+    def on_epoch(run: FastreRun) -> None:
         nonlocal trained
         trained = True
+        tell_lost(run)
         last = run.history[-1]
         print(
             f"seed {run.seed} epoch {run.epochs_done}/{run.settings.epochs}: loss "
@@ -169,6 +188,8 @@ def train(options: argparse.Namespace) -> int:
         )
 
     data, work = load_data(parameters), out / "checkpoints"
+    if data.note:
+        print(f"data: {data.note}", file=sys.stderr)
     records = train_or_read(
         parameters, data=data, results=out / "results", work_dir=work, on_epoch=on_epoch
     )
@@ -178,6 +199,7 @@ def train(options: argparse.Namespace) -> int:
         folder = out / ("model" if len(parameters.seeds) == 1 else f"model-seed{seed}")
         # Every epoch is in the checkpoint, so this trains nothing that is already trained.
         run = FastreRun(parameters, data, seed, work).train(on_epoch)
+        tell_lost(run)
         print(f"tagger: {run.extractor().save(folder)}", file=sys.stderr)
     for record in records:
         shown = {k: record.metrics[k] for k in ("precision", "recall", "F1", "F1_exact")}
@@ -189,11 +211,13 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of both commands."""
     parser = argparse.ArgumentParser(
         prog="python -m relcl_lib fastre",
-        description=__doc__,
+        description=f"{__doc__}\n{WORDS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    found = commands.add_parser("extract", help="sentences on stdin, triples on stdout")
+    found = commands.add_parser(
+        "extract", help="sentences on stdin, triples on stdout", description=WORDS
+    )
     found.add_argument("--model", required=True, help="folder of a trained tagger")
     found.add_argument("--jsonl", action="store_true", help='lines are objects with "text"')
     found.add_argument("--batch-size", type=_positive, default=128)
@@ -201,7 +225,7 @@ def build_parser() -> argparse.ArgumentParser:
     found.add_argument("--progress", type=_positive, default=10_000, help="count every N sentences")
     found.add_argument("--device", default="cpu")
     found.set_defaults(run=extract)
-    trained = commands.add_parser("train", help="train a tagger and save it")
+    trained = commands.add_parser("train", help="train a tagger and save it", description=WORDS)
     trained.add_argument(
         "--data", help="folder of the data set, or its parent (default: where data/README.md says)"
     )

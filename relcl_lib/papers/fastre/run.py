@@ -31,7 +31,7 @@ from relcl_lib.papers.fastre.network import (
 from relcl_lib.papers.fastre.parameters import FastreParameters, learning_rate
 from relcl_lib.text import triple_metrics
 from relcl_lib.text.schema import choose_schema
-from relcl_lib.text.spans import Batch, TaggedSentences, tag_sentences
+from relcl_lib.text.spans import Batch, TaggedSentences, describe_lost, tag_sentences
 
 
 class FastreRun(Run):
@@ -84,11 +84,11 @@ class FastreRun(Run):
             self.schema,
             unknown_relations=self.settings.unknown_relations,
             where=f"{self.data.name}, training split",
+            listed_in=self.data.listed_in if self.schema.source in ("any", "inferred") else "",
         )
         if not len(tagged.usable):
-            raise ValueError(
-                f"no triple of {self.data.name}'s training split can be located: {tagged.report}"
-            )
+            lost = describe_lost(tagged.report) or "it has none"
+            raise ValueError(f"no triple of {self.data.name}'s training split can be used: {lost}")
         return tagged.to(self.device)
 
     def _build_optimizer(self) -> torch.optim.Optimizer:

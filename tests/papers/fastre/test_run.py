@@ -242,7 +242,7 @@ def test_protocol_needs_data_vectors_and_sizes():
 
 def test_no_triple_to_train_on_is_an_error():
     absent = [Sentence("a b", (Triple("x", "r", "y"),))] * 4
-    with pytest.raises(ValueError, match=r"no triple of mine.*not_located"):
+    with pytest.raises(ValueError, match=r"no triple of mine.*not in the text"):
         make(data=assemble("mine", {"train": absent, "test": absent}))
 
 
