@@ -5,7 +5,7 @@ import math
 
 import pytest
 from example_records import failed, run
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relcl_lib.lab.claims import (
@@ -209,6 +209,7 @@ def test_several_comparisons(needs, theirs, expected):
 numbers = st.lists(st.floats(0, 100).map(lambda value: round(value, 2)), max_size=6)
 
 
+@settings(deadline=None)  # the first interval loads SciPy
 @given(numbers, numbers, st.sampled_from([0.0, 0.5, -3.0]), st.sampled_from(["higher", "lower"]))
 def test_the_other_way_round_the_verdict_is_the_other(ours, theirs, margin, direction):
     records = [*runs("HPCR", ours), *runs("PCR", theirs)]

@@ -9,7 +9,7 @@ from states import kept, same
 
 from relcl_lib.continual.memory import ReservoirMemory
 from relcl_lib.lab.runtime import make_generator
-from relcl_lib.models.resnet import select_seed
+from relcl_lib.models.resnet import ReducedResNet18, select_seed
 from relcl_lib.papers.hpcr import run as replay_run
 from relcl_lib.papers.hpcr.methods import METHODS
 
@@ -262,3 +262,13 @@ class TestSettings:
         images = [one.train_images[:, :1], one.test_images[:, :1]]
         grey = dataclasses.replace(one, train_images=images[0], test_images=images[1])
         assert make_run(grey).images.shape == (120, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    "side, classes, ratio", [(32, 10, 1.06), (32, 100, 1.08), (84, 100, 1.03), (64, 200, 1.07)]
+)
+def test_the_memory_ratios_of_table_xiii(side, classes, ratio):
+    """One unit per pixel and per stored number, (HW3 + d + C) / HW3: a claim of the paper."""
+    pixels = 3 * side * side
+    features = ReducedResNet18().feature_size((side, side))
+    assert (pixels + features + classes) / pixels == pytest.approx(ratio, abs=0.0051)
