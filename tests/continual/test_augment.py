@@ -13,7 +13,6 @@ from PIL import Image, ImageEnhance
 
 from relcl_lib.continual.augment import COLOUR_OPERATIONS, Augmentation, crop_and_flip, two_views
 
-torch.set_num_threads(1)
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 NEVER = torch.zeros(1, dtype=torch.bool)
 

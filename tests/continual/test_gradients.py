@@ -18,8 +18,6 @@ from relcl_lib.continual.gradients import (
 from relcl_lib.losses import cross_entropy_loss
 from relcl_lib.models.taps import tapped_network
 
-torch.set_num_threads(1)
-
 
 def draw(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))

@@ -16,8 +16,6 @@ from relcl_lib.continual.sessions import (
 )
 from relcl_lib.data.images import ImageData, load_images
 
-torch.set_num_threads(1)
-
 
 def marked(classes=3, train=17, test=7, side=8):
     """Images that are all one grey: 4 times their number in their class, plus their class."""

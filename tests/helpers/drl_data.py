@@ -2,14 +2,11 @@
 
 from functools import cache
 
-import torch
 from gratings import gratings
 
 from relcl_lib.continual.sessions import stand_in
 from relcl_lib.papers.drl.parameters import DrlParameters
 from relcl_lib.papers.drl.run import DrlRun
-
-torch.set_num_threads(1)
 
 SMALL = {
     "profile": "full",

@@ -8,8 +8,6 @@ from relcl_lib.data.images import ImageData
 from relcl_lib.papers.hpcr.parameters import ReplayParameters
 from relcl_lib.papers.hpcr.run import ReplayRun
 
-torch.set_num_threads(1)  # networks this small lose more to a second thread than they win
-
 
 def gratings(n_train=20, n_test=10, classes=6, side=16, seed=0, extra=0):
     """Return classes x n_train and classes x n_test images; ``extra`` more training ones of class 0."""

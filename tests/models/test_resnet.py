@@ -18,7 +18,6 @@ from relcl_lib.models.resnet import (
     select_seed,
 )
 
-torch.set_num_threads(1)
 SIDE = 16
 
 

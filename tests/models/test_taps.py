@@ -11,8 +11,6 @@ from relcl_lib.losses import discriminative_loss
 from relcl_lib.models.resnet import build_network
 from relcl_lib.models.taps import RESNET50, TappedNetwork, save_head, set_head, tapped_network
 
-torch.set_num_threads(1)
-
 
 def images(n=2, side=32, channels=3):
     return torch.rand(n, channels, side, side, generator=torch.Generator().manual_seed(0))

@@ -26,8 +26,6 @@ from relcl_lib.papers.drl.run import DrlRun
 from relcl_lib.papers.fastre.run import FastreRun
 from relcl_lib.papers.hpcr.run import ReplayRun
 
-torch.set_num_threads(1)  # more threads may add up in another order
-
 
 class Case(NamedTuple):
     """A run of a second or less."""
