@@ -11,9 +11,17 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from relcl_lib.lab.claims import ClaimError, counts, evidence, judge, markdown, read_claims
+from relcl_lib.lab.claims import (
+    ClaimError,
+    counts,
+    evidence,
+    judge,
+    markdown,
+    read_claims,
+    verdicts_of,
+)
 from relcl_lib.lab.format import TableError
-from relcl_lib.lab.records import Record, RecordError, read_records
+from relcl_lib.lab.records import Record, RecordError
 from relcl_lib.papers.registry import PAPERS
 
 #: the block of README.md, and what the blocks of RESULTS.md begin with
@@ -48,10 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = line.parse_args(arguments)
     papers = [options.paper] if options.paper else list(PAPERS)
     try:
-        found = {}
-        for paper in papers:
-            records = read_records(options.results, paper=paper)
-            found[PAPERS[paper].title] = judge(read_claims(paper), records)
+        found = {PAPERS[paper].title: verdicts_of(paper, options.results) for paper in papers}
     except (ClaimError, OSError, RecordError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

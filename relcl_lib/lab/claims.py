@@ -149,8 +149,7 @@ class Claim(_Strict):
     Attributes:
         id: its name in files and figures.
         text, place: what is claimed, in our words, and where in the paper.
-        comparisons: what decides it, in each of `settings`, that nearest to the paper's first.
-        needs: whether all comparisons must hold, or any.
+        comparisons: what must hold, in each of `settings`, that nearest to the paper's first.
         test: the pytest node that shows it (or the contrary, see `shows`).
         missing: what is not here, so that it cannot be tested.
     """
@@ -160,7 +159,6 @@ class Claim(_Strict):
     place: Name
     comparisons: tuple[Comparison, ...] = Field((), strict=False)
     settings: tuple[Setting, ...] = Field((), strict=False)
-    needs: Literal["all", "any"] = "all"
     test: str | None = Field(None, pattern=r"^tests/[\w/]+\.py::\w")
     shows: Literal["supported", "contradicted"] = "supported"
     missing: Name | None = None
@@ -277,23 +275,23 @@ def _lines(claim: Claim, records: Sequence[Record]) -> list[Verdict]:
             each = (comparison.model_copy(update=moved) for comparison in claim.comparisons)
             outcomes = tuple(_compare(comparison, setting, here) for comparison in each)
             if any(outcome.verdict != NOT_TESTED for outcome in outcomes):
-                verdict = _together([o.verdict for o in outcomes], claim.needs)
-                found.append(Verdict(claim, verdict, scale, setting, outcomes))
+                found.append(Verdict(claim, _together(outcomes), scale, setting, outcomes))
     return found or [Verdict(claim, NOT_TESTED, setting=next(iter(claim.settings), None))]
 
 
-def _together(verdicts: Sequence[str], needs: str) -> str:
-    """One verdict of several; a comparison without records leaves it open at best."""
-    enough, refuted = (all, any) if needs == "all" else (any, all)
-    if enough(verdict == SUPPORTED for verdict in verdicts):
+def _together(outcomes: Iterable[Outcome]) -> str:
+    """All must hold; a comparison without records leaves the claim open at best."""
+    verdicts = {outcome.verdict for outcome in outcomes}
+    if verdicts == {SUPPORTED}:
         return SUPPORTED
-    return CONTRADICTED if refuted(v == CONTRADICTED for v in verdicts) else INCONCLUSIVE
+    return CONTRADICTED if CONTRADICTED in verdicts else INCONCLUSIVE
 
 
 def _compare(comparison: Comparison, setting: Setting, records: Sequence[Record]) -> Outcome:
     """The verdict of one comparison on records of one protocol.
 
-    Where several configurations have records of both sides, that with most common seeds decides.
+    Where several configurations have records of both sides, that with most common seeds decides,
+    of equals the latest.
     """
     left = _configurations(comparison.left, comparison, setting, records)
     if comparison.right.method is None:
@@ -303,21 +301,21 @@ def _compare(comparison: Comparison, setting: Setting, records: Sequence[Record]
         pairs = [(mine, other) for held, mine in left for kept, other in right if held == kept]
     if not pairs:
         return Outcome(comparison, NOT_TESTED)
-    mine, other = max(pairs, key=lambda pair: len(pair[0].keys() & pair[1].keys()))
-    seeds = sorted(mine.keys() & other.keys())
-    ours = tuple(mine[seed] for seed in seeds)
-    theirs = tuple(other[seed] for seed in seeds)
-    against = () if comparison.right.value is not None else theirs
-    numbers = [_distance(comparison, a, b) for a, b in zip(ours, theirs, strict=True)]
+    common = [
+        [(mine[seed], other[seed]) for seed in sorted(mine.keys() & other.keys())]
+        for mine, other in pairs
+    ]
+    chosen = max(common, key=lambda runs: (len(runs), max((a.date for a, _ in runs), default="")))
+    numbers = [_distance(comparison, a, b) for a, b in chosen]
     mean, half = confidence_interval(numbers) if numbers else (math.nan, math.nan)
-    back = math.exp if comparison.ratio else float
     low, high = mean - half, mean + half
+    back = math.exp if comparison.ratio else float
     return Outcome(
         comparison,
-        _verdict(comparison, len(seeds), low, high),
-        ours,
-        against,
-        *(back(number) for number in (mean, low, high)),
+        _verdict(comparison, len(chosen), low, high),
+        tuple(a for a, _ in chosen),
+        tuple(b for _, b in chosen if comparison.right.value is None),
+        *map(back, (mean, low, high)),
         others=len(pairs) - 1,
     )
 
@@ -326,29 +324,29 @@ def _configurations(
     side: Side, comparison: Comparison, setting: Setting, records: Iterable[Record]
 ) -> list[tuple[str, dict[int, Record]]]:
     """What the other side must share with each configuration of a side, and its runs by seed."""
-    wanted = {**setting.parameters, **side.parameters}
+    parameters = {**setting.parameters, **side.parameters}
+    metrics = {side.metric or comparison.metric}
+    if comparison.right.method is None and comparison.right.metric:
+        metrics.add(comparison.right.metric)
+    free = set(comparison.differ)
     groups: dict[str, tuple[str, dict[int, Record]]] = {}
     for record in records:
-        metrics = {side.metric or comparison.metric}
-        if side is comparison.left and comparison.right.method is None:
-            metrics |= {comparison.right.metric or comparison.metric}
         if (
-            record.method == side.method
-            and metrics <= record.metrics.keys()
-            and _holds(record.dataset, setting.dataset)
-            and _holds(record.parameters, wanted)
+            record.method != side.method
+            or not metrics <= record.metrics.keys()
+            or not _holds(record.dataset, setting.dataset)
+            or not _holds(record.parameters, parameters)
         ):
-            shape = {**configuration(record), "seed": None}
-            whole = canonical_json(shape)
-            shared = {**shape.pop("parameters"), **shape, "method": None}
-            free = set(comparison.differ)
-            kept = ("dataset", "protocol") if "*" in free else shared.keys() - free
-            held = canonical_json({name: shared[name] for name in kept})
-            by_seed = groups.setdefault(whole, (held, {}))[1]
-            # Two runs of one seed are one: the later.
-            by_seed[record.seed] = max(
-                record, by_seed.get(record.seed, record), key=lambda each: each.date
-            )
+            continue
+        shape = {**configuration(record), "seed": None}
+        whole = canonical_json(shape)
+        shared = {**shape.pop("parameters"), **shape, "method": None}
+        kept = ("dataset", "protocol") if "*" in free else shared.keys() - free
+        held = canonical_json({name: shared[name] for name in kept})
+        by_seed = groups.setdefault(whole, (held, {}))[1]
+        # Two runs of one seed are one: the later.
+        rival = by_seed.get(record.seed, record)
+        by_seed[record.seed] = max(record, rival, key=lambda each: each.date)
     return [groups[whole] for whole in sorted(groups)]
 
 
