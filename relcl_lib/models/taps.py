@@ -196,6 +196,7 @@ def tapped_network(
             network, layout = _timm_network(backbone.removeprefix("timm/"), classes), RESNEST50
         else:
             network, layout = _transformers_network(backbone, classes), RESNET50
+        _take_pixels_beforehand(network)
     return TappedNetwork(network, layout, taps, precision)
 
 
@@ -225,6 +226,24 @@ def _timm_network(name: str, classes: int) -> nn.Module:
             "another backbone"
         ) from error
     return timm.create_model(name, pretrained=True, num_classes=classes)
+
+
+def _take_pixels_beforehand(network: nn.Module) -> None:
+    """Let no 1x1 convolution of few channels have a stride: `ConvNorm` says why.
+
+    It gets every stride-th pixel instead. ResNets as they are published have 64 channels and more.
+    """
+    for layer in network.modules():
+        narrow = isinstance(layer, nn.Conv2d) and layer.in_channels // layer.groups < 16
+        if (
+            narrow
+            and layer.kernel_size == (1, 1)
+            and max(layer.stride) > 1
+            and not any(layer.padding)
+        ):
+            step = tuple(slice(None, None, stride) for stride in layer.stride)
+            layer.register_forward_pre_hook(lambda _, x, step=step: x[0][(..., *step)])
+            layer.stride = (1, 1)
 
 
 def save_head(network: TappedNetwork) -> dict[str, Tensor]:

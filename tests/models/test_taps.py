@@ -29,6 +29,46 @@ def resnet_folder(tmp_path_factory):
     return folder
 
 
+def strided_pointwise(network):
+    return [
+        layer
+        for layer in network.modules()
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and max(layer.stride) > 1
+    ]
+
+
+def test_at_no_width_a_network_has_the_convolution_that_crashes_without_avx512():
+    """A strided 1x1 convolution of fewer than 8 channels: in HPCR's networks and in DRL's."""
+    for width in range(1, 25):
+        for seeds in ([0], [0, 1]):
+            assert not strided_pointwise(build_network(seeds, 3, (8, 8), width=width))
+        assert not strided_pointwise(tapped_network("reduced_resnet18", 3, (3, 8, 8), width=width))
+
+
+@pytest.mark.parametrize("layers", ["basic", "bottleneck"])
+@pytest.mark.parametrize("width", [1, 2, 4, 7, 8, 15, 16, 24])
+def test_a_narrow_network_of_somebody_elses_is_what_it_was(tmp_path, width, layers):
+    """Channels last, as CORe50's images are: there the convolution crashed."""
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    wide = width if layers == "basic" else 4 * width
+    sizes = {"embedding_size": width, "hidden_sizes": [wide] * 4, "depths": [1] * 4}
+    theirs = ResNetForImageClassification(ResNetConfig(**sizes, layer_type=layers, num_labels=5))
+    theirs.save_pretrained(tmp_path)
+    ours = tapped_network(str(tmp_path), 5, (3, 32, 32))
+    assert all(layer.in_channels >= 16 for layer in strided_pointwise(ours))
+    x = images(16).contiguous(memory_format=torch.channels_last)
+    gradients = []
+    for network in (ours.network, theirs.double()):  # oneDNN computes nothing in float64
+        network.eval()  # batch norm over few pixels would magnify rounding
+        for _ in range(5):  # the fault did not show each time
+            network.zero_grad()
+            network(x.to(network.dtype)).logits.square().sum().backward()
+        gradients.append([p.grad.double() for p in network.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        assert (one - other).norm() <= 1e-3 * other.norm() + 1e-9
+
+
 class TestShapes:
     def test_resnet50_at_128(self):
         from transformers import ResNetConfig, ResNetForImageClassification
