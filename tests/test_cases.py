@@ -13,12 +13,14 @@ import crecl_data
 import docre_data
 import fastre_data
 import pytest
+from PIL import Image
 from transformers import RobertaConfig, RobertaModel
 
 from relcl_lib.continual.relation_tasks import relation_stream
 from relcl_lib.data.document_files import Fact
 from relcl_lib.data.documents import load_documents
 from relcl_lib.data.download import DataFormatError, DataNotFoundError
+from relcl_lib.data.images import load_images
 from relcl_lib.data.sentences import load_sentences
 from relcl_lib.data.triples import load_triples
 from relcl_lib.papers.crecl import run as crecl_run
@@ -304,3 +306,28 @@ def test_pubtator_files_of_any_kinds_and_relations(tmp_path):
     assert written.facts[0] == Fact(2, "Association", 0) and len(written.candidates()) == 20
     (tmp_path / "Test.PubTator").write_text(BIORED.format(2).split("2\tAssociation")[0])
     assert not load_documents("biored", tmp_path).is_labelled("test")
+
+
+# --- images ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [".DS_Store", ".ipynb_checkpoints", "reorganised"])
+def test_tiny_imagenet_as_systems_and_other_code_leave_it(tmp_path, kind):
+    folder, lines = tmp_path / "tiny-imagenet-200", []
+    for wnid in ("n00000011", "n00000022"):
+        train = folder / "train" / wnid / "images"
+        test = folder / "val" / (f"{wnid}/images" if kind == "reorganised" else "images")
+        for place, names in ((train, "012"), (test, "3")):
+            place.mkdir(parents=True, exist_ok=True)
+            for name in names:
+                image = Image.new("RGB", (64, 64), (40 * int(name), 90, 9))
+                image.save(place / f"{wnid}_{name}.JPEG")
+        lines.append(f"{wnid}_3.JPEG\t{wnid}\t0\t0\t62\t62")
+        if kind == ".DS_Store":
+            (train / kind).write_bytes(b"Bud1")
+        elif kind == ".ipynb_checkpoints":
+            (train / kind).mkdir()
+    (folder / "wnids.txt").write_text("n00000011\nn00000022\n")
+    (folder / "val" / "val_annotations.txt").write_text("\n".join(lines))
+    data = load_images("tiny_imagenet", tmp_path, download=False, check_counts=False)
+    assert data.sizes == {"train": 6, "test": 2} and data.test_labels.tolist() == [0, 1]

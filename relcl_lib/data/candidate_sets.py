@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from relcl_lib.data.document_sets import SPLITS, DocumentData, assemble
-from relcl_lib.data.download import DataFormatError, SplitFiles, locate
+from relcl_lib.data.download import DataFormatError, SplitFiles, locate, matches
 from relcl_lib.data.pubtator import (
     Abstract,
     Line,
@@ -56,13 +56,14 @@ def load_cdr(
     the note says so and the protocol is `reduced`.
     """
 
-    def holds(folder: Path) -> bool:
-        return all((folder / name).is_file() for name in CDR_FILES)
+    def holds(folder: Path) -> list[Path]:
+        found = [matches(folder, [name]) for name in CDR_FILES]
+        return [files[0] for files in found] if all(found) else []
 
-    folder = locate("cdr", holds, root=root, layouts=[CDR_LAYOUT]).folder
+    folder, _, files = locate("cdr", holds, root=root, layouts=[CDR_LAYOUT])
     splits = {
-        split: read_pubtator(folder / name, CANDIDATES["cdr"][1])
-        for split, name in zip(SPLITS, CDR_FILES, strict=True)
+        split: read_pubtator(file, CANDIDATES["cdr"][1])
+        for split, file in zip(SPLITS, files, strict=True)
     }
     path = next((folder / name for name in MESH_TREES if (folder / name).is_file()), None)
     note = f"hypernym filter by {path.name}" if path else "no MeSH tree: no hypernym filter"

@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -171,7 +171,7 @@ def matches(folder: Path, patterns: Iterable[str]) -> list[Path]:
     found: list[Path] = []
     for pattern in patterns:
         for end in ("", "l", ".gz", "l.gz") if pattern.endswith(".json") else ("", ".gz"):
-            found += [path for name, path in named if fnmatch(name, pattern + end)]
+            found += [path for name, path in named if fnmatchcase(name, (pattern + end).lower())]
     return list(dict.fromkeys(found))
 
 

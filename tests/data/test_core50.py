@@ -137,6 +137,16 @@ class TestWhole:
             assert all(torch.equal(a, b) for a, b in pairs)
         assert one.fingerprint == two.fingerprint
 
+    def test_hidden_files_do_not_matter(self, files):
+        plain = load(files)
+        inside = files / "core50_128x128" / "s1" / "o1"
+        hidden = [inside / "._C_01_01_000.png", inside / ".DS_Store"]
+        for file in hidden:
+            file.write_bytes(b"Bud1")
+        assert load(files).fingerprint == plain.fingerprint
+        for file in hidden:
+            file.unlink()
+
     def test_runs_differ(self, packed):
         first, second = load(packed, order=0), load(packed, order=3)
         assert first.fingerprint != second.fingerprint

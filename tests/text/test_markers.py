@@ -60,6 +60,12 @@ def test_overlapping_entities_nest():
     assert spelled((0, 3), (2, 5)) == "[E11] a b [E21] c [E12] d e [E22]"
 
 
+def test_a_tokenizer_that_cannot_pad_is_refused(data, tokenizer):
+    tokenizer.pad_token = None
+    with pytest.raises(ValueError, match="no padding token"):
+        mark_sentences(data, tokenizer)
+
+
 def test_tokens_equal_those_of_one_sentence_at_a_time(data, tokenizer):
     marked = mark_sentences(data, tokenizer)
     assert len(marked) == 40 and torch.equal(marked.labels, data.labels)
