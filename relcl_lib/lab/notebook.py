@@ -184,7 +184,9 @@ def show_messages_alone() -> None:
 def _show(
     shell: Any, kind: type, error: Exception, trace: Any, tb_offset: int | None = None
 ) -> None:
-    if explains_itself(error):
+    alone = explains_itself(error)
+    if alone:
         error._render_traceback_ = lambda: [f"{kind.__name__}: {error}"]  # what IPython asks for
     shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
-    vars(error).pop("_render_traceback_", None)  # so that %tb shows all
+    if alone:
+        del error._render_traceback_  # so that %tb shows all
