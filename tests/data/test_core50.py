@@ -10,7 +10,7 @@ from PIL import Image
 
 from relcl_lib.continual.sessions import load_sessions
 from relcl_lib.continual.tracks import domain_stream
-from relcl_lib.data import core50, download
+from relcl_lib.data import core50
 from relcl_lib.data.core50 import (
     CLASS_NAMES,
     SESSION_SIZES,
@@ -95,11 +95,7 @@ def files(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def isolated(tmp_path, monkeypatch):
-    monkeypatch.delenv(download.DATA_VARIABLE, raising=False)
-    monkeypatch.setattr(download, "repository_root", lambda: tmp_path / "nothing")
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("no_other_data")
 
 
 def load(folder, **options):

@@ -28,12 +28,7 @@ def holds(folder):
     return (folder / "here.txt").is_file()
 
 
-@pytest.fixture(autouse=True)
-def isolated(tmp_path, monkeypatch):
-    monkeypatch.delenv(download.DATA_VARIABLE, raising=False)
-    monkeypatch.setattr(download, "repository_root", lambda: tmp_path / "repository")
-    (tmp_path / "cwd").mkdir()
-    monkeypatch.chdir(tmp_path / "cwd")
+pytestmark = pytest.mark.usefixtures("no_other_data")
 
 
 def put(folder: Path) -> Path:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from relcl_lib.data import download, images
+from relcl_lib.data import images
 from relcl_lib.data.download import DataFormatError, DataNotFoundError
 from relcl_lib.data.image_sets import SPECS
 from relcl_lib.data.images import ImageData, as_rgb, load_images
@@ -23,11 +23,7 @@ SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
-def isolated(tmp_path, monkeypatch):
-    monkeypatch.delenv(download.DATA_VARIABLE, raising=False)
-    monkeypatch.setattr(download, "repository_root", lambda: tmp_path / "repository")
-    (tmp_path / "cwd").mkdir()
-    monkeypatch.chdir(tmp_path / "cwd")
+def fresh(no_other_data):
     yield
     images._load.cache_clear()
 
@@ -331,13 +327,6 @@ def test_the_last_two_sets_stay_in_memory(tmp_path):
     assert load("cifar10", tmp_path) is first  # the same resolved folder
     assert load_images("digits") is load_images("digits")
     assert images._load.cache_info().maxsize == 2
-
-
-def test_the_variable_is_a_parent_folder(tmp_path, monkeypatch):
-    write_cifar10(tmp_path / "mine" / "cifar10")
-    monkeypatch.setenv("RELCL_DATA", str(tmp_path / "mine"))
-    data = load_images("cifar10", download=False, check_counts=False)
-    assert data.sizes["train"] == 40
 
 
 def test_a_hub_download_is_read_and_noted(tmp_path, monkeypatch):
