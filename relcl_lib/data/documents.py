@@ -9,11 +9,7 @@ from pathlib import Path
 from relcl_lib.data.candidate_sets import PUBTATOR_FILES, load_cdr, load_gda, load_pubtator
 from relcl_lib.data.document_files import Document, as_document, read_documents
 from relcl_lib.data.document_sets import PAPER_NAMES, DocumentData, assemble
-from relcl_lib.data.download import (
-    DataFormatError,
-    DataNotFoundError,
-    locate_splits,
-)
+from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate_splits
 from relcl_lib.data.text_files import read_object
 from relcl_lib.lab.files import packaged_data
 
@@ -44,8 +40,8 @@ RELATIONS_FIX = (
     "names, is another file)"
 )
 REDUCED_HINT = (
-    "A folder with a dev file but no training file is used with reduced=True (numbers are then "
-    "marked as a reduced protocol)."
+    "A folder with a dev file but no training file is used with reduced=True (reduced_data=True in a "
+    "notebook or a sweep); numbers are then marked as a reduced protocol."
 )
 #: the first of the documents that `generated=` asks for, as many as the quick profile trains on
 FURTHER_FILE = "further.json"

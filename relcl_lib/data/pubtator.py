@@ -30,7 +30,7 @@ FIX = (
 ORIENTATIONS = ("document", "kind")
 _TEXT = re.compile(r"(?P<pmid>[^|\t]+)\|(?P<part>[ta])\|(?P<text>.*)")
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-_SEPARATOR = re.compile(r"[|,;]")  # between identifiers: CDR's, BioRED's, PubTator Central's
+_SEPARATORS = "|,;"  # between identifiers: CDR's and GDA's, BioRED's, PubTator Central's
 _VARIANT = re.compile(r"\w*\|[A-Z]+\|")  # tmVar's p|SUB|R|337|C is one identifier
 _SENTENCE_END = re.compile(r"[.!?][)\]\"']*\s+(?=[A-Z0-9(\[\"'])")
 
@@ -142,8 +142,9 @@ def make_abstract(
             )
         else:
             relations.append((columns[1], columns[2].strip(), columns[3].strip()))
-    related = {identifier for _, *pair in relations for identifier in pair}
-    annotations = (_annotation(*mention, text, related, report) for mention in mentions)
+    whole = {identifier for _, *pair in relations for identifier in pair}
+    between = re.compile(f"[{_SEPARATORS if relation is None else _SEPARATORS[0]}]")
+    annotations = (_annotation(*mention, text, whole, between, report) for mention in mentions)
     return Abstract(pmid, len(texts["t"]), text, tuple(filter(None, annotations)), tuple(relations))
 
 
@@ -152,10 +153,11 @@ def _annotation(
     where: str,
     columns: Sequence[str],
     text: str,
-    related: Collection[str],
+    whole: Collection[str],
+    between: re.Pattern[str],
     report: Counter[str] | None,
 ) -> Annotation | None:
-    """The mention of a line; `related` are the identifiers in the document's relations."""
+    """The mention of a line; `whole` are identifiers, between which `between` stands elsewhere."""
     try:
         start, end = int(columns[1]), int(columns[2])
     except ValueError as error:
@@ -173,8 +175,8 @@ def _annotation(
         )
     kind, column, parts = [*columns[4:], "", ""][:3]
     column = column.strip()
-    whole = column in related or _VARIANT.match(column)
-    ids = (column,) if whole else tuple(i.strip() for i in _SEPARATOR.split(column))
+    one = column in whole or _VARIANT.match(column)
+    ids = (column,) if one else tuple(part.strip() for part in between.split(column))
     names = tuple(parts.split("|"))
     return Annotation(
         start,
