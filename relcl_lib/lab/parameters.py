@@ -83,7 +83,14 @@ class Parameters(BaseModel):
 
 
 def _takes_list(annotation: Any) -> bool:
-    return get_origin(annotation) is list or any(map(_takes_list, get_args(annotation)))
+    """Whether a field takes a list and no single number."""
+    return _takes(annotation, list) and not (_takes(annotation, int) or _takes(annotation, float))
+
+
+def _takes(annotation: Any, kind: type) -> bool:
+    origin = get_origin(annotation)
+    inside = () if origin is list else get_args(annotation)
+    return kind in (annotation, origin) or any(_takes(part, kind) for part in inside)
 
 
 def _as_list(value: Any) -> Any:
