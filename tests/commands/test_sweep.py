@@ -79,17 +79,6 @@ def run_digits(tmp_path, *more):
     return sweep.main([*words, *places, *more])
 
 
-def test_a_finished_cell_is_read_not_run(tmp_path, capsys):
-    assert run_digits(tmp_path) == 0
-    assert "task 5/5" in capsys.readouterr().out
-    [record] = read_records(tmp_path / "results")
-    assert run_digits(tmp_path) == 0
-    out = capsys.readouterr().out
-    assert "task 5/5" not in out
-    assert "[1/1] read: digits FINE-TUNE" in out
-    assert read_records(tmp_path / "results") == [record]
-
-
 def test_a_failing_cell_leaves_the_others_running_and_sets_the_exit_code(tmp_path, capsys):
     assert run_digits(tmp_path, "--device", "cuda:99") == 1
     assert "DeviceError" in capsys.readouterr().out
@@ -172,18 +161,6 @@ def test_wrong_arguments_of_another_paper(words, said, capsys):
     assert said in capsys.readouterr().err
 
 
-def test_a_text_paper_s_cell_runs_and_is_read_again(tmp_path, capsys):
-    words = ["fastre", "table5", "--dataset", "synthetic", "--methods", "FastRE", "--seeds", "0"]
-    small = ["train_limit=40", "epochs=2", "hidden=16", "attention_heads=2", "vector_size=16"]
-    places = ["--results", str(tmp_path / "results"), "--work-dir", str(tmp_path / "work")]
-    for expected in (True, False):
-        assert sweep.main([*words, *places, "--set", *small]) == 0
-        out = capsys.readouterr().out
-        assert ("epoch 2/2" in out) is expected
-        assert f"{'done' if expected else 'read'}: synthetic FastRE" in out
-    assert len(read_records(tmp_path / "results")) == 1
-
-
 def drl(*words):
     return sweep.make_cells(sweep.parser().parse_args(["drl", *words]))
 
@@ -209,20 +186,6 @@ def test_drl_on_mnist_has_the_disjoint_stream_only(capsys):
     assert "use Disjoint" in capsys.readouterr().err
 
 
-def test_a_drl_cell_runs_and_is_read_again(tmp_path, capsys):
-    words = ["drl", "table2", "--dataset", "digits", "--methods", "ER", "--seeds", "0"]
-    places = ["--results", str(tmp_path / "results"), "--work-dir", str(tmp_path / "work")]
-    for expected in (True, False):
-        assert sweep.main([*words, *places, "--set", "limit=40"]) == 0
-        out = capsys.readouterr().out
-        assert ("experience 5/5" in out) is expected
-        assert (
-            f"{'done' if expected else 'read'}: digits ER (track=Multi-Task-NC, memory_size=100"
-            in out
-        )
-    assert len(read_records(tmp_path / "results")) == 2
-
-
 def crecl(*words):
     return sweep.make_cells(sweep.parser().parse_args(["crecl", *words]))
 
@@ -235,22 +198,55 @@ def test_crecl_memory_sizes_can_be_chosen():
     assert crecl("table1", "--buffers", "3") == crecl("table1")
 
 
-def test_a_crecl_cell_runs_and_is_read_again(tmp_path, capsys):
-    words = ["crecl", "table1", "--dataset", "synthetic", "--methods", "CRECL-CL", "--seeds", "3"]
-    small = ["encoder=tiny", "n_tasks=2", "train_limit=2", "epochs_classification=1"]
-    places = ["--results", str(tmp_path / "results"), "--work-dir", str(tmp_path / "work")]
-    for expected in (True, False):
-        assert sweep.main([*words, *places, "--set", *small]) == 0
-        out = capsys.readouterr().out
-        assert ("task 2/2" in out) is expected
-        assert f"{'done' if expected else 'read'}: synthetic CRECL-CL (encoder=tiny" in out
-        assert "), seed 3: T1 " in out
-    assert len(read_records(tmp_path / "results")) == 1
-
-
 def test_crecl_progress_is_the_historical_accuracy():
     """Test sets of unequal size, as in TACRED."""
     accuracy = torch.tensor([[1.0, 0.0, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.0]])
     stream = SimpleNamespace(sizes=lambda: [(9, 30), (9, 10), (9, 10)])
     run = SimpleNamespace(done=2, accuracy=accuracy, stream=stream)
     assert CreclRun.score.fget(run) == pytest.approx(100 * (0.5 * 30 + 10) / 40)
+
+
+@pytest.mark.parametrize(
+    "words, small, unit, said, count",
+    [
+        (
+            "fastre table5 --dataset synthetic --methods FastRE",
+            "train_limit=40 epochs=2 hidden=16 attention_heads=2 vector_size=16",
+            "epoch 2/2",
+            "synthetic FastRE (train_limit=40",
+            1,
+        ),
+        (
+            "drl table2 --dataset digits --methods ER",
+            "limit=40",
+            "experience 5/5",
+            "digits ER (track=Multi-Task-NC, memory_size=100",
+            2,
+        ),
+        (
+            "crecl table1 --dataset synthetic --methods CRECL-CL",
+            "encoder=tiny n_tasks=2 train_limit=2 epochs_classification=1",
+            "task 2/2",
+            "synthetic CRECL-CL (encoder=tiny",
+            1,
+        ),
+        (
+            "hpcr table3 --dataset digits --methods FINE-TUNE",
+            "beta=0",
+            "task 5/5",
+            "digits FINE-TUNE",
+            1,
+        ),
+    ],
+)
+def test_a_cell_runs_and_is_read_again(tmp_path, capsys, words, small, unit, said, count):
+    places = ["--results", str(tmp_path / "results"), "--work-dir", str(tmp_path / "work")]
+    call = [*words.split(), "--seeds", "0", *places, "--set", *small.split()]
+    kept = []
+    for word in ("done", "read"):
+        assert sweep.main(call) == 0
+        out = capsys.readouterr().out
+        assert (unit in out) is (word == "done")
+        assert f"[1/{count}] {word}: {said}" in out and ", seed 0: " in out
+        kept.append(read_records(tmp_path / "results"))
+    assert kept[0] == kept[1] and len(kept[0]) == count

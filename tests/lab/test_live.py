@@ -31,6 +31,7 @@ def test_a_line_per_step_or_fewer_and_what_is_due(monkeypatch):
 
 def test_a_person_sees_one_figure_that_is_redrawn(monkeypatch):
     figures, redrawn = [], []
+    monkeypatch.setattr(live.time, "monotonic", lambda: 0.0)  # drawing takes no time
     handle = types.SimpleNamespace(update=redrawn.append)
     monkeypatch.setattr(live, "is_watched", lambda: True)
     show = lambda figure, display_id: figures.append(figure) or handle  # noqa: E731
@@ -40,3 +41,22 @@ def test_a_person_sees_one_figure_that_is_redrawn(monkeypatch):
     (axes,) = redrawn[-1].axes
     assert lines(axes) == {"a": [(0, 0), (1, 1), (2, 2)]}
     assert axes.get_xlim() == (0.8, 8.2)  # room for what is to come
+
+
+def test_drawing_takes_a_small_part_of_the_time(monkeypatch):
+    """A second to draw, two to train: the first step, the one after ten more seconds, the last."""
+    clock, drawn = [0.0], []
+
+    def draw(figure, display_id=True):
+        clock[0] += 1
+        drawn.append(figure)
+        return types.SimpleNamespace(update=draw)
+
+    monkeypatch.setattr(live, "is_watched", lambda: True)
+    monkeypatch.setattr(live.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(IPython.display, "display", draw)
+    curve = LiveCurve("drl", progress, say=lambda line: None)
+    for done in range(1, 9):
+        clock[0] += 2
+        curve.update(types.SimpleNamespace(done=done))
+    assert [len(figure.axes[0].lines[0].get_xdata()) for figure in drawn] == [1, 6, 8]
