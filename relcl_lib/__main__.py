@@ -42,6 +42,7 @@ SHARED = {
     ),
     "figures": Command("relcl_lib.commands.figures", "draw the figures of recorded runs"),
     "demo": Command("relcl_lib.commands.demo", "run the notebooks on small data", ("{paper}",)),
+    "upgrade": Command("relcl_lib.commands.upgrade", "rewrite records of an earlier version"),
 }
 _FASTRE = "relcl_lib.papers.fastre.command"
 #: commands of one paper

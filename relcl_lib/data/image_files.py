@@ -28,7 +28,8 @@ _QUIET_BELOW = 5000  # images; a progress bar over less only flickers
 class RawSplits(NamedTuple):
     """What a reader returns: uint8 images (N, C, H, W), int64 labels, names where the files tell.
 
-    `note` says what the reader decided itself (a split the files do not hold).
+    `note` says what the reader decided itself (a split the files do not hold), `reencoded` that
+    the training images are no longer those that were published.
     """
 
     train_images: np.ndarray
@@ -37,6 +38,7 @@ class RawSplits(NamedTuple):
     test_labels: np.ndarray
     class_names: tuple[str, ...] | None
     note: str = ""
+    reencoded: bool = False
 
 
 def check_labels(labels: np.ndarray, n_labels: int, file: str | Path, field: str) -> np.ndarray:

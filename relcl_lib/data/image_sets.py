@@ -17,7 +17,8 @@ class ImageSet:
 
     `n_labels` counts the labels its files use: more than `n_classes` for a part of a set's classes.
     `original` finds the original archive or its folder in a folder; `read` reads what it found,
-    given the archive's official MD5. `layouts` are the accepted layouts in words.
+    given the archive's official MD5. `layouts` are the accepted layouts in words. `lossless` says
+    that it was published without loss, so that a JPEG of it is another image.
     """
 
     shape: tuple[int, int, int]
@@ -34,6 +35,7 @@ class ImageSet:
     layouts: tuple[str, ...] = ()
     md5: str | None = None
     note: str = ""
+    lossless: bool = True
 
     @property
     def label_range(self) -> int:
@@ -106,6 +108,7 @@ def _tiny_folder(folder: Path) -> Path | None:
 def _tiny(**known: object) -> ImageSet:
     return ImageSet(
         shape=(3, 64, 64),
+        lossless=False,
         subfolders=("", "data"),
         test_files="val*.parquet",  # the set's own test images have no labels
         original=_tiny_folder,

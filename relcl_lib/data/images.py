@@ -23,6 +23,8 @@ class ImageData:
     """A whole image data set in memory.
 
     `load_images` hands the same tensors to every caller of a process: do not edit them in place.
+    `published` says that they are the published images, by number, and the training images by
+    encoding: a JPEG of a lossless set trains another network. `note` says what else differs.
     """
 
     name: str
@@ -33,6 +35,7 @@ class ImageData:
     class_names: tuple[str, ...]
     source: str
     note: str = ""
+    published: bool = False
 
     @property
     def n_classes(self) -> int:
@@ -182,6 +185,7 @@ def _load(
         class_names=tuple(names[i] if i < len(names) else str(i) for i in present.tolist()),
         source=source,
         note="; ".join(filter(None, notes)),
+        published=counts == spec.counts and not raw.reencoded,
     )
 
 
@@ -204,14 +208,20 @@ def _from_parquet(name: str, spec: ImageSet, shards: _Shards) -> RawSplits:
         )
         parts += [images, labels]
         names = names or found
+    if not spec.lossless:
+        return RawSplits(*parts, class_names=names)
     # A mirror may have re-encoded a lossless set: results on it must say so.
-    note = _encoding_note(first_image_format(first), first_image_format(shards.test[0]))
-    return RawSplits(*parts, class_names=names, note=note)
+    formats = first_image_format(first), first_image_format(shards.test[0])
+    note, lossy = _encoding_note(*formats), formats[0] not in _LOSSLESS
+    return RawSplits(*parts, class_names=names, note=note, reencoded=lossy)
+
+
+_LOSSLESS = ("PNG", "lossless WEBP")
 
 
 def _encoding_note(train: str, test: str) -> str:
     """What results on a copy of a lossless set must say: which of its images have lost something."""
-    lossy = [encoding not in ("PNG", "lossless WEBP") for encoding in (train, test)]
+    lossy = [encoding not in _LOSSLESS for encoding in (train, test)]
     if all(lossy) and train == test:
         return f"images encoded as {train} in this copy"
     named = zip(("training", "test"), (train, test), lossy, strict=True)

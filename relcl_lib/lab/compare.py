@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from relcl_lib.lab.format import NOT_RUN, TableError
@@ -81,9 +81,11 @@ def _groups(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
     for record in records:
         shape = configuration(record)
         del shape["seed"]
+        key = canonical_json(shape)
+        del shape["inputs"]
+        shape["parameters"] |= _inputs(record)
         for kind in ("parameters", "dataset"):
             shape |= {f"{kind}.{name}": value for name, value in shape.pop(kind).items()}
-        key = canonical_json(shape)
         shapes[key] = shape
         groups.setdefault(key, []).append(record)
     for group in groups.values():
@@ -94,14 +96,30 @@ def _groups(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
                 f"two records of {first.paper}/{first.experiment}, {first.method}, have the same "
                 f"configuration and seed (seeds {sorted(seeds)}); delete one"
             )
-    # Protocol and variant have columns of their own.
-    names = sorted({name for shape in shapes.values() for name in shape} - {"protocol", "variant"})
+    # The variant has a column of its own.
+    names = sorted({name for shape in shapes.values() for name in shape} - {"variant"})
     varied = [n for n in names if len({canonical_json(s.get(n)) for s in shapes.values()}) > 1]
 
     def label(key: str) -> str:
         about = {n.removeprefix("parameters."): shapes[key].get(n, "-") for n in varied}
+        about |= {n: _shown(value, n, shapes.values()) for n, value in about.items()}
         if digest := about.pop("dataset.fingerprint", None):  # in words, where the reader has any
             about["data"] = groups[key][0].dataset.get("note") or str(digest)[:12]
         return ", ".join(f"{name}={value}" for name, value in about.items())
 
     return [(label(key), groups[key]) for key in sorted(groups)]
+
+
+def _inputs(record: Record) -> dict[str, tuple[str, str]]:
+    """What was read, by its name and its digest."""
+    names = dict.fromkeys(record.inputs, record.backbone) | record.parameters
+    return {role: (str(names[role]), digest) for role, digest in record.inputs.items()}
+
+
+def _shown(value: Any, name: str, shapes: Iterable[Mapping[str, Any]]) -> Any:
+    """An input by its name, and by its digest where another one has the same name."""
+    if not isinstance(value, tuple):
+        return value
+    others = {other for s in shapes if isinstance(other := s.get(f"parameters.{name}"), tuple)}
+    alike = sum(other[0] == value[0] for other in others) > 1
+    return f"{value[0]} ({value[1][:6]})" if alike else value[0]

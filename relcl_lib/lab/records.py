@@ -30,11 +30,19 @@ from pydantic import (
 from relcl_lib.lab.files import atomic_write_text, repository_root
 from relcl_lib.lab.parameters import explain
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FAILED = "failed: "
-_IDENTITY = ("paper", "experiment", "method", "variant", "dataset", "protocol", "backbone", "seed")
 #: what makes two runs the same run; of the dataset, its name and fingerprint count
-CONFIGURATION = (*_IDENTITY, "parameters")
+CONFIGURATION = (
+    "paper",
+    "experiment",
+    "method",
+    "variant",
+    "dataset",
+    "inputs",
+    "parameters",
+    "seed",
+)
 
 
 class RecordError(RuntimeError):
@@ -66,9 +74,12 @@ class Record(BaseModel):
     `metrics`, `accuracy_matrix` (T x T, row i after training on task i) and `curves` (a score after
     each task, experience or epoch) are in per cent, `seconds` and `peak_memory_bytes` in the units
     they name, `date` in ISO 8601. `dataset` holds a `name` and free entries beside it (`stream`,
-    `sizes`, `fingerprint`, `source`). `parameters` holds everything else that shapes the result and
-    nothing that does not (no device, no list of seeds). A failed run has no metrics and a `note`
-    that starts with `failed: `. The JSON key of `schema_version` is `schema`.
+    `sizes`, `fingerprint`, `source`). `inputs` holds a digest of everything else that was read:
+    an encoder, word vectors, a type map. `parameters` holds everything else that shapes the result
+    and nothing that does not (no device, no list of seeds); a name that stands in both is only shown.
+    So are `backbone`, `protocol`, and `number_format`, which a `precision` of `auto` came to. A
+    failed run has no metrics and a `note` that starts with `failed: `. The JSON key of
+    `schema_version` is `schema`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -82,7 +93,9 @@ class Record(BaseModel):
     dataset: Annotated[dict[str, JsonValue], Plain]
     protocol: Literal["paper", "reduced", "stand-in"]
     backbone: Name
+    inputs: dict[Name, Name] = {}
     parameters: Annotated[dict[str, JsonValue], Plain]
+    number_format: Literal["float32", "bfloat16"] = "float32"
     seed: Annotated[int, Field(ge=0), Plain]
     metrics: Annotated[dict[Name, float], Plain]
     accuracy_matrix: Annotated[list[list[float]] | None, Plain] = None
@@ -158,8 +171,9 @@ class Record(BaseModel):
         return self
 
 
-#: keys that every file has; `curves` came later, and only records that have some hold it
-_KEYS = tuple(f.alias or name for name, f in Record.model_fields.items() if name != "curves")
+#: fields that a file may lack
+_OPTIONAL = ("curves", "inputs")
+_KEYS = tuple(f.alias or name for name, f in Record.model_fields.items() if name not in _OPTIONAL)
 
 
 def _other_schema(found: Any) -> str:
@@ -172,7 +186,7 @@ def _other_schema(found: Any) -> str:
 
 def as_dict(record: Record) -> dict[str, Any]:
     """A record as plain data with its JSON keys (`schema`, not `schema_version`)."""
-    without = {"curves"} if record.curves is None else set()
+    without = {name for name in _OPTIONAL if not getattr(record, name)}
     return record.model_dump(by_alias=True, exclude=without)
 
 
@@ -182,12 +196,15 @@ def as_dict(record: Record) -> dict[str, Any]:
 def configuration(config: Record | Mapping[str, Any]) -> dict[str, Any]:
     """What makes a run the same run: `CONFIGURATION`, the dataset by its name and fingerprint.
 
-    Whole floats become integers, so `lr=1` and `lr=1.0` are one configuration.
+    What was read counts by its content: a parameter that an entry of `inputs` has the name of, such
+    as the name of a file of word vectors, is left out. Whole floats become integers, so `lr=1` and
+    `lr=1.0` are one configuration.
 
     Raises:
         RecordError: an entry is missing.
     """
     values = as_dict(config) if isinstance(config, Record) else config
+    values = {"inputs": {}, **values}
     missing = [name for name in CONFIGURATION if name not in values]
     if missing:
         raise RecordError(f"the configuration lacks {', '.join(missing)}")
@@ -196,6 +213,8 @@ def configuration(config: Record | Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(dataset, dict) or "name" not in dataset:
         raise RecordError("the configuration's dataset is a mapping with a 'name'")
     chosen["dataset"] = {"name": dataset["name"], "fingerprint": dataset.get("fingerprint")}
+    by_name = chosen["parameters"].items()
+    chosen["parameters"] = {name: v for name, v in by_name if name not in chosen["inputs"]}
     return _whole(chosen)
 
 

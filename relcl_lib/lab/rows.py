@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relcl_lib.lab.files import packaged_data
@@ -54,6 +54,7 @@ class Table:
         every_size: run each cell at every memory size, not just the first.
         dataset: the paper's data set for this table, where that is not the first of its data sets.
         only: whether no other data set has it.
+        ours: whether the paper has no such table.
     """
 
     about: str
@@ -62,6 +63,7 @@ class Table:
     every_size: bool = True
     dataset: str = ""
     only: bool = False
+    ours: bool = False
 
     def runs(self, dataset: str, sizes: Sequence[int] = ()) -> list[dict[str, Any]]:
         """The parameters of each run, as plain values."""
@@ -78,6 +80,19 @@ class Table:
 def table(about: str, *cells: Cell | str, **rest: Any) -> Table:
     """A `Table`; a method's name stands for its cell without further settings."""
     return Table(about, tuple(Cell(c) if isinstance(c, str) else c for c in cells), **rest)
+
+
+def printed_settings(
+    tables: Iterable[Table], dataset: str, sizes: Sequence[int] = ()
+) -> list[dict[str, Any]]:
+    """What the cells of the paper's own tables set on a data set; a cell without memory has any."""
+    found = []
+    for table in tables:
+        if table.ours or table.dataset not in ("", dataset):
+            continue
+        every = replace(table, cells=tuple(replace(cell, memory=True) for cell in table.cells))
+        found += every.runs(dataset, sizes)
+    return found
 
 
 def printed_names(tables: Iterable[Table]) -> dict[str, tuple[str, ...]]:
@@ -199,6 +214,7 @@ class Row:
     usual: Mapping[str, Any] = field(default_factory=dict)
     experiment: str | None = None
     variant: str | None = None
+    protocol: str | None = None
     paper_scale: float = 1.0
     digits: int = 1
 
@@ -219,6 +235,7 @@ class Row:
             and (record.failed or self.our_metric in record.metrics)
             and self.experiment in (None, record.experiment)
             and self.variant in (None, record.variant)
+            and self.protocol in (None, record.protocol)
             and _holds(record.dataset, self.where_dataset)
             and _holds({**self.usual, **record.parameters}, {**self.usual, **self.where_parameters})
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -56,11 +57,9 @@ class Run:
         self.seed = self.seeds[0]
         self.device = resolve_device(parameters.device)
         self.settings = parameters.resolved()
-        if "precision" in type(parameters).model_fields:
-            self.precision = resolve_precision(self.settings.precision, self.device)
-            number_format = {"precision": precision_name(self.precision)}
-            self.settings = self.settings.model_copy(update=number_format)
-        self.folder = checkpoints.run_folder(work_dir, self.settings.dataset, self.identity)
+        asked = getattr(self.settings, "precision", "float32")
+        self.precision = resolve_precision(asked, self.device)
+        self.work_dir = work_dir
         self.seconds = 0.0
         self.history: list[dict[str, Any]] = []
         setattr(self, self.counter, 0)
@@ -76,6 +75,16 @@ class Run:
     def load_data(cls, parameters: Parameters) -> Any:
         """Load the data set that parameters name."""
         raise NotImplementedError
+
+    @cached_property
+    def folder(self) -> Path | None:
+        """Where the run's checkpoint lies, if it keeps one."""
+        return checkpoints.run_folder(self.work_dir, self.settings.dataset, self.identity)
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """Digests of what is read beside the data set, by the setting that names it."""
+        return {}
 
     # -------------------------------------------------------------- training
 
@@ -129,8 +138,9 @@ class Run:
     # ----------------------------------------------------------- checkpoints
 
     def identity(self) -> dict[str, Any]:
-        """Everything that shapes the run's numbers."""
+        """Everything that shapes the run's numbers, to the last bit."""
         settings = self.settings.model_dump(exclude=HIDDEN)
+        settings |= {"precision": precision_name(self.precision), **self.inputs}
         return {"settings": settings, "data": self.data.fingerprint, "seed": self.seed}
 
     def state(self) -> State:
@@ -193,6 +203,8 @@ class Run:
             "variant": self.settings.variant,
             **own,
             "dataset": {"name": self.data.name, **own["dataset"], **source},
+            "inputs": self.inputs,
+            "number_format": precision_name(self.precision),
             "parameters": self.settings.model_dump(exclude=hidden) | own.get("parameters", {}),
             "seed": self.seed if seed is None else seed,
         }

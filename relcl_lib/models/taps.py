@@ -6,10 +6,12 @@ logits, representations = net(images)
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -193,9 +195,11 @@ def tapped_network(
             network: nn.Module = SingleReplayNetwork(classes, image_shape[1:], width, seed)
             layout = REDUCED
         elif backbone.startswith("timm/"):
-            network, layout = _timm_network(backbone.removeprefix("timm/"), classes), RESNEST50
+            network = _timm_network(backbone.removeprefix("timm/"), classes)
+            layout = replace(RESNEST50, name=_timm_name(network))
         else:
-            network, layout = _transformers_network(backbone, classes), RESNET50
+            network = _transformers_network(backbone, classes)
+            layout = replace(RESNET50, name=_resnet_name(network.config))
         _take_pixels_beforehand(network)
     return TappedNetwork(network, layout, taps, precision)
 
@@ -215,6 +219,18 @@ def _transformers_network(name: str, classes: int) -> nn.Module:
         )
     finally:
         logging.set_verbosity(level)
+
+
+def _resnet_name(config: Any) -> str:
+    """A ResNet's name, such as ResNet50: its convolutions, and the last layer."""
+    in_block = 3 if config.layer_type == "bottleneck" else 2
+    return f"ResNet{in_block * sum(config.depths) + 2}"
+
+
+def _timm_name(network: nn.Module) -> str:
+    """What timm calls a network; the paper's ResNeSt by the paper's name."""
+    name = network.default_cfg.get("architecture", type(network).__name__)
+    return "ResNeSt50" if name == "resnest50d" else name
 
 
 def _timm_network(name: str, classes: int) -> nn.Module:
@@ -244,6 +260,16 @@ def _take_pixels_beforehand(network: nn.Module) -> None:
             step = tuple(slice(None, None, stride) for stride in layer.stride)
             layer.register_forward_pre_hook(lambda _, x, step=step: x[0][(..., *step)])
             layer.stride = (1, 1)
+
+
+def trunk_digest(network: TappedNetwork) -> str:
+    """What a network is by content, its head left out: 16 hex digits."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.network.state_dict().items()):
+        if not name.startswith(f"{network.layout.head}."):
+            digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
 
 
 def save_head(network: TappedNetwork) -> dict[str, Tensor]:

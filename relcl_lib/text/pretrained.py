@@ -13,14 +13,13 @@ import torch
 
 from relcl_lib.data.download import DataNotFoundError
 from relcl_lib.data.text_files import read_text
-from relcl_lib.lab.files import packaged_data
+from relcl_lib.data.weights import TINY, weights_folder
 from relcl_lib.lab.runtime import is_watched
 from relcl_lib.text.words import FIRST_WORD, RANDOM_SCALE, WordVectors
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-TINY = "tiny"
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
 _WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 _PICKLED = "pytorch_model.bin"
@@ -52,27 +51,24 @@ def load_encoder(
         warnings.filterwarnings("ignore", message="IProgress not found")
         from transformers import AutoModel, AutoTokenizer
 
-    folder = packaged_data() / "synthetic" / "encoder" if name == TINY else Path(name)
-    if name == TINY or folder.is_dir():
-        _expect_files(folder, "tokenizer", _TOKENIZER_FILES)
-        pickled = (folder / _PICKLED).is_file()
-        _expect_files(folder, "weights", _WEIGHT_FILES, _conversion(folder) if pickled else "")
-        _expect_files(folder, "configuration", ("config.json",))
-    place = str(folder) if folder.is_dir() else str(name)
+    with _bars_if_watched():
+        folder = weights_folder(name)
+    _expect_files(folder, "tokenizer", _TOKENIZER_FILES)
+    _expect_files(folder, "weights", _WEIGHT_FILES, _how_to_convert(name, folder))
+    _expect_files(folder, "configuration", ("config.json",))
     options = {} if attention is None else {"attn_implementation": attention}
     try:
         with _bars_if_watched():
-            tokenizer = AutoTokenizer.from_pretrained(place)
-            if _lowers_unasked(tokenizer, place):
-                tokenizer = AutoTokenizer.from_pretrained(place, do_lower_case=False)
-            model = AutoModel.from_pretrained(place, use_safetensors=True, **options)
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            if _lowers_unasked(tokenizer, folder):
+                tokenizer = AutoTokenizer.from_pretrained(folder, do_lower_case=False)
+            model = AutoModel.from_pretrained(folder, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise DataNotFoundError(
             f"encoder {str(name)!r} cannot be loaded ({type(error).__name__}: {reason}). Give a "
             "folder that save_pretrained wrote (config.json, tokenizer.json, model.safetensors), "
-            f"a name on the Hugging Face hub (with a network), or {TINY!r}. What the hub has as "
-            f"{_PICKLED} only: hf download {name} --local-dir FOLDER, then {_conversion('FOLDER')}"
+            f"a name on the Hugging Face hub (with a network), or {TINY!r}"
         ) from error
     # Half-precision files are loaded as such by newer transformers and as float32 by older ones.
     return tokenizer, model.float()
@@ -113,25 +109,16 @@ def _bars_if_watched() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _lowers_unasked(tokenizer: PreTrainedTokenizerFast, place: str) -> bool:
+def _lowers_unasked(tokenizer: PreTrainedTokenizerFast, folder: Path) -> bool:
     """Whether words would be lowered although the vocabulary has capitals and nothing says so."""
-    from transformers.utils import cached_file
-
     if not getattr(tokenizer, "do_lower_case", False):
         return False
     # The special tokens stand in brackets, with capitals in every vocabulary.
     if all(word == word.lower() or word[:1] == "[" for word in tokenizer.get_vocab()):
         return False
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        file = cached_file(
-            place,
-            name,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-        )
-        if file and (name == "tokenizer.json" or "do_lower_case" in read_text(Path(file))):
-            return False
-    return True
+    settings = folder / "tokenizer_config.json"
+    said = settings.is_file() and "do_lower_case" in read_text(settings)
+    return not said and not (folder / "tokenizer.json").is_file()
 
 
 def usable_positions(config: PretrainedConfig) -> int:
@@ -140,20 +127,24 @@ def usable_positions(config: PretrainedConfig) -> int:
     return config.max_position_embeddings - (config.pad_token_id + 1 if offset else 0)
 
 
-def _conversion(folder: object) -> str:
-    """The command that writes a folder's pickled weights as safetensors beside them."""
-    return (
+def _how_to_convert(name: str | os.PathLike[str], folder: Path) -> str:
+    """What writes pickled weights as safetensors, where there is nothing else; "" if nothing hints at it."""
+    command = (
         'python -c "from transformers import AutoModel; '
-        f"AutoModel.from_pretrained('{folder}').save_pretrained('{folder}')\""
+        "AutoModel.from_pretrained('{0}').save_pretrained('{0}')\""
     )
+    if (folder / _PICKLED).is_file():
+        pickle = f". It has {_PICKLED}, a pickle, which is not read; convert it by: "
+        return pickle + command.format(folder)
+    if Path(name).expanduser().is_dir() or name == TINY:
+        return ""
+    get = f"hf download {name} --local-dir FOLDER"
+    return f". What the hub has as {_PICKLED} only: {get}, then {command.format('FOLDER')}"
 
 
-def _expect_files(folder: Path, what: str, files: Sequence[str], conversion: str = "") -> None:
-    if any((folder / file).is_file() for file in files):
-        return
-    problem = f"{folder} holds no {what} of an encoder: it needs {' or '.join(files)}"
-    if conversion:
-        problem += f". It has {_PICKLED}, a pickle, which is not read; convert it by: {conversion}"
-    else:
-        problem += ", as save_pretrained writes them"
-    raise DataNotFoundError(problem)
+def _expect_files(folder: Path, what: str, files: Sequence[str], advice: str = "") -> None:
+    if not any((folder / file).is_file() for file in files):
+        raise DataNotFoundError(
+            f"{folder} holds no {what} of an encoder: it needs {' or '.join(files)}, as "
+            f"save_pretrained writes them{advice}"
+        )

@@ -152,6 +152,10 @@ def infer_schema(
     return Schema(tuple(relations), tuple(types), tuple(chosen), "inferred")
 
 
+#: what `choose_schema` takes beside the path of a file
+TYPE_MAPS = ("auto", "paper", "inferred", "any")
+
+
 def choose_schema(data: TripleData, type_map: str = "auto") -> Schema:
     """The map of a data set.
 

@@ -34,12 +34,14 @@ GLOVE_FIX = (
 class WordVectors:
     """Words from id 2 on, and the vectors (V, D) of all ids; those of PAD 0 and UNKNOWN 1 are zero.
 
-    `source` says where they come from, for the record.
+    `source` says where they come from, for the record; `in_file` how many words the file holds that
+    they were read from.
     """
 
     words: tuple[str, ...]
     matrix: Tensor
     source: str
+    in_file: int = 0
 
     def __post_init__(self) -> None:
         if len(self.matrix) != len(self.words) + FIRST_WORD:
@@ -89,7 +91,7 @@ def read_glove(path: str | os.PathLike[str], wanted: Iterable[str] | None = None
     path, keep = Path(path), None if wanted is None else {w.encode() for w in wanted}
     words: list[str] = []
     rows: list[np.ndarray] = []
-    size, tabs = 0, False
+    size, held, tabs = 0, 0, False
     try:
         with _opened(path) as (file, name):
             for number, line in enumerate(file, start=1):
@@ -100,7 +102,7 @@ def read_glove(path: str | os.PathLike[str], wanted: Iterable[str] | None = None
                         continue
                 if tabs:
                     line = line.replace(b"\t", b" ")
-                size = size or len(line.split()) - 1
+                size, held = size or len(line.split()) - 1, held + 1
                 word, _, numbers = line.rstrip().partition(b" ")
                 if numbers.count(b" ") != size - 1:
                     word, *rest = line.rstrip().rsplit(b" ", size)
@@ -122,7 +124,7 @@ def read_glove(path: str | os.PathLike[str], wanted: Iterable[str] | None = None
     if not rows:
         raise DataFormatError(path, "has none of the words of the data", GLOVE_FIX)
     matrix = np.concatenate([np.zeros((FIRST_WORD, size), np.float32), np.stack(rows)])
-    return WordVectors(tuple(words), torch.from_numpy(matrix), f"GloVe {name}")
+    return WordVectors(tuple(words), torch.from_numpy(matrix), f"GloVe {name}", held)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from relcl_lib.continual.relation_tasks import relation_stream, split_relations
 from relcl_lib.continual.streams import TaskStream
 from relcl_lib.data.sentences import RelationSentences
-from relcl_lib.lab.runtime import resolve_device, seeded_initialisation
+from relcl_lib.lab.runtime import resolve_device, resolve_precision, seeded_initialisation
 from relcl_lib.models.contrastive_network import CreclNetwork
 from relcl_lib.models.marker_encoder import MarkerEncoder
 from relcl_lib.papers.crecl.parameters import CreclParameters
@@ -101,7 +101,7 @@ def build_network(
             pooling=settings.pooling,
             attend_pads=settings.attend_pads,
             groups=GROUPS[resolve_device(settings.device).type],
-            precision=getattr(torch, settings.precision),
+            precision=resolve_precision(settings.precision, resolve_device(settings.device)),
         )
         return CreclNetwork(
             encoder,

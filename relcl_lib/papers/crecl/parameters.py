@@ -8,7 +8,6 @@ and unread settings do nothing.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -272,29 +271,6 @@ class CreclParameters(Parameters):
                 "must be 'fixed'"
             )
         return chosen
-
-    def protocol(self, data_protocol: str) -> str:
-        """Return `paper`, `reduced` or `stand-in`: how far the numbers speak of the paper's.
-
-        The paper's protocol needs its data whole, BERT-base, and its sizes and epochs; what its
-        tables and figures vary (memory, loss, parts left out) is free.
-        """
-        if self.dataset == "synthetic":
-            return "stand-in"
-        chosen = self.resolved()
-        usual = type(self)(
-            **self.model_dump(include={"dataset", "method", "variant", "exact_paper"})
-        ).resolved()
-        names = (
-            *("n_tasks", "order", "sizes", "train_limit", "validation", "max_length", "size"),
-            *("dropout", "batch_size", "epochs_warmup", "epochs_classification"),
-            *("epochs_current", "epochs_memory", "epochs_joint", "learning_rate"),
-            *("head_learning_rate", "contrast_learning_rate"),
-        )
-        same = all(getattr(chosen, name) == getattr(usual, name) for name in names)
-        encoder = Path(self.encoder).name == "bert-base-uncased"
-        whole = data_protocol == "paper" and self.dataset in PAPER_STREAMS and same and encoder
-        return "paper" if whole else "reduced"
 
 
 class CreclNotebook(Notebook, CreclParameters):

@@ -20,11 +20,14 @@ from torch import Tensor, nn
 
 from relcl_lib.continual.memory import ExemplarMemory
 from relcl_lib.data.sentences import RelationSentences, load_sentences
+from relcl_lib.data.weights import is_published, weights_digest, weights_folder
+from relcl_lib.lab.protocol import protocol
 from relcl_lib.lab.records import Record
 from relcl_lib.lab.run import Run, State
 from relcl_lib.lab.runtime import drawing_from, keep_freed_memory, make_generator
 from relcl_lib.models.contrastive_network import AttentionMemory, CreclNetwork
 from relcl_lib.models.fast_dropout import fast_dropout
+from relcl_lib.papers.crecl import tables
 from relcl_lib.papers.crecl.methods import Score, head_scores, procedure
 from relcl_lib.papers.crecl.network import (
     build_network,
@@ -89,6 +92,11 @@ class CreclRun(Run):
         """Accuracy on all tasks so far, in per cent."""
         tests = [test for _, test in self.stream.sizes()]
         return run_metrics(100 * self.accuracy, tests)[f"T{self.done}"]
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """The encoder."""
+        return {"encoder": weights_digest(weights_folder(self.settings.encoder))}
 
     # ---------------------------------------------------------------- set-up
     # Encoder and tokens are made when they are first used: a run whose record exists needs neither.
@@ -352,6 +360,7 @@ class CreclRun(Run):
     def describe(self) -> dict[str, Any]:
         """The data set as the tasks use it, and the encoder by its name."""
         sizes = self.stream.sizes()
+        bert = is_published(weights_folder(self.settings.encoder), "bert-base-uncased")
         return {
             "dataset": {
                 "set": STREAMS.get(self.data.name, [self.data.name])[0],
@@ -359,7 +368,7 @@ class CreclRun(Run):
                 "relations": len(self.data.relations),
                 "report": dict(self.data.report),
             },
-            "protocol": self.given.protocol(self.data.protocol),
+            "protocol": protocol(self.given, self.data.protocol, tables, weights=bert),
             "backbone": Path(self.settings.encoder).name,
         }
 

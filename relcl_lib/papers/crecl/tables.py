@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from relcl_lib.lab.rows import MEASURED, Cell, Entry, Row, entries, parse_setting, table
+from relcl_lib.lab.rows import (
+    MEASURED,
+    Cell,
+    Entry,
+    Row,
+    entries,
+    parse_setting,
+    printed_settings,
+    table,
+)
 from relcl_lib.papers.crecl.parameters import STREAMS
 
 if TYPE_CHECKING:
@@ -49,8 +58,13 @@ TABLES = {
     "variants": table(
         "not in the paper: CRECL as written, as printed and as released, and single differences",
         *(Cell("CRECL", change) for change in (*_WHOLE, *_CHANGES)),
+        ours=True,
     ),
 }
+#: settings of which the paper has several, or that are judged by what they name
+KEPT: tuple[str, ...] = ("variant", "exact_paper", "encoder")
+#: setting -> values that any cell of the paper's may have; () for whatever value
+FREE: dict[str, tuple[Any, ...]] = {}
 SUMMARY = (
     ("Table 1", "FewRel", "T10", "CRECL", "T10"),
     ("Table 1", "FewRel", "T10", "RP-CRE", "T10"),
@@ -79,6 +93,11 @@ AS_WRITTEN: dict[str, Any] = {
 #: 16 relations of FewRel in full, which the paper does not use -> what is run on them
 SMALL = STREAMS["fewrel_val"][0]
 ON_SMALL = ("CRECL", "RP-CRE", *OURS)
+
+
+def printed(dataset: str) -> list[dict[str, Any]]:
+    """What the cells of the paper's tables set on a data set."""
+    return printed_settings(TABLES.values(), dataset, DATASETS.get(dataset, ()))
 
 
 def printed_rows(

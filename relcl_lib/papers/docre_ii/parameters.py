@@ -95,17 +95,9 @@ PAPER_ENCODERS = {
     "cdr": ("scibert_scivocab_cased", "scibert_scivocab_uncased"),
     "gda": ("scibert_scivocab_cased", "scibert_scivocab_uncased"),
 }
-#: settings that the paper's protocol leaves open: they say how and where a run computes, or the data
-#: set's own protocol speaks of them
-_ANY = {
-    *("profile", "seeds", "device", "precision", "bucket"),
-    *("data_root", "reduced_data", "train_limit", "generated", "orientation"),
-}
 #: type of a share, of pairs for instance
 Share = Annotated[float, Field(ge=0, le=1)]
 TwoShares = Annotated[list[Share], Field(min_length=2, max_length=2)]
-#: setting -> the values it has in Table 2 (K and N_I)
-_TABLE_2 = {"iterations": (1, 2, 3, 4), "inference_layers": (1, 2, 3, 4)}
 
 
 class DocreParameters(Parameters):
@@ -261,28 +253,6 @@ class DocreParameters(Parameters):
     def noise_range(self) -> tuple[float, float]:
         """Lowest and highest share of changed relations, of settings that are resolved."""
         return tuple(self.noise) if isinstance(self.noise, list) else (0.0, self.noise)
-
-    def protocol(self, data_protocol: str) -> str:
-        """Return `paper`, `reduced` or `stand-in`: how far the numbers speak of the paper's.
-
-        The paper's protocol needs its data whole, its encoder, and every setting that shapes the
-        numbers at the value of the paper (or of the variant), or at one that a table of it tries.
-        """
-        if data_protocol == "stand-in":
-            return data_protocol
-        chosen = self.resolved()
-        usual = DocreParameters(
-            dataset=self.dataset, method=self.method, variant=self.variant, encoder=self.encoder
-        ).resolved()
-
-        def fits(name: str) -> bool:
-            value = getattr(chosen, name)
-            return value == getattr(usual, name) or value in _TABLE_2.get(name, ())
-
-        same = all(fits(name) for name in DocreParameters.model_fields if name not in _ANY)
-        encoder = self.encoder.rstrip("/").rsplit("/", 1)[-1]
-        known = encoder in PAPER_ENCODERS.get(self.dataset, ())
-        return "paper" if data_protocol == "paper" and same and known else "reduced"
 
 
 class DocreNotebook(Notebook, DocreParameters):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +19,10 @@ from torch import Tensor
 from relcl_lib.data.document_files import Fact, write_result_file
 from relcl_lib.data.document_sets import PAPER_NAMES, DocumentData
 from relcl_lib.data.documents import load_documents
+from relcl_lib.data.weights import is_published, weights_digest, weights_folder
 from relcl_lib.lab import checkpoints
 from relcl_lib.lab.checkpoints import optimizer_state, restore_optimizer
+from relcl_lib.lab.protocol import protocol
 from relcl_lib.lab.run import Run, State
 from relcl_lib.lab.runtime import (
     drawing_from,
@@ -29,6 +32,7 @@ from relcl_lib.lab.runtime import (
 )
 from relcl_lib.lab.schedule import epoch_batches, warm_up_then_fall
 from relcl_lib.models.pair_inference import decode_relations, iterate_logits, with_class_zero
+from relcl_lib.papers.docre_ii import tables
 from relcl_lib.papers.docre_ii.network import (
     BUILDERS,
     FED,
@@ -42,7 +46,7 @@ from relcl_lib.papers.docre_ii.network import (
     parameter_groups,
     stage_loss,
 )
-from relcl_lib.papers.docre_ii.parameters import STAGE_2, DocreParameters
+from relcl_lib.papers.docre_ii.parameters import PAPER_ENCODERS, STAGE_2, DocreParameters
 from relcl_lib.text import document_metrics as docre_metrics
 from relcl_lib.text.document_tokens import DocumentBatch, DocumentTokens, tokenize_documents
 
@@ -118,6 +122,11 @@ class DocreRun(Run):
             generated=parameters.generated,
             orientation=parameters.orientation,
         )
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """The encoder."""
+        return {"encoder": weights_digest(weights_folder(self.settings.encoder))}
 
     # ---------------------------------------------------------------- set-up
 
@@ -397,7 +406,9 @@ class DocreRun(Run):
 
     def describe(self) -> dict[str, Any]:
         """The data set, and base and encoder by their names."""
-        data = self.data
+        data, folder = self.data, weights_folder(self.settings.encoder)
+        encoders = PAPER_ENCODERS.get(data.name, ())
+        weights = any(is_published(folder, name) for name in encoders)
         return {
             "dataset": {
                 "set": PAPER_NAMES.get(data.name, data.name),
@@ -406,7 +417,7 @@ class DocreRun(Run):
                 "note": data.note,
                 "left_out": data.report,
             },
-            "protocol": self.given.protocol(data.protocol),
+            "protocol": protocol(self.given, data.protocol, tables, weights=weights),
             "backbone": Path(self.settings.encoder).name,
             "parameters": {"base": self.base_name, "encoder_type": encoder_type(self.model.base)},
         }

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from relcl_lib.lab.rows import MEASURED, Cell, Entry, Row, entries, parse_setting, table
+from relcl_lib.lab.rows import (
+    MEASURED,
+    Cell,
+    Entry,
+    Row,
+    entries,
+    parse_setting,
+    printed_settings,
+    table,
+)
 from relcl_lib.papers.docre_ii.parameters import METHODS, DocreParameters
 
 DATASETS: dict[str, tuple[int, ...]] = dict.fromkeys(
@@ -70,6 +79,7 @@ TABLES = {
         "not in the paper: as printed, as released, and single differences",
         *(Cell(OURS, change) for change in ({}, {"variant": "released"}, *_CHANGES)),
         Cell(OURS, {"orientation": "kind"}, only=("cdr", "gda")),
+        ours=True,
     ),
     "alone": table(
         "not in the paper: the inference module on a base that is handed what the sentences state, "
@@ -78,13 +88,26 @@ TABLES = {
         *(Cell(method, {**_ALONE, "inference_layers": 2}) for method in ABLATIONS[:3]),
         dataset="synthetic",
         only=True,
+        ours=True,
     ),
     "text": table(
         "not in the paper: both modules on generated documents, many more than are committed",
         *(Cell(method, _TEXT) for method in (OURS, *ABLATIONS[:2])),
         dataset="synthetic",
         only=True,
+        ours=True,
     ),
+}
+#: settings of which the paper has several, or that are judged by what they name
+KEPT: tuple[str, ...] = ("variant", "encoder")
+#: setting -> values that any cell of the paper's may have; () for whatever value
+FREE: dict[str, tuple[Any, ...]] = {
+    "iterations": (1, 2, 3, 4),  # Table 2: the scores after each stand in one record
+    # of these the data set's own protocol speaks
+    "orientation": (),
+    "reduced_data": (),
+    "train_limit": (),
+    "generated": (),
 }
 SUMMARY = (
     ("Table 3", "CDR", "test", "Ours-SciBERT", "F1"),
@@ -112,6 +135,11 @@ MEASURED_CELLS = {
     "synthetic": ("text", "synthetic"),
     "alone": ("alone", "synthetic"),
 }
+
+
+def printed(dataset: str) -> list[dict[str, Any]]:
+    """What the cells of the paper's tables set on a data set."""
+    return printed_settings(TABLES.values(), dataset, DATASETS.get(dataset, ()))
 
 
 def printed_rows(name: str | None = None, dataset: str | None = None) -> list[Row]:

@@ -126,20 +126,6 @@ class DrlParameters(Parameters):
             given["precision"] = "float32"
         return type(self).model_validate({**filled, **given})
 
-    def protocol(self) -> str:
-        """Return ``paper``, ``reduced`` or ``stand-in``: how far the numbers speak of the paper's."""
-        if self.dataset not in ("core50", "mnist"):
-            return "stand-in"
-        chosen, names = (
-            self.resolved(),
-            ("epochs", "optimizer", "learning_rate", "image_size", "heads"),
-        )
-        standard = type(self)(dataset=self.dataset, track=self.track).resolved()
-        same = all(getattr(chosen, name) == getattr(standard, name) for name in names)
-        pretrained = chosen.backbone not in FROM_SCRATCH
-        whole = self.dataset == "core50" and chosen.track != "Disjoint" and chosen.limit is None
-        return "paper" if whole and same and pretrained else "reduced"
-
 
 class DrlNotebook(Notebook, DrlParameters):
     """What `drl.ipynb` takes: a run's parameters, and where the notebook writes.

@@ -25,14 +25,16 @@ from relcl_lib.continual.tracks import domain_stream, padded_batches
 from relcl_lib.data.core50 import VIDEO_LENGTH, SessionData
 from relcl_lib.data.images import as_rgb, rgb_of_side
 from relcl_lib.lab.checkpoints import optimizer_state, restore_optimizer, split
+from relcl_lib.lab.protocol import protocol
 from relcl_lib.lab.records import Record
 from relcl_lib.lab.run import Run, State
 from relcl_lib.lab.runtime import make_generator, peak_memory_bytes
 from relcl_lib.losses import cross_entropy_loss, discriminative_loss
-from relcl_lib.models.taps import TappedNetwork, save_head, set_head, tapped_network
+from relcl_lib.models.taps import TappedNetwork, save_head, set_head, tapped_network, trunk_digest
+from relcl_lib.papers.drl import tables
 from relcl_lib.papers.drl.divergence import DivergenceError, check_growth, mean_lengths
 from relcl_lib.papers.drl.methods import METHODS
-from relcl_lib.papers.drl.parameters import DrlParameters
+from relcl_lib.papers.drl.parameters import FROM_SCRATCH, DrlParameters
 
 PURPOSES = ("data order", "replay", "reference", "memory")
 #: images per test pass; no effect on the numbers
@@ -67,6 +69,7 @@ class DrlRun(Run):
             self.settings.track, data, self.settings.order, limit=self.settings.limit
         )
         self._place_data()
+        self._pretrained: dict[str, str] = {}
         self.network = self._build_network()
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         kind = torch.optim.SGD if self.settings.optimizer == "sgd" else torch.optim.Adam
@@ -93,6 +96,11 @@ class DrlRun(Run):
         """Validation accuracy in per cent, the mean over the validation sets."""
         return 100 * float(self.valid[self.done - 1].mean())
 
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The pretrained network, as it was before training."""
+        return self._pretrained
+
     # ---------------------------------------------------------------- set-up
 
     def _place_data(self) -> None:
@@ -116,6 +124,8 @@ class DrlRun(Run):
             width=self.settings.width,
             precision=self.precision,
         )
+        if self.settings.backbone not in FROM_SCRATCH:
+            self._pretrained = {"backbone": trunk_digest(network)}
         network.freeze(self.settings.freeze_stages)
         return network.to(self.device)
 
@@ -317,8 +327,14 @@ class DrlRun(Run):
         """
         settings, data = self.settings, self.data
         layout, backbone = self.network.layout.name, Path(settings.backbone).name
-        if layout == "Reduced ResNet-18":
+        width = {"width": settings.width} if settings.backbone == "reduced_resnet18" else {}
+        if width:
             backbone = f"{layout}, width {settings.width}"
+        # A network counts as what it is, wherever its weights lie.
+        given = self.given.model_copy(
+            update={"backbone": tables.NETWORKS.get(layout, settings.backbone)}
+        )
+        kind = {"core50": "paper", "mnist": "reduced"}.get(settings.dataset, "stand-in")
         stand_in = "standin_" if data.name.startswith("CORe50-standin") else ""
         track = settings.track.lower().replace("-", "_")
         return {
@@ -331,9 +347,9 @@ class DrlRun(Run):
                 "experiences": len(self.stream),
                 "note": data.note,
             },
-            "protocol": self.given.protocol(),
+            "protocol": protocol(given, kind, tables, weights=layout in tables.NETWORKS),
             "backbone": backbone,
-            "parameters": {"network": layout},
+            "parameters": {"network": layout, **width},
         }
 
     def outcome(self, seed: int) -> dict[str, Any]:

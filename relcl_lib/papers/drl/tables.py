@@ -18,6 +18,10 @@ TRACK_TABLES = {"NI": "table1", "Multi-Task-NC": "table2", "NIC": "table3"}
 #: what the paper's tables report -> decimals shown
 REPORTED = {"test_acc": 1, "avg_valid_acc": 1, "ram_mb": 0, "time_min": 3}
 
+#: table -> its track
+TRACK_NAMES = {"Table 1": "NI", "Table 2": "Multi-Task-NC", "Table 3": "NIC"}
+#: network as the tables name it, and as `models.taps` recognises it -> where the paper's weights are
+NETWORKS = {"ResNet50": "microsoft/resnet-50", "ResNeSt50": "timm/resnest50d.in1k"}
 #: stand-ins with rows of their own: those whose images the reduced ResNet-18 takes
 STAND_INS = ("cifar10", "cifar100", "tiny_imagenet", "tiny_imagenet_100")
 #: data sets whose images have sessions, or can be given some; `mnist` has the Disjoint stream alone
@@ -61,10 +65,12 @@ TABLES = {
             for taps in ("all", "logits")
             for form, weight in _FORMS.items()
         ),
+        ours=True,
     ),
     "lambda": table(
         "not in the paper as a table: the weight of the loss",
         *_cells(("BER",), (0.0, 1e-5, 2e-4, 1e-3, 1e-2, 1e-1), memory_size=100),
+        ours=True,
     ),
 }
 #: cells of a sweep on a stand-in -> what stands for a table, as the paper has none
@@ -76,6 +82,10 @@ MEASURED_TABLES = {
     "variants": f"{MEASURED}: forms of the loss",
 }
 _STAND_IN = ("Measured: Table 2", "CORe50-standin(cifar10) Multi-Task-NC")
+#: settings of which the paper has several, or that are judged by what they name
+KEPT: tuple[str, ...] = ("variant",)
+#: setting -> values that any cell of the paper's may have; () for whatever value
+FREE: dict[str, tuple[Any, ...]] = {}
 SUMMARY = (
     (
         "Figure 1",
@@ -121,6 +131,18 @@ FIGURE2_METRICS = (
 )
 
 
+def printed(dataset: str) -> list[dict[str, Any]]:
+    """What each row of the paper's tables sets, which are of CORe50 alone."""
+    found = []
+    for entry in entries("drl") if dataset == "core50" else []:
+        setting = parse_setting(entry.setting)
+        if entry.table in TRACK_NAMES:
+            own = {name: setting[short] for short, name in _PARAMETERS.items()}
+            own |= {"drl_weight": float(own["drl_weight"]), "backbone": NETWORKS[entry.method]}
+            found.append({"track": TRACK_NAMES[entry.table], "method": setting["er"], **own})
+    return found
+
+
 def printed_rows(name: str | None = None) -> list[Row]:
     """The rows of Tables 1 to 3 and Figure 1; the records' `dataset.track` names the track.
 
@@ -145,6 +167,7 @@ def _track_row(entry: Entry) -> Row:
         where_parameters={**wanted, "network": entry.method},
         usual=USUAL,
         experiment=f"{track.lower().replace('-', '_')}_core50",
+        protocol="paper",  # every setting that the paper fixes, in the form of the run's variant
         paper_scale=scale,
     )
 

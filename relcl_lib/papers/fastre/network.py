@@ -47,8 +47,8 @@ def word_vectors(settings: FastreParameters, data: TripleData, seed: int) -> Wor
 
 def build_network(
     settings: FastreParameters, data: TripleData, schema: Schema, seed: int
-) -> tuple[FastRE | CasRel, Reader, str]:
-    """Build the network of a run, what reads words for it, and name its vectors' source."""
+) -> tuple[FastRE | CasRel, Reader, WordVectors | None]:
+    """Build the network of a run, what reads words for it, and its word vectors (CasRel's: none)."""
     sizes = CasRelConfig(len(schema.relations), settings.max_tokens)
     with seeded_initialisation(seed):
         if settings.method == "CasRel":
@@ -57,14 +57,14 @@ def build_network(
             device = resolve_device(settings.device)
             precision = resolve_precision(settings.encoder_precision, device)
             encoder = PretrainedEncoder(network, precision)
-            return CasRel(sizes, encoder), reader, f"encoder {Path(settings.encoder).name}"
+            return CasRel(sizes, encoder), reader, None
         vectors = word_vectors(settings, data, seed)
         config = tagger_config(settings, schema, vectors.matrix.shape[1])
         reader = WordReader(vectors.words, settings.max_tokens)
         if settings.casrel:
             encoder = ConvEncoder(config, vectors.matrix, settings.train_vectors)
-            return CasRel(sizes, encoder), reader, vectors.source
-        return FastRE(config, vectors.matrix, settings.train_vectors), reader, vectors.source
+            return CasRel(sizes, encoder), reader, vectors
+        return FastRE(config, vectors.matrix, settings.train_vectors), reader, vectors
 
 
 def tagger_config(settings: FastreParameters, schema: Schema, vector_size: int) -> TaggerConfig:

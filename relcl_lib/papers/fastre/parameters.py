@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from relcl_lib.data.triples import PAPER_NAMES
 from relcl_lib.lab.notebook import Notebook, Profiles, with_quick
 from relcl_lib.lab.parameters import ParameterError, Parameters, Seeds
 from relcl_lib.lab.schedule import warm_up_then_fall
@@ -169,21 +168,6 @@ class FastreParameters(Parameters):
                 f"{chosen.attention_heads}"
             )
         return chosen
-
-    def protocol(self, data_protocol: str) -> str:
-        """Return `paper`, `reduced` or `stand-in`: how far the numbers speak of the paper's.
-
-        The paper's protocol needs its data whole, GloVe, and its sizes and epochs.
-        """
-        if self.dataset == "synthetic":
-            return "stand-in"
-        standard = type(self)(dataset=self.dataset, method=self.method, encoder=self.encoder)
-        chosen, usual = self.resolved(), standard.resolved()
-        names = ("hidden", "type_size", "max_tokens", "epochs", "batch_size", "learning_rate")
-        same = all(getattr(chosen, name) == getattr(usual, name) for name in names)
-        vectors = self.method == "CasRel" or "glove" in (self.word_vectors or "").lower()
-        whole = data_protocol == "paper" and self.dataset in PAPER_NAMES and same and vectors
-        return "paper" if whole else "reduced"
 
 
 class FastreNotebook(Notebook, FastreParameters):

@@ -9,6 +9,7 @@ run.extractor().extract(["Sonja Bosivmann is a national of Dosstan ."])
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,15 @@ import torch
 from torch import Tensor
 
 from relcl_lib.data.triples import PAPER_NAMES, TripleData, load_triples
+from relcl_lib.data.weights import is_published, weights_digest, weights_folder
 from relcl_lib.lab.checkpoints import optimizer_state, restore_optimizer
+from relcl_lib.lab.digests import SHOWN, file_digest
+from relcl_lib.lab.protocol import protocol
 from relcl_lib.lab.run import Run, State
 from relcl_lib.lab.runtime import drawing_from, make_generator
 from relcl_lib.lab.schedule import epoch_batches
 from relcl_lib.models.tagger import trainable_parameters
+from relcl_lib.papers.fastre import tables
 from relcl_lib.papers.fastre.extract import Extractor
 from relcl_lib.papers.fastre.network import (
     augment_sentences,
@@ -30,7 +35,7 @@ from relcl_lib.papers.fastre.network import (
 )
 from relcl_lib.papers.fastre.parameters import FastreParameters, learning_rate
 from relcl_lib.text import triple_metrics
-from relcl_lib.text.schema import choose_schema
+from relcl_lib.text.schema import TYPE_MAPS, choose_schema
 from relcl_lib.text.spans import Batch, TaggedSentences, describe_lost, tag_sentences
 
 
@@ -53,9 +58,14 @@ class FastreRun(Run):
         if self.settings.method != "CasRel":  # only its encoder is pretrained
             self.elsewhere = (*self.elsewhere, "encoder_precision")
         self.schema = choose_schema(data, self.settings.type_map)
-        self.model, self.reader, self.vector_source = build_network(
+        self.model, self.reader, self.vectors = build_network(
             self.settings, data, self.schema, seed
         )
+        if self.vectors is None:
+            self.vector_source = f"encoder {Path(self.settings.encoder).name}"
+            self.precision = self.model.encoder.precision
+        else:
+            self.vector_source = self.vectors.source
         self.model.to(self.device)
         self.allowed = self.schema.mask().to(self.device)
         self.tagged = self._tag(data.train)
@@ -74,6 +84,26 @@ class FastreRun(Run):
             reduced=parameters.reduced_data,
             limit=parameters.train_limit,
         )
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """Word vectors, CasRel's encoder and a type map, where they are read from files."""
+        given, found = self.settings, {}
+        for name, place in (("encoder", given.encoder), ("word_vectors", given.word_vectors)):
+            if place is not None:
+                file = Path(place).expanduser().is_file()
+                found[name] = file_digest(place) if file else weights_digest(weights_folder(place))
+        if given.encoder is not None:  # CasRel's words are its encoder's
+            found["word_vectors"] = found["encoder"]
+        if given.type_map not in TYPE_MAPS:
+            found["type_map"] = file_digest(given.type_map)
+        return {name: digest[:SHOWN] for name, digest in found.items()}
+
+    def _published_weights(self) -> bool:
+        """Whether words are read as in the paper: by GloVe 6B in 300 dimensions, or by BERT."""
+        if self.vectors is None:
+            return is_published(weights_folder(self.settings.encoder), "bert-base-cased")
+        return (self.vectors.in_file, self.vectors.matrix.shape[1]) == (400_000, 300)
 
     # ---------------------------------------------------------------- set-up
 
@@ -298,7 +328,9 @@ class FastreRun(Run):
                 "note": data.note,
                 "training_triples": report,
             },
-            "protocol": self.given.protocol(data.protocol),
+            "protocol": protocol(
+                self.given, data.protocol, tables, weights=self._published_weights()
+            ),
             "backbone": backbone,
             "parameters": parameters,
         }

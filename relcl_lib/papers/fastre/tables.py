@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from relcl_lib.lab.rows import MEASURED, Cell, Entry, Row, entries, table
+from relcl_lib.lab.rows import MEASURED, Cell, Entry, Row, entries, printed_settings, table
 from relcl_lib.papers.fastre.methods import METHODS
 
 DATASETS: dict[str, tuple[int, ...]] = dict.fromkeys(
@@ -36,7 +36,22 @@ TABLES = {
     "variants": table(
         "not in the paper: FastRE as released with its faults mended, with them, and as printed",
         *(Cell("FastRE", change) for change in ({}, {"exact_release": True}, {"variant": "paper"})),
+        ours=True,
     ),
+}
+#: settings of which the paper has several, or that are judged by what they name
+KEPT: tuple[str, ...] = ("variant", "exact_release", "encoder", "word_vectors", "unknown_relations")
+#: setting -> values that any cell of the paper's may have; () for whatever value
+FREE: dict[str, tuple[Any, ...]] = {
+    # of random vectors, or of words that no text of the data has
+    "vector_size": (),
+    "min_count": (),
+    "all_words": (),
+    # how CasRel's encoder computes
+    "encoder_precision": (),
+    # of these the data set's own protocol speaks
+    "reduced_data": (),
+    "train_limit": (),
 }
 SUMMARY = (
     ("Table 2", "NYT10", "partial_match_rerun_mean_of_3", "FastRE", "F1"),
@@ -57,6 +72,11 @@ _MEASURED = ("FastRE", "CasRel tagger + FastRE encoder", "CasRel")
 #: the entries of Table 2 that were run under the partial match
 _RERUN = "partial_match_rerun_mean_of_3"
 _STRUCTURE = re.compile(r"L=\d+,d=([\d-]+)")
+
+
+def printed(dataset: str) -> list[dict[str, Any]]:
+    """What the cells of the paper's tables set on a data set."""
+    return printed_settings(TABLES.values(), dataset, DATASETS.get(dataset, ()))
 
 
 def printed_rows(name: str | None = None, dataset: str | None = None) -> list[Row]:
@@ -98,6 +118,8 @@ def data_rows(dataset: str) -> list[Row]:
 
 
 def _row(entry: Entry, metric: str, methods: tuple[str, ...], changed: dict[str, Any]) -> Row:
+    if metric == "params_K":  # vectors are none of the network's numbers, unless they are trained
+        changed = {**changed, "train_vectors": False}
     return Row.of(
         entry,
         methods=methods,

@@ -21,6 +21,7 @@ STREAMS = {
     "tiny_imagenet_100": ("Split TinyImageNet-100", 10, 0.1),
 }
 PAPER_STREAMS = ("cifar10", "cifar100", "mini_imagenet", "tiny_imagenet")
+STAND_INS = ("digits", "mnist")
 
 #: What ``variant="paper"`` changes: the printed form of each point where paper and release differ.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -107,7 +108,7 @@ class ReplayParameters(Parameters):
             "n_tasks": 1 if method.iid else n_tasks,
             "alpha": alpha,
             "head": method.head,
-            "flip": self.dataset not in ("digits", "mnist"),
+            "flip": self.dataset not in STAND_INS,
             "hc": "off",
             "ht": "off",
             "pcd": False,
@@ -122,16 +123,6 @@ class ReplayParameters(Parameters):
         if method.iid and given.get("n_tasks", 1) != 1:
             raise ParameterError(f"{self.method} sees all classes at once; leave n_tasks out")
         return type(self).model_validate({**filled, **given})
-
-    def protocol(self) -> str:
-        """Return ``paper``, ``reduced`` or ``stand-in``: how far the numbers speak of the paper's."""
-        if self.dataset in ("digits", "mnist"):
-            return "stand-in"
-        chosen = self.resolved()
-        fields = ("width", "stream_batch", "image_size", "n_tasks", "hold_out")
-        standard = type(self)(dataset=self.dataset, method=self.method).resolved()
-        same = all(getattr(chosen, name) == getattr(standard, name) for name in fields)
-        return "paper" if same and self.dataset in PAPER_STREAMS else "reduced"
 
 
 class HPCRNotebook(Notebook, ReplayParameters):

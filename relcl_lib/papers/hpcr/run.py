@@ -20,11 +20,13 @@ from relcl_lib.continual.streams import class_incremental_stream, hold_out
 from relcl_lib.data.images import ImageData, load_images, rgb_of_side
 from relcl_lib.lab import metrics
 from relcl_lib.lab.checkpoints import optimizer_state, restore_optimizer
-from relcl_lib.lab.run import HIDDEN, Run, State
+from relcl_lib.lab.protocol import protocol
+from relcl_lib.lab.run import Run, State
 from relcl_lib.lab.runtime import make_generator
 from relcl_lib.models.resnet import ReplayNetwork, build_network, fold_batch_norm, select_seed
+from relcl_lib.papers.hpcr import tables
 from relcl_lib.papers.hpcr.methods import METHODS, Rows, Step
-from relcl_lib.papers.hpcr.parameters import STREAMS, ReplayParameters
+from relcl_lib.papers.hpcr.parameters import PAPER_STREAMS, STAND_INS, STREAMS, ReplayParameters
 
 #: images per test pass; no effect on the numbers. Small batches stay in a CPU's cache, large fill a GPU.
 TEST_BATCH = {"cpu": 50, "cuda": 500}
@@ -280,9 +282,10 @@ class ReplayRun(Run):
     # ----------------------------------------------------------- checkpoints
 
     def identity(self) -> dict[str, Any]:
-        """As of any run; all the seeds are among the settings."""
-        settings = self.settings.model_dump(exclude=HIDDEN - {"seeds"})
-        return {"settings": settings, "data": self.data.fingerprint}
+        """As of any run; all the seeds train in one network."""
+        identity = super().identity()
+        del identity["seed"]
+        return {**identity, "seeds": self.seeds}
 
     def state(self) -> State:
         """Network, memory, optimizer and accuracies."""
@@ -305,6 +308,9 @@ class ReplayRun(Run):
     def describe(self) -> dict[str, Any]:
         """The stream, and what of its data set the paper's tables tell apart."""
         stream = STREAMS[self.settings.dataset][0]
+        whole = self.data.published and self.settings.dataset in PAPER_STREAMS
+        stand_in = self.settings.dataset in STAND_INS
+        kind = "stand-in" if stand_in else "paper" if whole else "reduced"
         return {
             "experiment": stream.lower().replace(" ", "_"),
             "dataset": {
@@ -313,7 +319,7 @@ class ReplayRun(Run):
                 "classes": self.data.n_classes,
                 "note": self.data.note,
             },
-            "protocol": self.given.protocol(),
+            "protocol": protocol(self.given, kind, tables),
             "backbone": f"Reduced ResNet-18, width {self.settings.width}",
         }
 

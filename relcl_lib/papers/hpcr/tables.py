@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from relcl_lib.lab.rows import Cell, Row, entries, parse_setting, printed_names, table
+from relcl_lib.lab.rows import (
+    Cell,
+    Row,
+    entries,
+    parse_setting,
+    printed_names,
+    printed_settings,
+    table,
+)
 
 #: data set -> the memory sizes of Table III, or ours
 DATASETS = {
@@ -41,6 +49,12 @@ _CHANGES: tuple[dict[str, Any], ...] = (
     {"scd": "paper"},
     {"joint_forward": True},
 )
+_TABLE_4: dict[str, Any] = {
+    "width": 64,
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "memory_batch": 64,
+}
 _ONCE: dict[str, Any] = {"memory": "buffer_size", "every_size": False}
 TABLES = {
     "table3": table(
@@ -51,6 +65,12 @@ TABLES = {
         "PCR",
         "HPCR",
         memory="buffer_size",
+    ),
+    "table4": table(
+        "Table IV: a wide network with Adam and a large memory batch",
+        *(Cell(name, _TABLE_4) for name in ("PCR", "HPCR")),
+        memory="buffer_size",
+        dataset="cifar100",
     ),
     "table7": table(
         "Table VII: couples of proxies and pairs, then HPCR component by component",
@@ -72,9 +92,14 @@ TABLES = {
     "variants": table(
         "not in the paper: what paper and release do otherwise",
         *(Cell("HPCR", change) for change in _CHANGES),
+        ours=True,
         **_ONCE,
     ),
 }
+#: settings of which the paper has several, or that are judged by what they name
+KEPT: tuple[str, ...] = ("variant",)
+#: setting -> values that any cell of the paper's may have; () for whatever value
+FREE: dict[str, tuple[Any, ...]] = {}
 #: rows of the summary: table, data set, setting, method, metric of the records
 SUMMARY = (
     ("Table III", "Split CIFAR10", "buffer=200", "HPCR", "A_T"),
@@ -92,18 +117,29 @@ _PARAMETERS = {
 #: bare words in the paper's settings -> parameters
 _WORDS: dict[str, dict[str, Any]] = {
     "ResNet18-nf64": {"width": 64},
-    "Adam": {"optimizer": "adam"},
+    "Adam": {"optimizer": "adam", "learning_rate": 1e-3},
 }
 #: what some tables vary and the others hold
 USUAL = {
     "optimizer": "sgd",
+    "learning_rate": 0.1,
     "width": 20,
+    "image_size": None,
+    "stream_batch": 10,
     "memory_batch": 10,
+    "views": 2,
+    "beta": 0.5,
+    "hold_out": 0.0,
     "temperature": 0.09,
     "ht_period": 500,
     "t_min": 0.05,
     "t_max": 0.16,
 }
+
+
+def printed(dataset: str) -> list[dict[str, Any]]:
+    """What the cells of the paper's tables set on a data set."""
+    return printed_settings(TABLES.values(), dataset, DATASETS.get(dataset, ()))
 
 
 def rows() -> list[Row]:

@@ -1,0 +1,126 @@
+"""Rewrite result records of schema 1, the first, in today's form: `relcl upgrade [FOLDER]`.
+
+A record of schema 1 knew an encoder, word vectors and a type map by their names alone, and had the
+number format that `auto` came to among its parameters. What changes in a record:
+
+- `inputs` gets the digests of the encoders that the names stood for. A name that is not known here
+  gets a digest that nothing has, so the record stays in its table and is taken for no other run.
+- `number_format` is noted. Among the parameters bfloat16 was never asked for but by `auto`,
+  and becomes that again; float32 stays what was asked for.
+- `protocol` is judged by today's rule: results on training images that were re-encoded with a loss are
+  `reduced`, and so are settings that no cell of the paper's tables has.
+- DRL's parameters get the width of the network, which only `backbone` had.
+
+Metrics, seeds, dates and everything else stay as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from relcl_lib.lab.protocol import departures
+from relcl_lib.lab.records import (
+    Record,
+    RecordError,
+    read_record,
+    record_path,
+    results_root,
+    write_record,
+)
+from relcl_lib.papers.registry import PAPERS
+
+#: name in a record of schema 1 -> digest of the encoder that it stood for
+ENCODERS = {"all-MiniLM-L6-v2": "5f545cf1a531613c", "tiny": "2750816d9b573327"}
+#: how a record of FastRE named vectors that came out of an encoder
+_OUT_OF = ("encoder ", "input embeddings of ")
+
+
+def upgraded(old: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of schema 1, as read from its file, in the form of schema 2."""
+    new = {**old, "schema": 2, "parameters": dict(old["parameters"]), "inputs": _inputs(old)}
+    new["number_format"] = new["parameters"].get("precision", "float32")
+    if new["number_format"] == "bfloat16":
+        new["parameters"]["precision"] = "auto"
+    if width := re.fullmatch(r"Reduced ResNet-18, width (\d+)", old["backbone"]):
+        new["parameters"].setdefault("width", int(width[1]))
+    if old["protocol"] == "paper":
+        new["protocol"] = _protocol(new)
+    return new
+
+
+def _inputs(old: Mapping[str, Any]) -> dict[str, str]:
+    names = {}
+    if old["paper"] in ("crecl", "docre_ii"):
+        names["encoder"] = old["backbone"]
+    elif old["paper"] == "fastre":
+        given = old["parameters"]["word_vectors"]
+        if old["method"] == "CasRel":
+            names["encoder"] = old["backbone"]
+        if given != "random":
+            names["word_vectors"] = next(
+                (given.removeprefix(s) for s in _OUT_OF if given.startswith(s)), given
+            )
+        if old["parameters"]["type_map"] not in ("any", "paper", "inferred", "generated"):
+            names["type_map"] = old["parameters"]["type_map"]
+    elif old["paper"] == "drl" and old["backbone"].split(",")[0] not in ("mlp", "MLP 2x100"):
+        names |= {} if old["backbone"].startswith("Reduced") else {"backbone": old["backbone"]}
+    return {role: ENCODERS.get(name, f"unknown: {name}") for role, name in names.items()}
+
+
+def _protocol(new: Mapping[str, Any]) -> str:
+    note = new["dataset"].get("note", "")
+    if re.search(r"(?<!test )images encoded as", note):
+        return "reduced"
+    paper = PAPERS[new["paper"]]
+    named = {"dataset": new["dataset"]["name"], "method": new["method"], "variant": new["variant"]}
+    known = paper.parameters.model_fields
+    given = {name: v for name, v in new["parameters"].items() if name in known}
+    run = paper.parameters(**given, **named)
+    tables = paper.tables
+    apart = departures(run, tables.printed(run.dataset), tables.KEPT, tables.FREE)
+    return "reduced" if apart else "paper"
+
+
+def upgrade_file(path: Path, root: Path) -> Path | None:
+    """Write a record of schema 1 in today's form, and remove the old file; None for any other.
+
+    Raises:
+        RecordError: it cannot be read, or a record of the same run is there already.
+    """
+    try:
+        old = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path} cannot be read as a record: {error}") from error
+    if not isinstance(old, dict) or old.get("schema") != 1:
+        return None
+    record = Record(**upgraded(old))
+    place = record_path(record, root)
+    if place.exists() and not read_record(place).failed:
+        raise RecordError(f"{path} and {place} are records of one run; remove one of them")
+    write_record(record, root)
+    path.unlink()
+    return place
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Upgrade the records below a folder; 1 where one could not be."""
+    parser = argparse.ArgumentParser(
+        prog="relcl upgrade", description="Rewrite result records of schema 1 in today's form."
+    )
+    parser.add_argument("folder", nargs="?", type=Path, help="default: data/results")
+    root = parser.parse_args(arguments).folder or results_root()
+    done, wrong = 0, 0
+    for path in sorted(root.glob("*/*/*.json")):
+        try:
+            done += upgrade_file(path, root) is not None
+        except (RecordError, ValueError) as error:
+            wrong += 1
+            print(f"error: {path}: {error}", file=sys.stderr)
+    print(f"{done} records upgraded in {root}" + (f", {wrong} not" if wrong else ""))
+    return int(wrong > 0)

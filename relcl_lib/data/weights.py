@@ -1,0 +1,104 @@
+"""Pretrained weights: the folder they lie in, what they are by content, and whose they are."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from relcl_lib.data.download import DataNotFoundError
+from relcl_lib.lab.digests import content_digest, file_digest
+from relcl_lib.lab.files import packaged_data
+
+#: name of the small encoder that the repository holds
+TINY = "tiny"
+#: files that shape what a pretrained network computes, tokenizers among them
+_SHAPING = (
+    "*config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+)
+
+
+class Published(NamedTuple):
+    """A published network: sizes that its configuration states, and its weights' SHA-256 if known."""
+
+    layers: int
+    hidden: int
+    vocabulary: int
+    sha256: str = ""
+
+
+#: name on the hub, without its owner -> what it is
+ENCODERS = {
+    "bert-base-uncased": Published(
+        12, 768, 30522, "68d45e234eb4a928074dfd868cead0219ab85354cc53d20e772753c6bb9169d3"
+    ),
+    "bert-base-cased": Published(12, 768, 28996),
+    "roberta-large": Published(24, 1024, 50265),
+    "scibert_scivocab_cased": Published(12, 768, 31116),
+    "scibert_scivocab_uncased": Published(12, 768, 31090),
+}
+
+
+def weights_folder(name: str | os.PathLike[str]) -> Path:
+    """The folder of pretrained weights: the one that is named, or the hub's copy on this machine.
+
+    A name on the hub is downloaded once: configuration, safetensors and tokenizer. `tiny` is the
+    small encoder in the repository's `data/synthetic/encoder`.
+
+    Raises:
+        DataNotFoundError: there is no such folder, and the hub has no such name or is out of reach.
+    """
+    folder = packaged_data() / "synthetic" / "encoder" if name == TINY else Path(name).expanduser()
+    if name == TINY or folder.is_dir():
+        return folder
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    wanted = {"repo_id": str(name), "allow_patterns": list(_SHAPING)}
+    try:
+        with contextlib.suppress(LocalEntryNotFoundError):
+            folder = Path(snapshot_download(**wanted, local_files_only=True))
+            if any(folder.glob("*.safetensors")):  # not just the configuration, say
+                return folder
+        return Path(snapshot_download(**wanted))
+    except (OSError, ValueError, HFValidationError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise DataNotFoundError(
+            f"the pretrained weights {str(name)!r} are no folder here, and the hub gave none "
+            f"({type(error).__name__}: {reason}). Give a folder that save_pretrained wrote "
+            "(config.json, tokenizer.json, model.safetensors), or a name on the Hugging Face hub "
+            "(with a network)"
+        ) from error
+
+
+def weights_digest(folder: str | os.PathLike[str]) -> str:
+    """What the weights in a folder are by content: a digest of configuration, weights, tokenizer."""
+    files = {path for pattern in _SHAPING for path in Path(folder).glob(pattern)}
+    return content_digest((path.name, file_digest(path)) for path in files if path.is_file())
+
+
+def is_published(folder: str | os.PathLike[str], name: str) -> bool:
+    """Whether a folder holds the network that was published as `name`, a key of `ENCODERS`.
+
+    By the digest of its weights; where none is known, by the sizes in its configuration.
+    """
+    found, published = Path(folder), ENCODERS[name]
+    if published.sha256:
+        weights = found / "model.safetensors"
+        return weights.is_file() and file_digest(weights) == published.sha256
+    try:
+        config = json.loads((found / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    sizes = [config.get(key) for key in ("num_hidden_layers", "hidden_size", "vocab_size")]
+    return sizes == list(published[:3])
