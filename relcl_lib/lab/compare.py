@@ -81,7 +81,7 @@ def _groups(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
     for record in records:
         shape = configuration(record)
         del shape["seed"]
-        key = canonical_json(shape)
+        key = canonical_json({**shape, "protocol": record.protocol})
         del shape["inputs"]
         shape["parameters"] |= _inputs(record)
         for kind in ("parameters", "dataset"):

@@ -179,6 +179,8 @@ _KEYS = tuple(f.alias or name for name, f in Record.model_fields.items() if name
 def _other_schema(found: Any) -> str:
     if isinstance(found, int) and found > SCHEMA_VERSION:
         remedy = "update this checkout to read it"
+    elif found == 1:
+        remedy = "'python -m relcl_lib upgrade FOLDER' rewrites the records below a folder"
     else:
         remedy = "delete it and run the cell again, or use the checkout that wrote it"
     return f"schema version {found!r} found, {SCHEMA_VERSION} expected: {remedy}"

@@ -60,7 +60,6 @@ def test_two_copies_of_a_data_set_are_told_apart_in_words():
     [
         ({"more": {"alpha": 1.0}}, "alpha=1"),
         ({"more": {"dataset": "x", "method": "y"}}, "dataset=x, method=y"),
-        ({"backbone": "tiny"}, "backbone=tiny"),
         ({"experiment": "ablation"}, "experiment=ablation"),
         (
             {"dataset": {"name": "cifar10", "stream": "Split CIFAR10", "fingerprint": "f"}},
@@ -73,6 +72,21 @@ def test_configurations_are_never_mixed(changes, label):
     lines = only(frame, "HPCR")
     assert sorted(lines["n"]) == [1, 2]
     assert label in lines["configuration"].tolist()
+
+
+def test_encoders_of_one_name_are_told_apart_by_their_digests():
+    def of(seed, name, digest):
+        return run(seed, backbone=name, inputs={"encoder": digest})
+
+    ours = [of(0, "best", "ab12cd34"), of(1, "best", "ab12cd34")]
+    frame = only(compare("hpcr", ROWS, [*ours, of(0, "best", "ef56ab78")]), "HPCR")
+    assert set(frame["configuration"]) == {"encoder=best (ab12cd)", "encoder=best (ef56ab)"}
+    frame = only(compare("hpcr", ROWS, [*ours, of(0, "other", "ef56ab78")]), "HPCR")
+    assert set(frame["configuration"]) == {"encoder=best", "encoder=other"}
+    (line,) = only(compare("hpcr", ROWS, [ours[0], of(1, "copy", "ab12cd34")]), "HPCR").to_dict(
+        "records"
+    )
+    assert (line["n"], line["configuration"]) == (2, "")
 
 
 def test_the_same_run_twice_is_an_error():

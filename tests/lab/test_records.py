@@ -60,8 +60,8 @@ def test_arrays_and_tuples_become_plain():
     ("changes", "field"),
     [
         ({"surprise": 1}, "surprise"),
-        ({"schema_version": 1}, "schema_version"),
-        ({"schema": 2}, "schema"),
+        ({"schema_version": 2}, "schema_version"),
+        ({"schema": 3}, "schema"),
         ({"metrics": {"A_T": float("nan")}}, r"metrics\.A_T"),
         ({"metrics": {"A_T": float("inf")}}, r"metrics\.A_T"),
         ({"metrics": {"A_T": "51"}}, r"metrics\.A_T"),
@@ -114,6 +114,9 @@ def test_hash_is_of_the_configuration_alone():
         date="2020-01-01",
         note="slow",
         dataset={"name": "cifar10", "fingerprint": "ab12", "source": "hub"},
+        protocol="reduced",
+        backbone="the same by another name",
+        number_format="bfloat16",
         parameters={"taus": (0.05, 0.16), "views": None, "lr": 0.1, "buffer_size": 200.0},
     )
     assert config_hash(record) == config_hash(other) == config_hash(configuration(record))
@@ -131,8 +134,7 @@ def test_hash_is_of_the_configuration_alone():
         {"variant": "paper"},
         {"dataset": {"name": "cifar10", "fingerprint": "cd34"}},
         {"dataset": {"name": "cifar100", "fingerprint": "ab12"}},
-        {"protocol": "reduced"},
-        {"backbone": "tiny"},
+        {"inputs": {"encoder": "ab12"}},
         {"parameters": {"buffer_size": 100}},
         {"seed": 1},
     ],
@@ -143,13 +145,21 @@ def test_hash_changes_with_each_part_of_the_configuration(changes):
 
 def test_hash_stays_the_same_between_versions():
     # A change here orphans every committed record: raise the schema version with it.
-    assert config_hash(make()) == "3ea172d64627"
+    assert config_hash(make()) == "8774da11d3f0"
+
+
+def test_what_was_read_counts_by_its_content_and_not_by_its_name():
+    def of(name, digest):
+        return make(parameters={"word_vectors": name}, inputs={"word_vectors": digest})
+
+    assert config_hash(of("vectors.txt", "ab12")) == config_hash(of("other.txt", "ab12"))
+    assert config_hash(of("vectors.txt", "ab12")) != config_hash(of("vectors.txt", "cd34"))
 
 
 def test_incomplete_configuration():
     config = configuration(make())
-    del config["backbone"], config["seed"]
-    with pytest.raises(RecordError, match="backbone, seed"):
+    del config["variant"], config["seed"]
+    with pytest.raises(RecordError, match="variant, seed"):
         config_hash(config)
     with pytest.raises(RecordError, match="'name'"):
         config_hash({**configuration(make()), "dataset": "cifar10"})
@@ -265,7 +275,15 @@ def test_other_schema_version(tmp_path, found):
     message = str(caught.value)
     assert str(path) in message
     assert f"version {found!r} found, {SCHEMA_VERSION} expected" in message
-    assert ("update this checkout" if found == 2 else "run the cell again") in message
+    advice = {SCHEMA_VERSION + 1: "update this checkout"}
+    assert advice.get(found, "run the cell again") in message
+
+
+def test_a_record_of_the_first_schema_says_what_upgrades_it(tmp_path):
+    path = write_record(make(), tmp_path)
+    rewrite(path, schema=1)
+    with pytest.raises(RecordError, match="python -m relcl_lib upgrade"):
+        read_record(path)
 
 
 @pytest.mark.parametrize(

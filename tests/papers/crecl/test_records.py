@@ -64,21 +64,6 @@ def test_seeds_follow_the_papers_convention():
     assert CreclParameters.create(profile="full").seeds == [2021 + 100 * i for i in range(5)]
 
 
-def test_protocol_needs_data_encoder_and_sizes():
-    full = CreclParameters.create(profile="full")
-    assert full.protocol("paper") == "paper"
-    assert full.protocol("reduced") == "reduced"
-    for changes in (
-        {"encoder": "tiny"},
-        {"epochs_memory": 1},
-        {"n_tasks": 5},
-        {"validation": True},
-    ):
-        assert CreclParameters.create(profile="full", **changes).protocol("paper") == "reduced"
-    assert CreclParameters.create(profile="full", memory_size=5).protocol("paper") == "paper"
-    assert CreclParameters.create(profile="quick").protocol("stand-in") == "stand-in"
-
-
 def test_metrics_pool_the_test_sets():
     accuracy = torch.tensor([[1.0, 0.0], [0.5, 0.9]])
     found = run_metrics(accuracy, [30, 10])

@@ -12,7 +12,7 @@ from relcl_lib.data.document_sets import assemble
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.models.atlop import PairScores
 from relcl_lib.papers.docre_ii.network import base_loss
-from relcl_lib.papers.docre_ii.parameters import METHODS, TRAINING, DocreNotebook, DocreParameters
+from relcl_lib.papers.docre_ii.parameters import METHODS, TRAINING, DocreParameters
 from relcl_lib.papers.docre_ii.run import DocreRun
 
 
@@ -290,33 +290,6 @@ def test_misspelt_and_contradictory_parameters():
     ):
         with pytest.raises(ParameterError, match=word):
             parameters(**changes).resolved()
-
-
-def test_protocol_needs_data_encoder_and_sizes():
-    full = DocreParameters.create(profile="full")
-    assert full.protocol("paper") == "paper"
-    assert full.protocol("reduced") == "reduced"
-    assert full.protocol("stand-in") == "stand-in"
-    for changes in (
-        *({"encoder": "some/other"}, {"stage2_epochs": 3}, {"pair_network": "concat"}),
-        *({"noise": 0.1}, {"feedback": "gold"}, {"contrast_weight": 0.5}, {"markers": "typed"}),
-        *({"weight_decay": 0.01}, {"warmup": 0.0}, {"clip": 5.0}, {"dropout": 0.3}),
-        *({"contrast": "none"}, {"temperature": 0.5}, {"contrast_scale": "released"}),
-        *({"iterations": 0}, {"iterations": 5}, {"inference_layers": 6}, {"base": "stated_facts"}),
-        *({"encoder_dropout": 0.0}, {"sum_logits": True}, {"own_bonus": 1.0}, {"max_pieces": 512}),
-    ):
-        found = DocreParameters.create(profile="full", **changes).protocol("paper")
-        assert found == "reduced", changes
-    for changes in (  # what the paper's tables try, and what is said elsewhere
-        *({"iterations": k, "inference_layers": 5 - k} for k in (1, 2, 3, 4)),
-        *({"method": method} for method in METHODS),
-        *({"variant": "released"}, {"markers": "boundary"}, {"seeds": [7]}, {"device": "cpu"}),
-        *({"bucket": 0}, {"data_root": "x"}, {"reduced_data": True}, {"precision": "auto"}),
-    ):
-        found = DocreParameters.create(profile="full", **changes).protocol("paper")
-        assert found == "paper", changes
-    notebook = DocreNotebook.create(profile="full", alone_epochs=1)
-    assert notebook.protocol("paper") == "paper"
 
 
 def test_a_record_has_both_modules_on_both_splits():

@@ -76,18 +76,6 @@ def test_data_sets_bring_backbones():
         resolved(dataset="mnist", track="NI")
 
 
-def test_protocols():
-    def protocol(**given):
-        return DrlParameters.create(given, profile="full").protocol()
-
-    assert protocol() == protocol(track="NIC", method="ER", drl_weight=0.0) == "paper"
-    assert protocol(backbone="reduced_resnet18") == protocol(epochs=2) == "reduced"
-    assert protocol(heads="masked") == protocol(limit=5) == protocol(image_size=64) == "reduced"
-    assert protocol(dataset="mnist") == "reduced"
-    for dataset in ("cifar10", "tiny_imagenet_100", "digits"):
-        assert protocol(dataset=dataset) == "stand-in"
-
-
 def test_bad_input():
     with pytest.raises(ParameterError, match=r"drl_weigth.*did you mean drl_weight"):
         resolved(drl_weigth=0.1)

@@ -80,7 +80,7 @@ def test_a_backbone_in_a_folder_leaves_no_path(tmp_path):
     run = make_run(backbone=str(tmp_path / "my-resnet"), image_size=32)
     found = run.configuration()
     assert found["backbone"] == "my-resnet"
-    assert found["parameters"]["network"] == "ResNet50"
+    assert found["parameters"]["network"] == "ResNet14"  # four blocks of three convolutions
     assert str(tmp_path) not in json.dumps(found)
 
 

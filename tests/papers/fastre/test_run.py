@@ -232,14 +232,6 @@ def test_variants_resolve_to_what_the_specification_lists():
     assert FastreParameters.create(max_tail_gap=None, max_head_gap=3).resolved().max_head_gap == 3
 
 
-def test_protocol_needs_data_vectors_and_sizes():
-    glove = FastreParameters.create(profile="full", word_vectors="glove.6B.300d.txt")
-    assert glove.protocol("paper") == "paper"
-    assert glove.protocol("reduced") == "reduced"
-    assert FastreParameters.create(profile="full").protocol("paper") == "reduced"
-    assert FastreParameters.create(profile="quick").protocol("reduced") == "stand-in"
-
-
 def test_no_triple_to_train_on_is_an_error():
     absent = [Sentence("a b", (Triple("x", "r", "y"),))] * 4
     with pytest.raises(ValueError, match=r"no triple of mine.*not in the text"):

@@ -54,26 +54,3 @@ class TestResolved:
         with pytest.raises(ParameterError, match="IID sees all classes at once"):
             ReplayParameters(method="IID", n_tasks=5).resolved()
         assert ReplayParameters(method="IID", n_tasks=1).resolved().n_tasks == 1
-
-
-@pytest.mark.parametrize(
-    "given, protocol",
-    [
-        ({}, "paper"),
-        ({"method": "IID"}, "paper"),
-        ({"dataset": "tiny_imagenet", "buffer_size": 2000}, "paper"),
-        ({"variant": "paper", "ht": "off"}, "paper"),
-        ({"seeds": [3]}, "paper"),
-        ({"n_tasks": 5}, "paper"),
-        ({"n_tasks": 10}, "reduced"),
-        ({"width": 64}, "reduced"),
-        ({"stream_batch": 20}, "reduced"),
-        ({"hold_out": 0.1}, "reduced"),
-        ({"image_size": 16}, "reduced"),
-        ({"dataset": "tiny_imagenet_100"}, "reduced"),
-        ({"dataset": "digits"}, "stand-in"),
-        ({"dataset": "mnist"}, "stand-in"),
-    ],
-)
-def test_protocol(given, protocol):
-    assert ReplayParameters(**given).protocol() == protocol

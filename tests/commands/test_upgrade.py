@@ -1,0 +1,76 @@
+"""Records of the first schema are rewritten so that each is found by what it was, and by nothing else."""
+
+import json
+
+import pytest
+
+from relcl_lib.commands.upgrade import ENCODERS, main, upgraded
+from relcl_lib.data.weights import weights_digest, weights_folder
+from relcl_lib.lab.records import as_dict, read_records, record_path, results_root
+
+
+def first_schema(record):
+    """A record as the first schema had it."""
+    old = as_dict(record)
+    inputs = old.pop("inputs", {})
+    if old["parameters"].get("precision") == "auto":
+        old["parameters"]["precision"] = old["number_format"]
+    del old["number_format"]
+    if record.paper == "drl":
+        old["parameters"].pop("width", None)
+    return {**old, "schema": 1, "parameters": old["parameters"]}, inputs
+
+
+def write(root, record, old):
+    path = record_path(record, root).with_name(f"of-{id(record)}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(old))
+    return path
+
+
+@pytest.mark.parametrize("paper", ["crecl", "docre_ii", "drl", "fastre", "hpcr"])
+def test_the_committed_records_come_out_of_their_first_form(paper, tmp_path, capsys):
+    records = read_records(paper=paper)
+    for record in records:
+        old, _ = first_schema(record)
+        write(tmp_path, record, old)
+    assert main([str(tmp_path)]) == 0
+    assert f"{len(records)} records upgraded" in capsys.readouterr().out
+    assert read_records(tmp_path) == records
+    for record in records:
+        place = record_path(record, results_root())
+        assert (tmp_path / place.relative_to(results_root())).read_bytes() == place.read_bytes()
+    assert main([str(tmp_path)]) == 0  # nothing is left to do
+    assert "0 records upgraded" in capsys.readouterr().out
+
+
+def test_names_stand_for_the_encoders_that_the_records_were_made_with():
+    assert ENCODERS["tiny"] == weights_digest(weights_folder("tiny"))
+    (record, *_) = read_records(paper="crecl")
+    old, _ = first_schema(record)
+    unknown = upgraded({**old, "backbone": "best"})
+    assert unknown["inputs"] == {
+        "encoder": "unknown: best"
+    }  # no digest: no other run is taken for it
+
+
+def test_protocols_are_judged_anew():
+    (record, *_) = [r for r in read_records(paper="hpcr") if r.protocol == "paper"]
+    old, _ = first_schema(record)
+    assert upgraded(old)["protocol"] == "paper"
+    lossy = {**old, "dataset": {**old["dataset"], "note": "images encoded as JPEG in this copy"}}
+    assert upgraded(lossy)["protocol"] == "reduced"
+    tuned = {**old, "parameters": {**old["parameters"], "learning_rate": 1.0}}
+    assert upgraded(tuned)["protocol"] == "reduced"
+
+
+def test_what_cannot_be_upgraded_is_named_and_stays(tmp_path, capsys):
+    (record, *_) = read_records(paper="hpcr")
+    old, _ = first_schema(record)
+    twice = [write(tmp_path, record, old), write(tmp_path, record.model_copy(), old)]
+    broken = twice[0].with_name("broken.json")
+    broken.write_text("{")
+    assert main([str(tmp_path)]) == 1
+    errors = capsys.readouterr().err
+    assert "broken.json" in errors and "are records of one run; remove one of them" in errors
+    assert broken.exists() and sum(path.exists() for path in twice) == 1

@@ -1,0 +1,134 @@
+"""Pretrained weights by content: digests of folders, and the hub's real client on a local server."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from relcl_lib.data.download import DataNotFoundError
+from relcl_lib.data.weights import weights_digest, weights_folder
+
+COMMIT = "c" * 40
+CONTENT = {
+    "config.json": b"{}",
+    "model.safetensors": b"weights",
+    "pytorch_model.bin": b"a pickle",
+    "vocab.txt": b"[PAD]\n",
+    "README.md": b"words",
+}
+
+
+def folder(path, **changes):
+    path.mkdir(parents=True)
+    for name, content in {**CONTENT, **changes}.items():
+        (path / name).write_bytes(content)
+    return path
+
+
+def test_what_shapes_the_network_is_digested_and_nothing_else(tmp_path):
+    first = weights_digest(folder(tmp_path / "A" / "best"))
+    assert weights_digest(folder(tmp_path / "copy")) == first
+    other = {"README.md": b"other words", "pytorch_model.bin": b"not read"}
+    assert weights_digest(folder(tmp_path / "other", **other)) == first
+    for name in ("config.json", "model.safetensors", "vocab.txt"):
+        changed = folder(tmp_path / name / "best", **{name: b"changed"})
+        assert weights_digest(changed) != first
+    cased = folder(tmp_path / "cased", **{"tokenizer_config.json": b"{}"})
+    assert weights_digest(cased) != first
+
+
+def test_a_name_that_is_nowhere(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for name in ("no-such/encoder", "no/such/folder"):
+        with pytest.raises(
+            DataNotFoundError, match=rf"{name}' are no folder here.*save_pretrained"
+        ):
+            weights_folder(name)
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the hub as a download of one repository asks for."""
+
+    served: list[str] = []  # noqa: RUF012  (each test starts its own)
+
+    def answer(self, body):
+        path = self.path.split("?")[0]
+        kind, content = "application/json", None
+        if path.startswith("/api/models/someone/bert/tree/"):
+            content = json.dumps(
+                [
+                    {"type": "file", "path": name, "size": len(data), "oid": "0" * 40}
+                    for name, data in CONTENT.items()
+                ]
+            ).encode()
+        elif path.startswith("/api/models/someone/bert"):
+            siblings = [{"rfilename": name} for name in CONTENT]
+            content = json.dumps(
+                {"id": "someone/bert", "sha": COMMIT, "siblings": siblings}
+            ).encode()
+        elif path.startswith(f"/someone/bert/resolve/{COMMIT}/"):
+            kind, content = "application/octet-stream", CONTENT.get(path.rsplit("/", 1)[1])
+        self.send_response(404 if content is None else 200)
+        if content is not None:
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content or b"")))
+        self.end_headers()
+        if body and content is not None:
+            if kind != "application/json":
+                self.served.append(path.rsplit("/", 1)[1])
+            self.wfile.write(content)
+
+    def do_HEAD(self):
+        self.answer(body=False)
+
+    def do_GET(self):
+        self.answer(body=True)
+
+    def log_message(self, *args):
+        pass
+
+
+def client(tmp_path, endpoint):
+    # A process of its own: the hub's client reads its settings once, at import.
+    code = "from relcl_lib.data.weights import *; print(weights_folder('someone/bert'))"
+    names = ("http_proxy", "https_proxy", "all_proxy", "hf_hub_offline", "hf_token")
+    environment = {k: v for k, v in os.environ.items() if k.lower() not in names}
+    environment |= {
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_HUB_CACHE": str(tmp_path / "hf" / "hub"),
+        "NO_PROXY": "127.0.0.1",
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_the_real_client_downloads_what_is_needed_once(tmp_path):
+    Hub.served = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    try:
+        first = client(tmp_path, endpoint)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert first.returncode == 0, first.stderr
+    found = Path(first.stdout.strip())
+    assert sorted(set(Hub.served)) == ["config.json", "model.safetensors", "vocab.txt"]
+    assert weights_digest(found) == weights_digest(folder(tmp_path / "given"))
+    second = client(tmp_path, endpoint)  # nobody serves any more
+    assert (second.returncode, second.stdout) == (0, first.stdout), second.stderr
