@@ -110,10 +110,11 @@ def _groups(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
     return [(label(key), groups[key]) for key in sorted(groups)]
 
 
-def _inputs(record: Record) -> dict[str, tuple[str, str]]:
-    """What was read, by its name and its digest."""
+def _inputs(record: Record) -> dict[str, Any]:
+    """What was read, by its name and its digest, and the number format that `auto` came to."""
     names = dict.fromkeys(record.inputs, record.backbone) | record.parameters
-    return {role: (str(names[role]), digest) for role, digest in record.inputs.items()}
+    shown = {role: (str(names[role]), digest) for role, digest in record.inputs.items()}
+    return shown | ({"precision": record.number_format} if "precision" in names else {})
 
 
 def _shown(value: Any, name: str, shapes: Iterable[Mapping[str, Any]]) -> Any:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from relcl_lib.lab.parameters import Parameters
 
-#: settings that say where and how a run computes; what they come to, its record notes
-ANYWHERE = frozenset({"profile", "data_root", "device", "seeds", "precision"})
+#: settings that shape no number, or that a record has elsewhere
+HIDDEN = {"profile", "data_root", "device", "seeds"}
+#: settings that say where and how a run computes; what `auto` comes to, its record notes
+ANYWHERE = {*HIDDEN, "precision"}
 
 
 def departures(

@@ -14,11 +14,9 @@ from torch import Tensor
 
 from relcl_lib.lab import checkpoints
 from relcl_lib.lab.parameters import Parameters
+from relcl_lib.lab.protocol import HIDDEN
 from relcl_lib.lab.records import Record, RecordError, check_writable, find_record, write_record
 from relcl_lib.lab.runtime import precision_name, resolve_device, resolve_precision, run_facts
-
-#: settings that shape no number
-HIDDEN = {"profile", "data_root", "device", "seeds"}
 
 #: tensors of a checkpoint by part (a network, a memory, an optimizer) and name
 State = Mapping[str, Mapping[str, Tensor]]
