@@ -111,7 +111,8 @@ def upgrade_file(path: Path, root: Path) -> Path | None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Upgrade the records below a folder; 1 where one could not be."""
     parser = argparse.ArgumentParser(
-        prog="relcl upgrade", description="Rewrite result records of schema 1 in today's form."
+        prog="python -m relcl_lib upgrade",
+        description="Rewrite result records of schema 1 in today's form.",
     )
     parser.add_argument("folder", nargs="?", type=Path, help="default: data/results")
     root = parser.parse_args(arguments).folder or results_root()

@@ -12,7 +12,7 @@ def make(**changes):
         "dataset": {"name": "cifar10", "stream": "Split CIFAR10", "fingerprint": "ab12"},
         "protocol": "paper",
         "backbone": "resnet18-nf20",
-        "parameters": {"buffer_size": 200, "lr": 0.1, "views": None, "taus": [0.05, 0.16]},
+        "parameters": {"buffer_size": 200, "lr": 0.1, "clip": None, "taus": [0.05, 0.16]},
         "seed": 0,
         "metrics": {"A_T": 51.0, "AAA": 67.9},
         "accuracy_matrix": [[80.0, 0.0], [60.5, 70.0]],

@@ -105,7 +105,7 @@ def test_unequal_seeds_are_never_compared():
     [
         {"dataset": {"name": "cifar10", "stream": "Split CIFAR10", "fingerprint": "cd34"}},
         {"variant": "paper"},
-        {"backbone": "another"},
+        {"inputs": {"encoder": "another"}},
         {"experiment": "another"},
         {"more": {"lr": 1.0}},
         {"protocol": "reduced"},
