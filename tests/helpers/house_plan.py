@@ -148,7 +148,7 @@ def draw() -> Figure:
     """Draw the rooms by level, what stands in each, and how many imports lead from one to another."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11.5, 7.3), dpi=110)
+    figure = Figure(figsize=(11.5, 7.3), dpi=110, layout="none")  # whatever is set elsewhere
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(-0.3, 15.3), ylim=(-0.7, 9.95))
     axes.axis("off")
