@@ -32,8 +32,8 @@ STANDS = {
     "b1ecc1ac1a47": {"Table 1": 10, "Table 2": 10},  # CRECL
     "bbcefff01f38": {"Table 2": 10},  # CRECL at another memory size
     "3d4d865cbda1": {"Measured": 1},  # CRECL-CL on 16 relations
-    "969dfe341754": {"Table 3": 2, "Table 8": 1, "Measured": 4},  # DocRE-II on CDR
-    "70cb2c80c5e9": {"Table 8": 1, "Measured": 4},  # w/o ECA on CDR
+    "4d2eba65facc": {"Table 3": 2, "Table 8": 1, "Measured": 4},  # DocRE-II on CDR
+    "b31ad04db217": {"Table 8": 1, "Measured": 4},  # w/o ECA on CDR
     "a37ccac6efaa": {"Measured": 4},  # DocRE-II on Re-DocRED
     "dad5cfd4192f": {"Measured: inference alone": 5},
     "7cadf40f2c2d": {"Measured": 8},  # DocRE-II on generated documents
