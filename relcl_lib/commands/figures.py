@@ -45,14 +45,14 @@ def claims(records: Sequence[Record]) -> Figure:
     for name, paper in PAPERS.items():
         ours = [record for record in records if record.paper == name]
         pairs = ((v, o) for v in first_lines(judge(read_claims(name), ours)) for o in v.outcomes)
-        shown[paper.title] = [(v, o) for v, o in pairs if o.left and not o.comparison.ratio]
+        shown[paper.title] = [(v, o) for v, o in pairs if o.left]
     heights = [2 + len(pairs) for pairs in shown.values()]
     size = (plots.WIDTH, 0.8 + 0.13 * sum(heights))
     figure, panels = plt.subplots(len(shown), figsize=size, sharex=True, height_ratios=heights)
     for axes, (title, pairs) in zip(panels, shown.items(), strict=True):
         for row, (_, outcome) in enumerate(pairs):
             compared = outcome.comparison
-            value = outcome.mean * (1 if compared.direction == "higher" else -1) - compared.factor
+            value = outcome.mean * (1 if compared.direction == "higher" else -1) - compared.margin
             half = outcome.high - outcome.mean if len(outcome.left) >= LEAST_SEEDS else None
             style = {"fmt": "o", "markersize": 3, "color": COLOURS[outcome.verdict]}
             axes.errorbar(value, row, xerr=half, **style)

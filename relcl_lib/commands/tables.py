@@ -9,13 +9,11 @@ counts of verdicts) or `claims/paper`.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relcl_lib.commands.claims import COUNTS, claims_block
-from relcl_lib.lab.claims import ClaimError
 from relcl_lib.lab.compare import COMPARE_COLUMNS, compare
 from relcl_lib.lab.files import atomic_write_text, repository_root
 from relcl_lib.lab.format import (
@@ -26,7 +24,7 @@ from relcl_lib.lab.format import (
     replace_between_markers,
     slug,
 )
-from relcl_lib.lab.records import Record, RecordError, read_records
+from relcl_lib.lab.records import Record, read_records
 from relcl_lib.lab.rows import Row, parse_setting, rows_without_paper
 from relcl_lib.papers.registry import PAPERS
 
@@ -151,7 +149,7 @@ def update(path: Path, records: Iterable[Record], *, check: bool = False) -> lis
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code is 0, 1 for a stale file, 2 for an error."""
+    """Run the command line; the exit code is 0, or 1 for a stale file."""
     parser = argparse.ArgumentParser(prog="python -m relcl_lib tables", description=__doc__)
     parser.add_argument("--results", type=Path, help="folder of the records (data/results)")
     parser.add_argument("--paper", choices=sorted(PAPERS), help="only this paper's records")
@@ -165,18 +163,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     files = options.update or []
     if options.check and not files:
         files = [repository_root() / name for name in FILLED]
-    try:
-        records = read_records(options.results, paper=options.paper, include_failed=True)
-        if files:
-            return _fill(files, records, options.check)
-        names = comparison_names(records)
-        for name in names:
-            print(f"{name}\n\n{format_text(comparison(name, records))}\n")
-        if not names:
-            print("no records yet: run a notebook or a sweep first")
-    except (ClaimError, OSError, RecordError, TableError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    records = read_records(options.results, paper=options.paper, include_failed=True)
+    if files:
+        return _fill(files, records, options.check)
+    names = comparison_names(records)
+    for name in names:
+        print(f"{name}\n\n{format_text(comparison(name, records))}\n")
+    if not names:
+        print("no records yet: run a notebook or a sweep first")
     return 0
 
 

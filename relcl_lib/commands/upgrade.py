@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from relcl_lib.lab.protocol import departures
+from relcl_lib.lab.protocol import departures, printed_settings
 from relcl_lib.lab.records import (
     Record,
     RecordError,
@@ -91,7 +91,7 @@ def _protocol(new: Mapping[str, Any]) -> str:
     given = {name: v for name, v in new["parameters"].items() if name in known}
     run = paper.parameters(**given, **named)
     tables = paper.tables
-    apart = departures(run, tables.printed(run.dataset), tables.KEPT, tables.FREE)
+    apart = departures(run, printed_settings(tables, run.dataset), tables.KEPT, tables.FREE)
     return "reduced" if apart else "paper"
 
 

@@ -10,9 +10,7 @@ of the paired differences it is
 - `inconclusive`: the margin lies within, or fewer than three seeds are common to both sides;
 - `not tested`: one side has no record.
 
-"No worse than" is a negative margin, in the metric's unit. A ratio (of sizes or times) is judged by
-the logarithms of the quotients, its margin is a factor: 1 is "larger", 10 "ten times as large", 0.9
-"no more than a tenth smaller".
+"No worse than" is a negative margin, in the metric's unit.
 """
 
 from __future__ import annotations
@@ -94,7 +92,6 @@ class Comparison(_Strict):
     """`left` is `direction` than `right` in `metric`, by more than `margin`.
 
     Attributes:
-        ratio: judge left / right in place of left - right.
         differ: the parameters, or `backbone`, `variant` and `experiment`, in which the two sides may
             differ, all else agrees; `*` for methods with recipes of their own. Data set and protocol
             always agree.
@@ -104,8 +101,7 @@ class Comparison(_Strict):
     direction: Literal["higher", "lower"]
     left: Side
     right: Side
-    margin: float | None = None
-    ratio: bool = False
+    margin: float = 0.0
     differ: tuple[Name, ...] = Field((), strict=False)
 
     @model_validator(mode="after")
@@ -116,14 +112,7 @@ class Comparison(_Strict):
             raise ValueError("the right side needs a method, another metric or a value")
         if fixed := {"dataset", "protocol", "seed"} & set(self.differ):
             raise ValueError(f"{', '.join(sorted(fixed))} may not differ between two sides")
-        if self.ratio and not self.factor > 0:
-            raise ValueError("the margin of a ratio is a factor above 0")
         return self
-
-    @property
-    def factor(self) -> float:
-        """The margin, 0 for a difference and 1 for a ratio where the claim names none."""
-        return float(self.ratio) if self.margin is None else self.margin
 
 
 class Setting(_Strict):
@@ -208,7 +197,7 @@ class Outcome:
 
     Attributes:
         left, right: the records of the common seeds, in one order; `right` is empty for a number.
-        mean, low, high: of left - right, or left / right, with the 95 % interval (NaN for n < 2).
+        mean, low, high: of left - right, with the 95 % interval (NaN for n < 2).
         others: how many further configurations have records of both sides.
     """
 
@@ -309,13 +298,14 @@ def _compare(comparison: Comparison, setting: Setting, records: Sequence[Record]
     numbers = [_distance(comparison, a, b) for a, b in chosen]
     mean, half = confidence_interval(numbers) if numbers else (math.nan, math.nan)
     low, high = mean - half, mean + half
-    back = math.exp if comparison.ratio else float
     return Outcome(
         comparison,
         _verdict(comparison, len(chosen), low, high),
         tuple(a for a, _ in chosen),
         tuple(b for _, b in chosen if comparison.right.value is None),
-        *map(back, (mean, low, high)),
+        mean,
+        low,
+        high,
         others=len(pairs) - 1,
     )
 
@@ -355,25 +345,17 @@ def _holds(values: dict[str, Any], wanted: dict[str, Any]) -> bool:
 
 
 def _distance(comparison: Comparison, left: Record, right: Record) -> float:
-    """left - right, or the logarithm of left / right."""
+    """left - right."""
     mine = left.metrics[comparison.left.metric or comparison.metric]
     other = comparison.right.value
     if other is None:
         other = right.metrics[comparison.right.metric or comparison.metric]
-    if not comparison.ratio:
-        return mine - other
-    if mine <= 0 or other <= 0:
-        raise ClaimError(
-            f"a ratio of {comparison.metric} needs values above 0, but seed {left.seed} of "
-            f"{left.method} has {mine} beside {other}; compare differences"
-        )
-    return math.log(mine / other)
+    return mine - other
 
 
 def _verdict(comparison: Comparison, n: int, low: float, high: float) -> str:
     sign = 1.0 if comparison.direction == "higher" else -1.0
-    margin = math.log(comparison.factor) if comparison.ratio else comparison.factor
-    ends = sorted(sign * end - margin for end in (low, high))
+    ends = sorted(sign * end - comparison.margin for end in (low, high))
     if n < LEAST_SEEDS or ends[0] <= 0 <= ends[1]:
         return INCONCLUSIVE
     return SUPPORTED if ends[0] > 0 else CONTRADICTED
@@ -413,7 +395,7 @@ def describe(outcome: Outcome) -> str:
         other = f"{right.value:g}"
     elif right.method is None:
         metric, mine, other = f"{mine}:", metric, str(right.metric)
-    about = f"{metric} {mine} {'/' if comparison.ratio else '-'} {other}"
+    about = f"{metric} {mine} - {other}"
     if outcome.verdict == NOT_TESTED:
         return f"{about}: no records of both"
     n, half = len(outcome.left), 0.0
@@ -421,12 +403,11 @@ def describe(outcome: Outcome) -> str:
         half = outcome.high - outcome.mean
     largest = max(abs(outcome.mean), half)
     digits = 1 if not 0 < largest < 1 else 1 - math.floor(math.log10(largest))
-    sign = "" if comparison.ratio else "+"
     mean, low, high = (
-        f"{number:{sign}.{digits}f}" for number in (outcome.mean, outcome.low, outcome.high)
+        f"{number:+.{digits}f}" for number in (outcome.mean, outcome.low, outcome.high)
     )
     numbers = f"{mean} [{low}, {high}], " if n >= LEAST_SEEDS else f"{mean}, " if n else ""
-    margin = "" if comparison.margin is None else f", margin {comparison.margin:g}"
+    margin = f", margin {comparison.margin:g}" if comparison.margin else ""
     more = f", further configurations: {outcome.others}" if outcome.others else ""
     return f"{about}: {numbers}n={n}{margin}{more}"
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from relcl_lib.lab import rows
+
 if TYPE_CHECKING:
     from relcl_lib.lab.parameters import Parameters
 
@@ -51,14 +53,23 @@ def departures(
     return nearest
 
 
+def printed_settings(tables: Any, dataset: str) -> list[Mapping[str, Any]]:
+    """What the cells of a paper's tables set on a data set.
+
+    A paper whose sweeps do not run all that it prints says so in a function of this name.
+    """
+    if own := getattr(tables, "printed_settings", None):
+        return own(dataset)
+    return rows.printed_settings(tables.TABLES.values(), dataset, tables.DATASETS.get(dataset, ()))
+
+
 def protocol(given: Parameters, data: str, tables: Any, *, weights: bool = True) -> str:
     """What the numbers of a run may be called.
 
     Args:
         given: the run's parameters.
         data: what the data are: `paper`, `reduced` or `stand-in`.
-        tables: the paper's module with `printed` (what the cells of its tables set on a data set),
-            `KEPT` and `FREE` (see `departures`).
+        tables: the paper's module of tables, with `KEPT` and `FREE` (see `departures`).
         weights: whether the pretrained weights are the paper's, by digest or published sizes; True
             where there are none.
     """
@@ -66,5 +77,5 @@ def protocol(given: Parameters, data: str, tables: Any, *, weights: bool = True)
         return data
     if data != "paper" or not weights:
         return "reduced"
-    apart = departures(given, tables.printed(given.dataset), tables.KEPT, tables.FREE)
+    apart = departures(given, printed_settings(tables, given.dataset), tables.KEPT, tables.FREE)
     return "reduced" if apart else "paper"

@@ -7,6 +7,7 @@ import sys
 import pytest
 from example_records import run
 
+from relcl_lib.__main__ import main as relcl
 from relcl_lib.commands.claims import claims_block, main
 from relcl_lib.commands.sweep import make_cells, parser
 from relcl_lib.lab.claims import judge, read_claims
@@ -118,7 +119,7 @@ def test_prints_verdicts_and_counts(tmp_path, capsys):
 def test_errors_are_one_line(tmp_path, capsys):
     (tmp_path / "hpcr" / "x").mkdir(parents=True)
     (tmp_path / "hpcr" / "x" / "a.json").write_text("{")
-    assert main(["hpcr", "--results", str(tmp_path)]) == 2
+    assert relcl(["hpcr", "claims", "--results", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     with pytest.raises(TableError, match="no block is named 'claims/x'; there are: claims, "):
         claims_block("claims/x", [])

@@ -4,6 +4,7 @@ import sys
 import pytest
 from example_records import make, run
 
+from relcl_lib.__main__ import main as relcl
 from relcl_lib.commands.tables import NO_RECORDS, comparison, comparison_names, main
 from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.format import TableError
@@ -111,14 +112,14 @@ def test_the_repositorys_own_files_are_fresh(capsys):
 def test_errors_are_one_line(results, tmp_path, capsys):
     readme = tmp_path / "README.md"
     readme.write_text(block("hpcr/nothing"))
-    assert main(["--results", str(results), "--update", str(readme)]) == 2
+    assert relcl(["tables", "--results", str(results), "--update", str(readme)]) == 2
     assert "hpcr/nothing" in capsys.readouterr().err
-    assert main(["--results", str(results), "--update", str(tmp_path / "absent")]) == 2
+    assert relcl(["tables", "--results", str(results), "--update", str(tmp_path / "absent")]) == 2
     next(results.rglob("*.json")).write_text("{")
-    assert main(["--results", str(results)]) == 2
+    assert relcl(["tables", "--results", str(results)]) == 2
     assert capsys.readouterr().err.count("\n") == 2
     with pytest.raises(SystemExit):
-        main(["--paper", "hpcr", "--check"])
+        relcl(["tables", "--paper", "hpcr", "--check"])
 
 
 def test_module_runs_without_torch(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from relcl_lib.data.weights import is_published
 from relcl_lib.lab.parameters import ParameterError
-from relcl_lib.lab.protocol import ANYWHERE, departures, protocol
+from relcl_lib.lab.protocol import ANYWHERE, departures, printed_settings, protocol
 from relcl_lib.lab.records import read_records
 from relcl_lib.papers.docre_ii.parameters import DocreNotebook
 from relcl_lib.papers.registry import PAPERS
@@ -18,7 +18,7 @@ FIRST |= {"drl": "core50"}
 def settings(paper):
     """A printed cell of the paper's own method, which reads most settings."""
     own = {"hpcr": "HPCR", "drl": "BER"}.get(paper)
-    cells = PAPERS[paper].tables.printed(FIRST[paper])
+    cells = printed_settings(PAPERS[paper].tables, FIRST[paper])
     cell = next(c for c in cells if own in (None, c["method"]))
     return PAPERS[paper].parameters(**{**cell, "dataset": FIRST[paper]})
 
@@ -52,7 +52,7 @@ def test_each_setting_by_itself_takes_a_run_out_of_the_papers_protocol(paper):
     assert called(paper, given) == "paper"
     free = {*ANYWHERE, *tables.KEPT, *(n for n, v in tables.FREE.items() if not v)}
     free |= {"dataset", "method", "track", "exact_paper", "exact_release"}
-    printed = tables.printed(FIRST[paper])
+    printed = printed_settings(tables, FIRST[paper])
     varied = {name: {str(c[name]) for c in printed if name in c} for c in printed for name in c}
     varied |= {name: set(map(str, values)) for name, values in tables.FREE.items() if values}
     untried = []

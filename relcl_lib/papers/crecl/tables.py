@@ -12,7 +12,6 @@ from relcl_lib.lab.rows import (
     Row,
     entries,
     parse_setting,
-    printed_settings,
     table,
 )
 from relcl_lib.papers.crecl.parameters import STREAMS
@@ -93,11 +92,6 @@ AS_WRITTEN: dict[str, Any] = {
 #: 16 relations of FewRel in full, which the paper does not use -> what is run on them
 SMALL = STREAMS["fewrel_val"][0]
 ON_SMALL = ("CRECL", "RP-CRE", *OURS)
-
-
-def printed(dataset: str) -> list[dict[str, Any]]:
-    """What the cells of the paper's tables set on a data set."""
-    return printed_settings(TABLES.values(), dataset, DATASETS.get(dataset, ()))
 
 
 def printed_rows(

@@ -15,7 +15,6 @@ from relcl_lib.lab.rows import (
     Row,
     entries,
     parse_setting,
-    printed_settings,
     table,
 )
 from relcl_lib.papers.docre_ii.parameters import METHODS, DocreParameters
@@ -135,11 +134,6 @@ MEASURED_CELLS = {
     "synthetic": ("text", "synthetic"),
     "alone": ("alone", "synthetic"),
 }
-
-
-def printed(dataset: str) -> list[dict[str, Any]]:
-    """What the cells of the paper's tables set on a data set."""
-    return printed_settings(TABLES.values(), dataset, DATASETS.get(dataset, ()))
 
 
 def printed_rows(name: str | None = None, dataset: str | None = None) -> list[Row]:

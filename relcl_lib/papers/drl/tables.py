@@ -131,7 +131,7 @@ FIGURE2_METRICS = (
 )
 
 
-def printed(dataset: str) -> list[dict[str, Any]]:
+def printed_settings(dataset: str) -> list[dict[str, Any]]:
     """What each row of the paper's tables sets, which are of CORe50 alone."""
     found = []
     for entry in entries("drl") if dataset == "core50" else []:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from relcl_lib.lab.rows import MEASURED, Cell, Entry, Row, entries, printed_settings, table
+from relcl_lib.lab.rows import MEASURED, Cell, Entry, Row, entries, table
 from relcl_lib.papers.fastre.methods import METHODS
 
 DATASETS: dict[str, tuple[int, ...]] = dict.fromkeys(
@@ -72,11 +72,6 @@ _MEASURED = ("FastRE", "CasRel tagger + FastRE encoder", "CasRel")
 #: the entries of Table 2 that were run under the partial match
 _RERUN = "partial_match_rerun_mean_of_3"
 _STRUCTURE = re.compile(r"L=\d+,d=([\d-]+)")
-
-
-def printed(dataset: str) -> list[dict[str, Any]]:
-    """What the cells of the paper's tables set on a data set."""
-    return printed_settings(TABLES.values(), dataset, DATASETS.get(dataset, ()))
 
 
 def printed_rows(name: str | None = None, dataset: str | None = None) -> list[Row]:

@@ -10,7 +10,6 @@ from relcl_lib.lab.rows import (
     entries,
     parse_setting,
     printed_names,
-    printed_settings,
     table,
 )
 
@@ -135,11 +134,6 @@ USUAL = {
     "t_min": 0.05,
     "t_max": 0.16,
 }
-
-
-def printed(dataset: str) -> list[dict[str, Any]]:
-    """What the cells of the paper's tables set on a data set."""
-    return printed_settings(TABLES.values(), dataset, DATASETS.get(dataset, ()))
 
 
 def rows() -> list[Row]:
