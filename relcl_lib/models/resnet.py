@@ -8,15 +8,18 @@ own gradient, so the numbers are those of S separate runs within rounding.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from relcl_lib.lab.runtime import seeded_initialisation
+from relcl_lib.lab.runtime import drawing_from, make_generator, seeded_initialisation
 from relcl_lib.losses.basic import cosine_similarity
+
+Built = TypeVar("Built", bound=nn.Module)
 
 
 class ConvNorm(nn.Module):
@@ -175,19 +178,30 @@ def build_network(
             return ReplayNetwork(body, LinearClassifier(size, classes, count), precision)
         raise ValueError(f"head={head!r} must be 'cosine' or 'linear'")
 
+    return side_by_side(build, seeds).to(memory_format=torch.channels_last)
+
+
+def side_by_side(
+    build: Callable[[int], Built], seeds: Sequence[int], purpose: str = "init"
+) -> Built:
+    """S modules as one; module s starts as that of seed s alone would (torch's defaults).
+
+    Seeds lie along the first dimension of every parameter and buffer (channels or head rows) of what
+    `build` makes for a number of seeds. Modules of one run differ in `purpose`.
+    """
     states = []
     for seed in seeds:
-        with seeded_initialisation(seed):
+        with drawing_from(make_generator(seed, purpose), torch.device("cpu")):
             states.append(build(1).state_dict())
-    with seeded_initialisation(seeds[0]):  # overwritten below; the caller's generator stays put
-        network = build(len(seeds))
-    # Seeds lie along the first dimension of every parameter and buffer (channels or head rows).
+    # Overwritten below; the caller's generator stays put.
+    with drawing_from(make_generator(seeds[0], purpose), torch.device("cpu")):
+        module = build(len(seeds))
     joined = {
         name: torch.cat([state[name] for state in states]) if value.dim() else value
         for name, value in states[0].items()
     }
-    network.load_state_dict(joined)
-    return network.to(memory_format=torch.channels_last)
+    module.load_state_dict(joined)
+    return module
 
 
 def select_seed(network: ReplayNetwork, index: int) -> ReplayNetwork:

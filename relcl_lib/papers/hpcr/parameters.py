@@ -89,6 +89,7 @@ class ReplayParameters(Parameters):
     width: int = Field(20, ge=1, description="first channels of the reduced ResNet-18")
     image_size: int | None = Field(None, ge=8, description="resize to this side; None keeps it")
     flip: bool | None = Field(None, description="horizontal flips; None: not for digits")
+    options: dict[str, int | float] = Field({}, description="the method's own constants, by name")
     hold_out: float = Field(0.0, ge=0, lt=1, description="train share to test on, for tuning")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
@@ -120,9 +121,21 @@ class ReplayParameters(Parameters):
             },
         }
         given = {name: value for name, value in self.model_dump().items() if value is not None}
+        if unknown := sorted(set(self.options) - set(method.options)):
+            known = ", ".join(method.options) or "none"
+            raise ParameterError(f"{self.method} has no option {unknown[0]!r}; it has: {known}")
+        given["options"] = {**method.options, **self.options}
         if method.iid and given.get("n_tasks", 1) != 1:
             raise ParameterError(f"{self.method} sees all classes at once; leave n_tasks out")
         return type(self).model_validate({**filled, **given})
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Settings that came after the first records, and that this run does not read.
+
+        A record leaves them out, so a run that is what it was before is found by what it was.
+        """
+        return () if self.options else ("options",)
 
 
 class HPCRNotebook(Notebook, ReplayParameters):

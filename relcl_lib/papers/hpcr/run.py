@@ -7,7 +7,7 @@ run.accuracy  # (S, T, T): after training task i, on the test set of task j
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from relcl_lib.continual.augment import Augmentation, two_views
-from relcl_lib.continual.memory import ReservoirMemory
 from relcl_lib.continual.streams import class_incremental_stream, hold_out
 from relcl_lib.data.images import ImageData, load_images, rgb_of_side
 from relcl_lib.lab import metrics
@@ -25,8 +24,9 @@ from relcl_lib.lab.run import Run, State
 from relcl_lib.lab.runtime import make_generator
 from relcl_lib.models.resnet import ReplayNetwork, build_network, fold_batch_norm, select_seed
 from relcl_lib.papers.hpcr import tables
-from relcl_lib.papers.hpcr.methods import METHODS, Rows, Step
+from relcl_lib.papers.hpcr.methods import METHODS
 from relcl_lib.papers.hpcr.parameters import PAPER_STREAMS, STAND_INS, STREAMS, ReplayParameters
+from relcl_lib.papers.hpcr.strategy import Batch, Draws, Group, Rows, Step
 
 #: images per test pass; no effect on the numbers. Small batches stay in a CPU's cache, large fill a GPU.
 TEST_BATCH = {"cpu": 50, "cuda": 500}
@@ -47,12 +47,16 @@ class ReplayRun(Run):
         self, parameters: ReplayParameters, data: ImageData, work_dir: str | Path | None = None
     ) -> None:
         super().__init__(parameters, data, parameters.seeds, work_dir)
-        self.method = METHODS[parameters.method]
+        self.elsewhere = self.settings.unread
         self._place_data()
         self.network = self._build_network()
+        self.strategy = METHODS[parameters.method](self).to(self.device)
         kind = torch.optim.SGD if self.settings.optimizer == "sgd" else torch.optim.Adam
-        self.optimizer = kind(self.network.parameters(), lr=self.settings.learning_rate)
-        self.memory = ReservoirMemory(self.settings.buffer_size, len(self.seeds))
+        trained = [p for p in self.strategy.parameters() if p.requires_grad]
+        self.optimizer = kind(
+            [*self.network.parameters(), *trained], lr=self.settings.learning_rate
+        )
+        self.memory = self.strategy.make_memory()
         self.augmentation = Augmentation(flip=0.5 if self.settings.flip else 0.0)
         self.accuracy = torch.zeros(len(self.seeds), self.total, self.total)
         self.total_step = 0
@@ -142,7 +146,7 @@ class ReplayRun(Run):
         ).to(self.device)  # (S, steps, b)
         draws = {
             purpose: [make_generator(seed, purpose, task) for seed in self.seeds]
-            for purpose in ("retrieval", "reservoir", "stream views", "memory views")
+            for purpose in self.strategy.purposes
         }
         seen = self.seen(task)
         self.network.train()
@@ -151,14 +155,10 @@ class ReplayRun(Run):
             self.total_step += 1
             if on_step is not None:
                 on_step(step, batches.shape[1])
+        self.strategy.end_task(task, seen)
 
     def training_step(
-        self,
-        indices: Tensor,
-        task: int,
-        step: int,
-        seen: Tensor,
-        draws: dict[str, list[torch.Generator]],
+        self, indices: Tensor, task: int, step: int, seen: Tensor, draws: Draws
     ) -> Tensor | None:
         """One step: retrieve, forward both groups, one update, then offer the batch to the memory.
 
@@ -172,73 +172,31 @@ class ReplayRun(Run):
             The losses (S,), detached; None if the step trained nothing.
         """
         images, labels = self.images[indices], self.labels[indices]
-        stored = self._retrieve(draws["retrieval"]) or {}
-        stream, memory = self._forward_groups(images, labels, stored, draws)
-        loss = self.method.loss(
-            Step(
-                stream=stream,
-                memory=memory,
-                stored=stored,
-                task=task,
-                step=step,
-                total_step=self.total_step,
-                images=indices.shape[1] + (stored["label"].shape[1] if stored else 0),
-                seen=seen,
-                switches=self.settings,
-            )
-        )
+        batch = Batch(images, labels, task, step, self.total_step, seen, draws)
+        stored = self.strategy.retrieve(batch) or {}
+        done = Step(batch, *self.strategy.rows(batch, stored), stored)
+        loss = self.strategy.loss(done)
         if loss is not None:
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.sum().backward()  # the seeds share no weight: each gets its own gradient
-            self.optimizer.step()
-        if self.method.replay == "memory":
-            # Stored once, as they were before the update, clean views only; never refreshed.
-            clean = indices.shape[1]
-            self.memory.add(
-                draws["reservoir"],
-                image=images,
-                label=labels,
-                logits=stream.logits[:, :clean],
-                features=stream.features[:, :clean],
-            )
+            self.strategy.update(done, loss)
+        self.strategy.store(done)
         return None if loss is None else loss.detach()
 
-    def _retrieve(self, generators: list[torch.Generator]) -> dict[str, Tensor] | None:
-        if self.method.replay == "memory":
-            return self.memory.sample(self.settings.memory_batch, generators)
-        if self.method.replay == "none":
-            return None
-        pool, size = self.streams[0][0].train_indices, (self.settings.memory_batch,)
-        draws = [torch.randint(len(pool), size, generator=g) for g in generators]
-        chosen = pool[torch.stack(draws)].to(self.device)
-        return {"image": self.images[chosen], "label": self.labels[chosen]}
-
-    def _forward_groups(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        stored: dict[str, Tensor],
-        draws: dict[str, list[torch.Generator]],
-    ) -> tuple[Rows, Rows | None]:
-        """Forward the stream's rows, then the memory's, apart: batch norm sees each group alone."""
-        groups = [(images, labels, draws["stream views"])]
-        if stored:
-            groups.append((stored["image"], stored["label"], draws["memory views"]))
-        clean = [batch.float() / 255 for batch, _, _ in groups]
+    def forward(self, groups: Sequence[Group]) -> list[Rows]:
+        """Forward the views of each group, apart unless the settings join them: batch norm differs."""
+        clean = [group.images.float() / 255 for group in groups]
         views = clean
         if self.settings.views == 2:
-            views = two_views(self.augmentation, clean, [generators for *_, generators in groups])
-        if self.settings.joint_forward and stored:
+            views = two_views(self.augmentation, clean, [group.draws for group in groups])
+        if self.settings.joint_forward:
             sizes = [batch.shape[1] for batch in views]
             logits, features = self.network(torch.cat(views, dim=1))
             outputs = list(zip(logits.split(sizes, 1), features.split(sizes, 1), strict=True))
         else:
             outputs = [self.network(batch) for batch in views]
-        rows = [
-            Rows(logits, features, label.repeat(1, self.settings.views))
-            for (logits, features), (_, label, _) in zip(outputs, groups, strict=True)
+        return [
+            Rows(logits, features, group.labels.repeat(1, self.settings.views))
+            for (logits, features), group in zip(outputs, groups, strict=True)
         ]
-        return rows[0], rows[1] if stored else None
 
     # ------------------------------------------------------------ evaluation
 
@@ -256,17 +214,18 @@ class ReplayRun(Run):
         Batch norm is folded away. The argmax is over the classes seen, so tasks to come score 0
         without being run.
         """
-        folded, unseen = fold_batch_norm(self.network), ~self.seen(task).unsqueeze(1)  # (S, 1, C)
-        scores = torch.zeros(len(self.seeds), self.total)
+        scorer = self.strategy.scorer(fold_batch_norm(self.network))
+        unseen = ~self.seen(task).unsqueeze(1)  # (S, 1, C)
+        accuracy = torch.zeros(len(self.seeds), self.total)
         for index in range(task + 1):
             tests = torch.stack([stream[index].test_indices for stream in self.streams])  # (S, n)
             correct = torch.zeros(len(self.seeds), device=self.device)
             for batch in tests.to(self.device).split(TEST_BATCH[self.device.type], dim=1):
-                logits, _ = folded(self.test_images[batch].float() / 255)  # (S, b, C)
-                predicted = logits.masked_fill(unseen, -torch.inf).argmax(-1)
+                scores = scorer(self.test_images[batch].float() / 255)  # (S, b, C)
+                predicted = scores.masked_fill(unseen, -torch.inf).argmax(-1)
                 correct += (predicted == self.test_labels[batch]).sum(1)
-            scores[:, index] = (correct / tests.shape[1]).cpu()
-        return scores
+            accuracy[:, index] = (correct / tests.shape[1]).cpu()
+        return accuracy
 
     @torch.inference_mode()
     def test_features(self, seed_index: int = 0, per_class: int | None = None) -> tuple:
@@ -288,9 +247,10 @@ class ReplayRun(Run):
         return {**identity, "seeds": self.seeds}
 
     def state(self) -> State:
-        """Network, memory, optimizer and accuracies."""
+        """Network, what the strategy keeps, memory, optimizer and accuracies."""
         return {
             "network": self.network.state_dict(),
+            "strategy": self.strategy.state_dict(),
             "memory": self.memory.state_dict(),
             "optimizer": optimizer_state(self.optimizer),
             "run": {"accuracy": self.accuracy},
@@ -299,6 +259,7 @@ class ReplayRun(Run):
     def load(self, state: State) -> None:
         """Put them back."""
         self.network.load_state_dict(state["network"])
+        self.strategy.load_state_dict(state["strategy"])
         self.memory.load_state_dict(state["memory"], self.device)
         restore_optimizer(self.optimizer, state["optimizer"])
         self.accuracy = state["run"]["accuracy"]

@@ -12,6 +12,7 @@ from relcl_lib.lab.rows import (
     printed_names,
     table,
 )
+from relcl_lib.papers.hpcr.methods import METHODS
 
 #: data set -> the memory sizes of Table III, or ours
 DATASETS = {
@@ -150,15 +151,18 @@ def rows() -> list[Row]:
         wanted: dict[str, Any] = {}
         for name, value in setting.items():
             wanted |= _WORDS.get(name, {_PARAMETERS.get(name, name): value})
+        methods = names.get(entry.method, (entry.method,))
+        known = [METHODS[name].options for name in methods if name in METHODS]
+        usual = {**USUAL, "options": dict(known[0])} if known else USUAL
         for metric in ("F_T", "F_T_released") if entry.metric == "F_T" else (entry.metric,):
             found.append(
                 Row.of(
                     entry,
-                    methods=names.get(entry.method, ()),
+                    methods=methods,
                     record_metric=metric,
                     where_dataset={"stream": entry.dataset},
                     where_parameters=wanted,
-                    usual=USUAL,
+                    usual=usual,
                 )
             )
     return found

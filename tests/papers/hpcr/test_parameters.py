@@ -54,3 +54,12 @@ class TestResolved:
         with pytest.raises(ParameterError, match="IID sees all classes at once"):
             ReplayParameters(method="IID", n_tasks=5).resolved()
         assert ReplayParameters(method="IID", n_tasks=1).resolved().n_tasks == 1
+
+    def test_constants_of_a_method_are_options(self, monkeypatch):
+        monkeypatch.setattr(METHODS["ER-ACE"], "options", {"share": 0.5, "size": 3})
+        found = ReplayParameters(method="ER-ACE", options={"size": 4}).resolved()
+        assert found.options == {"share": 0.5, "size": 4} and found.resolved() == found
+        with pytest.raises(ParameterError, match="no option 'sizes'; it has: share, size"):
+            ReplayParameters(method="ER-ACE", options={"sizes": 4}).resolved()
+        with pytest.raises(ParameterError, match="ER has no option 'size'; it has: none"):
+            ReplayParameters(method="ER", options={"size": 4}).resolved()

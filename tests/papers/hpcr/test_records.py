@@ -4,8 +4,10 @@ import pytest
 import torch
 from gratings import gratings, make_run
 
-from relcl_lib.lab.records import config_hash
-from relcl_lib.papers.hpcr.run import run_metrics
+from relcl_lib.lab.records import config_hash, read_records
+from relcl_lib.papers.hpcr.methods import METHODS
+from relcl_lib.papers.hpcr.parameters import ReplayParameters
+from relcl_lib.papers.hpcr.run import ReplayRun, run_metrics
 
 DATA = gratings()
 
@@ -51,3 +53,22 @@ def test_iid_has_one_task_and_forgets_nothing():
 def test_neighbours_are_no_part_of_a_configuration():
     alone, beside = make_run(DATA, seeds=[1]), make_run(DATA, seeds=[0, 1])
     assert config_hash(alone.configuration()) == config_hash(beside.configuration(1))
+
+
+def test_committed_records_are_found_by_what_their_runs_are():
+    """A setting that came later and that a run does not read is no part of its configuration."""
+    for record in read_records(paper="hpcr"):
+        known = {k: v for k, v in record.parameters.items() if k in ReplayParameters.model_fields}
+        given = ReplayParameters(
+            method=record.method, variant=record.variant, seeds=[record.seed], **known
+        )
+        made = ReplayRun(given, DATA).configuration()
+        assert made["parameters"] == record.parameters
+
+
+def test_options_are_part_of_a_configuration(monkeypatch):
+    monkeypatch.setattr(METHODS["ER-ACE"], "options", {"share": 0.5})
+    runs = [make_run(DATA, method="ER-ACE", options=o) for o in ({}, {"share": 0.5}, {"share": 1})]
+    usual, same, other = (config_hash(run.configuration()) for run in runs)
+    assert usual == same != other
+    assert runs[2].configuration()["parameters"]["options"] == {"share": 1}

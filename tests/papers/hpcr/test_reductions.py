@@ -1,6 +1,7 @@
 """How HPCR and its baselines reduce to each other: checks 6, 7 and 10 of the HPCR specification."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,17 +14,10 @@ from relcl_lib.losses import (
     dynamic_temperature_weight,
     proxy_contrastive_loss,
 )
-from relcl_lib.papers.hpcr import methods as replay_methods
-from relcl_lib.papers.hpcr.methods import (
-    Rows,
-    Step,
-    asymmetric_loss,
-    couple_in_one_softmax,
-    couple_of_losses,
-    experience_replay_loss,
-    holistic_loss,
-)
+from relcl_lib.papers.hpcr.methods import METHODS
 from relcl_lib.papers.hpcr.parameters import ReplayParameters
+from relcl_lib.papers.hpcr.strategies import proxies
+from relcl_lib.papers.hpcr.strategy import Batch, Rows, Step
 
 
 def train(**changes):
@@ -102,9 +96,7 @@ class TestDynamicTemperature:
         changes = {"optimizer": "adam", "learning_rate": 0.001, "method": "PCR+HC+HT"}
         found = []
         for weight in (1.0, 1.7):
-            monkeypatch.setattr(
-                replay_methods, "dynamic_temperature_weight", lambda *_, w=weight, **__: w
-            )
+            monkeypatch.setattr(proxies, "dynamic_temperature_weight", lambda *_, w=weight, **__: w)
             found.append(train(**changes))
         assert not same(*found)
         # 11 steps move a weight by up to 0.011.
@@ -116,7 +108,7 @@ class TestDynamicTemperature:
     def test_where_the_step_counter_starts(self, monkeypatch, counter, expected):
         counted = []
         monkeypatch.setattr(
-            replay_methods,
+            proxies,
             "dynamic_temperature_weight",
             lambda step, **_: counted.append(step) or 1.0,
         )
@@ -126,13 +118,11 @@ class TestDynamicTemperature:
         assert counted == expected  # the run's first step trains nothing
 
     def test_distillation_is_not_scaled(self, monkeypatch):
-        step = made_up_step(method="HPCR", task=1)
+        step = made_up_step(task=1)
         parts = []
         for weight in (0.0, 1.0, 2.0):
-            monkeypatch.setattr(
-                replay_methods, "dynamic_temperature_weight", lambda *_, w=weight, **__: w
-            )
-            parts.append(holistic_loss(step))
+            monkeypatch.setattr(proxies, "dynamic_temperature_weight", lambda *_, w=weight, **__: w)
+            parts.append(loss_of("HPCR", step))
         torch.testing.assert_close(parts[2] - parts[1], parts[1] - parts[0])
         rows = step.joined()
         torch.testing.assert_close(
@@ -141,7 +131,7 @@ class TestDynamicTemperature:
         assert (parts[0] > 0).all()
 
 
-def made_up_step(classes=6, n=10, task=0, images=20, seen=None, **changes):
+def made_up_step(classes=6, n=10, task=0, images=20, seen=None):
     """Two seeds; n images a group, two views each."""
     generator = torch.Generator().manual_seed(0)
 
@@ -154,17 +144,16 @@ def made_up_step(classes=6, n=10, task=0, images=20, seen=None, **changes):
         "logits": torch.randn(2, n, classes, generator=generator),
         "features": torch.rand(2, n, 8, generator=generator),
     }
-    return Step(
-        stream=rows(),
-        memory=rows(),
-        stored=stored,
-        task=task,
-        step=3,
-        total_step=3,
-        images=images,
-        seen=torch.ones(2, classes, dtype=torch.bool) if seen is None else seen,
-        switches=ReplayParameters(**changes).resolved(),
-    )
+    seen = torch.ones(2, classes, dtype=torch.bool) if seen is None else seen
+    stored["label"] = torch.zeros(2, n).long()
+    incoming = torch.zeros(2, images - n, 0), torch.zeros(2, images - n)
+    return Step(Batch(*incoming, task, 3, 3, seen, {}), rows(), rows(), stored)
+
+
+def loss_of(method, step, **changes):
+    """The loss of a method; its run is only asked for its settings."""
+    settings = ReplayParameters(method=method, **changes).resolved()
+    return METHODS[method](SimpleNamespace(settings=settings)).loss(step)
 
 
 class TestLosses:
@@ -172,7 +161,7 @@ class TestLosses:
         """Check 7: 10 + 10 images leave them out, 10 + 64 (Table IV) bring them in."""
 
         def loss(images, hc):
-            return holistic_loss(made_up_step(images=images, method="PCR", hc=hc))
+            return loss_of("PCR", made_up_step(images=images), hc=hc)
 
         on, off = loss(20, "on"), loss(20, "off")
         assert not torch.allclose(on, off)
@@ -182,17 +171,14 @@ class TestLosses:
     def test_a_run_counts_images_before_augmentation(self):
         seen = []
 
-        def loss(step):
-            seen.append(step.images)
-            return holistic_loss(step)
-
         run = make_run(method="HPCR", memory_batch=64, buffer_size=64)
-        run.method = dataclasses.replace(run.method, loss=loss)
+        loss = run.strategy.loss
+        run.strategy.loss = lambda step: seen.append(step.size) or loss(step)
         run.train()
         assert seen == [10, 20, 30, 40, 50, 60, 70, 74, 74, 74, 74, 74]
 
     def test_er_with_a_cosine_head_is_pcr_with_every_count_one(self, monkeypatch):
-        step = made_up_step(method="ER", head="cosine")
+        step = made_up_step()
         rows = step.joined()
         monkeypatch.setattr(
             contrastive, "class_counts", lambda labels, n: torch.ones(*labels.shape[:-1], n).long()
@@ -200,7 +186,7 @@ class TestLosses:
         joint = proxy_contrastive_loss(rows.logits, rows.labels)
         torch.testing.assert_close(joint, cross_entropy_loss(rows.logits, rows.labels))
         # ER adds the means of two groups of equal size.
-        torch.testing.assert_close(experience_replay_loss(step), 2 * joint)
+        torch.testing.assert_close(loss_of("ER", step), 2 * joint)
         seen = torch.tensor([1, 1, 1, 1, 0, 1])
         monkeypatch.setattr(
             contrastive, "class_counts", lambda labels, n: seen.expand(*labels.shape[:-1], n)
@@ -212,20 +198,20 @@ class TestLosses:
         )
 
     def test_memory_rows_come_first_and_both_views_share_what_was_stored(self):
-        step = made_up_step(method="HPCR", task=1)
+        step = made_up_step(task=1)
         joined = step.joined()
         assert torch.equal(joined.labels[:, :20], step.memory.labels)
         assert torch.equal(joined.features[:, 20:], step.stream.features)
-        both = replay_methods._for_both_views(step.stored["logits"], step.memory.logits)
+        both = proxies.for_both_views(step.stored["logits"], step.memory.logits)
         assert torch.equal(both[:, :10], both[:, 10:])
 
     def test_er_ace_leaves_old_classes_out_of_the_streams_softmax(self):
         seen = torch.tensor([[1, 1, 1, 1, 0, 0]] * 2).bool()
-        step = made_up_step(seen=seen, method="ER-ACE")
+        step = made_up_step(seen=seen)
         labels = torch.tensor([2, 3]).repeat(2, 10)
         logits = step.stream.logits.clone().requires_grad_()
         step = dataclasses.replace(step, stream=Rows(logits, step.stream.features, labels))
-        loss = asymmetric_loss(step)
+        loss = loss_of("ER-ACE", step)
         loss.sum().backward()
         assert (logits.grad[..., [0, 1]] == 0).all()  # seen, not in the batch
         assert (logits.grad[..., [2, 3, 4, 5]] != 0).any(1).all()  # in the batch, or never seen
@@ -235,10 +221,10 @@ class TestLosses:
 
     def test_the_couples_need_a_memory(self):
         alone = dataclasses.replace(made_up_step(), memory=None, stored={})
-        assert couple_of_losses(alone) is couple_in_one_softmax(alone) is None
-        assert holistic_loss(alone) is None
+        for method in ("Couple (Eq. 7)", "Couple (Eq. 8)", "HPCR"):
+            assert loss_of(method, alone) is None
         assert torch.equal(
-            experience_replay_loss(alone),
+            loss_of("ER", alone),
             cross_entropy_loss(alone.stream.logits, alone.stream.labels),
         )
 
@@ -255,4 +241,6 @@ class TestLosses:
             own = rows.logits[0, i, rows.labels[0, i]]
             pairs = [(unit[i] @ unit[j] / 0.09).exp() for j in range(40) if j != i]
             total += (rows.logits[0, i, :5].exp().sum() + sum(pairs)).log() - own
-        torch.testing.assert_close(couple_in_one_softmax(step)[0], total / 40, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            loss_of("Couple (Eq. 8)", step)[0], total / 40, rtol=1e-4, atol=1e-4
+        )

@@ -1,0 +1,137 @@
+"""Proxies, pairs of samples, and both: HPCR with its components, and the couples of its Table VII."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from relcl_lib.losses import (
+    class_counts,
+    coupled_loss,
+    dynamic_temperature_weight,
+    proxy_contrastive_distillation_loss,
+    proxy_contrastive_loss,
+    sample_contrastive_distillation_loss,
+    supervised_contrastive_loss,
+)
+from relcl_lib.papers.hpcr.strategy import Step, Strategy
+
+#: Pairs between samples help once a step holds this many images (stream + memory, before
+#: augmentation); the paper gives no number, its Fig. 5 puts the crossing near 60.
+HC_MINIMUM = 60
+
+
+class CoupleOfLosses(Strategy):
+    """Couple 1 (Eq. 7): ER's loss plus the supervised contrastive loss of the same rows."""
+
+    def loss(self, step: Step) -> Tensor | None:
+        """Eq. 7; None while the memory is empty."""
+        if step.memory is None:
+            return None
+        rows = step.joined()
+        contrast = supervised_contrastive_loss(
+            rows.features, rows.labels, temperature=self.settings.temperature
+        )
+        return super().loss(step) + contrast
+
+
+class CoupleInOneSoftmax(Strategy):
+    """Couple 2 (Eq. 8): all seen proxies and the other samples in one softmax."""
+
+    head = "cosine"
+
+    def loss(self, step: Step) -> Tensor | None:
+        """Eq. 8; None while the memory is empty."""
+        if step.memory is None:
+            return None
+        rows, temperature = step.joined(), self.settings.temperature
+        return coupled_loss(
+            rows.logits, rows.labels, rows.features, step.batch.seen, temperature=temperature
+        )
+
+
+class HPCR(Strategy):
+    """HPCR (Eq. 26): m(s) L_PCR_C + alpha L_PCD + beta L_SCD; PCR with every switch off."""
+
+    head = "cosine"
+    switches: ClassVar = {"hc": "auto", "ht": "variant", "pcd": True, "scd": "variant"}
+
+    def loss(self, step: Step) -> Tensor | None:
+        """Eq. 26; None while the memory is empty: the first step trains nothing, as released."""
+        if step.memory is None:
+            return None
+        settings, rows = self.settings, step.joined()
+        pairs = with_pairs(settings.hc, step.size)
+        loss = proxy_contrastive_loss(
+            rows.logits,
+            rows.labels,
+            features=rows.features if pairs else None,
+            temperature=settings.temperature,
+        )
+        if settings.ht != "off":
+            count = step.batch.step if settings.ht_counter == "task" else step.batch.total_step
+            loss = loss * dynamic_temperature_weight(
+                count,
+                temperature=settings.temperature,
+                t_min=settings.t_min,
+                t_max=settings.t_max,
+                period=settings.ht_period,
+                variant=settings.ht,
+            )
+        if step.batch.task < settings.distil_from_task:
+            return loss
+        if settings.pcd:
+            loss = loss + settings.alpha * self.distilled_logits(step)
+        if settings.scd != "off":
+            stored = for_both_views(step.stored["features"], step.memory.features)
+            loss = loss + settings.beta * sample_contrastive_distillation_loss(
+                step.memory.features,
+                stored,
+                temperature=settings.temperature,
+                variant=settings.scd,
+            )
+        return loss
+
+    def distilled_logits(self, step: Step) -> Tensor:
+        """PCD: the stored logits of the classes in the step, by their counts."""
+        stored = for_both_views(step.stored["logits"], step.memory.logits)
+        counts = class_counts(step.joined().labels, stored.shape[-1])
+        return proxy_contrastive_distillation_loss(step.memory.logits, stored, counts)
+
+
+def with_pairs(hc: str, size: int) -> bool:
+    """Whether a step of `size` images, before augmentation, contrasts samples with samples."""
+    return size >= HC_MINIMUM if hc == "auto" else hc == "on"
+
+
+def for_both_views(stored: Tensor, rows: Tensor) -> Tensor:
+    """Repeat what was stored once per image (S, m, ...) for each of its views (S, views * m, ...)."""
+    return stored.repeat(1, rows.shape[1] // stored.shape[1], 1)
+
+
+_OFF: dict[str, Any] = {"hc": "off", "ht": "off", "pcd": False, "scd": "off"}
+
+
+class PCR(HPCR):
+    """PCR: proxies alone."""
+
+    switches: ClassVar = _OFF
+
+
+class PCRWithHC(HPCR):
+    """PCR+HC: pairs at any size; "auto" leaves them out at 10 + 10 images, where the row has them."""
+
+    switches: ClassVar = {**_OFF, "hc": "on"}
+
+
+class PCRWithHCAndHT(HPCR):
+    """PCR+HC+HT, the pairs left to the size as the release does."""
+
+    switches: ClassVar = {**_OFF, "hc": "auto", "ht": "variant"}
+
+
+class WithoutSCD(HPCR):
+    """PCR+HC+HT+PCD."""
+
+    switches: ClassVar = {**HPCR.switches, "scd": "off"}
