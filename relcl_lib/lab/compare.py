@@ -57,7 +57,7 @@ def compare(
         named = Entry(row.table, row.dataset, row.setting, row.method, row.metric)
         number = printed.get(named[:5], named)
         scaled = (number.value * row.paper_scale, number.std * row.paper_scale)
-        theirs = (*named[:4], row.our_metric, *scaled)
+        theirs = (*named[:3], row.shown or row.method, row.our_metric, *scaled)
         matching = [record for record in ours if row.matches(record)]
         finished = [record for record in matching if not record.failed]
         if not finished and not (only_run and not matching):

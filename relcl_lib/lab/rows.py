@@ -191,6 +191,7 @@ class Row:
     The first five fields name the entry; one that the paper does not have shows a dash.
 
     Attributes:
+        shown: what the row is called where that is not `method` (one of two readings).
         methods: a record's method is one of these (by default the paper's name).
         record_metric: the metric's name in the records (by default the paper's).
         where_dataset: what a record's `dataset` holds.
@@ -207,6 +208,7 @@ class Row:
     setting: str
     method: str
     metric: str
+    shown: str = ""
     methods: tuple[str, ...] = ()
     record_metric: str = ""
     where_dataset: Mapping[str, Any] = field(default_factory=dict)

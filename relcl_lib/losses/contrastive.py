@@ -19,6 +19,7 @@ def proxy_contrastive_loss(
     *,
     features: Tensor | None = None,
     temperature: float = 0.09,
+    variant: str = "paper",
 ) -> Tensor:
     """Proxy-based contrastive loss: Eq. 9 of HPCR (PCR), or Eq. 18 when `features` are given (HC).
 
@@ -26,20 +27,27 @@ def proxy_contrastive_loss(
     anchor's own row among them. Computed as logsumexp(o + log k) - o_y; a class absent from the
     batch has log k = -inf, so it enters neither the sum nor the gradient.
 
-    Eq. 18 adds anchor-to-sample pairs: for every other row p of the anchor's class the numerator is
-    exp(o_iy) + exp(<z_i, z_p>/t), and the denominator gains the sum of exp(<z_i, z_j>/t) over all
-    other rows j; the log-ratio is averaged over p. An anchor without another row of its class (which
-    two views of an image rule out) keeps the proxy alone in its numerator.
+    Eq. 18 adds anchor-to-sample pairs: the denominator gains exp(<z_i, z_j>/t) of all other rows j, and
+    the positives are the anchor's proxy and the other rows p of its class, P_i.
+    `released`: the mean of the positives' logs, as many proxies as rows of the class:
+    (sum_p <z_i, z_p>/t + k_y o_iy) / (|P_i| + k_y).
+    `paper`: the mean over p of log[exp(o_iy) + exp(<z_i, z_p>/t)], sums inside the log as printed. It
+    does not train from a random start: features come out of a ReLU, cosines between them are near 1,
+    and beside exp(1/t) the proxy's term and with it its gradient vanish. An anchor without another
+    row of its class (which two views of an image rule out) keeps the proxy alone.
 
     Args:
         logits: (..., N, C) cosines to the proxies, already divided by the temperature.
         labels: (..., N) int64 in [0, C).
         features: (..., N, D), normalised here; None leaves pairs out.
         temperature: divides the cosines between features.
+        variant: form of Eq. 18.
 
     Returns:
         (...), the mean over the N rows. Its floor is not 0: a batch of one class gives log N.
     """
+    if variant not in ("released", "paper"):
+        raise ValueError(f"variant={variant!r} must be 'released' or 'paper'")
     counts = class_counts(labels, logits.shape[-1])
     weighted = logits + counts.to(logits.dtype).log().unsqueeze(-2)  # (..., N, C)
     own = own_column(logits, labels)  # (..., N)
@@ -48,9 +56,13 @@ def proxy_contrastive_loss(
     pairs, others = _pair_logits(features, temperature)  # (..., N, N) twice
     denominator = torch.cat([weighted, others], dim=-1).logsumexp(-1)
     positive = _positives(labels)
-    with_pair = torch.logaddexp(own.unsqueeze(-1), pairs) * positive
     n_positive = positive.sum(-1)
-    numerator = torch.where(n_positive > 0, with_pair.sum(-1) / n_positive.clamp(min=1), own)
+    if variant == "released":
+        proxies = n_positive + 1  # k_y
+        numerator = ((pairs * positive).sum(-1) + proxies * own) / (n_positive + proxies)
+    else:
+        with_pair = torch.logaddexp(own.unsqueeze(-1), pairs) * positive
+        numerator = torch.where(n_positive > 0, with_pair.sum(-1) / n_positive.clamp(min=1), own)
     return (denominator - numerator).mean(-1)
 
 

@@ -29,8 +29,8 @@ def batch(n=40, classes=10, dim=16, seed=0, dtype=torch.float64, present=4):
     return features, proxies, labels
 
 
-def pcr_by_loops(features, proxies, labels, pairs=False):
-    """Eq. 9 (and Eq. 18 with `pairs`), term by term."""
+def pcr_by_loops(features, proxies, labels, pairs=None):
+    """Eq. 9, and Eq. 18 in one of its forms where `pairs` names it, term by term."""
     unit_z = features / (features.norm(dim=1, keepdim=True) + 1e-6)
     unit_w = proxies / (proxies.norm(dim=1, keepdim=True) + 1e-6)
     n = len(labels)
@@ -42,30 +42,46 @@ def pcr_by_loops(features, proxies, labels, pairs=False):
             if pairs and j != i:
                 denominator = denominator + torch.exp(unit_z[i] @ unit_z[j] / TAU)
         own = torch.exp(unit_z[i] @ unit_w[labels[i]] / TAU)
-        if not pairs:
-            total = total - torch.log(own / denominator)
-            continue
         positives = [p for p in range(n) if p != i and labels[p] == labels[i]]
-        logs = [
-            torch.log((own + torch.exp(unit_z[i] @ unit_z[p] / TAU)) / denominator)
-            for p in positives
-        ] or [torch.log(own / denominator)]  # alone in its class: the proxy alone
-        total = total - sum(logs) / len(logs)
+        terms = [torch.exp(unit_z[i] @ unit_z[p] / TAU) for p in positives]
+        if pairs == "released":  # all rows of [z; w_y] but the anchor itself are contrasts
+            kept = [*terms, *[own for j in range(n) if labels[j] == labels[i]]]
+        elif pairs == "paper":
+            kept = [own + term for term in terms] or [own]  # alone in its class: the proxy alone
+        else:
+            kept = [own]
+        total = total - sum(torch.log(term / denominator) for term in kept) / len(kept)
     return total / n
 
 
-@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize("pairs", [None, "released", "paper"])
 def test_fast_form_equals_the_double_loop_in_value_and_gradient(pairs):
     features, proxies, labels = batch(n=24)
     labels[0] = 9  # alone in its class
     slow = pcr_by_loops(features, proxies, labels, pairs)
     slow_gradients = torch.autograd.grad(slow, [features, proxies])
     logits = cosine_similarity(features, proxies) / TAU
-    fast = proxy_contrastive_loss(logits, labels, features=features if pairs else None)
+    form = {"features": features, "variant": pairs} if pairs else {}
+    fast = proxy_contrastive_loss(logits, labels, **form)
     gradients = torch.autograd.grad(fast, [features, proxies])
     torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-9)
     for one, other in zip(gradients, slow_gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-9)
+
+
+def test_the_printed_form_gives_proxies_no_gradient_where_features_are_alike():
+    """Why HC as printed collapses: features out of a ReLU have cosines near 1."""
+    _, proxies, labels = batch(dim=160)
+    g = torch.Generator().manual_seed(1)
+    features = (1 + 0.3 * torch.randn(40, 160, generator=g, dtype=torch.float64)).relu()
+    norms = {}
+    for pairs in (None, "released", "paper"):
+        logits = cosine_similarity(features, proxies) / TAU
+        form = {"features": features, "variant": pairs} if pairs else {}
+        loss = proxy_contrastive_loss(logits, labels, **form)
+        norms[pairs] = float(torch.autograd.grad(loss, proxies)[0].norm())
+    assert norms["paper"] < 1e-2 * norms["released"]
+    assert norms["released"] > norms[None] / 2
 
 
 def test_equals_supervised_contrast_against_the_label_proxies():
@@ -119,12 +135,16 @@ def test_pairs_change_the_loss_and_leave_the_anchors_own_row_out():
     # Two rows, one class: every sum can be written out by hand; <z_i, z_i> = 1 must not appear.
     a = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     o = torch.tensor([[0.5], [0.25]])
-    found = proxy_contrastive_loss(o, torch.tensor([0, 0]), features=a, temperature=1.0)
-    rows = [
-        math.log(2 * math.exp(x) + math.exp(0)) - math.log(math.exp(x) + math.exp(0))
-        for x in (0.5, 0.25)
-    ]
-    assert found.item() == pytest.approx(sum(rows) / 2, abs=1e-5)
+    sums = [math.log(2 * math.exp(x) + math.exp(0)) for x in (0.5, 0.25)]
+    positives = {
+        "paper": [math.log(math.exp(x) + math.exp(0)) for x in (0.5, 0.25)],
+        "released": [(0 + 2 * x) / 3 for x in (0.5, 0.25)],
+    }
+    for form, own in positives.items():
+        found = proxy_contrastive_loss(
+            o, torch.tensor([0, 0]), features=a, temperature=1.0, variant=form
+        )
+        assert found.item() == pytest.approx((sum(sums) - sum(own)) / 2, abs=1e-5)
 
 
 def test_cross_entropy_is_torchs():

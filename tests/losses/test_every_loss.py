@@ -37,6 +37,9 @@ LOSSES = {
     "proxy_contrastive_loss with pairs": lambda b: losses.proxy_contrastive_loss(
         b.logits, b.labels, features=b.features
     ),
+    "proxy_contrastive_loss with pairs as released": lambda b: losses.proxy_contrastive_loss(
+        b.logits, b.labels, features=b.features, variant="released"
+    ),
     "supervised_contrastive_loss": lambda b: losses.supervised_contrastive_loss(
         b.features, b.labels
     ),

@@ -213,6 +213,22 @@ def test_table_vi_and_table_6_show_both_readings():
     assert found == ["Infer-F1_dev", "Infer-F1_all_dev"]
 
 
+def test_rows_named_hc_show_both_readings():
+    cell = {"dataset": "cifar10", "buffer_size": 100}
+    for method, names in (
+        ("PCR", {"PCR w/o HT, HC off", ""}),
+        ("PCR+HC", {"PCR w/o HT, HC on", ""}),
+        ("HPCR", {"PCR_CT+PCD+SCD (HPCR), HC off", ""}),
+        ("HPCR (HC on)", {"PCR_CT+PCD+SCD (HPCR), HC on"}),
+    ):
+        found = matching(record_of("hpcr", {**cell, "method": method}, ["A_T"]))
+        assert {row.shown for row in found} == names
+    record = record_of("hpcr", {**cell, "method": "HPCR (HC on)"}, ["A_T"])
+    shown = compare("hpcr", ROWS["hpcr"], [record], only_run=True)
+    assert shown["method"].tolist() == ["PCR_CT+PCD+SCD (HPCR), HC on"]
+    assert shown["paper"].tolist() == [48.3]
+
+
 def test_settings_of_table_iv():
     cell = {"dataset": "cifar100", "method": "HPCR", "buffer_size": 1000}
     wide = {"width": 64, "optimizer": "adam", "memory_batch": 64, "learning_rate": 1e-3}

@@ -17,5 +17,9 @@ METHODS: dict[str, type[Strategy]] = {
     "PCR+HC": proxies.PCRWithHC,
     "PCR+HC+HT": proxies.PCRWithHCAndHT,
     "PCR+HC+HT+PCD": proxies.WithoutSCD,
+    "PCR+HC+HT+DER": proxies.DistilledAsInDER,
     "HPCR": proxies.HPCR,
+    "PCR+HC+HT (HC on)": proxies.PCRWithHCAndHTOn,
+    "PCR+HC+HT+PCD (HC on)": proxies.WithoutSCDOn,
+    "HPCR (HC on)": proxies.HPCROn,
 }

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from relcl_lib.lab.notebook import Notebook, Profiles, with_quick
 from relcl_lib.lab.parameters import ParameterError, Parameters, Seeds
 from relcl_lib.papers.hpcr.methods import METHODS
+from relcl_lib.papers.hpcr.strategies.proxies import with_pairs
 
 #: data set -> (the paper's name of its stream, tasks, alpha of PCD)
 STREAMS = {
@@ -26,6 +27,7 @@ STAND_INS = ("digits", "mnist")
 #: What ``variant="paper"`` changes: the printed form of each point where paper and release differ.
 VARIANTS: dict[str, dict[str, Any]] = {
     "released": {
+        "hc_form": "released",
         "ht": "released",
         "ht_counter": "task",
         "scd": "released",
@@ -33,6 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "joint_forward": False,
     },
     "paper": {
+        "hc_form": "paper",
         "ht": "paper",
         "ht_counter": "run",
         "scd": "paper",
@@ -75,6 +78,7 @@ class ReplayParameters(Parameters):
     temperature: float = Field(0.09, gt=0, description="tau inside the softmax")
     head: Literal["cosine", "linear"] | None = Field(None, description="None: the method's own")
     hc: Literal["auto", "on", "off"] | None = Field(None, description="pairs between samples")
+    hc_form: Literal["released", "paper"] | None = Field(None, description="form of Eq. 18")
     ht: Literal["released", "paper", "off"] | None = Field(None, description="temperature schedule")
     ht_period: int = Field(500, ge=1, description="S, steps a cycle")
     ht_counter: Literal["task", "run"] | None = Field(None, description="where s starts at 0")
@@ -90,6 +94,7 @@ class ReplayParameters(Parameters):
     image_size: int | None = Field(None, ge=8, description="resize to this side; None keeps it")
     flip: bool | None = Field(None, description="horizontal flips; None: not for digits")
     options: dict[str, int | float] = Field({}, description="the method's own constants, by name")
+    mask: Literal["seen", "all"] = Field("seen", description="classes that a test may name")
     hold_out: float = Field(0.0, ge=0, lt=1, description="train share to test on, for tuning")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
@@ -127,15 +132,21 @@ class ReplayParameters(Parameters):
         given["options"] = {**method.options, **self.options}
         if method.iid and given.get("n_tasks", 1) != 1:
             raise ParameterError(f"{self.method} sees all classes at once; leave n_tasks out")
-        return type(self).model_validate({**filled, **given})
+        chosen = {**filled, **given}
+        if with_pairs(chosen["hc"], self.stream_batch + self.memory_batch):
+            chosen.setdefault("hc_form", forms["hc_form"])
+        else:  # no step has pairs
+            chosen["hc_form"] = None
+        return type(self).model_validate(chosen)
 
     @property
-    def unread(self) -> tuple[str, ...]:
-        """Settings that came after the first records, and that this run does not read.
+    def as_before(self) -> tuple[str, ...]:
+        """Settings that came after the first records and with which the run is what it was before.
 
-        A record leaves them out, so a run that is what it was before is found by what it was.
+        A record leaves them out, so that such a run has one name and its old records are found.
         """
-        return () if self.options else ("options",)
+        before = {"options": {}, "hc_form": None, "mask": "seen"}
+        return tuple(name for name, value in before.items() if getattr(self, name) == value)
 
 
 class HPCRNotebook(Notebook, ReplayParameters):

@@ -30,6 +30,8 @@ from relcl_lib.papers.hpcr.strategy import Batch, Draws, Group, Rows, Step
 
 #: images per test pass; no effect on the numbers. Small batches stay in a CPU's cache, large fill a GPU.
 TEST_BATCH = {"cpu": 50, "cuda": 500}
+#: what a prediction may be: a class seen so far, or any; the release's PCR of 2023 has the second
+MASKS = ("seen", "all")
 
 
 class ReplayRun(Run):
@@ -47,7 +49,7 @@ class ReplayRun(Run):
         self, parameters: ReplayParameters, data: ImageData, work_dir: str | Path | None = None
     ) -> None:
         super().__init__(parameters, data, parameters.seeds, work_dir)
-        self.elsewhere = self.settings.unread
+        self.elsewhere = self.settings.as_before
         self._place_data()
         self.network = self._build_network()
         self.strategy = METHODS[parameters.method](self).to(self.device)
@@ -58,7 +60,8 @@ class ReplayRun(Run):
         )
         self.memory = self.strategy.make_memory()
         self.augmentation = Augmentation(flip=0.5 if self.settings.flip else 0.0)
-        self.accuracy = torch.zeros(len(self.seeds), self.total, self.total)
+        # mask -> (S, T, T): as evaluated over the classes seen, and over all
+        self.accuracies = torch.zeros(len(MASKS), len(self.seeds), self.total, self.total)
         self.total_step = 0
 
     @classmethod
@@ -77,6 +80,11 @@ class ReplayRun(Run):
     def total(self) -> int:
         """Tasks of the stream."""
         return len(self.streams[0])
+
+    @property
+    def accuracy(self) -> Tensor:
+        """(S, T, T): after training task i, on the test set of task j, under the run's mask."""
+        return self.accuracies[MASKS.index(self.settings.mask)]
 
     @property
     def score(self) -> float:
@@ -133,7 +141,7 @@ class ReplayRun(Run):
     def advance(self) -> None:
         """Train a task, then test on all tasks so far."""
         self.train_task(self.tasks_done)
-        self.accuracy[:, self.tasks_done] = self.evaluate(self.tasks_done)
+        self.accuracies[:, :, self.tasks_done] = self.tested(self.tasks_done)
 
     def train_task(self, task: int, on_step: Callable[[int, int], Any] | None = None) -> None:
         """Make one pass over the samples of a task, `stream_batch` per step."""
@@ -207,24 +215,27 @@ class ReplayRun(Run):
             row[stream.classes_seen(task)] = True
         return mask.to(self.device)
 
-    @torch.inference_mode()
     def evaluate(self, task: int) -> Tensor:
-        """Accuracy in [0, 1] on every task's test set after training `task`: (S, T).
+        """Accuracy in [0, 1] on every task's test set after training `task`: (S, T)."""
+        return self.tested(task)[MASKS.index(self.settings.mask)]
 
-        Batch norm is folded away. The argmax is over the classes seen, so tasks to come score 0
-        without being run.
+    @torch.inference_mode()
+    def tested(self, task: int) -> Tensor:
+        """As `evaluate`, under each of the `MASKS`: (2, S, T).
+
+        Batch norm is folded away. Tasks to come score 0 without being run.
         """
         scorer = self.strategy.scorer(fold_batch_norm(self.network))
         unseen = ~self.seen(task).unsqueeze(1)  # (S, 1, C)
-        accuracy = torch.zeros(len(self.seeds), self.total)
+        accuracy = torch.zeros(len(MASKS), len(self.seeds), self.total)
         for index in range(task + 1):
             tests = torch.stack([stream[index].test_indices for stream in self.streams])  # (S, n)
-            correct = torch.zeros(len(self.seeds), device=self.device)
+            correct = torch.zeros(len(MASKS), len(self.seeds), device=self.device)
             for batch in tests.to(self.device).split(TEST_BATCH[self.device.type], dim=1):
                 scores = scorer(self.test_images[batch].float() / 255)  # (S, b, C)
-                predicted = scores.masked_fill(unseen, -torch.inf).argmax(-1)
-                correct += (predicted == self.test_labels[batch]).sum(1)
-            accuracy[:, index] = (correct / tests.shape[1]).cpu()
+                masked = torch.stack([scores.masked_fill(unseen, -torch.inf), scores])
+                correct += (masked.argmax(-1) == self.test_labels[batch]).sum(-1)
+            accuracy[:, :, index] = (correct / tests.shape[1]).cpu()
         return accuracy
 
     @torch.inference_mode()
@@ -253,7 +264,7 @@ class ReplayRun(Run):
             "strategy": self.strategy.state_dict(),
             "memory": self.memory.state_dict(),
             "optimizer": optimizer_state(self.optimizer),
-            "run": {"accuracy": self.accuracy},
+            "run": {"accuracies": self.accuracies},
         }
 
     def load(self, state: State) -> None:
@@ -262,7 +273,7 @@ class ReplayRun(Run):
         self.strategy.load_state_dict(state["strategy"])
         self.memory.load_state_dict(state["memory"], self.device)
         restore_optimizer(self.optimizer, state["optimizer"])
-        self.accuracy = state["run"]["accuracy"]
+        self.accuracies = state["run"]["accuracies"]
 
     # ---------------------------------------------------------------- record
 
@@ -287,24 +298,28 @@ class ReplayRun(Run):
     def outcome(self, seed: int) -> dict[str, Any]:
         """Metrics and accuracy matrix of a seed, and its class order."""
         index, count = self.seeds.index(seed), len(self.seeds)
-        matrix = (100 * self.accuracy[index].double()).numpy().round(4)
+        chosen = MASKS.index(self.settings.mask)
+        matrices = (100 * self.accuracies[:, index].double()).numpy().round(4)
+        matrix, other = matrices[chosen], matrices[1 - chosen]
         side_by_side = f"{count} seeds side by side: seconds are the run's divided by {count}"
         order = " ".join(map(str, self.streams[index].class_order))
         return {
-            "metrics": run_metrics(matrix),
+            "metrics": run_metrics(matrix) | run_metrics(other, f"_{MASKS[1 - chosen]}"),
             "accuracy_matrix": matrix,
+            "curves": {f"average_accuracy_{MASKS[1 - chosen]}": metrics.average_accuracy(other)},
             "notes": [side_by_side if count > 1 else "", f"class order {order}"],
         }
 
 
-def run_metrics(accuracy: Any) -> dict[str, float]:
+def run_metrics(accuracy: Any, suffix: str = "") -> dict[str, float]:
     """A_T, AAA and both forgettings of one accuracy matrix (T, T), in the matrix's unit."""
-    return {
-        "A_T": float(metrics.final_accuracy(accuracy)),
-        "AAA": float(metrics.average_anytime_accuracy(accuracy)),
-        "F_T": float(metrics.forgetting(accuracy, "paper")),
-        "F_T_released": float(metrics.forgetting(accuracy, "released")),
+    found = {
+        "A_T": metrics.final_accuracy(accuracy),
+        "AAA": metrics.average_anytime_accuracy(accuracy),
+        "F_T": metrics.forgetting(accuracy, "paper"),
+        "F_T_released": metrics.forgetting(accuracy, "released"),
     }
+    return {name + suffix: float(value) for name, value in found.items()}
 
 
 train_or_read = ReplayRun.train_or_read

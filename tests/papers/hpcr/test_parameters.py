@@ -17,6 +17,10 @@ EXPECTED = {
     "PCR+HC": ("cosine", 5, "on off False off", "on off False off"),
     "PCR+HC+HT": ("cosine", 5, "auto released False off", "auto paper False off"),
     "PCR+HC+HT+PCD": ("cosine", 5, "auto released True off", "auto paper True off"),
+    "PCR+HC+HT+DER": ("cosine", 5, "auto released True off", "auto paper True off"),
+    "PCR+HC+HT (HC on)": ("cosine", 5, "on released False off", "on paper False off"),
+    "PCR+HC+HT+PCD (HC on)": ("cosine", 5, "on released True off", "on paper True off"),
+    "HPCR (HC on)": ("cosine", 5, "on released True released", "on paper True paper"),
     "HPCR": ("cosine", 5, "auto released True released", "auto paper True paper"),
 }
 
@@ -37,7 +41,8 @@ class TestResolved:
         forms = (found.ht_counter, found.distil_from_task, found.joint_forward)
         assert forms == (paper if variant == "paper" else ("task", 1, False))
         unset = [name for name, value in found.model_dump().items() if value is None]
-        assert set(unset) <= {"data_root", "image_size"}
+        no_pairs = {"hc_form"} if found.hc != "on" else set()
+        assert set(unset) - {"data_root", "image_size"} == no_pairs
 
     def test_what_is_given_wins_over_method_and_variant(self):
         chosen = ReplayParameters(
@@ -45,6 +50,14 @@ class TestResolved:
         ).resolved()
         assert (chosen.hc, chosen.ht, chosen.pcd, chosen.scd) == ("on", "paper", False, "off")
         assert (chosen.head, chosen.alpha) == ("linear", 0.0)
+
+    def test_the_form_of_pairs_is_read_where_there_are_pairs(self):
+        def form(**changes):
+            return ReplayParameters(**changes).resolved().hc_form
+
+        assert form(method="PCR+HC") == form(memory_batch=64) == "released"
+        assert form(method="PCR+HC", variant="paper") == form(hc="on", hc_form="paper") == "paper"
+        assert form() is form(hc_form="paper") is form(method="ER", hc_form="paper") is None
 
     def test_resolving_twice_changes_nothing(self):
         once = ReplayParameters(method="PCR").resolved()

@@ -66,6 +66,29 @@ def test_committed_records_are_found_by_what_their_runs_are():
         assert made["parameters"] == record.parameters
 
 
+def test_the_form_of_pairs_is_part_of_runs_with_pairs_alone():
+    def name(**changes):
+        return config_hash(make_run(DATA, **changes).configuration())
+
+    assert name(hc_form="paper") == name()
+    assert name(method="PCR+HC", hc_form="paper") != name(method="PCR+HC")
+    assert "hc_form" not in make_run(DATA).configuration()["parameters"]
+
+
+def test_both_masks_are_recorded_by_one_run():
+    seen, every = (make_run(DATA, method="PCR", mask=mask).train() for mask in ("seen", "all"))
+    first, second = seen.record(), every.record()
+    for name in ("A_T", "AAA", "F_T", "F_T_released"):
+        assert first.metrics[name] == second.metrics[f"{name}_seen"]
+        assert first.metrics[f"{name}_all"] == second.metrics[name]
+    (curve,) = first.curves.values()
+    assert list(first.curves) == ["average_accuracy_all"]
+    assert sum(curve) / len(curve) == pytest.approx(first.metrics["AAA_all"], abs=1e-3)
+    assert first.metrics["A_T"] == first.metrics["A_T_all"]  # every class is seen at the end
+    assert config_hash(first) != config_hash(second)
+    assert "mask" not in first.parameters and second.parameters["mask"] == "all"
+
+
 def test_options_are_part_of_a_configuration(monkeypatch):
     monkeypatch.setattr(METHODS["ER-ACE"], "options", {"share": 0.5})
     runs = [make_run(DATA, method="ER-ACE", options=o) for o in ({}, {"share": 0.5}, {"share": 1})]

@@ -156,6 +156,16 @@ class TestEvaluation:
         run.network.head.weight.data.mul_(-1)
         assert run.evaluate(2)[0, 0] >= 0.4
 
+    def test_without_the_mask_any_class_is_named(self):
+        run = make_run(mask="all")
+        unseen = ~run.seen(0)
+        with torch.no_grad():  # proxies that win every argmax
+            run.network.head.weight[0, unseen[0]] = 1.0
+            run.network.head.weight[0, ~unseen[0]] = -1.0
+        masked, every = run.tested(0)
+        assert (every == 0).all() and torch.equal(run.evaluate(0), every)
+        assert masked[0, 0] >= 0.4
+
     @pytest.mark.parametrize("batch", [1, 7, 1000])
     def test_the_test_batch_does_not_matter(self, trained, monkeypatch, batch):
         expected = trained.evaluate(2)

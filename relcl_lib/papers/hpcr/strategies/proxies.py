@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from relcl_lib.losses import (
@@ -68,6 +69,7 @@ class HPCR(Strategy):
             rows.labels,
             features=rows.features if pairs else None,
             temperature=settings.temperature,
+            variant=settings.hc_form or "released",
         )
         if settings.ht != "off":
             count = step.batch.step if settings.ht_counter == "task" else step.batch.total_step
@@ -126,12 +128,43 @@ class PCRWithHC(HPCR):
 
 
 class PCRWithHCAndHT(HPCR):
-    """PCR+HC+HT, the pairs left to the size as the release does."""
+    """PCR+HC+HT, the pairs left to the size as the release does: off at 10 + 10 images."""
 
     switches: ClassVar = {**_OFF, "hc": "auto", "ht": "variant"}
 
 
 class WithoutSCD(HPCR):
-    """PCR+HC+HT+PCD."""
+    """PCR+HC+HT+PCD, the pairs left to the size."""
 
     switches: ClassVar = {**HPCR.switches, "scd": "off"}
+
+
+class DistilledAsInDER(WithoutSCD):
+    """Table XI: PCD replaced by DER's distance, the mean over the stored logits of all classes.
+
+    The paper names neither the row it changes nor its memory size; the row with PCD alone is inferred.
+    """
+
+    def distilled_logits(self, step: Step) -> Tensor:
+        """PCD with every count one."""
+        stored = for_both_views(step.stored["logits"], step.memory.logits)
+        counts = torch.ones_like(stored[:, 0])
+        return proxy_contrastive_distillation_loss(step.memory.logits, stored, counts)
+
+
+class PCRWithHCAndHTOn(HPCR):
+    """PCR+HC+HT with pairs at any size, the other reading of the row."""
+
+    switches: ClassVar = {**PCRWithHCAndHT.switches, "hc": "on"}
+
+
+class WithoutSCDOn(HPCR):
+    """PCR+HC+HT+PCD with pairs at any size."""
+
+    switches: ClassVar = {**WithoutSCD.switches, "hc": "on"}
+
+
+class HPCROn(HPCR):
+    """HPCR with pairs at any size."""
+
+    switches: ClassVar = {**HPCR.switches, "hc": "on"}
