@@ -24,7 +24,7 @@ from relcl_lib.losses.prototype import (
     prototype_margin_loss,
 )
 from relcl_lib.losses.threshold import above_threshold, adaptive_threshold_loss
-from relcl_lib.losses.views import view_agreement_loss, view_contrast_loss
+from relcl_lib.losses.views import dual_view_loss, view_agreement_loss, view_contrast_loss
 
 __all__ = [
     "above_threshold",
@@ -37,6 +37,7 @@ __all__ = [
     "cross_entropy_loss",
     "discriminative_loss",
     "dropout_consistency_loss",
+    "dual_view_loss",
     "dynamic_temperature_weight",
     "normalise",
     "prototype_contrastive_loss",

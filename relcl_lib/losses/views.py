@@ -1,4 +1,4 @@
-"""Contrastive losses between two views of the same rows (DocRE-II, Eq. 14, and its ablation)."""
+"""Losses between two views of the same rows: DocRE-II's Eq. 14, its ablation, and ER-DVC's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from relcl_lib.losses.basic import cosine_similarity, normalise
+from relcl_lib.losses.basic import cosine_similarity, cross_entropy_loss, normalise
 
 
 def view_agreement_loss(
@@ -64,3 +64,35 @@ def view_contrast_loss(
     loss = (among_right + among_left) / 2 - own
     # By choice, not by product: where no row is real the sums are infinite.
     return loss.masked_fill(~real, 0.0).sum(-1) / real.sum(-1).clamp(min=1)
+
+
+def dual_view_loss(
+    left: Tensor,
+    right: Tensor,
+    joint: Tensor,
+    labels: Tensor,
+    *,
+    consistency: float,
+    entropy: float = 1.0,
+) -> Tensor:
+    """ER-DVC's loss: both views right, of one mind with the joint logits, and no class left out.
+
+    CE over the rows of both views + entropy/3 sum_v sum_c q_vc log q_vc
+    + consistency mean |p_joint - p_left|, |p_joint - p_right|, with v of (left, right, joint) and q_v
+    the mean of the batch's p_v = softmax(v): the second term is smallest where the classes are even.
+
+    Args:
+        left, right, joint: (..., B, C), logits of the two views and of both together.
+        labels: (..., B).
+        consistency, entropy: weights.
+
+    Returns:
+        (...).
+    """
+    both = torch.cat([left, right], dim=-2)
+    shares = torch.stack([left, right, joint]).softmax(-1)  # (3, ..., B, C)
+    even = shares.mean(-2).clamp(min=torch.finfo(torch.float64).eps)
+    negative_entropy = (even * even.log()).sum(-1).sum(0) / 3
+    apart = (shares[2] - shares[:2]).abs().mean((0, -2, -1))
+    loss = cross_entropy_loss(both, torch.cat([labels, labels], dim=-1))
+    return loss + entropy * negative_entropy + consistency * apart

@@ -59,6 +59,9 @@ LOSSES = {
     "view_agreement_loss": lambda b: losses.view_agreement_loss(
         b.features, b.others, b.others, b.features
     ),
+    "dual_view_loss": lambda b: losses.dual_view_loss(
+        b.logits, b.stored, b.logits - b.stored, b.labels, consistency=2.0
+    ),
     "view_contrast_loss": lambda b: losses.view_contrast_loss(b.features, b.others, b.some),
     **{
         f"discriminative_loss {variant}": lambda b, variant=variant: losses.discriminative_loss(

@@ -1,4 +1,4 @@
-"""Check 11 of the DocRE-II specification: the contrast of two views, and its ablation."""
+"""Losses between two views: check 11 of the DocRE-II specification, and ER-DVC's loss."""
 
 import math
 
@@ -6,7 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from relcl_lib.losses import view_agreement_loss, view_contrast_loss
+from relcl_lib.losses import (
+    cross_entropy_loss,
+    dual_view_loss,
+    view_agreement_loss,
+    view_contrast_loss,
+)
 
 
 def draw(*shape, seed=0):
@@ -85,3 +90,22 @@ def test_contrast_without_rows_is_zero_with_a_gradient():
 def test_unknown_variant():
     with pytest.raises(ValueError, match="variant='code'"):
         view_agreement_loss(*draw(2, 3), variant="code")
+
+
+def test_dual_view_loss_equals_the_loop():
+    left, right, joint, _ = draw(6, 4)
+    labels = torch.tensor([0, 1, 1, 3, 2, 0])
+    found = dual_view_loss(left, right, joint, labels, consistency=2.0, entropy=0.5)
+    rows = [*zip(left, labels, strict=True), *zip(right, labels, strict=True)]
+    loss = sum(F.cross_entropy(row, label) for row, label in rows) / 12
+    for logits in (left, right, joint):
+        for share in logits.softmax(1).mean(0):
+            loss += 0.5 * share * share.log() / 3
+    for i in range(6):
+        for c in range(4):
+            for logits in (left, right):
+                loss += 2 * abs(joint[i].softmax(0)[c] - logits[i].softmax(0)[c]) / (2 * 6 * 4)
+    assert found.item() == pytest.approx(loss.item(), rel=1e-9)
+    plain = dual_view_loss(left, right, joint, labels, consistency=0.0, entropy=0.0)
+    both = cross_entropy_loss(torch.cat([left, right]), torch.cat([labels, labels]))
+    assert plain.item() == pytest.approx(both.item(), rel=1e-12)

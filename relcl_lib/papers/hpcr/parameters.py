@@ -124,14 +124,18 @@ class ReplayParameters(Parameters):
                 name: forms[name] if value == "variant" else value
                 for name, value in method.switches.items()
             },
+            **method.fixed,
         }
         given = {name: value for name, value in self.model_dump().items() if value is not None}
         if unknown := sorted(set(self.options) - set(method.options)):
             known = ", ".join(method.options) or "none"
             raise ParameterError(f"{self.method} has no option {unknown[0]!r}; it has: {known}")
-        given["options"] = {**method.options, **self.options}
+        given["options"] = {**method.options_of(self.dataset), **self.options}
         if method.iid and given.get("n_tasks", 1) != 1:
             raise ParameterError(f"{self.method} sees all classes at once; leave n_tasks out")
+        for name, value in method.fixed.items():
+            if given.get(name, value) != value:
+                raise ParameterError(f"{self.method} needs {name}={value}; leave {name} out")
         chosen = {**filled, **given}
         if with_pairs(chosen["hc"], self.stream_batch + self.memory_batch):
             chosen.setdefault("hc_form", forms["hc_form"])

@@ -189,12 +189,16 @@ class ReplayRun(Run):
         self.strategy.store(done)
         return None if loss is None else loss.detach()
 
+    def views(self, groups: Sequence[Group]) -> list[Tensor]:
+        """The images of each group, then an augmented view of each: (S, 2n, 3, H, W) in [0, 1]."""
+        clean = [group.images.float() / 255 for group in groups]
+        if self.settings.views == 1:
+            return clean
+        return two_views(self.augmentation, clean, [group.draws for group in groups])
+
     def forward(self, groups: Sequence[Group]) -> list[Rows]:
         """Forward the views of each group, apart unless the settings join them: batch norm differs."""
-        clean = [group.images.float() / 255 for group in groups]
-        views = clean
-        if self.settings.views == 2:
-            views = two_views(self.augmentation, clean, [group.draws for group in groups])
+        views = self.views(groups)
         if self.settings.joint_forward:
             sizes = [batch.shape[1] for batch in views]
             logits, features = self.network(torch.cat(views, dim=1))

@@ -105,6 +105,7 @@ class Loop(Protocol):
     network: Any
     memory: Memory
     optimizer: torch.optim.Optimizer
+    views: Callable[[Sequence[Group]], list[Tensor]]
     forward: Callable[[Sequence[Group]], list[Rows]]
 
 
@@ -122,8 +123,12 @@ class Strategy(nn.Module):
     iid: ClassVar[bool] = False
     #: settings of the run that the method has its own value for ("variant": that of the run's variant)
     switches: ClassVar[Mapping[str, Any]] = {}
+    #: settings of the run that the method can have no other way
+    fixed: ClassVar[Mapping[str, Any]] = {}
     #: the method's own constants by name, which the parameter `options` changes
     options: ClassVar[Mapping[str, float]] = {}
+    #: data set -> the constants that have another value there
+    options_on: ClassVar[Mapping[str, Mapping[str, float]]] = {}
     #: what random choices are made for; each has a generator per seed and task
     purposes: ClassVar[tuple[str, ...]] = (
         "retrieval",
@@ -135,6 +140,11 @@ class Strategy(nn.Module):
     def __init__(self, run: Loop) -> None:
         super().__init__()
         self.run, self.settings = run, run.settings
+
+    @classmethod
+    def options_of(cls, dataset: str) -> dict[str, float]:
+        """The method's constants on a data set."""
+        return {**cls.options, **cls.options_on.get(dataset, {})}
 
     def make_memory(self) -> Memory:
         """The memory of the run."""

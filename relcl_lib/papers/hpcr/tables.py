@@ -14,6 +14,7 @@ from relcl_lib.lab.rows import (
     table,
 )
 from relcl_lib.papers.hpcr.methods import METHODS
+from relcl_lib.papers.hpcr.parameters import STREAMS
 
 #: data set -> the memory sizes of Table III, or ours
 DATASETS = {
@@ -68,6 +69,7 @@ TABLES = {
         "Tables III, V and VI, Fig. 3: methods at every memory size",
         *(Cell(name, memory=False) for name in ("IID", "IID++", "FINE-TUNE")),
         "ER",
+        "ER-DVC",
         "ER-ACE",
         "PCR",
         "HPCR",
@@ -160,6 +162,7 @@ def rows() -> list[Row]:
     `F_T_released`, which its code has; rows whose name says HC with HC off and on.
     """
     names, found = printed_names(TABLES.values()), []
+    loaded = {stream: dataset for dataset, (stream, *_) in STREAMS.items()}
     for entry in entries("hpcr"):
         setting = parse_setting(entry.setting)
         if setting.get("buffer") == "none":
@@ -169,7 +172,8 @@ def rows() -> list[Row]:
             wanted |= _WORDS.get(name, {_PARAMETERS.get(name, name): value})
         for metric in ("F_T", "F_T_released") if entry.metric == "F_T" else (entry.metric,):
             for methods, shown in _readings(entry, names.get(entry.method, (entry.method,))):
-                known = [METHODS[name].options for name in methods if name in METHODS]
+                dataset = loaded.get(entry.dataset, "")
+                known = [METHODS[name].options_of(dataset) for name in methods if name in METHODS]
                 found.append(
                     Row.of(
                         entry,
@@ -178,7 +182,7 @@ def rows() -> list[Row]:
                         record_metric=metric,
                         where_dataset={"stream": entry.dataset},
                         where_parameters=wanted,
-                        usual={**USUAL, "options": dict(known[0])} if known else USUAL,
+                        usual={**USUAL, "options": known[0]} if known else USUAL,
                     )
                 )
     return found

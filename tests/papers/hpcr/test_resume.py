@@ -10,6 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from gratings import gratings, make_run
+from states import same
+
+from relcl_lib.papers.hpcr.methods import METHODS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -65,6 +69,27 @@ def leftovers(folder):
     # os.walk, as pathlib stumbles over a folder that is renamed while it looks.
     names = (name for _, folders, files in os.walk(folder) for name in (*folders, *files))
     return [name for name in names if ".tmp-" in name or ".old-" in name]
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("method", [name for name, kind in METHODS.items() if not kind.iid])
+def test_every_method_goes_on_from_its_checkpoint(tmp_path, method):
+    def stop(run):
+        raise Stop
+
+    data, changes = gratings(), {"method": method, "seeds": [0, 2], "learning_rate": 0.05}
+    whole = make_run(data, **changes).train()
+    with pytest.raises(Stop):
+        make_run(data, tmp_path, **changes).train(stop)
+    again = make_run(data, tmp_path, **changes)
+    tasks = []
+    again.train(lambda run: tasks.append(run.tasks_done))
+    assert tasks == [2, 3]
+    assert outcome(again) == outcome(whole)
+    assert same(again.strategy, whole.strategy)
 
 
 @pytest.mark.slow
