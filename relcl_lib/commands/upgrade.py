@@ -1,4 +1,4 @@
-"""Rewrite result records of schema 1, the first, in today's form: `relcl upgrade [FOLDER]`.
+"""Rewrite result records of an earlier form in today's: `relcl upgrade [FOLDER]`.
 
 A record of schema 1 knew an encoder, word vectors and a type map by their names alone, and had the
 number format that `auto` came to among its parameters. What changes in a record:
@@ -10,6 +10,8 @@ number format that `auto` came to among its parameters. What changes in a record
 - `protocol` is judged by today's rule: results on training images that were re-encoded with a loss are
   `reduced`, and so are settings that no cell of the paper's tables has.
 - DRL's parameters get the width of the network, which only `backbone` had.
+- DocRE-II's say that their noise spared gold (`noise_draw=not_gold`): it did, when no setting said so.
+  This goes for records of schema 2 as well.
 - CDR's fingerprint is today's. Two of its training documents have tabs at their lines' ends, and
   mentions there had no name before. Names enter IgnF1 alone, and no fact of dev or test has these.
 
@@ -48,7 +50,16 @@ FINGERPRINTS = {"1a660beb001ae3e0": "1f78c9ac18aefa44", "82bcd7c480f942a0": "320
 
 
 def upgraded(old: Mapping[str, Any]) -> dict[str, Any]:
-    """A record of schema 1, as read from its file, in the form of schema 2."""
+    """A record of an earlier form, as read from its file, in today's; the same if it has that."""
+    new = dict(old)
+    if old["paper"] == "docre_ii" and "noise_draw" not in old["parameters"]:
+        entries = list(old["parameters"].items())
+        place = list(old["parameters"]).index("spurious") + 1  # where a run of today has it
+        new["parameters"] = dict([*entries[:place], ("noise_draw", "not_gold"), *entries[place:]])
+    return _of_schema_2(new) if old["schema"] == 1 else new
+
+
+def _of_schema_2(old: dict[str, Any]) -> dict[str, Any]:
     new = {**old, "schema": 2, "parameters": dict(old["parameters"]), "inputs": _inputs(old)}
     if known := FINGERPRINTS.get(str(old["dataset"].get("fingerprint"))):
         new["dataset"] = {**old["dataset"], "fingerprint": known}
@@ -96,7 +107,7 @@ def _protocol(new: Mapping[str, Any]) -> str:
 
 
 def upgrade_file(path: Path, root: Path) -> Path | None:
-    """Write a record of schema 1 in today's form, and remove the old file; None for any other.
+    """Write a record of an earlier form in today's, and remove the old file; None for any other.
 
     Raises:
         RecordError: it cannot be read, or a record of the same run is there already.
@@ -105,9 +116,11 @@ def upgrade_file(path: Path, root: Path) -> Path | None:
         old = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RecordError(f"{path} cannot be read as a record: {error}") from error
-    if not isinstance(old, dict) or old.get("schema") != 1:
+    if not isinstance(old, dict) or old.get("schema") not in (1, 2):
         return None
-    record = Record(**upgraded(old))
+    if (new := upgraded(old)) == old:
+        return None
+    record = Record(**new)
     place = record_path(record, root)
     if place.exists() and not read_record(place).failed:
         raise RecordError(f"{path} and {place} are records of one run; remove one of them")
@@ -120,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Upgrade the records below a folder; 1 where one could not be."""
     parser = argparse.ArgumentParser(
         prog="python -m relcl_lib upgrade",
-        description="Rewrite result records of schema 1 in today's form.",
+        description="Rewrite result records of an earlier form in today's.",
     )
     parser.add_argument("folder", nargs="?", type=Path, help="default: data/results")
     root = parser.parse_args(arguments).folder or results_root()

@@ -67,22 +67,25 @@ def with_class_zero(labels: Tensor) -> Tensor:
 
 def add_noise(
     predicted: Tensor,
-    gold: Tensor,
     documents: Tensor,
     *,
     rate: tuple[float, float] = (0.0, 0.4),
-    spurious: tuple[float, float] = (0.05, 0.15),
+    spurious: tuple[float, float] = (0.0, 0.0),
+    spared: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Replace relations of a document by wrong ones (section 3.3 of the paper).
+    """Replace relations of a document by others (section 3.3 of the paper).
 
     Of the pairs with a predicted relation a share r ~ U(rate) is changed, r drawn for each
-    document. Pairs without one get a relation too, as in the release: 5 P q of them in the mean, P
-    the pairs with a relation and q ~ U(spurious). A changed pair has one class, drawn from those
-    that are neither gold nor predicted; where there is none it stays.
+    document. With `spurious` above 0 pairs without one get a relation too, as in the release: 5 P q
+    of them in the mean, P the pairs with a relation and q ~ U(spurious). A changed pair has one
+    class, drawn from those that are not predicted: what is read then says of gold no more than the
+    predictions do.
 
-    `predicted`, `gold` and the result are (p, R + 1) bool, class 0 first; `documents` (p,) numbers
-    the document of each pair from 0. A range of (0, 0) leaves its pairs as they are.
+    `predicted` and the result are (p, R + 1) bool, class 0 first; `documents` (p,) numbers the
+    document of each pair from 0. A range of (0, 0) leaves its pairs as they are. `spared` classes,
+    (p, R + 1) bool, are not drawn either; a pair for which none is left stays. Sparing gold tells
+    gold: of one relation only right predictions would ever be changed.
     """
     if not len(predicted):
         return predicted
@@ -96,7 +99,7 @@ def add_noise(
     share = spurious[0] + draws[1] * (spurious[1] - spurious[0])
     share = 5 * share * positives / negatives.clamp(min=1)
     limits = torch.where(related, r[documents], share[documents])
-    allowed = ~(predicted | gold)
+    allowed = ~predicted if spared is None else ~(predicted | spared)
     options = allowed.sum(-1)
     # The k-th allowed class, k uniform: one draw per pair, whatever the number of classes.
     k = (which * options).long() + 1

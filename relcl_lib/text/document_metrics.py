@@ -9,8 +9,9 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
+import torch
 from sklearn.metrics import average_precision_score
-from torch import Tensor
+from torch import Tensor, inf
 
 from relcl_lib.data.document_files import Document, Fact
 from relcl_lib.text.triple_metrics import count_scores
@@ -55,6 +56,39 @@ def average_precision(margins: Tensor, labels: Tensor, gold: int) -> float:
         return 0.0
     found = average_precision_score(labels.numpy().ravel(), margins.numpy().ravel())
     return 100 * float(found) * int(labels.sum()) / gold
+
+
+def within_limit(margins: Tensor, limit: int) -> Tensor:
+    """Margins (p, R) with -inf for all but a pair's `limit` largest: what a threshold may let pass.
+
+    Those above 0 are then what `pair_inference.decode_relations` chooses.
+    """
+    best = margins.topk(min(limit, margins.shape[1]), dim=1).indices
+    return torch.full_like(margins, -inf).scatter(1, best, margins.gather(1, best))
+
+
+def best_threshold(margins: Tensor, labels: Tensor, gold: int, limit: int) -> float:
+    """The threshold of the margins with which F1 is highest, to be chosen on dev.
+
+    It lies half-way between two margins, and is infinite where nothing right is found. Arguments are
+    those of `average_precision`, and how many relations a pair may have.
+    """
+    scores, order = within_limit(margins, limit).flatten().sort(descending=True, stable=True)
+    hits = labels.flatten()[order].cumsum(0)
+    found = torch.arange(1, len(scores) + 1)
+    last = scores > torch.cat([scores[1:], scores.new_full((1,), -inf)])  # of equal margins
+    f1 = torch.where(last & scores.isfinite(), 2 * hits / (found + gold), 0)
+    if not len(scores) or not f1.any():
+        return inf
+    at = int(f1.argmax())
+    below = float(scores[at + 1]) if at + 1 < len(scores) else -inf
+    return (float(scores[at]) + max(below, float(scores[at]) - 2)) / 2
+
+
+def threshold_f1(margins: Tensor, labels: Tensor, gold: int, limit: int, threshold: float) -> float:
+    """F1 in per cent of the relations whose margin is above a threshold, see `best_threshold`."""
+    chosen = within_limit(margins, limit) > threshold
+    return count_scores(int((chosen & labels).sum()), int(chosen.sum()), gold)["F1"]
 
 
 def name_facts(documents: Iterable[Document]) -> set[NameFact]:

@@ -6,7 +6,15 @@ import pytest
 
 from relcl_lib.commands.upgrade import ENCODERS, main, upgraded
 from relcl_lib.data.weights import weights_digest, weights_folder
-from relcl_lib.lab.records import as_dict, read_records, record_path, results_root
+from relcl_lib.lab.records import (
+    Record,
+    as_dict,
+    find_record,
+    read_records,
+    record_path,
+    results_root,
+    write_record,
+)
 
 
 def first_schema(record):
@@ -18,6 +26,8 @@ def first_schema(record):
     del old["number_format"]
     if record.paper == "drl":
         old["parameters"].pop("width", None)
+    if old["parameters"].get("noise_draw") == "not_gold":
+        del old["parameters"]["noise_draw"]
     return {**old, "schema": 1, "parameters": old["parameters"]}, inputs
 
 
@@ -42,6 +52,35 @@ def test_the_committed_records_come_out_of_their_first_form(paper, tmp_path, cap
         assert (tmp_path / place.relative_to(results_root())).read_bytes() == place.read_bytes()
     assert main([str(tmp_path)]) == 0  # nothing is left to do
     assert "0 records upgraded" in capsys.readouterr().out
+
+
+def test_noise_that_spared_gold_is_named_in_records_of_both_schemas(tmp_path, capsys):
+    """So none is taken for a run of today's noise, and each is found by what it was."""
+    (record, *_) = [
+        r for r in read_records(paper="docre_ii") if r.parameters["noise_draw"] == "not_gold"
+    ]
+    second = as_dict(record)
+    del second["parameters"]["noise_draw"]
+    first = {**first_schema(record)[0], "seed": record.seed + 100}
+    for old in (first, second):
+        write(tmp_path, record, old).rename(
+            tmp_path / "docre_ii" / record.experiment / f"{old['seed']}.json"
+        )
+    today = {**as_dict(record), "seed": record.seed + 200}
+    today["parameters"] = {**today["parameters"], "noise_draw": "blind"}
+    kept = write_record(Record(**today), tmp_path)
+    assert main([str(tmp_path)]) == 0
+    assert "2 records upgraded" in capsys.readouterr().out
+    found = {r.seed - record.seed: r for r in read_records(tmp_path)}
+    assert {n: r.parameters["noise_draw"] for n, r in found.items()} == {
+        0: "not_gold",
+        100: "not_gold",
+        200: "blind",
+    }
+    assert found[0] == record and kept.exists()
+    assert find_record(record, tmp_path) == record
+    asked = record.model_copy(update={"parameters": {**record.parameters, "noise_draw": "blind"}})
+    assert find_record(asked, tmp_path) is None
 
 
 def test_names_stand_for_the_encoders_that_the_records_were_made_with():

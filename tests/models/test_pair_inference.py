@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from pair_matrices import pair_matrix, renumbered
+from torch.nn.functional import one_hot
 
 from relcl_lib.losses import normalise, view_agreement_loss
 from relcl_lib.models.atlop import PairScores
@@ -88,25 +89,31 @@ def noisy_case(seed=0, pairs=40, documents=3):
     return predicted, gold, torch.arange(pairs) * documents // pairs
 
 
+SPURIOUS = (0.05, 0.15)
+
+
 def test_no_noise_changes_nothing():
-    predicted, gold, documents = noisy_case()
-    same = add_noise(predicted, gold, documents, rate=(0.0, 0.0), spurious=(0.0, 0.0))
-    assert torch.equal(same, predicted)
-    assert add_noise(predicted[:0], gold[:0], documents[:0]).shape == (0, R + 1)
+    predicted, _, documents = noisy_case()
+    assert torch.equal(add_noise(predicted, documents, rate=(0.0, 0.0)), predicted)
+    assert add_noise(predicted[:0], documents[:0]).shape == (0, R + 1)
 
 
-def test_changed_pairs_get_one_wrong_class():
+def test_changed_pairs_get_one_class_that_was_not_predicted():
     predicted, gold, documents = noisy_case()
     generator = torch.Generator().manual_seed(1)
+    options = {"rate": (0.0, 1.0), "spurious": SPURIOUS, "generator": generator}
     seen = torch.zeros(R + 1, dtype=torch.bool)
+    right = 0
     for _ in range(200):
-        found = add_noise(predicted, gold, documents, rate=(0.0, 1.0), generator=generator)
+        found = add_noise(predicted, documents, **options)
         changed = (found != predicted).any(1)
         assert (found[changed].sum(1) == 1).all()
-        assert not (found[changed] & (gold | predicted)[changed]).any()
+        assert not (found & predicted)[changed].any()
         assert (found[~changed] == predicted[~changed]).all()
         seen |= found[changed].any(0)
-    assert seen.all()  # class 0 among them, for a pair with a relation that is gold
+        right += int((found & gold)[changed].sum())
+    assert seen.all()  # class 0 among them, for a pair with a relation
+    assert right  # by chance a changed pair may be told what is gold
 
 
 @pytest.mark.parametrize(
@@ -114,35 +121,99 @@ def test_changed_pairs_get_one_wrong_class():
 )
 def test_the_share_of_changed_relations_has_the_mean_of_its_range(rate, mean):
     """Check 10: 1,000 draws of r ~ U(0, 0.4) average 0.20 (U(0.2, 0.5) in the release)."""
-    predicted, gold, documents = noisy_case(pairs=90)
+    predicted, _, documents = noisy_case(pairs=90)
     related = ~predicted[:, 0]
     generator = torch.Generator().manual_seed(0)
-    shares = [
-        (add_noise(predicted, gold, documents, rate=rate, generator=generator) != predicted)
-        .any(1)[related]
-        .float()
-        .mean()
-        for _ in range(1000)
-    ]
+    shares = []
+    for _ in range(1000):
+        changed = (
+            add_noise(predicted, documents, rate=rate, generator=generator) != predicted
+        ).any(1)
+        shares.append(changed[related].float().mean())
+        assert not changed[~related].any()  # as printed: only predicted relations are replaced
     assert float(sum(shares) / 1000) == pytest.approx(mean, abs=0.02)
 
 
-def test_pairs_without_a_relation_get_half_as_many_in_the_mean():
-    predicted, gold, documents = noisy_case(pairs=90, documents=1)
+def test_spurious_relations_are_half_as_many_in_the_mean():
+    predicted, _, documents = noisy_case(pairs=90, documents=1)
     related = int((~predicted[:, 0]).sum())
+    options = {"rate": (0.0, 0.0), "spurious": SPURIOUS}
     generator = torch.Generator().manual_seed(0)
     added = 0
     for _ in range(500):
-        found = add_noise(predicted, gold, documents, rate=(0.0, 0.0), generator=generator)
+        found = add_noise(predicted, documents, **options, generator=generator)
         assert (found[~predicted[:, 0]] == predicted[~predicted[:, 0]]).all()
         added += int((found != predicted).any(1).sum())
     assert added / 500 == pytest.approx(0.5 * related, rel=0.1)
 
 
-def test_a_pair_with_nothing_wrong_left_stays():
+def right_after_noise(relations, spare, pairs=3000, draws=40):
+    """How often gold is what the base says, and what R says, by what became of the base's answer.
+
+    One document, a base that is right for 70 % of the pairs. Returns (share, standard error) of each:
+    `base kept`, `base changed` (the base's relation is gold), `none kept`, `none changed` (no relation
+    is gold), `read` (a changed pair's noisy class is gold) and `any` (so is a class of those not
+    predicted, in the mean).
+    """
+    g = torch.Generator().manual_seed(relations)
+
+    def answers():
+        which = torch.randint(1, relations + 1, (pairs,), generator=g)
+        return one_hot((torch.rand(pairs, generator=g) < 0.3) * which, relations + 1).bool()
+
+    gold, other = answers(), answers()
+    predicted = torch.where(torch.rand(pairs, 1, generator=g) < 0.7, gold, other)
+    one = torch.zeros(pairs, dtype=torch.long)
+    right, none = (predicted & gold).any(1), predicted[:, 0]
+    chance = (gold & ~predicted).sum(1) / (~predicted).sum(1)
+    seen = {
+        name: []
+        for name in ("base kept", "base changed", "none kept", "none changed", "read", "any")
+    }
+    for _ in range(draws):
+        found = add_noise(
+            predicted, one, spurious=SPURIOUS, spared=gold if spare else None, generator=g
+        )
+        changed = (found != predicted).any(1)
+        for name, group in (("base", ~none), ("none", none)):
+            seen[f"{name} changed"].append(right[group & changed])
+            seen[f"{name} kept"].append(right[group & ~changed])
+        seen["read"].append((found & gold).any(1)[changed])
+        seen["any"].append(chance[changed])
+    found = {name: torch.cat(parts).double() for name, parts in seen.items()}
+    return {name: (float(x.mean()), float(x.std() / len(x) ** 0.5)) for name, x in found.items()}
+
+
+def apart(one, other):
+    """How many standard errors lie between two shares."""
+    return abs(one[0] - other[0]) / (one[1] ** 2 + other[1] ** 2 + 1e-12) ** 0.5
+
+
+@pytest.mark.parametrize("relations", [1, 96])
+def test_noise_says_nothing_of_gold(relations):
+    """P(gold | the base's answer, noisy R) is the same whatever R is, but for chance."""
+    seen = right_after_noise(relations, spare=False)
+    assert apart(seen["base kept"], seen["base changed"]) < 4
+    assert apart(seen["none kept"], seen["none changed"]) < 4
+    assert apart(seen["read"], seen["any"]) < 4
+
+
+@pytest.mark.parametrize("relations", [1, 96])
+def test_sparing_gold_tells_it(relations):
+    seen = right_after_noise(relations, spare=True)
+    assert seen["read"][0] == 0 < seen["any"][0] or relations == 1
+    if (
+        relations == 1
+    ):  # R = none means yes, R = the relation means no: what is told is turned round
+        assert seen["base changed"][0] == 1 > seen["base kept"][0] + 0.1
+        assert seen["none changed"][0] == 1 > seen["none kept"][0] + 0.1
+
+
+def test_a_pair_with_nothing_left_to_draw_stays():
     predicted, gold = torch.tensor([[False, True]]), torch.tensor([[True, False]])
-    found = add_noise(predicted, gold, torch.zeros(1, dtype=torch.long), rate=(0.0, 1.0))
-    assert torch.equal(found, predicted)
+    document = torch.zeros(1, dtype=torch.long)
+    assert torch.equal(add_noise(predicted, document, rate=(1.0, 1.0), spared=gold), predicted)
+    assert torch.equal(add_noise(predicted, document, rate=(1.0, 1.0)), ~predicted)
 
 
 # --- layers ------------------------------------------------------------------------------------

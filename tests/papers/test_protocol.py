@@ -126,6 +126,7 @@ def test_docre_iis_tables_try_layers_and_iterations():
         docre(iterations=5) == docre(inference_layers=6) == docre(base="stated_facts") == "reduced"
     )
     assert docre(variant="released") == docre(method="w/o ECA") == "paper"
+    assert docre(spurious=True) == docre(noise_draw="not_gold") == "reduced"
     assert docre(noise=0.1) == docre(warmup=0.0) == docre(markers="typed") == "reduced"
     assert called("docre_ii", DocreNotebook.create(profile="full", alone_epochs=1)) == "paper"
 

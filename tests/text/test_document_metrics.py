@@ -6,16 +6,20 @@ import pytest
 import torch
 
 from relcl_lib.data.document_files import Document, Fact, Mention, read_documents
+from relcl_lib.models.pair_inference import decode_relations
 from relcl_lib.text.document_metrics import (
     all_scores,
     average_precision,
+    best_threshold,
     fact_scores,
     ignore_scores,
     inference_scores,
     is_intra,
     name_facts,
     stated_recalls,
+    threshold_f1,
     triangle_facts,
+    within_limit,
 )
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "redocred"
@@ -64,6 +68,51 @@ def test_ignored_facts_leave_the_precision_only():
     every = ignore_scores(predicted, [gold], name_facts([gold]))
     assert every["IgnF1"] == 0
     assert every["recall"] == pytest.approx(50)
+
+
+@pytest.mark.parametrize(("relations", "limit"), [(1, 1), (6, 2), (6, 4)])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_best_threshold_is_that_of_a_plain_search(relations, limit, seed):
+    g = torch.Generator().manual_seed(seed)
+    margins = torch.randn(30, relations, generator=g).mul(2).round(decimals=1)  # with ties
+    labels = torch.rand(30, relations, generator=g) < 0.2
+    gold = int(labels.sum()) + 3  # facts of pairs that were cut away
+
+    def plain(threshold):
+        hits = found = 0
+        for row, right in zip(margins.tolist(), labels.tolist(), strict=True):
+            first = sorted(range(relations), key=lambda r: -row[r])[:limit]
+            chosen = [r for r in first if row[r] > threshold]
+            found += len(chosen)
+            hits += sum(right[r] for r in chosen)
+        return 200 * hits / (found + gold)
+
+    distinct = margins.unique(sorted=False).tolist()
+    if relations > 1:  # no ties at a pair's limit, where any choice is as good
+        margins = margins + torch.arange(relations) * 1e-3
+        distinct = margins.unique(sorted=False).tolist()
+    best = best_threshold(margins, labels, gold, limit)
+    assert best not in distinct
+    found = threshold_f1(margins, labels, gold, limit, best)
+    assert found == pytest.approx(plain(best))
+    assert found == pytest.approx(max(plain(x - 1e-4) for x in distinct))
+
+
+def test_a_threshold_of_0_chooses_what_decoding_does():
+    logits = torch.randn(200, 7, generator=torch.Generator().manual_seed(0))
+    margins = logits[:, 1:] - logits[:, :1]
+    for limit in (1, 3, 4):
+        chosen = decode_relations(logits, limit)[:, 1:]
+        assert torch.equal(within_limit(margins, limit) > 0, chosen)
+
+
+def test_where_nothing_right_is_found_no_threshold_is_best():
+    none = torch.zeros(4, 2, dtype=torch.bool)
+    for margins, labels in ((torch.randn(4, 2), none), (torch.zeros(0, 2), none[:0])):
+        assert best_threshold(margins, labels, 5, 2) == float("inf")
+        assert threshold_f1(margins, labels, 5, 2, float("inf")) == 0
+    one = torch.tensor([[-3.0]])
+    assert best_threshold(one, torch.tensor([[True]]), 1, 1) < -3
 
 
 def test_names_of_all_mentions_make_the_known_facts():

@@ -18,12 +18,15 @@ def gain(records: Sequence[Record]) -> Figure:
     values: dict[str, dict[str, list[float]]] = {}
     for name in ("CDR", "Re-DocRED", "synthetic"):
         rows = [row for row in measured_rows(name) if row.method == OURS]
-        base = next(row for row in rows if row.metric == "F1_base")
-        if chosen := most_seeds(filter(base.matches, measured)):
-            pair = {k: [r.metrics[k] for r in chosen] for k in ("F1_base", "F1")}
-            ahead = fmean(pair["F1"]) - fmean(pair["F1_base"])
-            text = f"{name} ({chosen[0].protocol})\n{ahead:+.1f}, n = {len(chosen)}"
-            values[text] = {"base": pair["F1_base"], "base + inference": pair["F1"]}
+        for row in (row for row in rows if row.metric == "F1"):
+            with_base = (r for r in measured if row.matches(r) and "F1_base" in r.metrics)
+            if chosen := most_seeds(with_base):
+                pair = {k: [r.metrics[k] for r in chosen] for k in ("F1_base", "F1")}
+                ahead = fmean(pair["F1"]) - fmean(pair["F1_base"])
+                text = f"{name} ({chosen[0].protocol})\n{ahead:+.1f}, n = {len(chosen)}"
+                if noise := row.setting.removeprefix("test").strip(";"):
+                    text += f"\n{noise}"
+                values[text] = {"base": pair["F1_base"], "base + inference": pair["F1"]}
     title = "DocRE-II and its own base" + ("" if values else ": no records yet")
     return plots.plot_strategies(values, title=title, ylabel="F1, test (%)").figure
 

@@ -156,9 +156,10 @@ def inference_loss(
     noise = {
         "rate": settings.noise_range,
         "spurious": (0.05, 0.15) if settings.spurious else (0.0, 0.0),
+        "spared": gold if settings.noise_draw == "not_gold" else None,
         "generator": generator,
     }
-    draws = [add_noise(known, gold, batch.pairs[:, 0], **noise) for _ in range(2)]
+    draws = [add_noise(known, batch.pairs[:, 0], **noise) for _ in range(2)]
     left, right = map(inference.embed_relations, draws)
     view = inference(features, left, cells)
     logits = inference.classifier(view).float()

@@ -8,6 +8,7 @@ run.evaluate("test")["F1"]
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -303,7 +304,9 @@ class DocreRun(Run):
         """The facts found in each document: by the base, then after each of K iterations."""
         return self.read(split, self.iterations if iterations is None else iterations).facts
 
-    def evaluate(self, split: str = "test", iterations: int | None = None) -> dict[str, float]:
+    def evaluate(
+        self, split: str = "test", iterations: int | None = None, threshold: float | None = None
+    ) -> dict[str, float]:
         """Score a split: `document_metrics.all_scores` after K iterations, and `F1_K0`, `F1_K1`, ...
 
         `F1_K0` is the base as stage 2 left it; `evaluate_base` scores it as stage 1 left it.
@@ -312,7 +315,8 @@ class DocreRun(Run):
         base's predictions; the features are the same. Equal F1: the module does not read R.
         `F1_fed_neighbours` is that of pairs which keep their own prediction while three of four
         others have their gold relations: more than `F1_K1` if R of other pairs is read to advantage.
-        `AP` is `document_metrics.average_precision`, which knows of no threshold.
+        `AP` is `document_metrics.average_precision`, which knows of no threshold. `F1_tuned` is the F1
+        with `threshold` in place of training's; dev has the best one for itself, as `threshold`.
         """
         k = self.iterations if iterations is None else iterations
         documents = getattr(self.data, split)
@@ -321,13 +325,22 @@ class DocreRun(Run):
         names = [f"K{i}" for i in range(most + 1)] + [f"fed_{name}" for name in FED if feed]
         each = (docre_metrics.fact_scores(facts, documents)["F1"] for facts in found.facts)
         single = {f"F1_{name}": value for name, value in zip(names, each, strict=True)}
-        return self._scores(split, found, k) | single
+        return self._scores(split, found, k, threshold) | single
 
-    def _scores(self, split: str, found: Reading, k: int) -> dict[str, float]:
+    def _scores(
+        self, split: str, found: Reading, k: int, threshold: float | None
+    ) -> dict[str, float]:
         documents = getattr(self.data, split)
         scores = docre_metrics.all_scores(found.facts[k], documents, self.known)
         gold = sum(len(document.gold()) for document in documents)
-        return scores | {"AP": docre_metrics.average_precision(found.margins, found.labels, gold)}
+        ranked = (found.margins, found.labels, gold)
+        scores["AP"] = docre_metrics.average_precision(*ranked)
+        limit = self.data.max_labels
+        if threshold is None and split == "dev":
+            threshold = scores["threshold"] = docre_metrics.best_threshold(*ranked, limit)
+        if threshold is not None:
+            scores["F1_tuned"] = docre_metrics.threshold_f1(*ranked, limit, threshold)
+        return scores
 
     @contextlib.contextmanager
     def trained_base(self) -> Iterator[None]:
@@ -346,10 +359,12 @@ class DocreRun(Run):
         with self.trained_base():
             return self.predict(split, 0)[0]
 
-    def evaluate_base(self, split: str = "test") -> dict[str, float]:
-        """Score the base module as stage 1 left it."""
+    def evaluate_base(
+        self, split: str = "test", threshold: float | None = None
+    ) -> dict[str, float]:
+        """Score the base module as stage 1 left it; `threshold` as for `evaluate`."""
         with self.trained_base():
-            return self._scores(split, self.read(split, 0, margins_after=0), 0)
+            return self._scores(split, self.read(split, 0, margins_after=0), 0, threshold)
 
     def write_results(self, path: str | Path, split: str = "test") -> Path:
         """Write the predictions on a split as DocRED's competition takes them."""
@@ -425,20 +440,28 @@ class DocreRun(Run):
     def outcome(self, seed: int) -> dict[str, Any]:
         """Scores on test and, with the suffix `_dev`, on dev, where labels are public.
 
-        Those with `_base` are of the base module by itself, as stage 1 left it; those with `_fed`
-        are absent where no stage trains the inference module ("ATLOP (base)"), and records from
-        before `F1_fed_neighbours` was measured lack it. `best_epoch` and the weights of Figure 5
-        stand among them, not in per cent. What was cut of the documents is no part of the
-        configuration, so that finding a record needs no tokens.
+        Those with `_base` are of the base module by itself, as stage 1 left it, for which
+        `F1_base_train` and `AP_base_train` say how well it knows its own training documents; those
+        with `_fed` are absent where no stage trains the inference module ("ATLOP (base)").
+        `F1_tuned` has the threshold that is best on dev. `best_epoch`, the thresholds and the weights
+        of Figure 5 stand among them, not in per cent. Earlier records lack `F1_fed_neighbours`,
+        `F1_tuned` or what is said of the training documents. What was cut of the documents is no part
+        of the configuration, so that finding a record needs no tokens.
         """
         scores: dict[str, float] = {}
-        for split, suffix in (("test", ""), ("dev", "_dev")):
-            if not getattr(self.data, split) or not self.data.is_labelled(split):
-                continue
-            scores |= {f"{name}{suffix}": value for name, value in self.evaluate(split).items()}
-            if self.has_base:
-                base = self.evaluate_base(split)
-                scores |= {f"{name}_base{suffix}": value for name, value in base.items()}
+        methods = {"": self.evaluate} | ({"_base": self.evaluate_base} if self.has_base else {})
+        for of, evaluate in methods.items():
+            dev = evaluate("dev")
+            threshold = dev["threshold"]
+            if math.isinf(threshold):
+                del dev["threshold"]  # nothing right was found; a record holds no infinity
+            if self.data.test and self.data.is_labelled("test"):
+                test = evaluate("test", threshold=threshold)
+                scores |= {f"{name}{of}": value for name, value in test.items()}
+            scores |= {f"{name}{of}_dev": value for name, value in dev.items()}
+        if self.has_base:
+            train = self.evaluate_base("train")
+            scores |= {f"{name}_base_train": train[name] for name in ("F1", "AP")}
         of_features, of_relations = self.model.inference.slot_weights()
         scores |= {"weight_features": of_features, "weight_relations": of_relations}
         names = {"training_documents": "train", "dev_documents": "dev", "test_documents": "test"}

@@ -12,7 +12,12 @@ from relcl_lib.models.pair_inference import decode_relations, iterate_logits, wi
 from relcl_lib.papers.docre_ii.network import as_facts, fed_logits, pair_matrix
 from relcl_lib.papers.docre_ii.parameters import DocreParameters
 from relcl_lib.papers.docre_ii.run import DocreRun
-from relcl_lib.text.document_metrics import fact_scores
+from relcl_lib.text.document_metrics import (
+    average_precision,
+    best_threshold,
+    fact_scores,
+    threshold_f1,
+)
 
 RECORDS = read_records(paper="docre_ii")
 
@@ -97,6 +102,41 @@ def test_the_base_is_called_once_a_batch():
     scores = run.evaluate("test")
     assert {"F1_K4", "F1_fed_gold", "F1_fed_none", "F1_fed_neighbours"} <= set(scores)
     assert len(calls) == -(-len(run.tokens("test").usable) // (2 * run.settings.batch_size))
+
+
+@torch.no_grad()
+def margins_of(run, split, base):
+    """Margins, labels and gold facts of a split, document by document."""
+    run.model.eval()
+    if base:
+        run.model.base.load_state_dict(run.base_state)
+    tokens, limit, found = run.tokens(split), run.data.max_labels, []
+    for row in tokens.usable.split(1):
+        batch = tokens.batch(row)
+        scores, k = run.model.base(batch), 0 if base else run.settings.iterations
+        logits = iterate_logits(run.model.inference, scores, pair_matrix(batch), k, limit=limit)[-1]
+        found.append((logits[:, 1:] - logits[:, :1], batch.labels))
+    gold = sum(len(document.gold()) for document in getattr(run.data, split))
+    return *map(torch.cat, zip(*found, strict=True)), gold
+
+
+def test_records_have_the_threshold_of_training_and_that_of_dev():
+    run = make(stage2_epochs=1).train()
+    metrics = run.outcome(0)["metrics"]
+    for of, base in (("", False), ("_base", True)):  # the base last: it takes stage 1's weights
+        dev, test = (margins_of(run, split, base) for split in ("dev", "test"))
+        threshold = best_threshold(*dev, run.data.max_labels)
+        assert metrics[f"threshold{of}_dev"] == pytest.approx(threshold, abs=1e-3)
+        for split, suffix in ((test, ""), (dev, "_dev")):
+            tuned = threshold_f1(*split, run.data.max_labels, threshold)
+            assert metrics[f"F1_tuned{of}{suffix}"] == pytest.approx(tuned, abs=0.5)
+            assert metrics[f"AP{of}{suffix}"] == pytest.approx(average_precision(*split), abs=0.1)
+        assert metrics[f"F1_tuned{of}_dev"] >= metrics[f"F1{of}_dev"]
+    train = margins_of(run, "train", True)
+    own = threshold_f1(*train, run.data.max_labels, 0.0)
+    assert metrics["F1_base_train"] == pytest.approx(own, abs=0.5)
+    assert metrics["AP_base_train"] == pytest.approx(average_precision(*train), abs=0.1)
+    assert "F1_tuned" not in run.evaluate("test")  # tuned on dev or not at all
 
 
 def test_without_an_inference_module_nothing_is_fed():

@@ -1,18 +1,21 @@
 """Training of DocRE-II: stages, resuming, switches (check 12), another base, records."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from docre_data import encoder_parts, parameters, tiny_data
 from states import kept, same
 
+from relcl_lib.commands.sweep import make_cells, parser
 from relcl_lib.data.document_files import Fact
 from relcl_lib.data.document_sets import assemble
+from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.models.atlop import PairScores
 from relcl_lib.papers.docre_ii.network import base_loss
-from relcl_lib.papers.docre_ii.parameters import METHODS, TRAINING, DocreParameters
+from relcl_lib.papers.docre_ii.parameters import METHODS, PAPER_ENCODERS, TRAINING, DocreParameters
 from relcl_lib.papers.docre_ii.run import DocreRun
 
 
@@ -117,7 +120,7 @@ def test_every_method_trains_and_is_scored(method):
 def test_variants_and_switches_train():
     pieces = 200
     for changes in (
-        {"relation": "argmax", "mixing": "concat", "spurious": False},
+        {"relation": "argmax", "mixing": "concat", "spurious": True},
         {"feedback": "gold", "own_bonus": 1.0, "inference_classifier": "projected"},
         {
             "sum_logits": True,
@@ -263,6 +266,33 @@ def test_training_is_that_of_table_7():
     assert DocreParameters(dataset="cdr").resolved().markers == "mention"
 
 
+@pytest.mark.parametrize("dataset", ["docred", "redocred", "cdr", "gda", "mine"])
+def test_the_encoder_goes_with_the_data_set(dataset):
+    """`sweep table1 --dataset cdr` alone is Table 3, with SciBERT and its rates."""
+    cell = {"dataset": dataset}
+    if dataset != "mine":
+        (cell,) = make_cells(parser().parse_args(["docre_ii", "table1", "--dataset", dataset]))
+    found = DocreParameters.create({**cell, "profile": "full"}).resolved()
+    scibert = dataset in ("cdr", "gda")
+    assert found.encoder == ("allenai/scibert_scivocab_cased" if scibert else "bert-base-cased")
+    assert Path(found.encoder).name in PAPER_ENCODERS.get(dataset, (Path(found.encoder).name,))
+    given = DocreParameters.create({**cell, "profile": "full", "encoder": "roberta-large"})
+    assert given.resolved().encoder == "roberta-large"
+    own = TRAINING[dataset] if scibert else TRAINING["roberta"]
+    assert given.resolved().base_rate == own["base_rate"]
+
+
+def test_the_reduced_profile_takes_the_base_that_was_best_on_dev():
+    lines = (repository_root() / "data/tries/docre_ii/cdr_base_search.jsonl").read_text()
+    tries = [json.loads(line) for line in lines.splitlines()]
+    for score in ("dev_F1", "dev_AP"):
+        for seed in (0, 1):
+            tried = [run for run in tries if run["seed"] == seed]
+            best = max(tried, key=lambda run: max(epoch[score] for epoch in run["epochs"]))
+            profile = DocreParameters.profiles["reduced"]
+            assert {name: profile[name] for name in best["change"]} == best["change"]
+
+
 def test_variants_resolve_to_what_the_specification_lists():
     paper = DocreParameters().resolved()
     assert (paper.mention, paper.own_bonus, paper.feedback) == ("opening", 0.0, "predicted")
@@ -271,6 +301,10 @@ def test_variants_resolve_to_what_the_specification_lists():
     released = DocreParameters(variant="released").resolved()
     assert (released.markers, released.encoder_layers, released.sum_logits) == ("typed", 3, True)
     assert released.noise_range == (0.2, 0.5)
+    assert (paper.spurious, released.spurious) == (False, True)
+    assert paper.noise_draw == released.noise_draw == "blind"
+    assert not DocreParameters(variant="released", dataset="cdr").resolved().spurious
+    assert DocreParameters(variant="released", dataset="cdr", spurious=True).resolved().spurious
     assert DocreParameters(variant="released", own_bonus=0.0).resolved().own_bonus == 0.0
 
 
