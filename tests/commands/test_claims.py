@@ -59,6 +59,9 @@ def test_commands_are_understood_and_run_both_sides(paper, claim):
             ]
             for side in sides(claim):
                 wanted = {**setting.parameters, **side.parameters}
+                # Of runs whose noise told gold no more are to be made: today's test the claim.
+                if wanted.get("noise_draw") == "not_gold":
+                    wanted["noise_draw"] = "blind"
                 assert any(
                     one["method"] == side.method
                     and all(one[name] == value for name, value in wanted.items())
