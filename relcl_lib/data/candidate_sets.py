@@ -37,11 +37,11 @@ GDA_LAYOUT = (
     "training_data/ and testing_data/, each with abstracts.txt, anns.txt, labels.csv; "
     f"{GDA_TRAIN_LIST} (PMIDs of the training split, one per line) for the usual cut"
 )
-#: split -> names of PubTator files of one's own; BioRED's are Train.PubTator and so on
+#: split -> names of PubTator files: BioRED's, CDR's, one's own
 PUBTATOR_FILES = {
-    "train": ("*train*.pubtator*",),
-    "dev": ("*dev*.pubtator*", "*valid*.pubtator*"),
-    "test": ("*test*.pubtator*",),
+    "train": ("Train.PubTator", CDR_FILES[0], "*train*.pubtator*"),
+    "dev": ("Dev.PubTator", CDR_FILES[1], "*dev*.pubtator*", "*valid*.pubtator*"),
+    "test": ("Test.PubTator", CDR_FILES[2], "*test*.pubtator*"),
 }
 #: kinds of entity and the relation
 CANDIDATES = {"cdr": (("Chemical", "Disease"), "CID"), "gda": (("Gene", "Disease"), "GDA")}

@@ -164,14 +164,16 @@ def matches(folder: Path, patterns: Iterable[str]) -> list[Path]:
     """The files of a folder that fit a pattern, those of the first pattern first; no hidden ones.
 
     Case does not count. A pattern that ends in `.json` is also fitted by JSON lines, `.jsonl`, and
-    each by `.gz`.
+    each by `.gz`. Of those that fit a pattern with a star in front the shortest name is first: a
+    longer one has additions (`-old`, ` (1)`), which the alphabet may put before a plain one.
     """
     files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
     named = [(path.name.lower(), path) for path in files if not is_hidden(path.name)]
     found: list[Path] = []
     for pattern in patterns:
         for end in ("", "l", ".gz", "l.gz") if pattern.endswith(".json") else ("", ".gz"):
-            found += [path for name, path in named if fnmatchcase(name, (pattern + end).lower())]
+            fitting = [p for name, p in named if fnmatchcase(name, (pattern + end).lower())]
+            found += sorted(fitting, key=lambda p: len(p.name) * pattern.startswith("*"))
     return list(dict.fromkeys(found))
 
 

@@ -20,8 +20,8 @@ from relcl_lib.data.document_files import Document, Fact, Mention
 from relcl_lib.data.download import DataFormatError
 from relcl_lib.data.text_files import read_lines
 
-#: what stands where a mention has no identifier
-UNGROUNDED = ("-1", "-", "", "None")
+#: what stands where a mention has no identifier, in any case
+UNGROUNDED = ("-1", "-", "", "none", "null", "n/a")
 FIX = (
     "A line is PMID|t|title, PMID|a|abstract, a mention (PMID, start, end, text, kind, identifiers "
     "and, if they are several, their texts) or a relation (PMID, type, two identifiers and, in "
@@ -288,7 +288,7 @@ def _entities(
     mentions: dict[tuple[str, str], list[tuple[Annotation, str]]] = {}
     for found in abstract.annotations:
         for identifier, name in zip(found.ids, found.names, strict=True):
-            if identifier in UNGROUNDED:
+            if identifier.lower() in UNGROUNDED:
                 counts["ungrounded_mentions"] += 1
             elif kinds is None or found.kind in kinds:
                 mentions.setdefault((found.kind, identifier), []).append((found, name))

@@ -151,7 +151,7 @@ class TripleData:
     `relations` lists what the file `listed_in` lists (`rel2id.json`), or the training split's
     relations if there is none;
     `protocol` is `paper` only where every split has the paper's size and none was made by cutting
-    another one; `note` says what was cut.
+    another one, and `stand-in` for the generated corpus; `note` says what was cut.
     """
 
     name: str
@@ -281,4 +281,6 @@ def assemble(
     parts = [tuple(part) for part in (train, valid, test)]
     digest = hashlib.sha256(json.dumps([parts, known]).encode()).hexdigest()[:16]
     protocol = "paper" if same and name != "webnlg" else "reduced"
+    if name == "synthetic":
+        protocol = "stand-in"
     return TripleData(name, *parts, known, source, protocol, "; ".join(notes), digest, listed_in)

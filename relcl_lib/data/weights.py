@@ -16,9 +16,10 @@ from relcl_lib.lab.files import packaged_data
 TINY = "tiny"
 #: files that shape what a pretrained network computes, tokenizers among them
 _SHAPING = (
-    "*config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
+    "config.json",
+    "tokenizer_config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
     "tokenizer.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -68,7 +69,7 @@ def weights_folder(name: str | os.PathLike[str]) -> Path:
     try:
         with contextlib.suppress(LocalEntryNotFoundError):
             folder = Path(snapshot_download(**wanted, local_files_only=True))
-            if any(folder.glob("*.safetensors")):  # not just the configuration, say
+            if any(folder.glob("model*.safetensors")):  # not just the configuration, say
                 return folder
         return Path(snapshot_download(**wanted))
     except (OSError, ValueError, HFValidationError) as error:

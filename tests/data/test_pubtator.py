@@ -211,6 +211,36 @@ def test_training_documents_that_are_in_dev_are_dropped(tmp_path):
     assert "1 training documents that are also in dev or test were dropped" in data.note
 
 
+def test_a_plain_name_goes_before_one_with_additions(tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    for name, pmid in (
+        ("Train", 1),
+        ("Dev", 2),
+        ("A-Train-old", 3),
+        ("Train (1)", 4),
+        ("A-Dev", 5),
+    ):
+        write(own / f"{name}.PubTator", [], [], pmid)
+    data = load_documents("mine", own)
+    assert data.source == "Train.PubTator, Dev.PubTator"
+    assert "not read: Train (1).PubTator, A-Train-old.PubTator, A-Dev.PubTator" in data.note
+    for name in ("Train", "Dev"):
+        (own / f"{name}.PubTator").unlink()
+    for name, pmid in (("my-train", 1), ("my-train-2", 6), ("my-dev", 7)):
+        write(own / f"{name}.pubtator", [], [], pmid)
+    assert load_documents("mine", own).source == "my-train.pubtator, A-Dev.PubTator"
+
+
+@pytest.mark.parametrize("nothing", ["none", "NULL", "n/a", "N/A", "None", "-", "-1"])
+def test_no_identifier_is_written_in_many_ways(tmp_path, nothing):
+    mentions = [*MENTIONS[:-1], line("stupor", "Disease", nothing)]
+    (abstract,) = read_pubtator(write(tmp_path / "a.txt", mentions))
+    report = Counter()
+    assert len(as_candidate_document(abstract, report=report).entities) == 5
+    assert report["ungrounded_mentions"] == 1
+
+
 def gda(folder):
     for part, pmids in (("training_data", "12345678"), ("testing_data", "9")):
         (folder / part).mkdir()

@@ -123,6 +123,10 @@ def test_a_test_file_alone_is_cut_in_three(tmp_path):
     assert load_triples("nyt10", tmp_path, reduced=True) == data
 
 
+def test_the_generated_corpus_is_a_stand_in(tmp_path):
+    assert load_triples("synthetic", limit=3).protocol == "stand-in"
+
+
 def test_half_a_per_cent_of_a_training_file_validates():
     sentences = [Sentence(f"a{i} b", (Triple(f"a{i}", "r", "b"),)) for i in range(2000)]
     data = assemble("nyt11", {"train": sentences, "test": sentences[:5]})

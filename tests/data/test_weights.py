@@ -35,12 +35,17 @@ def test_what_shapes_the_network_is_digested_and_nothing_else(tmp_path):
     first = weights_digest(folder(tmp_path / "A" / "best"))
     assert weights_digest(folder(tmp_path / "copy")) == first
     other = {"README.md": b"other words", "pytorch_model.bin": b"not read"}
+    other |= dict.fromkeys(("generation_config.json", "optimizer.safetensors"), b"{}")
     assert weights_digest(folder(tmp_path / "other", **other)) == first
     for name in ("config.json", "model.safetensors", "vocab.txt"):
         changed = folder(tmp_path / name / "best", **{name: b"changed"})
         assert weights_digest(changed) != first
-    cased = folder(tmp_path / "cased", **{"tokenizer_config.json": b"{}"})
-    assert weights_digest(cased) != first
+    for name in ("tokenizer_config.json", "model-00001-of-00002.safetensors", "spiece.model"):
+        assert weights_digest(folder(tmp_path / f"with {name}", **{name: b"{}"})) != first
+
+
+def test_the_digests_that_records_hold():
+    assert weights_digest(weights_folder("tiny")) == "2750816d9b573327"
 
 
 def test_a_name_that_is_nowhere(tmp_path, monkeypatch):
