@@ -6,7 +6,7 @@ A paper says both in its `tables.py`. What it prints lies in `data/paper_tables/
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,6 +34,8 @@ class Cell:
         prints: the paper's names of it, where they are not `method`.
         memory: whether it has one; without, all memory sizes are one run.
         only: the data sets that have this cell; () for all.
+        size: its memory, from the data set and the size that the others have; None for theirs.
+        ours: whether the paper has no such cell in its table.
     """
 
     method: str
@@ -41,6 +43,8 @@ class Cell:
     prints: tuple[str, ...] = ()
     memory: bool = True
     only: tuple[str, ...] = ()
+    size: Callable[[str, int], int] | None = None
+    ours: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,8 @@ class Table:
         about: where the paper has it and what it varies.
         cells: what is run on each data set.
         memory: the setting that takes a memory size; "" where none is varied.
-        every_size: run each cell at every memory size, not just the first.
+        every_size: run each cell at every memory size, not just one.
+        largest: that one is the last, not the first.
         dataset: the paper's data set for this table, where that is not the first of its data sets.
         only: whether no other data set has it.
         ours: whether the paper has no such table.
@@ -61,6 +66,7 @@ class Table:
     cells: tuple[Cell, ...]
     memory: str = ""
     every_size: bool = True
+    largest: bool = False
     dataset: str = ""
     only: bool = False
     ours: bool = False
@@ -69,11 +75,16 @@ class Table:
         """The parameters of each run, as plain values."""
         found = []
         for cell in self.cells:
-            every = sizes if self.every_size and cell.memory else sizes[:1]
+            if cell.only and dataset not in cell.only:
+                continue
+            every = sizes
+            if not (self.every_size and cell.memory):
+                every = sizes[-1:] if self.largest else sizes[:1]
+            if cell.size:
+                every = [cell.size(dataset, size) for size in every]
             for memory in [{self.memory: size} for size in every] if self.memory else [{}]:
-                if not cell.only or dataset in cell.only:
-                    settings = {**memory, **cell.settings}
-                    found.append({"dataset": dataset, "method": cell.method, **settings})
+                settings = {**memory, **cell.settings}
+                found.append({"dataset": dataset, "method": cell.method, **settings})
         return found
 
 
@@ -90,7 +101,8 @@ def printed_settings(
     for table in tables:
         if table.ours or table.dataset not in ("", dataset):
             continue
-        every = replace(table, cells=tuple(replace(cell, memory=True) for cell in table.cells))
+        own = (replace(cell, memory=True) for cell in table.cells if not cell.ours)
+        every = replace(table, cells=tuple(own))
         found += every.runs(dataset, sizes)
     return found
 

@@ -1,7 +1,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from drawn import check, dots, texts, yticks
+from drawn import check, dots, lines, texts, yticks
 from example_records import make, run
 
 from relcl_lib.commands.figures import COLOURS, all_figures, main
@@ -53,6 +53,15 @@ def test_components_stand_beside_table_vii():
     (axes,) = FIGURES["hpcr_components"](records).axes
     check(axes, bars=[("PCR", 51), ("HPCR", 51)])
     assert dots(axes)[-2:] == [(50.3, 0), (53.4, 1)]  # the paper's
+
+
+def test_novel_and_historical_knowledge_are_the_matrix_s():
+    matrix = [[80, 0, 0], [60, 70, 0], [50, 40, 90]]
+    records = [run(0, protocol="paper").model_copy(update={"accuracy_matrix": matrix})]
+    novel, historical = FIGURES["hpcr_knowledge"](records).axes
+    check(novel, lines={"HPCR": [(1, 80), (2, 70), (3, 90)]})
+    ((_, first), *rest) = lines(historical)["HPCR"]
+    assert np.isnan(first) and rest == [(2, 60), (3, 45)]
 
 
 def ablation(method, f1, seed=0, vectors="random", **parameters):

@@ -343,3 +343,53 @@ def test_fastre_is_more_than_4_points_below_the_best_on_nyt24():
     f1 = {e.method: e.value for e in entries("fastre", "Table 2", "NYT24") if e.metric == "f1"}
     best = max(f1.values())
     assert best - f1["FastRE"] > 4 and (best - f1["FastRE"]) / best > 0.04
+
+
+def test_control_has_the_memory_that_hpcr_takes():
+    """Table XIII prints 1.06, 1.08, 1.03 and 1.07, counting a float like a byte of an image."""
+    hpcr, printed = PAPERS["hpcr"].tables, {}
+    for entry in entries("hpcr", "Table XIII"):
+        printed.setdefault(entry.dataset, {})[entry.metric.split()[0]] = entry.value
+    found = {}
+    for (dataset, stored), said in zip(hpcr.STORED.items(), printed.values(), strict=True):
+        names = ("sample_size_elements", "feature_size", "logits_size")
+        assert list(stored) == [said[name] for name in names]
+        assert hpcr.memory_ratio(*stored) == pytest.approx(said["memory_data_ratio"], abs=0.006)
+        found[dataset] = [c["buffer_size"] for c in runs("hpcr", "table13", "--dataset", dataset)]
+        # As many bytes as HPCR's, to within half an image.
+        _, control, size = found[dataset]
+        pixels, features, classes = stored
+        assert abs(control * pixels - size * (pixels + 4 * (features + classes))) <= pixels / 2
+    assert found == {
+        "cifar10": [106, 122, 100],
+        "cifar100": [1080, 1339, 1000],
+        "mini_imagenet": [1030, 1140, 1000],
+        "tiny_imagenet": [2140, 2547, 2000],
+    }
+    cells = runs("hpcr", "table13", "--buffers", "200")
+    assert [cell["buffer_size"] for cell in cells] == [212, 244, 200]
+
+
+def test_both_controls_stand_in_table_xiii():
+    for cell, how in zip(
+        runs("hpcr", "table13"), ("as the paper counts", "in bytes"), strict=False
+    ):
+        record = record_of("hpcr", cell, ["A_T"])
+        (row,) = [row for row in ROWS["hpcr"] if row.matches(record)]
+        assert (row.table, row.method, row.dataset) == ("Table XIII", "Control", "Split CIFAR10")
+        assert row.shown == f"Control, memory {cell['buffer_size']} ({how})"
+
+
+def test_figures_2_and_5_have_the_settings_of_the_paper():
+    cells = runs("hpcr", "figure2")
+    assert {cell["buffer_size"] for cell in cells} == {1000}
+    ways = [
+        (cell["temperature"], round(0.1 * cell["temperature"] / cell["learning_rate"], 6))
+        for cell in cells
+    ]
+    others = [t for t in PAPERS["hpcr"].tables.TEMPERATURES if t != 0.09]
+    expected = {(0.09, 0.09)} | {pair for t in others for pair in ((t, t), (t, 0.09), (0.09, t))}
+    assert len(ways) == len(expected) and set(ways) == expected
+    cells = runs("hpcr", "figure5")
+    assert {cell["buffer_size"] for cell in cells} == {5000}
+    assert {(cell["method"], cell["memory_batch"]) for cell in cells} >= {("PCR+HC", 100)}

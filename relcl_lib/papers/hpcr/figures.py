@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from relcl_lib.lab import plots
 from relcl_lib.lab.records import Record, most_seeds
 from relcl_lib.lab.rows import entries
+from relcl_lib.papers.hpcr.plots import plot_novel_and_historical
 from relcl_lib.papers.hpcr.tables import COMPONENTS
 
 
@@ -53,4 +54,15 @@ def components(records: Sequence[Record]) -> Figure:
     return plots.plot_bars(final, reference=reference, title=title).figure
 
 
-FIGURES = {"hpcr_curves": curves, "hpcr_components": components}
+def knowledge(records: Sequence[Record]) -> Figure:
+    """Accuracy on the newest task and on the earlier ones (compare HPCR's Fig. 4)."""
+    found = plots.curves_of(
+        _cifar10(records), ["ER", "ER-ACE", "PCR", "HPCR"], lambda record: record.accuracy_matrix
+    )
+    figure = plot_novel_and_historical(found)
+    title = "Split CIFAR-10, memory 200, from the committed records (compare Fig. 4)"
+    figure.suptitle(title, fontsize="medium")
+    return figure
+
+
+FIGURES = {"hpcr_curves": curves, "hpcr_components": components, "hpcr_knowledge": knowledge}

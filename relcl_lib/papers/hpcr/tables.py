@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from relcl_lib.lab.rows import (
@@ -26,6 +27,15 @@ DATASETS = {
     "mnist": (200,),
     "digits": (50,),
 }
+#: data set -> numbers in an image, in a feature and in logits (Table XIII)
+STORED = {
+    "cifar10": (3 * 32**2, 160, 10),
+    "cifar100": (3 * 32**2, 160, 100),
+    "mini_imagenet": (3 * 84**2, 640, 100),
+    "tiny_imagenet": (3 * 64**2, 640, 200),
+}
+#: how Table XIII's memory is counted -> what a stored float weighs beside a number of an image
+WEIGHTS = {"as the paper counts": 1, "in bytes": 4}
 COUNTS = ("A_T",)
 #: Table VII's rows, and Table VIII's, which are two of them. From +HC+HT on the paper's rows carry
 #: "HC", while these methods leave HC to the batch size, as the release does: off at 10 + 10 images.
@@ -63,6 +73,34 @@ _TABLE_4: dict[str, Any] = {
     "learning_rate": 1e-3,
     "memory_batch": 64,
 }
+#: Fig. 2 tries temperatures in the part G of the gradient, in P of the softmax, and in both
+TEMPERATURES = (0.01, 0.03, 0.05, 0.07, 0.09, 0.12, 0.16, 0.2, 0.3, 0.5)
+#: Fig. 5's memory batches
+MEMORY_BATCHES = (10, 20, 40, 60, 80, 100)
+
+
+def memory_ratio(pixels: int, features: int, classes: int, weight: int = 1) -> float:
+    """Memory of images with features and logits beside images alone; `weight` of `WEIGHTS`."""
+    return 1 + weight * (features + classes) / pixels
+
+
+def control_size(dataset: str, size: int, weight: int) -> int:
+    """Images that fit where `size` lie with features and logits, with the paper's network.
+
+    As the paper counts it is its own rounded ratio, else the images that make the same bytes.
+    """
+    ratio = memory_ratio(*STORED[dataset], weight)
+    return round(size * (round(ratio, 2) if weight == 1 else ratio))
+
+
+def apart(gradient: float = 0.09, softmax: float = 0.09) -> dict[str, float]:
+    """Parameters of a run of PCR with a temperature for each part (Fig. 2): G is a learning rate."""
+    return {"temperature": softmax, "learning_rate": round(0.1 * softmax / gradient, 9)}
+
+
+_PARTS = [
+    parts for t in TEMPERATURES for parts in ((t, t), (t, 0.09), (0.09, t))[: 1 if t == 0.09 else 3]
+]
 _ONCE: dict[str, Any] = {"memory": "buffer_size", "every_size": False}
 TABLES = {
     "table3": table(
@@ -106,6 +144,34 @@ TABLES = {
         dataset="cifar10",
         **_ONCE,
     ),
+    "table13": table(
+        "Table XIII: HPCR, and its memory spent on images alone (Control), two ways to count it",
+        *(
+            Cell(
+                "PCR+HC+HT",  # inferred: HPCR without what it stores
+                prints=("Control",),
+                only=tuple(STORED),
+                size=partial(control_size, weight=weight),
+                ours=weight > 1,
+            )
+            for weight in WEIGHTS.values()
+        ),
+        "HPCR",
+        **_ONCE,
+    ),
+    "figure2": table(
+        "Fig. 2 and Table II: PCR's temperature in the gradient (G), in the softmax (P), in both",
+        *(Cell("PCR", apart(*parts)) for parts in _PARTS),
+        dataset="cifar100",
+        **_ONCE,
+    ),
+    "figure5": table(
+        "Fig. 5: the memory batch, without and with pairs of samples",
+        *(Cell(m, {"memory_batch": n}) for n in MEMORY_BATCHES for m in ("PCR", "PCR+HC")),
+        dataset="cifar100",
+        largest=True,
+        **_ONCE,
+    ),
     "variants": table(
         "not in the paper: what paper and release do otherwise",
         *(Cell("HPCR", change) for change in _CHANGES),
@@ -135,6 +201,7 @@ _PARAMETERS = {
 _WORDS: dict[str, dict[str, Any]] = {
     "ResNet18-nf64": {"width": 64},
     "Adam": {"optimizer": "adam", "learning_rate": 1e-3},
+    "extra memory spent on samples": {},  # see `_readings`
 }
 #: what some tables vary and the others hold
 USUAL = {
@@ -159,7 +226,8 @@ def rows() -> list[Row]:
     """The rows of all tables; the records' `dataset.stream` names the data set.
 
     What the paper leaves open comes twice: Table VI for `F_T` (the paper's forgetting) and for
-    `F_T_released`, which its code has; rows whose name says HC with HC off and on.
+    `F_T_released`, which its code has; rows whose name says HC with HC off and on; Table XIII's
+    Control with its memory counted in the two `WEIGHTS`.
     """
     names, found = printed_names(TABLES.values()), []
     loaded = {stream: dataset for dataset, (stream, *_) in STREAMS.items()}
@@ -171,8 +239,9 @@ def rows() -> list[Row]:
         for name, value in setting.items():
             wanted |= _WORDS.get(name, {_PARAMETERS.get(name, name): value})
         for metric in ("F_T", "F_T_released") if entry.metric == "F_T" else (entry.metric,):
-            for methods, shown in _readings(entry, names.get(entry.method, (entry.method,))):
-                dataset = loaded.get(entry.dataset, "")
+            dataset = loaded.get(entry.dataset, "")
+            named = names.get(entry.method, (entry.method,))
+            for methods, shown, more in _readings(entry, named, dataset):
                 known = [METHODS[name].options_of(dataset) for name in methods if name in METHODS]
                 found.append(
                     Row.of(
@@ -181,17 +250,26 @@ def rows() -> list[Row]:
                         shown=shown,
                         record_metric=metric,
                         where_dataset={"stream": entry.dataset},
-                        where_parameters=wanted,
+                        where_parameters=wanted | more,
                         usual={**USUAL, "options": known[0]} if known else USUAL,
                     )
                 )
     return found
 
 
-def _readings(entry: Entry, methods: tuple[str, ...]) -> list[tuple[tuple[str, ...], str]]:
-    """The methods that may stand behind a printed row, and what each reading is called."""
+def _readings(
+    entry: Entry, methods: tuple[str, ...], dataset: str
+) -> list[tuple[tuple[str, ...], str, dict[str, Any]]]:
+    """The methods that may stand behind a printed row, what each is called, and its settings."""
+    if entry.method == "Control":
+        size = parse_setting(entry.setting)["buffer"]
+        sizes = {how: control_size(dataset, size, weight) for how, weight in WEIGHTS.items()}
+        return [
+            (methods, f"Control, memory {size} ({how})", {"buffer_size": size})
+            for how, size in sizes.items()
+        ]
     other = {**HC_ON, "PCR": "PCR+HC"} if entry.table == "Table VIII" else HC_ON
     if entry.table not in ("Table VII", "Table VIII") or methods[0] not in other:
-        return [(methods, "")]
+        return [(methods, "", {})]
     on = (other[methods[0]],)
-    return [(methods, f"{entry.method}, HC off"), (on, f"{entry.method}, HC on")]
+    return [(methods, f"{entry.method}, HC off", {}), (on, f"{entry.method}, HC on", {})]

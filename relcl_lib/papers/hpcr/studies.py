@@ -1,0 +1,271 @@
+"""What HPCR's analyses measure in a run: Figures 2, 6, 7 and 8, Tables II, VIII and XII.
+
+Values are per seed (S, ...), or of the seed `index`. Where the paper leaves open how a number was
+measured, the docstring says what is done here.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from relcl_lib.lab.rows import entries
+from relcl_lib.lab.runtime import make_generator
+from relcl_lib.losses.basic import own_column
+from relcl_lib.models.resnet import ReducedResNet18, select_seed
+from relcl_lib.papers.hpcr.run import TEST_BATCH, ReplayRun
+from relcl_lib.papers.hpcr.strategy import Step
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# --- classes (Fig. 2, Table II) -----------------------------------------------------------------
+
+
+def in_class_order(run: ReplayRun, values: Tensor) -> Tensor:
+    """Values by class (S, ..., C) with the classes as each seed meets them: old ones first."""
+    order = torch.tensor([stream.class_order for stream in run.streams], device=values.device)
+    order = order.view(len(order), *[1] * (values.dim() - 2), -1)
+    return values.take_along_dim(order, -1)
+
+
+def class_accuracy(run: ReplayRun) -> Tensor:
+    """Accuracy in [0, 1] on each class after the tasks so far, by the classifier: (S, C).
+
+    Classes stand as in the data set (see `in_class_order`); those that are to come have NaN.
+    """
+    found = torch.full((len(run.seeds), run.data.n_classes), torch.nan)
+    for index, row in enumerate(found):
+        features, labels, head, seen = _tested(run, index)
+        right = _right(head, features, labels, seen).double()
+        row[seen] = torch.stack([right[labels == c].mean() for c in seen.nonzero()[:, 0]]).float()
+    return found
+
+
+def best_temperatures(accuracies: Mapping[float, Tensor]) -> list[float]:
+    """Table II: for each class the temperature with the best mean over seeds.
+
+    `accuracies` are temperature -> (S, C); at a tie the first is taken.
+    """
+    means = torch.stack([values.mean(0) for values in accuracies.values()])  # (temperatures, C)
+    return [list(accuracies)[place] for place in means.argmax(0).tolist()]
+
+
+def _tested(run: ReplayRun, index: int) -> tuple[Tensor, Tensor, nn.Module, Tensor]:
+    """Of one seed: test features (n, D) and labels (n,) of the classes seen, head, seen (C,) bool."""
+    if not run.done:
+        raise ValueError("no task is done: call run.train() first")
+    seen = run.seen(run.done - 1)[index].cpu()
+    features, labels, _ = run.test_features(index)
+    met = seen[labels]
+    return features[met], labels[met], select_seed(run.network, index).head.cpu(), seen
+
+
+def _right(head: nn.Module, features: Tensor, labels: Tensor, seen: Tensor) -> Tensor:
+    """Whether the head names the label (..., n) of features (..., n, D) among the classes seen."""
+    with torch.inference_mode():
+        logits = head(features.reshape(1, -1, features.shape[-1]))[0]
+    named = logits.masked_fill(~seen, -torch.inf).argmax(-1).view(features.shape[:-1])
+    return named == labels
+
+
+# --- principal components (Fig. 6) --------------------------------------------------------------
+
+
+class Components(NamedTuple):
+    """By share of the feature's dimensions that is kept (R,): accuracy in [0, 1], variance kept."""
+
+    accuracy: Tensor
+    variance: Tensor
+
+
+def keep_components(run: ReplayRun, shares: Sequence[float], index: int = 0) -> Components:
+    """Fig. 6: accuracy on the tasks so far with the features' leading principal components alone.
+
+    Test features are projected to the leading ceil(share * D) components of their own PCA and scored
+    by the head as it is; with all components that is the average accuracy. What the paper fits its PCA
+    on and how it scores is not stated. After each task (`on_task` of `run.train`) it says how many
+    dimensions the features use as training goes on.
+    """
+    features, labels, head, seen = _tested(run, index)
+    values = features.double()
+    mean = values.mean(0)
+    spread, directions = torch.linalg.eigh(torch.cov(values.T))
+    spread, directions = spread.flip(0).clamp(min=0), directions.flip(1)  # largest first
+    # Rounded first: 0.1 * 160 is a little more than 16.
+    counts = torch.tensor([math.ceil(round(share * len(spread), 6)) for share in shares])
+    kept = torch.arange(len(spread)) < counts.unsqueeze(1)  # (R, D)
+    coordinates = (values - mean) @ directions * kept.unsqueeze(1)  # (R, n, D)
+    projected = (coordinates @ directions.T + mean).float()
+    right = _right(head, projected, labels, seen).double()  # (R, n)
+    tasks = run.streams[index].tasks[: run.done]
+    of_tasks = [right[:, torch.isin(labels, torch.tensor(t.classes))].mean(1) for t in tasks]
+    return Components(torch.stack(of_tasks).mean(0), (spread * kept).sum(1) / spread.sum())
+
+
+# --- gradients of the proxies (Fig. 8, Table VIII) ----------------------------------------------
+
+
+def watch_proxies(run: ReplayRun) -> Tensor:
+    """Zeros (S, T, C) that fill while a run trains: the cumulative gradient of each proxy, by task.
+
+    Summed over steps and rows: -dL/d<z_i, w_c>, L the step's loss, positive where the class is pulled
+    to the features. The paper does not define its cumulative gradient; by Theorem 1 ours of PCR sums
+    to 0 over the proxies, which its pairs in Table VIII do not. SCD has no gradient here of its own,
+    as it holds the features alone: it changes what the other terms find.
+
+    Raises:
+        ValueError: the head is not the cosine classifier, or tasks are done already.
+    """
+    if run.settings.head != "cosine":
+        raise ValueError(f"{run.settings.method} has a {run.settings.head} head, so no proxies")
+    if run.done:
+        raise ValueError(f"{run.done} tasks are done: watch a run before it trains")
+    total = torch.zeros(len(run.seeds), run.total, run.data.n_classes, dtype=torch.float64)
+    follow = run.strategy.gradient
+
+    def watched(step: Step, loss: Tensor) -> None:
+        groups = [rows.logits for rows in (step.stream, step.memory) if rows is not None]
+        found = torch.autograd.grad(loss.sum(), groups, retain_graph=True, allow_unused=True)
+        for gradient in found:
+            if gradient is not None:  # d logit / d cosine = 1 / temperature
+                pull = -gradient.double().sum(1) / run.settings.temperature
+                total[:, step.batch.task] += pull.cpu()
+        follow(step, loss)
+
+    run.strategy.gradient = watched
+    return total
+
+
+def old_and_new(run: ReplayRun, gradients: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums of `watch_proxies` over the classes of earlier tasks, and over each task's own: (S, T)."""
+    met = torch.stack([run.seen(task) for task in range(run.total)], 1).cpu()  # (S, T, C)
+    old = torch.cat([torch.zeros_like(met[:, :1]), met[:, :-1]], 1)
+    return (gradients * old).sum(-1), (gradients * (met & ~old)).sum(-1)
+
+
+# --- loss and flatness (Table VIII, Fig. 7) -----------------------------------------------------
+
+
+class Flatness(NamedTuple):
+    """Training loss, and its mean change under noise on the weights over all and new classes: (S,)."""
+
+    loss: Tensor
+    all_classes: Tensor
+    new_classes: Tensor
+
+
+@torch.inference_mode()
+def flatness(
+    run: ReplayRun, *, draws: int = 1000, amplitude: float = 0.005, per_class: int = 50
+) -> Flatness:
+    """Table VIII: how the training loss answers to uniform noise in [-amplitude, amplitude] on all weights.
+
+    The loss is the mean of -log p_y over `per_class` training images of each class seen, p the softmax
+    over the classes seen, batch norm as in a test. New classes are those of the last task trained.
+    Neither the images, nor the loss, nor the noise's amplitude is stated in the paper.
+    """
+    seen, before = run.seen(run.done - 1), torch.zeros_like(run.seen(0))
+    if run.done > 1:
+        before = run.seen(run.done - 2)
+    wanted = seen.any(0).nonzero()[:, 0].tolist()
+    pool = run.labels.cpu()
+    chosen = torch.cat([(pool == c).nonzero()[:per_class, 0] for c in wanted]).to(run.device)
+    labels = run.labels[chosen]
+    members = torch.stack([seen[:, labels], (seen & ~before)[:, labels]])  # (2, S, n)
+    network = copy.deepcopy(run.network).eval()
+    weights = list(network.parameters())
+    kept = [weight.clone() for weight in weights]
+    noise = [make_generator(seed, "noise") for seed in run.seeds]
+
+    def losses() -> Tensor:  # of all and of new classes: (2, S)
+        found = []
+        for batch in chosen.split(TEST_BATCH[run.device.type]):
+            images = (run.images[batch].float() / 255).expand(len(run.seeds), -1, -1, -1, -1)
+            logits = network(images)[0].masked_fill(~seen.unsqueeze(1), -torch.inf)
+            own = own_column(logits, run.labels[batch].expand(len(run.seeds), -1))
+            found.append(logits.logsumexp(-1) - own)
+        return torch.cat(found, 1).masked_fill(~members, 0).sum(-1).double() / members.sum(-1)
+
+    start, change = losses(), torch.zeros(2, len(run.seeds), dtype=torch.float64)
+    for _ in range(draws):
+        for weight, value in zip(weights, kept, strict=True):
+            size = (len(value) // len(noise), *value.shape[1:])  # of one seed
+            moved = torch.cat([2 * torch.rand(size, generator=g) - 1 for g in noise])
+            weight.copy_(value + amplitude * moved.to(value.device))
+        change += (losses() - start).cpu() / draws
+    return Flatness(start[0].cpu(), *change)
+
+
+# --- compute and memory (Table XII) -------------------------------------------------------------
+
+
+class Budget(NamedTuple):
+    """Images that pass the backbone per step and seed, forward and back; numbers that a model keeps."""
+
+    forward: int
+    backward: int
+    model: int
+
+    @property
+    def computation(self) -> int:
+        """Forward passes that the step costs, a backward pass counted as two."""
+        return self.forward + 2 * self.backward
+
+
+def budget(run: ReplayRun) -> Budget:
+    """Table XII: count the last step of a run's second task; the run is trained that far.
+
+    Every backbone counts, that of a former model too; per-sample gradients count as one image.
+    """
+    counts: Counter[str] = Counter()
+
+    def count(module: nn.Module, inputs: Any, features: Tensor) -> None:
+        images = features.shape[1]
+        counts["forward"] += images
+        if features.requires_grad:
+            features.register_hook(lambda _: counts.update(backward=images))
+
+    parts = [*run.network.modules(), *run.strategy.modules()]
+    bodies = {part for part in parts if isinstance(part, ReducedResNet18)}
+    hooks = [body.register_forward_hook(count) for body in bodies]
+
+    def only_last(step: int, steps: int) -> None:
+        if step < steps - 1:
+            counts.clear()
+
+    run.train_task(0)
+    run.train_task(1, only_last)
+    for hook in hooks:
+        hook.remove()
+    kept = {**run.network.state_dict(), **run.strategy.state_dict(prefix="strategy.")}
+    size = sum(value.numel() for value in kept.values()) // len(run.seeds)
+    return Budget(counts["forward"], counts["backward"], size)
+
+
+def budgets_beside(budgets: Mapping[str, Budget], base: str = "ER") -> pd.DataFrame:
+    """Table XII: what methods need beside `base`, which is among them, ours and as printed."""
+    import pandas as pd
+
+    printed = {(entry.method, entry.metric): entry.value for entry in entries("hpcr", "Table XII")}
+    one = budgets[base]
+    return pd.DataFrame(
+        [
+            {
+                "method": method,
+                "forward": found.forward,
+                "backward": found.backward,
+                "computation": found.computation / one.computation,
+                "paper's": printed.get((method, "computation_C_D")),
+                "model": found.model / one.model,
+                "the paper's": printed.get((method, "memory_model")),
+            }
+            for method, found in budgets.items()
+        ]
+    )

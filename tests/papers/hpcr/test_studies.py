@@ -1,0 +1,277 @@
+"""HPCR's analyses against loops, identities and limits."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from gratings import gratings, make_run
+from torch import nn
+
+from relcl_lib.lab import metrics
+from relcl_lib.lab.runtime import make_generator
+from relcl_lib.losses import class_counts, decoupled_temperature_loss
+from relcl_lib.models.resnet import ReducedResNet18, select_seed
+from relcl_lib.papers.hpcr import studies, tables
+from relcl_lib.papers.hpcr.strategies.proxies import PCR
+
+SHARES = [0.0, 1 / 32, 0.1, 0.5, 1.0]
+
+
+@pytest.fixture(scope="module")
+def trained():
+    data = gratings(n_train=40)
+    return make_run(data, method="PCR", seeds=[0, 3], learning_rate=0.05).train()
+
+
+# --- classes --------------------------------------------------------------------------------------
+
+
+def test_accuracy_by_class_is_that_of_the_tasks(trained):
+    found = studies.class_accuracy(trained)
+    ordered = studies.in_class_order(trained, found)
+    of_tasks = ordered.view(2, 3, 2).mean(-1)  # as many test images of each class
+    torch.testing.assert_close(of_tasks, trained.accuracy[:, -1], rtol=0, atol=1e-6)
+    assert 0 < found.mean() < 1 and len(found.unique()) > 2
+
+
+def test_classes_stand_in_the_order_they_are_met():
+    orders = [(2, 0, 1), (0, 2, 1)]
+    run = SimpleNamespace(streams=[SimpleNamespace(class_order=order) for order in orders])
+    values = torch.tensor([[10, 11, 12], [20, 21, 22]])
+    assert studies.in_class_order(run, values).tolist() == [[12, 10, 11], [20, 22, 21]]
+    stacked = torch.stack([values, -values], 1)
+    assert studies.in_class_order(run, stacked)[0].tolist() == [[12, 10, 11], [-12, -10, -11]]
+
+
+def test_best_temperature_is_of_the_mean_over_seeds():
+    accuracies = {
+        0.1: torch.tensor([[1.0, 0.0, 0.5], [0.0, 0.2, 0.5]]),
+        0.2: torch.tensor([[0.4, 0.3, 0.5], [0.4, 0.3, 0.5]]),
+    }
+    assert studies.best_temperatures(accuracies) == [0.1, 0.2, 0.1]
+
+
+# --- temperatures ---------------------------------------------------------------------------------
+
+
+class Apart(PCR):
+    """PCR with the loss that has a temperature for each part."""
+
+    def loss(self, step):
+        if step.memory is None:
+            return None
+        rows = step.joined()
+        cosines = rows.logits * self.settings.temperature
+        return decoupled_temperature_loss(
+            cosines, rows.labels, gradient_temperature=0.2, softmax_temperature=0.12
+        )
+
+
+def test_a_temperature_of_the_gradient_is_a_learning_rate(in_double):
+    """So Fig. 2 needs no method of its own: its cells give the weights that the loss apart gives."""
+    data = gratings(side=32)
+    cell = make_run(data, method="PCR", **tables.apart(gradient=0.2, softmax=0.12))
+    apart = make_run(data, method="PCR", temperature=0.12)
+    apart.strategy = Apart(apart)
+    for run in (cell, apart):
+        run.train_task(0)
+        run.train_task(1)
+    for ours, theirs in zip(cell.network.parameters(), apart.network.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)
+    assert tables.apart() == {"temperature": 0.09, "learning_rate": 0.1}
+
+
+# --- principal components -------------------------------------------------------------------------
+
+
+def test_components_equal_a_decomposition_by_loops(trained):
+    for index in range(2):
+        found = studies.keep_components(trained, SHARES, index)
+        features, labels, proxies = trained.test_features(index)
+        mean = features.double().mean(0)
+        left, sizes, right = torch.linalg.svd(features.double() - mean, full_matrices=False)
+        for place, share in enumerate(SHARES):
+            kept = math.ceil(share * 32)
+            projected = mean.expand(len(features), -1)
+            for k in range(min(kept, len(sizes))):
+                projected = projected + sizes[k] * left[:, k : k + 1] * right[k]
+            unit = nn.functional.normalize(proxies.double(), dim=1)
+            named = (nn.functional.normalize(projected, dim=1) @ unit.T).argmax(1)
+            of_tasks = [
+                np.mean([(named[labels == c] == c).double().mean() for c in task.classes])
+                for task in trained.streams[index]
+            ]
+            assert found.accuracy[place].item() == pytest.approx(np.mean(of_tasks), abs=1e-6)
+            variance = (sizes[:kept] ** 2).sum() / (sizes**2).sum()
+            assert found.variance[place].item() == pytest.approx(variance.item(), abs=1e-6)
+
+
+def test_all_components_give_the_average_accuracy_after_each_task():
+    seen = []
+
+    def on_task(run):
+        expected = metrics.average_accuracy(run.accuracy)[:, run.done - 1]
+        for index in range(2):
+            found = studies.keep_components(run, [0.0, 1.0], index)
+            seen.append((found.accuracy[1].item(), expected[index]))
+            # Without a component every image is the mean one: one class of all those seen.
+            assert found.accuracy[0].item() == pytest.approx(1 / (2 * run.done))
+            assert found.variance.tolist() == pytest.approx([0, 1])
+
+    make_run(method="PCR", seeds=[0, 1]).train(on_task)
+    ours, theirs = zip(*seen, strict=True)
+    assert len(seen) == 6 and ours == pytest.approx(theirs, abs=1e-6)
+
+
+def test_an_untrained_run_has_no_components():
+    with pytest.raises(ValueError, match=r"no task is done: call run.train\(\) first"):
+        studies.keep_components(make_run(), [1.0])
+
+
+# --- gradients of the proxies ---------------------------------------------------------------------
+
+
+def test_gradients_of_pcr_are_theorem_1_summed_by_loops():
+    run, steps = make_run(method="PCR", seeds=[0, 1]), []
+    total = studies.watch_proxies(run)
+    loss = run.strategy.loss
+    run.strategy.loss = lambda step: steps.append(step) or loss(step)
+    run.train()
+    expected = torch.zeros(2, 3, 6, dtype=torch.float64)
+    for step in steps:
+        if step.memory is None:
+            continue
+        rows = step.joined()
+        for s in range(2):
+            k = class_counts(rows.labels[s], 6)
+            for logits, y in zip(rows.logits[s].double(), rows.labels[s], strict=True):
+                p = logits.detach().exp() / (k * logits.detach().exp()).sum()
+                own = torch.eye(6, dtype=torch.float64)[y]
+                expected[s, step.batch.task] -= (k * p - own) / 0.09 / len(rows.labels[s])
+    torch.testing.assert_close(total, expected, rtol=1e-4, atol=1e-4)
+    assert total.abs().amax() > 1
+    old, new = studies.old_and_new(run, total)
+    torch.testing.assert_close(old, -new, rtol=1e-4, atol=1e-4)  # Theorem 1: they sum to 0
+    assert (old[:, 0] == 0).all() and (old[:, 1:].abs() > 0.01).all()
+    unmet = ~run.seen(0)
+    assert (total[:, 0][unmet] == 0).all()  # classes that are not in the step
+
+
+def test_watching_changes_nothing():
+    watched, plain = (make_run(method="HPCR") for _ in range(2))
+    studies.watch_proxies(watched)
+    for ours, theirs in zip(
+        watched.train().network.parameters(), plain.train().network.parameters(), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+
+
+def test_distillation_begins_with_the_second_task_and_scd_acts_through_the_features():
+    found = {}
+    for name, change in {"none": {"pcd": False, "scd": "off"}, "scd": {"pcd": False}}.items():
+        run = make_run(method="HPCR", **change)
+        found[name] = studies.watch_proxies(run)
+        run.train()
+        assert found[name].sum(-1).abs().max() < 1e-3  # SCD adds nothing to Theorem 1's sum
+    assert torch.equal(found["none"][:, 0], found["scd"][:, 0])
+    assert not torch.equal(found["none"][:, 1:], found["scd"][:, 1:])
+
+
+def test_old_and_new_follow_each_seeds_own_order():
+    met = torch.tensor([[[1, 1, 0, 0], [1, 1, 1, 1]], [[0, 1, 0, 1], [1, 1, 1, 1]]]).bool()
+    run = SimpleNamespace(total=2, seen=lambda task: met[:, task])
+    values = torch.tensor([1.0, 10, 100, 1000]).expand(2, 2, 4)
+    old, new = studies.old_and_new(run, values)
+    assert old.tolist() == [[0, 11], [0, 1010]] and new.tolist() == [[11, 1100], [1010, 101]]
+
+
+@pytest.mark.parametrize("method, match", [("ER", "linear head"), ("PCR", "1 tasks are done")])
+def test_what_cannot_be_watched(method, match):
+    run = make_run(method=method)
+    run.tasks_done = 1
+    with pytest.raises(ValueError, match=match):
+        studies.watch_proxies(run)
+
+
+# --- flatness -------------------------------------------------------------------------------------
+
+
+def test_loss_is_that_of_a_loop_over_images(trained):
+    found = studies.flatness(trained, draws=0, per_class=3)
+    assert (found.all_classes == 0).all() and (found.new_classes == 0).all()
+    for s in range(2):
+        alone, losses = select_seed(trained.network, s), []
+        for c in range(6):
+            for image in trained.images[trained.labels == c][:3]:
+                logits = alone(image[None, None].float() / 255)[0][0, 0]
+                losses.append(-logits.log_softmax(0)[c].item())
+        assert found.loss[s].item() == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_noise_without_size_changes_nothing_and_more_noise_more(trained):
+    weights = [weight.clone() for weight in trained.network.parameters()]
+    still, small, large = (
+        studies.flatness(trained, draws=10, amplitude=size, per_class=3)
+        for size in (0.0, 1e-3, 0.1)
+    )
+    assert (still.all_classes == 0).all()
+    assert (small.all_classes.abs() < large.all_classes).all()
+    for ours, theirs in zip(trained.network.parameters(), weights, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_noise_has_the_mean_change_of_a_loop_and_leaves_seeds_apart(trained):
+    found = studies.flatness(trained, draws=3, amplitude=0.02, per_class=2)
+    for s, seed in enumerate(trained.seeds):
+        last = trained.streams[s].tasks[-1].classes
+
+        def loss(network, last=last):
+            of_classes = []
+            for c in last:
+                images = trained.images[trained.labels == c][None, :2].float() / 255
+                of_classes.append(-network(images)[0][0].log_softmax(1)[:, c].mean().item())
+            return np.mean(of_classes)
+
+        draw, changes = make_generator(seed, "noise"), []
+        for _ in range(3):
+            moved = select_seed(trained.network, s)
+            with torch.no_grad():
+                for weight in moved.parameters():
+                    weight += 0.02 * (2 * torch.rand(weight.shape, generator=draw) - 1)
+            changes.append(loss(moved) - loss(select_seed(trained.network, s)))
+        assert found.new_classes[s].item() == pytest.approx(np.mean(changes), rel=1e-3, abs=1e-5)
+
+
+# --- compute and memory ---------------------------------------------------------------------------
+
+
+class Twice(PCR):
+    """A method that keeps a second backbone and scores the memory with it."""
+
+    def __init__(self, run):
+        super().__init__(run)
+        self.former = ReducedResNet18(run.settings.width, len(run.seeds)).requires_grad_(False)
+
+    def loss(self, step):
+        self.former(step.batch.images.float() / 255)
+        return super().loss(step)
+
+
+def test_images_per_step_are_counted():
+    found = {m: studies.budget(make_run(method=m, seeds=[0, 1])) for m in ("ER", "PCR", "HPCR")}
+    # Two views of 10 images of the stream and 10 of the memory.
+    assert {(b.forward, b.backward) for b in found.values()} == {(40, 40)}
+    assert studies.budget(make_run(method="FINE-TUNE")).computation == 3 * 20
+    assert studies.budget(make_run(method="ER", views=1)).computation == 3 * 20
+    run = make_run(method="PCR")
+    run.strategy = Twice(run)
+    twice = studies.budget(run)
+    assert (twice.forward, twice.backward) == (50, 40)
+    assert twice.model / found["PCR"].model == pytest.approx(2, abs=0.05)
+    frame = studies.budgets_beside({**found, "Twice": twice}).set_index("method")
+    assert frame.loc["HPCR", ["computation", "paper's", "the paper's"]].tolist() == [1, 1, 1]
+    assert frame["model"].round(2).tolist()[:3] == [1, 1, 1]
+    assert frame.loc["Twice", "computation"] == pytest.approx(130 / 120)
+    assert math.isnan(frame.loc["Twice", "paper's"])
