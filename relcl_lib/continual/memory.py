@@ -160,6 +160,24 @@ class ReservoirMemory(Memory):
         self._write(seed, slot[seed, row], row + fill, rows)
 
 
+class ChosenMemory(Memory):
+    """A memory whose user chooses what a full one gives up, by `swap`."""
+
+    def add(self, generators: Generators, **rows: Tensor) -> None:
+        """Fill free slots with a batch, each field (S, batch, ...); nothing is drawn."""
+        batch = self._rows(rows)
+        if batch > self.capacity - self.filled:
+            raise ValueError(
+                f"{batch} rows do not fit into {self.capacity - self.filled} free slots; use swap()"
+            )
+        self.n_seen += self._fill(batch, rows)
+
+    def swap(self, seed: Tensor, slot: Tensor, row: Tensor, **rows: Tensor) -> None:
+        """Offer a batch, each field (S, batch, ...): rows[seed, row] go to slots; all three (n,)."""
+        self.n_seen += self._rows(rows)
+        self._write(seed, slot, row, rows)
+
+
 class ExemplarMemory(Memory):
     """Exemplars: of every class the few samples chosen when the class was learned.
 

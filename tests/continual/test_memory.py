@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relcl_lib.continual.memory import (
+    ChosenMemory,
     ExemplarMemory,
     ExperienceMemory,
     GradientMemory,
@@ -430,3 +431,17 @@ class TestGss:
         assert kept[4].item() == pytest.approx(2 / 2.5, abs=0.08)
         assert kept[2:4].min() > 0.99
         assert kept[0].item() == pytest.approx(1 - 0.4, abs=0.1)
+
+
+def test_chosen_memory_gives_up_what_it_is_told_to():
+    memory = ChosenMemory(6, seeds=2)
+    memory.add((), **rows(range(4), 2))
+    with pytest.raises(ValueError, match=r"3 rows do not fit into 2 free slots; use swap\(\)"):
+        memory.add((), **rows(range(4, 7), 2))
+    memory.add((), **rows([4, 5], 2))
+    seed, slot, row = torch.tensor([[0, 0, 1], [3, 1, 5], [2, 0, 1]])
+    memory.swap(seed, slot, row, **rows([10, 11, 12], 2))
+    held = memory.contents()
+    assert held["label"].tolist() == [[0, 10, 2, 12, 4, 5], [0, 1, 2, 3, 4, 11]]
+    assert_aligned(held)
+    assert memory.n_seen == 9 and len(memory) == 6

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relcl_lib.papers.hpcr.strategies import dual_view, plain, proxies
+from relcl_lib.papers.hpcr.strategies import aser, dual_view, plain, proxies
 from relcl_lib.papers.hpcr.strategy import Strategy
 
 METHODS: dict[str, type[Strategy]] = {
@@ -10,6 +10,7 @@ METHODS: dict[str, type[Strategy]] = {
     "IID++": plain.IIDpp,
     "FINE-TUNE": plain.FineTune,
     "ER": Strategy,
+    "ASER": aser.ASER,
     "ER-DVC": dual_view.DualViewConsistency,
     "ER-ACE": plain.AsymmetricCrossEntropy,
     "Couple (Eq. 7)": proxies.CoupleOfLosses,

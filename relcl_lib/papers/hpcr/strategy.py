@@ -101,6 +101,7 @@ class Loop(Protocol):
     device: torch.device
     images: Tensor
     labels: Tensor
+    data: Any
     streams: Sequence[Any]
     network: Any
     memory: Memory

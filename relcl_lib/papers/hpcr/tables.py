@@ -107,6 +107,7 @@ TABLES = {
         "Tables III, V and VI, Fig. 3: methods at every memory size",
         *(Cell(name, memory=False) for name in ("IID", "IID++", "FINE-TUNE")),
         "ER",
+        "ASER",
         "ER-DVC",
         "ER-ACE",
         "PCR",

@@ -10,6 +10,7 @@ EXPECTED = {
     "IID++": ("linear", 1, "off off False off", "off off False off"),
     "FINE-TUNE": ("linear", 5, "off off False off", "off off False off"),
     "ER": ("linear", 5, "off off False off", "off off False off"),
+    "ASER": ("linear", 5, "off off False off", "off off False off"),
     "ER-DVC": ("linear", 5, "off off False off", "off off False off"),
     "ER-ACE": ("linear", 5, "off off False off", "off off False off"),
     "Couple (Eq. 7)": ("linear", 5, "off off False off", "off off False off"),
