@@ -138,11 +138,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", nargs="?", type=Path, help="default: data/results")
     root = parser.parse_args(arguments).folder or results_root()
     done, wrong = 0, 0
-    for path in sorted(root.glob("*/*/*.json")):
+    if not root.is_dir():
+        raise RecordError(
+            f"there is no folder {root}; name the one that holds <paper>/<experiment>/"
+        )
+    paths = sorted(p for p in root.glob("*/*/*.json") if not p.name.startswith("."))
+    if not paths:
+        raise RecordError(f"{root} holds no <paper>/<experiment>/*.json; name a results folder")
+    for path in paths:
         try:
             done += upgrade_file(path, root) is not None
-        except (RecordError, ValueError) as error:
+        except (RecordError, ValueError, LookupError, AttributeError, TypeError) as error:
             wrong += 1
-            print(f"error: {path}: {error}", file=sys.stderr)
+            lacks = f"it lacks {error}" if isinstance(error, KeyError) else error
+            print(f"error: {path}: {lacks}", file=sys.stderr)
     print(f"{done} records upgraded in {root}" + (f", {wrong} not" if wrong else ""))
     return int(wrong > 0)

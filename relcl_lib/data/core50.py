@@ -98,6 +98,12 @@ class SessionData:
         test = int(self.is_test.sum())
         return {"train": len(self.labels) - test, "test": test}
 
+    @property
+    def published(self) -> bool:
+        """Whether these are CORe50's images at 128x128, by their number in each session."""
+        counts = torch.bincount(self.sessions, minlength=12)[1:].tolist()
+        return self.images.shape[-1] == SIDE and tuple(counts) == SESSION_SIZES
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over shapes, labels, sessions, lists and pixels: names the content in records."""

@@ -50,6 +50,10 @@ ENCODERS = {
 }
 
 
+#: whose names on the hub those are
+OWNERS = ("google-bert", "FacebookAI", "allenai")
+
+
 def weights_folder(name: str | os.PathLike[str]) -> Path:
     """The folder of pretrained weights: the one that is named, or the hub's copy on this machine.
 
@@ -88,15 +92,18 @@ def weights_digest(folder: str | os.PathLike[str]) -> str:
     return content_digest((path.name, file_digest(path)) for path in files if path.is_file())
 
 
-def is_published(folder: str | os.PathLike[str], name: str) -> bool:
-    """Whether a folder holds the network that was published as `name`, a key of `ENCODERS`.
+def is_published(given: str | os.PathLike[str], name: str) -> bool:
+    """Whether weights are those that were published as `name`, a key of `ENCODERS`.
 
-    By the digest of its weights; where none is known, by the sizes in its configuration.
+    By the digest of the weights. Where none is known only the hub's own copy can be, which is asked
+    for by its name, and has the published sizes: what a folder holds may have been trained further.
     """
-    found, published = Path(folder), ENCODERS[name]
+    found, published = weights_folder(given), ENCODERS[name]
     if published.sha256:
         weights = found / "model.safetensors"
         return weights.is_file() and file_digest(weights) == published.sha256
+    if str(given) not in (name, *(f"{owner}/{name}" for owner in OWNERS)) or Path(given).exists():
+        return False
     try:
         config = json.loads((found / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -19,7 +19,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -279,8 +279,8 @@ def _together(outcomes: Iterable[Outcome]) -> str:
 def _compare(comparison: Comparison, setting: Setting, records: Sequence[Record]) -> Outcome:
     """The verdict of one comparison on records of one protocol.
 
-    Where several configurations have records of both sides, that with most common seeds decides,
-    of equals the latest.
+    Where several configurations have records of both sides, the numbers are of that with most common
+    seeds, of equals the latest. Those with enough seeds must agree: otherwise it is inconclusive.
     """
     left = _configurations(comparison.left, comparison, setting, records)
     if comparison.right.method is None:
@@ -290,23 +290,31 @@ def _compare(comparison: Comparison, setting: Setting, records: Sequence[Record]
         pairs = [(mine, other) for held, mine in left for kept, other in right if held == kept]
     if not pairs:
         return Outcome(comparison, NOT_TESTED)
-    common = [
-        [(mine[seed], other[seed]) for seed in sorted(mine.keys() & other.keys())]
-        for mine, other in pairs
-    ]
-    chosen = max(common, key=lambda runs: (len(runs), max((a.date for a, _ in runs), default="")))
-    numbers = [_distance(comparison, a, b) for a, b in chosen]
+    outcomes = [_outcome(comparison, mine, other) for mine, other in pairs]
+    chosen = max(
+        outcomes, key=lambda o: (len(o.left), max((each.date for each in o.left), default=""))
+    )
+    enough = {o.verdict for o in outcomes if len(o.left) >= LEAST_SEEDS}
+    verdict = chosen.verdict if len(enough) < 2 else INCONCLUSIVE
+    return replace(chosen, verdict=verdict, others=len(pairs) - 1)
+
+
+def _outcome(
+    comparison: Comparison, mine: Mapping[int, Record], other: Mapping[int, Record]
+) -> Outcome:
+    """The differences of one configuration's runs, by seed, to those of another."""
+    common = [(mine[seed], other[seed]) for seed in sorted(mine.keys() & other.keys())]
+    numbers = [_distance(comparison, a, b) for a, b in common]
     mean, half = confidence_interval(numbers) if numbers else (math.nan, math.nan)
     low, high = mean - half, mean + half
     return Outcome(
         comparison,
-        _verdict(comparison, len(chosen), low, high),
-        tuple(a for a, _ in chosen),
-        tuple(b for _, b in chosen if comparison.right.value is None),
+        _verdict(comparison, len(common), low, high),
+        tuple(a for a, _ in common),
+        tuple(b for _, b in common if comparison.right.value is None),
         mean,
         low,
         high,
-        others=len(pairs) - 1,
     )
 
 
@@ -367,8 +375,20 @@ def verdicts_of(paper: str, root: Path | None = None) -> list[Verdict]:
 
 
 def first_lines(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """One line per claim: that nearest to the paper's scale."""
-    return list({verdict.claim.id: verdict for verdict in reversed(list(verdicts))}.values())[::-1]
+    """One line per claim: a decided one before an open one, then that nearest to the paper's scale.
+
+    Of two decided ones at one scale that which contradicts counts.
+    """
+    scales = (*SCALES, BY_TEST, "")
+
+    def rank(verdict: Verdict) -> tuple[bool, int, bool]:
+        open_yet = verdict.verdict not in (SUPPORTED, CONTRADICTED)
+        return open_yet, scales.index(verdict.scale), verdict.verdict != CONTRADICTED
+
+    found: dict[str, Verdict] = {}
+    for verdict in verdicts:
+        found[verdict.claim.id] = min(found.get(verdict.claim.id, verdict), verdict, key=rank)
+    return list(found.values())
 
 
 # --- as text -------------------------------------------------------------------------------------
@@ -401,13 +421,17 @@ def describe(outcome: Outcome) -> str:
     n, half = len(outcome.left), 0.0
     if n >= LEAST_SEEDS:
         half = outcome.high - outcome.mean
-    largest = max(abs(outcome.mean), half)
-    digits = 1 if not 0 < largest < 1 else 1 - math.floor(math.log10(largest))
+    sign = 1.0 if comparison.direction == "higher" else -1.0
+    boundary = sign * comparison.margin
+    # As many digits as it takes to see on which side of the boundary each end lies.
+    shown = (outcome.mean, outcome.mean - half - boundary, outcome.mean + half - boundary)
+    least = min((abs(number) for number in shown if number), default=1.0)
+    digits = 1 if not 0 < least < 0.05 else min(4, -math.floor(math.log10(least)))
     mean, low, high = (
         f"{number:+.{digits}f}" for number in (outcome.mean, outcome.low, outcome.high)
     )
     numbers = f"{mean} [{low}, {high}], " if n >= LEAST_SEEDS else f"{mean}, " if n else ""
-    margin = f", margin {comparison.margin:g}" if comparison.margin else ""
+    margin = f", boundary {boundary:+g}" if comparison.margin else ""
     more = f", further configurations: {outcome.others}" if outcome.others else ""
     return f"{about}: {numbers}n={n}{margin}{more}"
 

@@ -124,21 +124,40 @@ def test_what_a_comparison_names_may_differ():
     assert verdict([*records[:3], *other], HIGHER | {"differ": ["*"]}) == NOT_TESTED
 
 
-def test_configurations_are_not_mixed_and_the_most_common_seeds_decide():
-    few, many = {"more": {"lr": 1.0}}, {"more": {"lr": 0.1}}
-    records = [*runs("HPCR", [52.0] * 4, **many), *runs("PCR", [50.0] * 4, **many)]
-    records += [*runs("HPCR", [10.0] * 3, **few), *runs("PCR", [50.0] * 3, **few)]
-    (line,) = judge([claim()], records)
-    assert (line.verdict, len(line.outcomes[0].left), line.outcomes[0].others) == (SUPPORTED, 4, 1)
+def several(small, large, n=4):
+    """Two configurations of both methods, by what HPCR is ahead; the second has n seeds."""
+    return [
+        *runs("HPCR", [50.0 + small] * 3, more={"lr": 1.0}),
+        *runs("PCR", [50.0] * 3, more={"lr": 1.0}),
+        *runs("HPCR", [50.0 + large] * n, more={"lr": 0.1}),
+        *runs("PCR", [50.0] * n, more={"lr": 0.1}),
+    ]
 
 
-@pytest.mark.parametrize("late, expected", [(0.1, SUPPORTED), (1.0, CONTRADICTED)])
-def test_of_configurations_with_as_many_seeds_the_latest_decides(late, expected):
-    records = []
-    for rate, ours in ((0.1, 52.0), (1.0, 10.0)):
-        held = {"more": {"lr": rate}, "date": f"2026-01-0{2 if rate == late else 1}"}
-        records += [*runs("HPCR", [ours] * 3, **held), *runs("PCR", [50.0] * 3, **held)]
-    assert verdict(records) == expected
+@pytest.mark.parametrize(
+    "small, large, n, expected",
+    [
+        (9.0, 2.0, 4, SUPPORTED),
+        (-9.0, -2.0, 4, CONTRADICTED),
+        (-9.0, 2.0, 4, INCONCLUSIVE),  # both have seeds enough, and disagree
+        (2.0, -9.0, 2, SUPPORTED),  # two seeds decide nothing
+    ],
+)
+def test_configurations_are_not_mixed_and_have_to_agree(small, large, n, expected):
+    (line,) = judge([claim()], several(small, large, n))
+    outcome = line.outcomes[0]
+    assert line.verdict == expected
+    assert outcome.mean == pytest.approx(large if n > 3 else small)
+    assert (len(outcome.left), outcome.others) == (max(n, 3), 1)
+
+
+def test_the_line_that_counts_is_a_decided_one():
+    far = {"protocol": "stand-in"}
+    near = [*runs("HPCR", [50.1]), *runs("PCR", [50.0])]
+    decided = [*runs("HPCR", [40.0] * 3, **far), *runs("PCR", [50.0] * 3, **far)]
+    lines = judge([claim()], [*near, *decided])
+    assert [line.verdict for line in lines] == [INCONCLUSIVE, CONTRADICTED]
+    assert first_lines(lines) == lines[1:]
 
 
 def test_each_scale_has_a_line_the_papers_first():

@@ -1,10 +1,15 @@
 """What a number is called: `paper` in the settings of the paper's tables alone, on its data and weights."""
 
+from dataclasses import replace
+from hashlib import sha256
 from typing import get_args
 
 import pytest
+import torch
+from drl_data import make_run as make_drl
+from drl_data import tiny_data as drl_data
 
-from relcl_lib.data.weights import is_published
+from relcl_lib.data.weights import ENCODERS, Published, is_published
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.lab.protocol import ANYWHERE, departures, printed_settings, protocol
 from relcl_lib.lab.records import read_records
@@ -131,20 +136,51 @@ def test_docre_iis_tables_try_layers_and_iterations():
     assert called("docre_ii", DocreNotebook.create(profile="full", alone_epochs=1)) == "paper"
 
 
-def test_weights_are_known_by_digest_or_size_and_not_by_name(tmp_path):
-    (tmp_path / "config.json").write_text(
-        '{"num_hidden_layers": 12, "hidden_size": 768, "vocab_size": 31116}'
-    )
-    assert is_published(tmp_path, "scibert_scivocab_cased")
-    assert not is_published(tmp_path, "bert-base-cased")
-    folder = tmp_path / "bert-base-uncased"
-    folder.mkdir()
-    (folder / "config.json").write_text(
-        '{"num_hidden_layers": 12, "hidden_size": 768, "vocab_size": 30522}'
-    )
+def encoder(folder, vocabulary):
+    folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(b"weights of our own")
-    assert not is_published(folder, "bert-base-uncased")
-    assert not is_published(tmp_path / "absent", "roberta-large")
+    (folder / "config.json").write_text(
+        f'{{"num_hidden_layers": 12, "hidden_size": 768, "vocab_size": {vocabulary}}}'
+    )
+    return folder
+
+
+def test_weights_are_known_by_digest_or_are_the_hubs_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    trained = encoder(tmp_path / "bert-base-uncased", 30522)
+    assert not is_published(trained, "bert-base-uncased")
+    digest = sha256(b"weights of our own").hexdigest()
+    published = {**ENCODERS, "bert-base-uncased": Published(12, 768, 30522, digest)}
+    monkeypatch.setattr("relcl_lib.data.weights.ENCODERS", published)
+    assert is_published(trained, "bert-base-uncased")
+    hub = encoder(tmp_path / "hub", 31116)
+    monkeypatch.setattr("relcl_lib.data.weights.weights_folder", lambda given: hub)
+    for name in ("scibert_scivocab_cased", "allenai/scibert_scivocab_cased"):
+        assert is_published(name, "scibert_scivocab_cased")
+    assert not is_published("allenai/scibert_scivocab_cased", "scibert_scivocab_uncased")
+    assert not is_published("somebody/scibert_scivocab_cased", "scibert_scivocab_cased")
+    (hub / "config.json").write_text("{}")
+    assert not is_published("allenai/scibert_scivocab_cased", "scibert_scivocab_cased")
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    encoder(tmp_path / "allenai" / "scibert_scivocab_cased", 31116)  # a folder of that name
+    assert not is_published("allenai/scibert_scivocab_cased", "scibert_scivocab_cased")
+
+
+def test_noise_under_core50s_name_is_no_core50(tmp_path):
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    ResNetForImageClassification(
+        ResNetConfig(embedding_size=4, hidden_sizes=[4, 4, 4, 4])
+    ).save_pretrained(tmp_path)
+    data = drl_data()
+    positions = torch.arange(len(data.labels))
+    lists = {"NI": (positions[~data.is_test], positions[data.is_test])}
+    data = replace(data, name="core50", experiences=lists)
+    assert not data.published
+    run = make_drl(data=data, dataset="core50", backbone=str(tmp_path), image_size=32)
+    described = run.describe()
+    assert (described["parameters"]["network"], described["protocol"]) == ("ResNet50", "reduced")
 
 
 def test_committed_records_on_images_encoded_with_a_loss_are_reduced():

@@ -360,7 +360,7 @@ class CreclRun(Run):
     def describe(self) -> dict[str, Any]:
         """The data set as the tasks use it, and the encoder by its name."""
         sizes = self.stream.sizes()
-        bert = is_published(weights_folder(self.settings.encoder), "bert-base-uncased")
+        bert = is_published(self.settings.encoder, "bert-base-uncased")
         return {
             "dataset": {
                 "set": STREAMS.get(self.data.name, [self.data.name])[0],

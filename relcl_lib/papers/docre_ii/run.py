@@ -421,9 +421,9 @@ class DocreRun(Run):
 
     def describe(self) -> dict[str, Any]:
         """The data set, and base and encoder by their names."""
-        data, folder = self.data, weights_folder(self.settings.encoder)
+        data = self.data
         encoders = PAPER_ENCODERS.get(data.name, ())
-        weights = any(is_published(folder, name) for name in encoders)
+        weights = any(is_published(self.settings.encoder, name) for name in encoders)
         return {
             "dataset": {
                 "set": PAPER_NAMES.get(data.name, data.name),

@@ -330,11 +330,9 @@ class DrlRun(Run):
         width = {"width": settings.width} if settings.backbone == "reduced_resnet18" else {}
         if width:
             backbone = f"{layout}, width {settings.width}"
-        # A network counts as what it is, wherever its weights lie.
-        given = self.given.model_copy(
-            update={"backbone": tables.NETWORKS.get(layout, settings.backbone)}
-        )
-        kind = {"core50": "paper", "mnist": "reduced"}.get(settings.dataset, "stand-in")
+        kind = {"core50": "paper" if data.published else "reduced", "mnist": "reduced"}
+        # The hub's own weights, asked for by name: those in a folder may have been trained further.
+        weights = layout in tables.NETWORKS and not Path(settings.backbone).exists()
         stand_in = "standin_" if data.name.startswith("CORe50-standin") else ""
         track = settings.track.lower().replace("-", "_")
         return {
@@ -347,7 +345,9 @@ class DrlRun(Run):
                 "experiences": len(self.stream),
                 "note": data.note,
             },
-            "protocol": protocol(given, kind, tables, weights=layout in tables.NETWORKS),
+            "protocol": protocol(
+                self.given, kind.get(settings.dataset, "stand-in"), tables, weights=weights
+            ),
             "backbone": backbone,
             "parameters": {"network": layout, **width},
         }

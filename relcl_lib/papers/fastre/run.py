@@ -102,7 +102,7 @@ class FastreRun(Run):
     def _published_weights(self) -> bool:
         """Whether words are read as in the paper: by GloVe 6B in 300 dimensions, or by BERT."""
         if self.vectors is None:
-            return is_published(weights_folder(self.settings.encoder), "bert-base-cased")
+            return is_published(self.settings.encoder, "bert-base-cased")
         return (self.vectors.in_file, self.vectors.matrix.shape[1]) == (400_000, 300)
 
     # ---------------------------------------------------------------- set-up

@@ -45,6 +45,7 @@ KEPT: tuple[str, ...] = ("variant", "exact_release", "encoder", "word_vectors", 
 FREE: dict[str, tuple[Any, ...]] = {
     # of random vectors, or of words that no text of the data has
     "vector_size": (),
+    "type_map": ("auto", "paper"),  # one map on the paper's data sets
     "min_count": (),
     "all_words": (),
     # how CasRel's encoder computes
