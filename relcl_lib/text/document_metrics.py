@@ -91,6 +91,16 @@ def threshold_f1(margins: Tensor, labels: Tensor, gold: int, limit: int, thresho
     return count_scores(int((chosen & labels).sum()), int(chosen.sum()), gold)["F1"]
 
 
+def ranked_scores(
+    margins: Tensor, labels: Tensor, gold: int, limit: int, *, threshold: float | None = None
+) -> dict[str, float]:
+    """`AP`, and `F1_tuned` with the threshold given, or with the best one, which is `threshold`."""
+    found = {"AP": average_precision(margins, labels, gold)}
+    if threshold is None:
+        threshold = found["threshold"] = best_threshold(margins, labels, gold, limit)
+    return found | {"F1_tuned": threshold_f1(margins, labels, gold, limit, threshold)}
+
+
 def name_facts(documents: Iterable[Document]) -> set[NameFact]:
     """(name, name, relation) of all facts, for each pair of names of the two entities."""
     return {

@@ -332,7 +332,7 @@ def test_what_is_measured_shows_a_dash_for_the_paper():
 
 def test_bases_of_docre_are_never_counted_together():
     for row in ROWS["docre_ii"]:
-        assert row.where_parameters["base"] in ("atlop", "stated_facts")
+        assert row.where_parameters["base"] in ("atlop", "stated_facts", "linear")
     alone = [row for row in ROWS["docre_ii"] if "alone" in row.table]
     assert {row.where_parameters["base"] for row in alone} == {"stated_facts"}
     assert comparison("docre_ii/measured-inference-alone/synthetic/run", COMMITTED)["n"].gt(0).all()

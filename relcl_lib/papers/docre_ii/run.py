@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from relcl_lib.data.document_files import Fact, write_result_file
-from relcl_lib.data.document_sets import PAPER_NAMES, DocumentData
-from relcl_lib.data.documents import load_documents
+from relcl_lib.data.document_sets import DocumentData
 from relcl_lib.data.weights import is_published, weights_digest, weights_folder
 from relcl_lib.lab import checkpoints
 from relcl_lib.lab.checkpoints import optimizer_state, restore_optimizer
 from relcl_lib.lab.protocol import protocol
+from relcl_lib.lab.records import Record
 from relcl_lib.lab.run import Run, State
 from relcl_lib.lab.runtime import (
     drawing_from,
@@ -34,6 +34,7 @@ from relcl_lib.lab.runtime import (
 from relcl_lib.lab.schedule import epoch_batches, warm_up_then_fall
 from relcl_lib.models.pair_inference import decode_relations, iterate_logits, with_class_zero
 from relcl_lib.papers.docre_ii import tables
+from relcl_lib.papers.docre_ii.linear import LinearRun, about, load_named
 from relcl_lib.papers.docre_ii.network import (
     BUILDERS,
     FED,
@@ -47,7 +48,7 @@ from relcl_lib.papers.docre_ii.network import (
     parameter_groups,
     stage_loss,
 )
-from relcl_lib.papers.docre_ii.parameters import PAPER_ENCODERS, STAGE_2, DocreParameters
+from relcl_lib.papers.docre_ii.parameters import LINEAR, PAPER_ENCODERS, STAGE_2, DocreParameters
 from relcl_lib.text import document_metrics as docre_metrics
 from relcl_lib.text.document_tokens import DocumentBatch, DocumentTokens, tokenize_documents
 
@@ -93,6 +94,8 @@ class DocreRun(Run):
         work_dir: str | Path | None = None,
         make_base: BaseBuilder | None = None,
     ) -> None:
+        if parameters.method == LINEAR:
+            raise ValueError(f"{LINEAR!r} has no network: make a LinearRun, or call train_or_read")
         make_base = make_base or BUILDERS[parameters.base]
         self.base_name = make_base.__name__.removeprefix("build_")
         super().__init__(parameters, data, [seed], work_dir)
@@ -115,14 +118,7 @@ class DocreRun(Run):
     @classmethod
     def load_data(cls, parameters: DocreParameters) -> DocumentData:
         """The documents that parameters name."""
-        return load_documents(
-            parameters.dataset,
-            parameters.data_root,
-            reduced=parameters.reduced_data,
-            limit=parameters.train_limit,
-            generated=parameters.generated,
-            orientation=parameters.orientation,
-        )
+        return load_named(parameters)
 
     @cached_property
     def inputs(self) -> dict[str, str]:
@@ -334,13 +330,10 @@ class DocreRun(Run):
         scores = docre_metrics.all_scores(found.facts[k], documents, self.known)
         gold = sum(len(document.gold()) for document in documents)
         ranked = (found.margins, found.labels, gold)
-        scores["AP"] = docre_metrics.average_precision(*ranked)
+        if threshold is None and split != "dev":
+            return scores | {"AP": docre_metrics.average_precision(*ranked)}
         limit = self.data.max_labels
-        if threshold is None and split == "dev":
-            threshold = scores["threshold"] = docre_metrics.best_threshold(*ranked, limit)
-        if threshold is not None:
-            scores["F1_tuned"] = docre_metrics.threshold_f1(*ranked, limit, threshold)
-        return scores
+        return scores | docre_metrics.ranked_scores(*ranked, limit, threshold=threshold)
 
     @contextlib.contextmanager
     def trained_base(self) -> Iterator[None]:
@@ -425,13 +418,7 @@ class DocreRun(Run):
         encoders = PAPER_ENCODERS.get(data.name, ())
         weights = any(is_published(self.settings.encoder, name) for name in encoders)
         return {
-            "dataset": {
-                "set": PAPER_NAMES.get(data.name, data.name),
-                "sizes": data.sizes,
-                "relations": len(data.relations),
-                "note": data.note,
-                "left_out": data.report,
-            },
+            "dataset": about(data),
             "protocol": protocol(self.given, data.protocol, tables, weights=weights),
             "backbone": Path(self.settings.encoder).name,
             "parameters": {"base": self.base_name, "encoder_type": encoder_type(self.model.base)},
@@ -474,4 +461,10 @@ class DocreRun(Run):
         }
 
 
-load_data, train_or_read = DocreRun.load_data, DocreRun.train_or_read
+load_data = DocreRun.load_data
+
+
+def train_or_read(parameters: DocreParameters, **options: Any) -> list[Record]:
+    """As `Run.train_or_read`, of the network or of the floor, whichever the method names."""
+    run = LinearRun if parameters.method == LINEAR else DocreRun
+    return run.train_or_read(parameters, **options)

@@ -17,7 +17,7 @@ from relcl_lib.lab.rows import (
     parse_setting,
     table,
 )
-from relcl_lib.papers.docre_ii.parameters import METHODS, DocreParameters
+from relcl_lib.papers.docre_ii.parameters import LINEAR, METHODS, DocreParameters
 
 DATASETS: dict[str, tuple[int, ...]] = dict.fromkeys(
     ("docred", "redocred", "cdr", "gda", "synthetic"), ()
@@ -83,6 +83,11 @@ TABLES = {
         "not in the paper: as printed, as released, and single differences",
         *(Cell(OURS, change) for change in ({}, {"variant": "released"}, *_CHANGES)),
         Cell(OURS, {"orientation": "kind"}, only=("cdr", "gda")),
+        ours=True,
+    ),
+    "floor": table(
+        "not in the paper: what a linear model on words and places comes to",
+        Cell(LINEAR, {"seeds": [0]}),  # nothing in it is drawn
         ours=True,
     ),
     "alone": table(
@@ -196,8 +201,8 @@ def _record_names(printed: str) -> tuple[tuple[str, ...], str]:
 def measured_rows(what: str) -> list[Row]:
     """Rows for the sweep's cells on a data set: each shows a dash for the paper.
 
-    For each method F1 on the test split and the average precision, which knows of no threshold, each
-    beside the run's own base (none where the base has no stage of its own; `alone` has no average
+    For each method F1 on the test split with the threshold of training and with dev's, and the
+    average precision, which knows of none, each beside the run's own base (none where the base has no stage of its own; `alone` has no average
     precision, as what its base states is certain); on generated documents also precision, and the
     recall of stated and of inferred facts, of the latter the base's, too (with stated facts as the
     base it is 0).
@@ -231,11 +236,16 @@ def measured_rows(what: str) -> list[Row]:
                     usual={"generated": 0, **USUAL},
                 )
                 found.append(row)
+    if what in ("CDR", "Re-DocRED"):
+        for metric in ("F1", "F1_tuned", "AP"):
+            entry = Entry(MEASURED, data, "test", LINEAR, metric)
+            where = {"where_dataset": {"set": data}, "where_parameters": {"base": "linear"}}
+            found.append(Row.of(entry, **where))
     return found
 
 
 def _measured_metrics(what: str, method: str) -> list[str]:
-    metrics = ["F1"] if what == "alone" else ["F1", "AP"]
+    metrics = ["F1"] if what == "alone" else ["F1", "F1_tuned", "AP"]
     if "stage1_epochs" not in METHODS[method]:
         metrics = [each for metric in metrics for each in (metric, f"{metric}_base")]
     if what in ("synthetic", "alone"):

@@ -9,8 +9,9 @@ from relcl_lib.lab.run import HIDDEN
 from relcl_lib.models.atlop import PairScores
 from relcl_lib.models.pair_attention import PairMatrix
 from relcl_lib.models.pair_inference import decode_relations, iterate_logits, with_class_zero
+from relcl_lib.papers.docre_ii.linear import LinearRun
 from relcl_lib.papers.docre_ii.network import as_facts, fed_logits, pair_matrix
-from relcl_lib.papers.docre_ii.parameters import DocreParameters
+from relcl_lib.papers.docre_ii.parameters import LINEAR, DocreParameters
 from relcl_lib.papers.docre_ii.run import DocreRun
 from relcl_lib.text.document_metrics import (
     average_precision,
@@ -163,7 +164,8 @@ def test_what_was_cut_is_counted_in_every_split():
 )
 def test_finished_records_are_matched_to_their_runs(record):
     """What a run of the same settings would look for today is the file that lies there."""
-    shared = record.parameters.keys() & DocreParameters.model_fields
+    run = LinearRun if record.method == LINEAR else DocreRun
+    shared = (record.parameters.keys() & DocreParameters.model_fields.keys()) - {"base"}
     chosen = DocreParameters(
         dataset=record.dataset["name"],
         method=record.method,
@@ -171,9 +173,10 @@ def test_finished_records_are_matched_to_their_runs(record):
         encoder="tiny",
         **{name: record.parameters[name] for name in shared},
     )
-    hidden = {*HIDDEN, "dataset", "method", "variant", *DocreRun.elsewhere}
+    hidden = {*HIDDEN, "dataset", "method", "variant", *run.elsewhere}
     settings = chosen.resolved().model_dump(exclude=hidden)
-    apart = {name: record.parameters[name] for name in ("base", "encoder_type", "orientation")}
+    named = ("base", "encoder_type", "orientation", "strengths")
+    apart = {name: record.parameters[name] for name in named if name in record.parameters}
     assert settings | apart == record.parameters
     (path,) = results_root().glob(f"docre_ii/*/*-{config_hash(record)}.json")
     assert path.parent.name == record.experiment
