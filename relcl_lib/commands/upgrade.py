@@ -52,9 +52,10 @@ FINGERPRINTS = {"1a660beb001ae3e0": "1f78c9ac18aefa44", "82bcd7c480f942a0": "320
 def upgraded(old: Mapping[str, Any]) -> dict[str, Any]:
     """A record of an earlier form, as read from its file, in today's; the same if it has that."""
     new = dict(old)
-    if old["paper"] == "docre_ii" and "noise_draw" not in old["parameters"]:
+    names = list(old["parameters"])
+    if old["paper"] == "docre_ii" and "spurious" in names and "noise_draw" not in names:
         entries = list(old["parameters"].items())
-        place = list(old["parameters"]).index("spurious") + 1  # where a run of today has it
+        place = names.index("spurious") + 1  # where a run of today has it
         new["parameters"] = dict([*entries[:place], ("noise_draw", "not_gold"), *entries[place:]])
     return _of_schema_2(new) if old["schema"] == 1 else new
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from docre_data import parameters, tiny_data
 
 from relcl_lib.data.document_files import Document, Fact, Mention
