@@ -40,7 +40,8 @@ def write(root, record, old):
 
 @pytest.mark.parametrize("paper", ["crecl", "docre_ii", "drl", "fastre", "hpcr"])
 def test_the_committed_records_come_out_of_their_first_form(paper, tmp_path, capsys):
-    records = read_records(paper=paper)
+    # The first form knew no linear model.
+    records = [r for r in read_records(paper=paper) if r.parameters.get("base") != "linear"]
     for record in records:
         old, _ = first_schema(record)
         write(tmp_path, record, old)
