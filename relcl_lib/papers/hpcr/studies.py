@@ -9,21 +9,28 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from relcl_lib.lab.metrics import final_accuracy, new_task_accuracy, old_task_accuracy
 from relcl_lib.lab.rows import entries
 from relcl_lib.lab.runtime import make_generator
 from relcl_lib.losses.basic import own_column
 from relcl_lib.models.resnet import ReducedResNet18, select_seed
 from relcl_lib.papers.hpcr.run import TEST_BATCH, ReplayRun
 from relcl_lib.papers.hpcr.strategy import Step
+from relcl_lib.papers.hpcr.tables import USUAL
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from relcl_lib.lab.records import Record
+
+#: name -> what is varied -> one value per seed, for `plots.plot_against`
+Curves = dict[str, dict[float, list[float]]]
 
 # --- classes (Fig. 2, Table II) -----------------------------------------------------------------
 
@@ -73,6 +80,57 @@ def _right(head: nn.Module, features: Tensor, labels: Tensor, seen: Tensor) -> T
         logits = head(features.reshape(1, -1, features.shape[-1]))[0]
     named = logits.masked_fill(~seen, -torch.inf).argmax(-1).view(features.shape[:-1])
     return named == labels
+
+
+# --- from the records of a sweep (Fig. 2, Fig. 5) -------------------------------------------------
+
+
+def temperature_parts(records: Iterable[Record]) -> Curves:
+    """Fig. 2b: final accuracy by the temperature of PCR's part G, of its part P, and of both.
+
+    `records` are those of `sweep hpcr figure2` on one data set.
+    """
+    curves: Curves = {"G": {}, "P": {}, "both": {}}
+    for gradient, softmax, record in _by_temperature(records):
+        final = record.metrics["A_T"]
+        if softmax == USUAL["temperature"]:
+            curves["G"].setdefault(gradient, []).append(final)
+        if gradient == USUAL["temperature"]:
+            curves["P"].setdefault(softmax, []).append(final)
+        if gradient == softmax:
+            curves["both"].setdefault(softmax, []).append(final)
+    return curves
+
+
+def temperature_of_classes(records: Iterable[Record]) -> Curves:
+    """Fig. 2a: final accuracy on all classes, on the last task's (new) and on the others' (old)."""
+    curves: Curves = {"all": {}, "old": {}, "new": {}}
+    for gradient, softmax, record in _by_temperature(records):
+        if gradient == softmax:
+            matrix = record.accuracy_matrix
+            curves["all"].setdefault(softmax, []).append(float(final_accuracy(matrix)))
+            curves["old"].setdefault(softmax, []).append(float(old_task_accuracy(matrix)[-1]))
+            curves["new"].setdefault(softmax, []).append(float(new_task_accuracy(matrix)[-1]))
+    return curves
+
+
+def _by_temperature(records: Iterable[Record]) -> Iterator[tuple[float, float, Record]]:
+    """Temperature of the gradient, of the softmax, and the record, of each finished run of PCR."""
+    for record in records:
+        if record.method == "PCR" and not record.failed:
+            softmax = record.parameters["temperature"]
+            rate = record.parameters["learning_rate"] / USUAL["learning_rate"]
+            yield round(softmax / rate, 6), softmax, record
+
+
+def memory_batches(records: Iterable[Record]) -> Curves:
+    """Fig. 5: final accuracy by the images replayed per step, without and with pairs of samples."""
+    curves: Curves = {"PCR": {}, "PCR+HC": {}}
+    for record in records:
+        if record.method in curves and not record.failed:
+            found = curves[record.method].setdefault(record.parameters["memory_batch"], [])
+            found.append(record.metrics["A_T"])
+    return curves
 
 
 # --- principal components (Fig. 6) --------------------------------------------------------------

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from example_records import failed
+from example_records import run as record_of
 from gratings import gratings, make_run
 from torch import nn
 
@@ -81,6 +83,37 @@ def test_a_temperature_of_the_gradient_is_a_learning_rate(in_double):
     for ours, theirs in zip(cell.network.parameters(), apart.network.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)
     assert tables.apart() == {"temperature": 0.09, "learning_rate": 0.1}
+
+
+def test_curves_of_a_sweep_over_temperatures():
+    ways = {(0.09, 0.09): 10, (0.3, 0.09): 20, (0.09, 0.3): 30, (0.3, 0.3): 40}
+    matrix = [[90.0, 0, 0], [80, 70, 0], [20, 40, 90]]
+    records = [
+        record_of(method="PCR", more=tables.apart(*way), a_t=a_t, accuracy_matrix=matrix)
+        for way, a_t in ways.items()
+    ]
+    records += [failed(method="PCR"), record_of(method="HPCR")]
+    assert studies.temperature_parts(records) == {
+        "G": {0.09: [10], 0.3: [20]},
+        "P": {0.09: [10], 0.3: [30]},
+        "both": {0.09: [10], 0.3: [40]},
+    }
+    assert studies.temperature_of_classes(records) == {
+        "all": {0.09: [50], 0.3: [50]},
+        "old": {0.09: [30], 0.3: [30]},
+        "new": {0.09: [90], 0.3: [90]},
+    }
+
+
+def test_curves_of_a_sweep_over_memory_batches():
+    records = [
+        record_of(seed, method, more={"memory_batch": batch}, a_t=batch + seed)
+        for method in ("PCR", "PCR+HC", "ER")
+        for batch in (10, 60)
+        for seed in (0, 1)
+    ]
+    line = {10: [10, 11], 60: [60, 61]}
+    assert studies.memory_batches(records) == {"PCR": line, "PCR+HC": line}
 
 
 # --- principal components -------------------------------------------------------------------------
