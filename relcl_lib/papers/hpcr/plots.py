@@ -14,13 +14,15 @@ from relcl_lib.lab.live import Progress
 from relcl_lib.lab.metrics import average_accuracy, new_task_accuracy, old_task_accuracy
 from relcl_lib.lab.plots import (
     BESIDE,
-    CYCLE,
     WIDTH,
     axes_of,
     colour_of,
     plot_accuracy_curves,
     share_legend,
 )
+
+#: for names without a colour of their own: none is near PCR's orange or HPCR's red
+COLOURS = ["C2", "C0", "C4", "C5", "C8", "C9"]
 
 
 def progress(run: Any) -> Progress:
@@ -62,7 +64,7 @@ def plot_against(
     """
     axes = axes_of(axes, 2.8)
     for index, (name, found) in enumerate(values.items()):
-        colour = colour_of(name, index, CYCLE)
+        colour = colour_of(name, index, COLOURS)
         xs = sorted(found)
         axes.plot(xs, [np.mean(found[x]) for x in xs], color=colour, label=name)
         dots = [(x, y) for x in xs for y in found[x]]
@@ -89,7 +91,7 @@ def plot_proxy_gradients(
         means = np.asarray(values, dtype=float).mean(0)
         classes = len(means)
         at = np.arange(1, classes + 1) + (index + 0.5) * width - 0.4
-        axes.bar(at, means, 0.92 * width, label=name, color=colour_of(name, index, CYCLE))
+        axes.bar(at, means, 0.92 * width, label=name, color=colour_of(name, index, COLOURS))
     axes.axhline(0, color="black", lw=0.8)
     if gradients:
         axes.axvline(classes - new + 0.5, color="black", lw=0.8, ls=":")
