@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from relcl_lib.lab.metrics import final_accuracy, new_task_accuracy, old_task_accuracy
-from relcl_lib.lab.rows import entries
+from relcl_lib.lab.rows import entries, parse_setting, printed_names
 from relcl_lib.lab.runtime import make_generator
 from relcl_lib.losses.basic import own_column
 from relcl_lib.models.resnet import ReducedResNet18, select_seed
 from relcl_lib.papers.hpcr.run import TEST_BATCH, ReplayRun
 from relcl_lib.papers.hpcr.strategy import Step
-from relcl_lib.papers.hpcr.tables import USUAL
+from relcl_lib.papers.hpcr.tables import TABLES, USUAL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,7 @@ def _right(head: nn.Module, features: Tensor, labels: Tensor, seen: Tensor) -> T
     return named == labels
 
 
-# --- from the records of a sweep (Fig. 2, Fig. 5) -------------------------------------------------
+# --- from the records of a sweep (Fig. 2, Fig. 5, Table XI) ---------------------------------------
 
 
 def temperature_parts(records: Iterable[Record]) -> Curves:
@@ -131,6 +131,25 @@ def memory_batches(records: Iterable[Record]) -> Curves:
             found = curves[record.method].setdefault(record.parameters["memory_batch"], [])
             found.append(record.metrics["A_T"])
     return curves
+
+
+def tasks_beside(records: Iterable[Record]) -> pd.DataFrame:
+    """Table XI: final accuracy on each task as a fraction, ours (the mean of the seeds) and as printed.
+
+    `records` are those of `sweep hpcr table11`; what was not run has NaN.
+    """
+    import pandas as pd
+
+    names, found = printed_names(TABLES.values()), [r for r in records if not r.failed]
+    rows = []
+    for entry in entries("hpcr", "Table XI"):
+        last = [r.accuracy_matrix[-1] for r in found if r.method in names[entry.method]]
+        tasks = torch.tensor(last, dtype=torch.float64).mean(0) / 100 if last else None
+        task = parse_setting(entry.setting).get("task")
+        ours = torch.nan if tasks is None else float(tasks[task - 1] if task else tasks.mean())
+        shown = {"distillation": entry.method.split()[0], "task": task or "average"}
+        rows.append({**shown, "seeds": len(last), "ours": ours, "paper": entry.value})
+    return pd.DataFrame(rows)
 
 
 # --- principal components (Fig. 6) --------------------------------------------------------------

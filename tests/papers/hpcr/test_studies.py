@@ -116,6 +116,22 @@ def test_curves_of_a_sweep_over_memory_batches():
     assert studies.memory_batches(records) == {"PCR": line, "PCR+HC": line}
 
 
+def test_tasks_stand_beside_table_xi():
+    matrices = [torch.zeros(5, 5) for _ in range(2)]
+    matrices[0][-1] = torch.tensor([10.0, 20, 30, 40, 50])
+    matrices[1][-1] = torch.tensor([30.0, 40, 50, 60, 70])
+    records = [
+        record_of(seed, "PCR+HC+HT+DER", accuracy_matrix=matrix.tolist())
+        for seed, matrix in enumerate(matrices)
+    ]
+    frame = studies.tasks_beside([*records, failed(method="PCR+HC+HT+PCD")])
+    der, pcd = (frame[frame["distillation"] == name] for name in ("DER", "PCD"))
+    assert der["task"].tolist() == [1, 2, 3, 4, 5, "average"]
+    assert der["ours"].tolist() == pytest.approx([0.2, 0.3, 0.4, 0.5, 0.6, 0.4])
+    assert der["paper"].tolist() == [0.3480, 0.2205, 0.4320, 0.5315, 0.7500, 0.4564]
+    assert pcd["ours"].isna().all() and (pcd["seeds"] == 0).all() and pcd["paper"].iloc[0] == 0.3695
+
+
 # --- principal components -------------------------------------------------------------------------
 
 
