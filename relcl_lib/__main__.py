@@ -101,12 +101,7 @@ def find(words: Sequence[str]) -> tuple[Command, list[str]]:
     return SHARED[_choose(first, [*SHARED, *PAPERS, *own], "command or paper")], list(words[1:])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is its own, 2 after an error, 130 after Ctrl-C.
-
-    An error whose message was written for a reader, or that names a file, is one line here.
-    """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+def _run(words: Sequence[str]) -> int:
     if words == ["--version"]:
         print(f"relcl {__version__}")
         return 0
@@ -115,11 +110,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not rest or rest[0] in ("-h", "--help"):
         print(overview(paper), file=sys.stdout if rest else sys.stderr)
         return 0 if rest else 2
+    command, given = find(words)
+    return importlib.import_module(command.module).main(given)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is its own, 2 after an error, 130 after Ctrl-C.
+
+    An error whose message was written for a reader, or that names a file, is one line here.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        command, given = find(words)
-        code = importlib.import_module(command.module).main(given)
-        sys.stdout.flush()  # here, where a closed pipe can still be caught
-        return code
+        try:
+            return _run(words)
+        finally:  # also where argparse leaves after its help
+            sys.stdout.flush()  # here, where a closed pipe can still be caught
     except KeyboardInterrupt:
         print("\nstopped by Ctrl-C; what had finished is kept", file=sys.stderr)
         return 130

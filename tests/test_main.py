@@ -114,6 +114,18 @@ def test_an_error_is_one_line_if_its_message_was_written_for_a_reader(
         relcl.main(["tables"])
 
 
+def test_an_error_of_the_command_itself_is_one_line_under_its_usual_name():
+    done = python("-m", "relcl_lib", "swep")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: 'swep' is no command") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["claims", "tables"])
+def test_a_folder_of_records_that_is_not_there_is_an_error(command, tmp_path, capsys):
+    assert relcl.main([command, "--results", str(tmp_path / "nowhere")]) == 2
+    assert capsys.readouterr().err.endswith("nowhere is no folder\n")
+
+
 def test_ctrl_c_is_one_line(monkeypatch, capsys):
     def stopped(words):
         raise KeyboardInterrupt
@@ -123,10 +135,13 @@ def test_ctrl_c_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == "\nstopped by Ctrl-C; what had finished is kept\n"
 
 
-def test_a_reader_that_leaves_ends_the_command_in_silence():
-    words = ("-m", "relcl_lib", "hpcr", "sweep", "table3", "--dry-run")
+@pytest.mark.parametrize("words", ["hpcr sweep table3 --dry-run", "--help", "sweep --help"])
+def test_a_reader_that_leaves_ends_the_command_in_silence(words):
     with subprocess.Popen(
-        [sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "relcl_lib", *words.split()],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as process:
         process.stdout.close()
         assert (process.stderr.read(), process.wait()) == (b"", 0)

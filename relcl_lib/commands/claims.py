@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from relcl_lib.lab.claims import (
     counts,
@@ -18,6 +17,7 @@ from relcl_lib.lab.claims import (
     read_claims,
     verdicts_of,
 )
+from relcl_lib.lab.files import existing_folder
 from relcl_lib.lab.format import TableError
 from relcl_lib.lab.records import Record
 from relcl_lib.papers.registry import PAPERS
@@ -50,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the verdicts."""
     line = argparse.ArgumentParser(prog="python -m relcl_lib claims", description=__doc__)
     line.add_argument("paper", nargs="?", choices=sorted(PAPERS), help="only this paper's")
-    line.add_argument("--results", type=Path, help="folder of the records (data/results)")
+    line.add_argument(
+        "--results", type=existing_folder, help="folder of the records (data/results)"
+    )
     options = line.parse_args(arguments)
     papers = [options.paper] if options.paper else list(PAPERS)
     found = {PAPERS[paper].title: verdicts_of(paper, options.results) for paper in papers}

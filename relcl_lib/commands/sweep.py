@@ -7,8 +7,8 @@
     python -m relcl_lib hpcr sweep table3 --engine ray --address auto --gpus-per-run 0.25
 
 A cell whose records exist is read, not run; one that was killed goes on from its last task or epoch;
-one that failed leaves a record that says why, and is tried again next time. Run it again after any
-stop.
+one that failed is named with the reason, which a record keeps if it had begun to train, and is tried
+again next time. Run it again after any stop.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from relcl_lib.commands.claims import COUNTS, claims_block
 from relcl_lib.lab.compare import COMPARE_COLUMNS, compare
-from relcl_lib.lab.files import atomic_write_text, repository_root
+from relcl_lib.lab.files import atomic_write_text, existing_folder, repository_root
 from relcl_lib.lab.format import (
     TableError,
     format_markdown,
@@ -151,7 +151,9 @@ def update(path: Path, records: Iterable[Record], *, check: bool = False) -> lis
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0, or 1 for a stale file."""
     parser = argparse.ArgumentParser(prog="python -m relcl_lib tables", description=__doc__)
-    parser.add_argument("--results", type=Path, help="folder of the records (data/results)")
+    parser.add_argument(
+        "--results", type=existing_folder, help="folder of the records (data/results)"
+    )
     parser.add_argument("--paper", choices=sorted(PAPERS), help="only this paper's records")
     parser.add_argument(
         "--update", "--update-readme", type=Path, nargs="+", metavar="FILE", help="fill its blocks"

@@ -13,7 +13,11 @@ def explains_itself(error: BaseException) -> bool:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    if trace is None or not trace.tb_frame.f_globals.get("__name__", "").startswith("relcl_lib."):
+    if trace is None:
+        return False
+    # Not `__name__`, which is `__main__` in the module that `python -m` runs.
+    module = getattr(trace.tb_frame.f_globals.get("__spec__"), "name", "")
+    if not module.startswith("relcl_lib."):
         return False
     line = linecache.getline(trace.tb_frame.f_code.co_filename, trace.tb_lineno)
     return line.split()[:1] == ["raise"]

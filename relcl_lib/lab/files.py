@@ -69,6 +69,13 @@ def _temporary(path: Path) -> Iterator[Path]:
         _in_use.discard(temporary.name)
 
 
+def existing_folder(name: str) -> Path:
+    """The folder that an argument of a command names; FileNotFoundError if there is none."""
+    if not Path(name).is_dir():
+        raise FileNotFoundError(f"{name} is no folder")
+    return Path(name)
+
+
 def atomic_write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
     """Write `data` to `path` so that the file is the old one or the new one, never a part.
 

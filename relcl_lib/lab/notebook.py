@@ -6,7 +6,7 @@ import ast
 import functools
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -85,13 +85,15 @@ def _usual_threads() -> int:
     return torch.get_num_threads()
 
 
+#: types of values that may be parameters
+PLAIN = (type(None), bool, int, float, str, list, tuple, dict)
 Chosen = TypeVar("Chosen", bound=Parameters)
 
 
 def notebook_parameters(cls: type[Chosen], namespace: Mapping[str, Any]) -> Chosen:
-    """Read a notebook's parameters: the names set by its cells of plain `name = literal` lines.
+    """Read a notebook's parameters: the names that its parameters cells set, whatever to.
 
-    Papermill puts its values into such a cell of its own and merely warns of an unknown name, so a
+    The values are the namespace's, so a line may compute one. Papermill puts its values into such a cell of its own and merely warns of an unknown name, so a
     typo stops the run here, with a `ParameterError`. The setup cell, which calls this with
     `globals()`, may be run again at any time, after any cell was edited and run. From then on an
     error that explains itself is shown without a traceback.
@@ -101,73 +103,106 @@ def notebook_parameters(cls: type[Chosen], namespace: Mapping[str, Any]) -> Chos
     if "In" in namespace and not cells:
         # A runner without a history (nbval) runs a notebook once, top to bottom: the plain values
         # that are there before setup are the parameters.
-        plain = (type(None), bool, int, float, str, list, tuple, dict)
         names = [
             n
             for n, v in namespace.items()
-            if isinstance(v, plain) and not n.startswith(("_", "In", "Out"))
+            if isinstance(v, PLAIN) and not n.startswith(("_", "In", "Out"))
         ]
+        values = {name: namespace[name] for name in names}
     else:
-        names = _names_set(cells, cls)
+        values = _values_set(cells, cls, namespace)
     try:
-        return cls.create({name: namespace[name] for name in names if name in namespace})
+        return cls.create(values)
     except ParameterError as error:
         again = "Correct it where it is set, run that cell again, then this one."
         raise ParameterError(f"{error}\n{again}") from None
 
 
-def _names_set(cells: Sequence[str], cls: type[Parameters]) -> list[str]:
-    """The names that a history of cells sets as parameters, without what was corrected since.
+def _values_set(
+    cells: Sequence[str], cls: type[Parameters], namespace: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The parameters that a history of cells sets, without what was corrected since.
 
     A person edits a cell and runs it again: both versions are in the history. A later cell that
     sets mostly the same names is the same cell, edited; papermill's own only replaces papermill's.
     An unknown name counts where it was set since setup ran last, until a name near to it is set.
-    After the first setup a cell counts only if it sets a parameter: the others are the lesson's.
+    Before the first setup a cell counts if it sets a parameter, or a name near to one, or holds
+    plain `name = literal` lines alone. After it a cell counts if it is one of these, edited, or
+    holds nothing but such names and plain values; the others are the lesson's.
     """
     valid = cls.model_fields
-    found: list[tuple[int, bool, list[str]]] = []  # setups before a cell, papermill's or not, names
+    # setups before a cell, papermill's or not, name -> its literal (None where it is computed)
+    found: list[tuple[int, bool, dict[str, ast.expr | None]]] = []
     setups = 0
     for cell in cells:
         if notebook_parameters.__name__ in cell:
             setups += 1
-        elif (names := _literal_assignments(cell)) and (
-            not setups or not valid.keys().isdisjoint(names)
-        ):
+            continue
+        names, alone = _assignments(cell, valid)
+        literal = alone and None not in names.values()
+        fit = [name in valid or bool(cls.near(name)) for name in names]
+        if setups:
+            simple = all(isinstance(namespace.get(name), PLAIN) for name in names)
+            counts = literal and not valid.keys().isdisjoint(names)
+            counts |= alone and all(fit) and simple
+            counts |= any(_mostly_the_same(names, other) for _, _, other in found)
+        else:
+            counts = literal or any(fit)
+        if names and counts:
             found.append((setups, cell.startswith("# Parameters"), names))
-    counted = []
+    counted: dict[str, Any] = {}
     for place, (turn, injected, names) in enumerate(found):
         later = [other for _, kind, other in found[place + 1 :] if kind == injected]
         if any(_mostly_the_same(names, other) for other in later):
             continue
         corrected = {name for _, _, other in found[place + 1 :] for name in other}
-        for name in names:
+        for name, literal in names.items():
             wrong_now = turn == found[-1][0] and corrected.isdisjoint(cls.near(name))
-            if name in valid or wrong_now:
-                counted.append(name)
+            if name in namespace and (name in valid or wrong_now):
+                value = namespace[name]
+                # The lesson may have given a network or a tensor this name since.
+                taken = literal is not None and not isinstance(value, PLAIN)
+                counted[name] = ast.literal_eval(literal) if taken else value
     return counted
 
 
-def _mostly_the_same(names: Sequence[str], others: Sequence[str]) -> bool:
+def _mostly_the_same(names: Iterable[str], others: Iterable[str]) -> bool:
     return 2 * len({*names} & {*others}) > len({*names, *others})
 
 
-def _literal_assignments(cell: str) -> list[str]:
-    """The names that a cell of nothing but `name = literal` lines sets; [] for other cells."""
-    names = []
+def _assignments(cell: str, valid: Iterable[str]) -> tuple[dict[str, ast.expr | None], bool]:
+    """The names that a cell sets, each with its literal or None, and whether it does nothing else.
+
+    What is set in a block, or as one of several, is a name only if it is a parameter's.
+    """
+    names: dict[str, ast.expr | None] = {}
+    alone = True
     try:
-        for statement in ast.parse(cell).body:
-            match statement:
-                case (
-                    ast.Assign(targets=[ast.Name(id=name)], value=value)
-                    | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
-                ):
-                    ast.literal_eval(value)
-                    names.append(name)
-                case _:
-                    return []
-    except (SyntaxError, ValueError):  # a magic or a shell line, or a computed value
-        return []
-    return names
+        tree = ast.parse(cell)
+    except SyntaxError:  # a magic or a shell line
+        return {}, False
+    for statement in tree.body:
+        match statement:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ):
+                names[name] = value if _is_literal(value) else None
+            case ast.AugAssign(target=ast.Name(id=name)):
+                names[name] = None
+            case _:
+                alone = False
+    stored = (n for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+    further = {node.id for node in stored} & {*valid}
+    return dict.fromkeys(sorted(further)) | names, alone
+
+
+def _is_literal(value: ast.expr) -> bool:
+    try:
+        ast.literal_eval(value)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def show_messages_alone() -> None:

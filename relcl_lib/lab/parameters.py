@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
 
@@ -24,6 +25,16 @@ def _distinct_seeds(seeds: list[int]) -> list[int]:
 
 #: type of a `seeds` field: at least one, all different, none negative
 Seeds = Annotated[list[int], Field(min_length=1), AfterValidator(_distinct_seeds)]
+
+
+def _known_device(device: str) -> str:
+    if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", device):
+        raise ValueError(f"device={device!r} is not a device; use 'auto', 'cpu' or 'cuda'")
+    return device
+
+
+#: type of a `device` field: a name that torch knows, here or on the machine that will run
+Device = Annotated[str, AfterValidator(_known_device)]
 
 
 class Parameters(BaseModel):

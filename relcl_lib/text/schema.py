@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -174,4 +175,11 @@ def choose_schema(data: TripleData, type_map: str = "auto") -> Schema:
         return any_schema(relations)
     if type_map == "inferred":
         return infer_schema(data.train, data.relations)
+    if not Path(type_map).is_file():
+        near = difflib.get_close_matches(type_map, TYPE_MAPS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(
+            f"type_map={type_map!r} is no file and none of {', '.join(TYPE_MAPS)}; {hint}"
+            "Give one of these or the path of a JSON file"
+        )
     return read_schema(type_map)

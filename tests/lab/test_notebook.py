@@ -1,5 +1,7 @@
 """Parameters, threads and errors of a notebook: on made-up histories, and in a real kernel."""
 
+import ast
+import json
 import math
 import os
 import subprocess
@@ -14,8 +16,21 @@ from relcl_lib.commands.demo import kernel_environment
 from relcl_lib.lab.errors import explains_itself
 from relcl_lib.lab.notebook import notebook_parameters
 from relcl_lib.lab.parameters import ParameterError, Parameters
+from relcl_lib.papers.crecl.parameters import CreclNotebook
+from relcl_lib.papers.docre_ii.parameters import DocreNotebook
+from relcl_lib.papers.drl.parameters import DrlNotebook
+from relcl_lib.papers.fastre.parameters import FastreNotebook
+from relcl_lib.papers.hpcr.parameters import HPCRNotebook
 
 ROOT = Path(__file__).resolve().parents[2]
+
+NOTEBOOKS = {
+    "crecl": CreclNotebook,
+    "docre_ii": DocreNotebook,
+    "drl": DrlNotebook,
+    "fastre": FastreNotebook,
+    "hpcr": HPCRNotebook,
+}
 
 
 class Small(Parameters):
@@ -83,6 +98,11 @@ class TestHistory:
             (TYPO, INJECTED),
             (PARAMETERS, SETUP, "alpha = 0.7\nnaem = 'y'"),
             (TYPO, SETUP, PARAMETERS + "\nnaem = 'z'"),
+            (PARAMETERS, SETUP, "naem = 'y'"),
+            (PARAMETERS, SETUP, "naem = str(1)"),
+            ("import os\nseeds = list(range(2))\nnaem = 'y'", SETUP),
+            (PARAMETERS, "naem = str(1)", SETUP),
+            (PARAMETERS, SETUP, PARAMETERS + "\nnaem = str(1)\nprint(naem)"),
         ],
     )
     def test_one_that_stays_is_said_each_time_with_the_way_out(self, cells):
@@ -125,6 +145,31 @@ class TestHistory:
     def test_cells_that_are_no_parameters(self, cell):
         assert read(PARAMETERS, cell, SETUP).alpha == 0.5
 
+    @pytest.mark.parametrize(
+        "line, values",
+        [
+            ("seeds = list(range(5))", {"seeds": [0, 1, 2, 3, 4]}),
+            ("alpha += 5", {"alpha": 5.5}),
+            ("name, other = 'y', 1", {"name": "y"}),
+            ("if alpha < 1:\n    name = 'y'", {"name": "y"}),
+            ("import os\nprint(os.sep)", {}),
+            ("seeds.append(7)", {"seeds": [0, 1, 7]}),
+        ],
+    )
+    def test_a_computed_line_counts_and_discards_no_other(self, line, values):
+        cell, usual = f"{PARAMETERS}\n{line}", {"alpha": 0.5, "seeds": [0, 1], "name": "x"}
+        for cells in ((cell, SETUP), (PARAMETERS, SETUP, cell, SETUP)):
+            assert read(*cells).model_dump() == {"profile": "quick", **usual, **values}
+
+    def test_a_computed_value_that_does_not_fit_stops_the_run(self):
+        with pytest.raises(ParameterError, match="parameter seeds"):
+            read("alpha = 0.5\nseeds = range(5)", SETUP)
+
+    def test_what_a_lesson_puts_in_a_parameters_place_is_none(self):
+        lesson = "alpha = print\nalpha(1)"
+        assert read(PARAMETERS, SETUP, lesson, SETUP).alpha == 0.5
+        assert read(PARAMETERS, SETUP, "name = print", SETUP).name == "x"
+
     def test_a_name_deleted_since_is_no_parameter(self):
         cells = {"In": ["", "gone = 1", "alpha = 3.0"], "alpha": 3.0}
         assert notebook_parameters(Small, cells).alpha == 3.0
@@ -137,6 +182,27 @@ class TestHistory:
 
     def test_outside_a_notebook(self):
         assert notebook_parameters(Small, {"alpha": 7}).alpha == 1.0
+
+
+@pytest.mark.parametrize("paper", NOTEBOOKS)
+def test_setup_may_run_again_after_a_whole_lesson(paper):
+    """The lesson's own names, of any values, are no parameters: setup reads what it read first."""
+    cls = NOTEBOOKS[paper]
+    cells = json.loads((ROOT / "notebooks" / f"{paper}.ipynb").read_text())["cells"]
+    cells = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    namespace = {"In": cells}
+    exec(cells[0], namespace)
+    first = notebook_parameters(cls, {**namespace, "In": cells[:2]})
+    nodes = [node for cell in cells[1:] for node in ast.walk(ast.parse(cell))]
+    names = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    assert notebook_parameters(cls, {**namespace, **dict.fromkeys(names, print)}) == first
+    # A plain value of such a name would be taken for the parameter's.
+    loops = [n.target for n in nodes if isinstance(n, ast.For)]
+    held = {n.id for target in loops for n in ast.walk(target) if isinstance(n, ast.Name)}
+    literal = ast.Constant | ast.List | ast.Dict
+    single = [n for n in nodes if isinstance(n, ast.Assign) and isinstance(n.value, literal)]
+    held |= {n.targets[0].id for n in single if isinstance(n.targets[0], ast.Name)}
+    assert held.isdisjoint(namespace)
 
 
 def caught(function, *arguments):
@@ -216,11 +282,11 @@ def test_in_a_kernel_a_corrected_typo_is_gone_and_errors_are_one_box(kernel):
     load = "from relcl_lib.data.images import load_images\nload_images(P.dataset, P.data_root)"
     cells = [values + "\nbufer_size = 40", setup, setup, values + "\nbuffer_size = 40", setup]
     cells += ["print(P.buffer_size, P.seeds)", load, "%tb", "{}['key']"]
-    cells += [values.replace("None", "'gpu'"), setup, "P.start()"]
+    cells += [values.replace("None", "'gpu'"), setup]
     shown = kernel(*cells)
     assert shown[1] == shown[2]
     assert shown[1].startswith("ParameterError: unknown parameter 'bufer_size'; did you mean")
     assert shown[3:6] == ["", "", "40 [0]\n"]
     assert shown[6].startswith("DataNotFoundError: root='no/such/place' is no folder.")
     assert "Traceback" not in shown[6] and "Traceback" in shown[7] and "Traceback" in shown[8]
-    assert shown[11] == "DeviceError: device='gpu' is not a device; use 'auto', 'cpu' or 'cuda'"
+    assert shown[10].startswith("ParameterError: parameter device: device='gpu' is not a device")

@@ -24,7 +24,7 @@ WRONG = {
     "ht": ["on"],
     "pcd": ["yes"],
     "image_size": [7],
-    "device": [0],
+    "device": [0, "gpu", "cuda:x"],
 }
 
 

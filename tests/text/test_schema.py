@@ -40,6 +40,8 @@ def test_choosing_a_map(tmp_path):
     assert choose_schema(data, "inferred").source == "inferred"
     with pytest.raises(ValueError, match="no type map for mine"):
         choose_schema(data, "paper")
+    with pytest.raises(ValueError, match="auto, paper, inferred, any; did you mean 'inferred'"):
+        choose_schema(data, "infered")
     entries = [{"relation": r, "subject_type": "T", "object_type": "U"} for r in data.relations]
     marked = json.dumps({"mine": entries})  # as the generated corpus's lies there
     (tmp_path / "marked.json").write_text(marked, encoding="utf-8-sig")

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from relcl_lib.lab.notebook import Notebook
-from relcl_lib.lab.parameters import ParameterError, Parameters, Seeds
+from relcl_lib.lab.parameters import Device, ParameterError, Parameters, Seeds
 
 #: data set -> (the paper's name or ours, tasks)
 STREAMS = {
@@ -236,7 +236,7 @@ class CreclParameters(Parameters):
     attention_learning_rate: float = Field(1e-4, gt=0, description="attention memory")
     max_grad_norm: float | None = Field(None, gt=0, description="a module; None: no clipping")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    device: str = "auto"
+    device: Device = "auto"
 
     def resolved(self) -> CreclParameters:
         """Return the parameters with every None filled in that the run needs.

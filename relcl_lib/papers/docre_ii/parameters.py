@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from relcl_lib.lab.notebook import Notebook
-from relcl_lib.lab.parameters import ParameterError, Parameters, Seeds
+from relcl_lib.lab.parameters import Device, ParameterError, Parameters, Seeds
 
 #: Row of the paper's Tables 4, 6 and 8 -> what it changes.
 METHODS: dict[str, dict[str, Any]] = {
@@ -239,7 +239,7 @@ class DocreParameters(Parameters):
     weight_decay: float = Field(1e-4, ge=0, description="not of biases and norms")
     clip: float = Field(1.0, gt=0, description="norm of the trained parameters' gradient")
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
-    device: str = "auto"
+    device: Device = "auto"
 
     def resolved(self) -> DocreParameters:
         """Return the parameters with every None filled in that the run needs.

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from relcl_lib.lab.notebook import Notebook, Profiles, with_quick
-from relcl_lib.lab.parameters import ParameterError, Parameters, Seeds
+from relcl_lib.lab.parameters import Device, ParameterError, Parameters, Seeds
 from relcl_lib.losses.discriminative import VARIANTS as LOSSES
 from relcl_lib.papers.drl.methods import METHODS
 
@@ -85,7 +85,7 @@ class DrlParameters(Parameters):
     width: int = Field(20, ge=1, description="first channels of the reduced ResNet-18")
     image_size: int | None = Field(None, ge=8, description="resize to this side; None keeps it")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    device: str = "auto"
+    device: Device = "auto"
 
     def resolved(self) -> DrlParameters:
         """Return the parameters with every None filled in that the run needs.

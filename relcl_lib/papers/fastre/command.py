@@ -245,5 +245,12 @@ def _positive(text: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the commands; the exit code is 0, or 1 where lines were skipped."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options, more = parser.parse_known_args(arguments)
+    # argparse takes settings in one row only; what follows a further option is left over.
+    if options.run is train:
+        options.settings += [word for word in more if not word.startswith("-")]
+        more = [word for word in more if word.startswith("-")]
+    if more:
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
     return options.run(options)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.lab.files import atomic_directory, remove_leftovers
+from relcl_lib.lab.runtime import resolve_device
 from relcl_lib.losses.threshold import above_threshold
 from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
 from relcl_lib.models.tagger import ConvEncoder, FastRE, TaggerConfig
@@ -212,7 +213,9 @@ class Extractor:
 
         Raises:
             CheckpointError: names the file that is missing, damaged or of another version.
+            DeviceError: there is no such device here.
         """
+        device = resolve_device(str(device))  # first: a tagger without a fault is not to be blamed
         folder = Path(folder)
         if not (folder / "tagger.json").exists() and (folder / "model").is_dir():
             folder /= "model"  # what `train --out` was given

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from relcl_lib.lab.notebook import Notebook, Profiles, with_quick
-from relcl_lib.lab.parameters import ParameterError, Parameters, Seeds
+from relcl_lib.lab.parameters import Device, ParameterError, Parameters, Seeds
 from relcl_lib.lab.schedule import warm_up_then_fall
 from relcl_lib.papers.fastre.methods import CASREL_METHODS, METHODS
 
@@ -121,7 +121,7 @@ class FastreParameters(Parameters):
     bucket: int = Field(50, ge=0, description="batches sorted by length together; 0: none")
     augment: bool | None = Field(None, description="swap entities; None: for nyt11 only")
     patience: int | None = Field(None, ge=1, description="epochs without gain before stopping")
-    device: str = "auto"
+    device: Device = "auto"
 
     @property
     def casrel(self) -> bool:

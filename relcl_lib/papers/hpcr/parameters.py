@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from relcl_lib.lab.notebook import Notebook, Profiles, with_quick
-from relcl_lib.lab.parameters import ParameterError, Parameters, Seeds
+from relcl_lib.lab.parameters import Device, ParameterError, Parameters, Seeds
 from relcl_lib.papers.hpcr.methods import METHODS
 from relcl_lib.papers.hpcr.strategies.proxies import with_pairs
 
@@ -97,7 +97,7 @@ class ReplayParameters(Parameters):
     mask: Literal["seen", "all"] = Field("seen", description="classes that a test may name")
     hold_out: float = Field(0.0, ge=0, lt=1, description="train share to test on, for tuning")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    device: str = "auto"
+    device: Device = "auto"
 
     @field_validator("t_max")
     @classmethod

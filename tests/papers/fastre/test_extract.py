@@ -12,7 +12,9 @@ from fastre_data import parameters, tiny_data
 
 from relcl_lib.__main__ import main
 from relcl_lib.lab.checkpoints import CheckpointError
+from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.papers.fastre.command import Counts, extract_stream, read_lines
+from relcl_lib.papers.fastre.command import main as main_of_fastre
 from relcl_lib.papers.fastre.extract import Extractor
 from relcl_lib.papers.fastre.run import FastreRun
 
@@ -274,3 +276,19 @@ def test_memory_is_bounded_by_the_chunk(extractor):
     peak(40)
     assert peak(1000) < 1.5 * peak(100) + 100_000
     assert torch.is_grad_enabled()
+
+
+def test_a_device_that_is_not_there_is_named_and_no_tagger_blamed(folder, capsys):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    assert main(["fastre", "extract", "--model", str(folder), "--device", "cuda"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: device='cuda' was asked for") and "tagger" not in said
+
+
+def test_settings_may_stand_between_options():
+    words = ["train", "--out", "O", "a=1", "--data", "D", "b=2"]
+    with pytest.raises(ParameterError, match=r"'a'(.|\n)*'b'"):
+        main_of_fastre(words)
+    with pytest.raises(SystemExit):
+        main_of_fastre([*words, "--seed", "3"])
