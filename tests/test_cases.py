@@ -23,10 +23,12 @@ from relcl_lib.data.download import DataFormatError, DataNotFoundError
 from relcl_lib.data.images import load_images
 from relcl_lib.data.sentences import load_sentences
 from relcl_lib.data.triples import load_triples
+from relcl_lib.data.weights import weights_folder
 from relcl_lib.papers.crecl import run as crecl_run
 from relcl_lib.papers.docre_ii.run import train_or_read
 from relcl_lib.papers.fastre.command import main
 from relcl_lib.papers.fastre.run import FastreRun
+from relcl_lib.text.pretrained import load_encoder
 from relcl_lib.worlds.encoder import build_tokenizer
 
 CASES = Path(__file__).parent / "cases"
@@ -62,6 +64,54 @@ def test_a_byte_order_mark_is_no_content(tmp_path):
     assert documents == load_documents("docred", CASES / both)
     with pytest.raises(DataFormatError, match=r"train_triples\.json: .*UTF-16.*iconv"):
         load_triples("mine", rewritten(tmp_path / "d", "bom_triples", utf_16))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "utf-32-be"])
+def test_other_encodings_are_named_with_what_to_do(tmp_path, encoding):
+    def change(content):
+        return content.decode().encode(encoding)
+
+    name = "UTF-16" if "16" in encoding else "UTF-32"
+    with pytest.raises(DataFormatError, match=rf"triples\.json: .*not UTF-8 but.*{name}.*iconv"):
+        load_triples("mine", rewritten(tmp_path, "bom_triples", change))
+
+
+def test_marks_that_tools_put_twice_or_between_are_no_content(tmp_path):
+    def change(content):
+        return with_mark(with_mark(content))
+
+    def joined(content):
+        lines = [json.dumps(record).encode() for record in json.loads(content)]
+        return b"\n".join(map(with_mark, lines))
+
+    plain = load_triples("mine", CASES / "bom_triples")
+    for at, changed in enumerate((change, joined)):
+        again = load_triples("mine", rewritten(tmp_path / str(at), "bom_triples", changed))
+        assert again.fingerprint == plain.fingerprint
+
+
+def test_splits_of_several_releases_and_files_under_other_names_are_noted(tmp_path):
+    for file in (CASES / "casrel_dev_triples").iterdir():
+        shutil.copy(file, tmp_path)
+    for split in ("train", "test"):
+        shutil.copy(tmp_path / f"{split}_triples.json", tmp_path / f"new_{split}.json")
+    note = load_triples("mine", tmp_path).note
+    assert "new_train.json, dev_triples.json, new_test.json are not of one release" in note
+    (tmp_path / "dev_triples.json").rename(tmp_path / "my-validation.jsonl")
+    note = load_triples("mine", tmp_path).note
+    assert "no valid file, though my-validation.jsonl may be meant" in note
+    assert "training sentences validate" in note and "one release" not in note
+
+
+def test_own_data_under_a_name_of_the_papers_can_do_what_the_message_says(tmp_path):
+    settings = {"data_root": str(CASES / "casrel_dev_triples"), "dataset": "nyt10"}
+    given = fastre_data.parameters(**settings)
+    with pytest.raises(DataFormatError, match=r"'birthPlace' is not.*'inferred' or 'any'"):
+        FastreRun(given, FastreRun.load_data(given))
+    for type_map in ("any", "inferred"):
+        run = given.model_copy(update={"type_map": type_map})
+        schema = FastreRun(run, FastreRun.load_data(run)).schema
+        assert schema.relations == ("birthPlace", "country", "leader")
 
 
 def test_casrel_s_dev_triples_validate(tmp_path):
@@ -150,6 +200,23 @@ def test_a_mark_before_the_first_sentence_is_no_part_of_it(untokenised):
         "extract", "--jsonl", "--model", untokenised[0], stdin=codecs.BOM_UTF8 + objects
     )
     assert code == 0 and json.loads(said)["text"] == "a b"
+
+
+def test_marks_where_files_were_joined_are_dropped(untokenised):
+    line = b"Marta Quill was born in Lowford and grew up there.\n"
+    joined = (codecs.BOM_UTF8 * 2 + line) + codecs.BOM_UTF8 + line
+    code, said, _ = command("extract", "--model", untokenised[0], stdin=joined)
+    first, second = map(json.loads, said.splitlines())
+    assert code == 0 and first["text"] == second["text"] == line.decode().strip()
+
+
+def test_what_no_tagger_can_find_in_valid_and_test_is_said_and_recorded(untokenised):
+    out, said = untokenised
+    for split in ("valid", "test"):
+        assert f"triples of the {split} split cannot be found as they are written" in said
+    (record,) = (out / "results").rglob("*.json")
+    note = json.loads(record.read_text())["note"]
+    assert "of the test split cannot be found as they are written, which bounds its scores" in note
 
 
 def test_a_relation_that_rel2id_lacks_is_named_with_the_file(tmp_path):
@@ -255,6 +322,40 @@ def test_a_split_without_a_pair_is_noted_and_trains(tmp_path):
     assert record.metrics.get("F1", 0) == 0
 
 
+def unlabelled(tmp_path, *splits):
+    """A case whose documents of some splits have no label."""
+    for file in (CASES / "test_with_empty_labels").iterdir():
+        records = json.loads(file.read_text())
+        if file.stem.split("_")[0] in splits:
+            records = [{**record, "labels": []} for record in records]
+        (tmp_path / file.name).write_text(json.dumps(records))
+    return tmp_path
+
+
+def test_nothing_to_train_on_is_an_error(tmp_path):
+    with pytest.raises(DataFormatError, match="no training document has a label"):
+        load_documents("mine", unlabelled(tmp_path, "train"))
+
+
+def test_a_dev_split_without_labels_is_noted_and_not_scored(tmp_path):
+    folder = unlabelled(tmp_path, "dev")
+    note = "no dev document has a label"
+    assert note in load_documents("mine", folder).note
+    record = trained(folder, tmp_path / "results")
+    assert note in record.note and not any("dev" in name for name in record.metrics)
+    assert record.metrics["best_epoch"] == docre_data.SMALL["stage1_epochs"] * 2
+
+
+def test_a_relation_that_only_test_has_is_noted(tmp_path):
+    for file in (CASES / "docred_and_redocred_one_folder").glob("*_revised.json"):
+        text = file.read_text()
+        if file.stem.startswith("test"):
+            text = text.replace('"r": "P17"', '"r": "P1376"')
+        (tmp_path / file.name).write_text(text)
+    data = load_documents("redocred", tmp_path)
+    assert "no training document has the relation P1376" in data.note
+
+
 def test_tabs_at_the_end_of_pubtator_lines_are_no_columns(tmp_path):
     texts = "{0}|t|Vorlinase caused tremor.\n{0}|a|We report rash.\n"
     rows = "{0}\t0\t9\tVorlinase\tChemical\tD1\n{0}\t17\t23\ttremor\tDisease\tD2\t\n"
@@ -331,3 +432,66 @@ def test_tiny_imagenet_as_systems_and_other_code_leave_it(tmp_path, kind):
     (folder / "val" / "val_annotations.txt").write_text("\n".join(lines))
     data = load_images("tiny_imagenet", tmp_path, download=False, check_counts=False)
     assert data.sizes == {"train": 6, "test": 2} and data.test_labels.tolist() == [0, 1]
+
+
+@pytest.fixture
+def small_tiny_imagenet(tmp_path):
+    """Two classes, three training images and one validation image of each."""
+    folder, lines = tmp_path / "tiny-imagenet-200", []
+    (folder / "val" / "images").mkdir(parents=True)
+    for wnid in ("n00000011", "n00000022"):
+        (folder / "train" / wnid).mkdir(parents=True)
+        for at in range(3):
+            Image.new("RGB", (64, 64)).save(folder / "train" / wnid / f"{at}.JPEG")
+        Image.new("RGB", (64, 64)).save(folder / "val" / "images" / f"{wnid}.JPEG")
+        lines.append(f"{wnid}.JPEG\t{wnid}")
+    (folder / "wnids.txt").write_text("n00000011\nn00000022\n")
+    (folder / "val" / "val_annotations.txt").write_text("\n".join(lines))
+    return folder
+
+
+def read_images(folder):
+    return load_images("tiny_imagenet", folder, download=False, check_counts=False)
+
+
+def test_what_tiny_imagenet_lacks_is_named(small_tiny_imagenet):
+    folder = small_tiny_imagenet
+    assert read_images(folder).sizes == {"train": 6, "test": 2}
+    (folder / "val" / "n00000011").mkdir()
+    image = folder / "val" / "images" / "n00000011.JPEG"
+    image.rename(folder / "val" / "n00000011" / image.name)
+    message = (
+        r"1 of 2 images of val/val_annotations\.txt are not in val/images/ \(first: .*11\.JPEG"
+    )
+    with pytest.raises(DataFormatError, match=f"{message}.*Put all of them") as caught:
+        read_images(folder)
+    assert "ownload" not in str(caught.value)
+    (folder / "val" / "val_annotations.txt").unlink()
+    with pytest.raises(DataFormatError, match=r"val_annotations\.txt is missing.*Put all of them"):
+        read_images(folder)
+    (folder / "wnids.txt").write_text("n00000011\n", encoding="utf-16")
+    with pytest.raises(DataFormatError, match=r"wnids\.txt: .*UTF-16.*iconv"):
+        read_images(folder)
+    (folder / "wnids.txt").unlink()
+    with pytest.raises(DataFormatError, match=r"wnids\.txt is missing.*folders in train/"):
+        read_images(folder)
+
+
+def test_a_folder_that_has_changed_is_read_again(small_tiny_imagenet):
+    folder = small_tiny_imagenet
+    first = read_images(folder)
+    assert read_images(folder) is first
+    Image.new("RGB", (64, 64), (9, 9, 9)).save(folder / "train" / "n00000011" / "0.JPEG")
+    again = read_images(folder)
+    assert again.fingerprint != first.fingerprint and read_images(folder) is again
+
+
+# --- weights --------------------------------------------------------------------------------------
+
+
+def test_truncated_weights_are_named(tmp_path):
+    shutil.copytree(weights_folder("tiny"), tmp_path / "encoder")
+    file = tmp_path / "encoder" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(DataFormatError, match=r"^\S*model\.safetensors: truncated or damaged"):
+        load_encoder(tmp_path / "encoder")

@@ -20,6 +20,7 @@ import numpy as np
 from relcl_lib.data.download import DataFormatError, DataNotFoundError, check_md5, is_hidden
 from relcl_lib.data.image_files import AGAIN, RawSplits, check_labels, decode_into
 from relcl_lib.data.pickles import load_pickle
+from relcl_lib.data.text_files import BOM, not_utf8
 
 
 def table_of(value: Any, file: str | Path) -> dict[str, Any]:
@@ -146,6 +147,16 @@ def _idx(file: Path, rank: int) -> np.ndarray:
 _IMAGES = (".jpeg", ".jpg", ".png")
 
 
+WNIDS_FIX = (
+    "It names the classes, a line each, as the folders in train/ do: take it from tiny-imagenet-200.zip, "
+    "or write those names into it"
+)
+SORTING_FIX = (
+    "Put all of them into val/images/ with val/val_annotations.txt, or each into val/<wnid>/ and take "
+    "val/images/ away"
+)
+
+
 class _Tree:
     """The files of a folder or of a zip, listed once and read by path."""
 
@@ -179,11 +190,18 @@ class _Tree:
             return (self.path / name).read_bytes()
         return self._zip.read(self._prefix + name)
 
-    def lines(self, name: str) -> list[list[str]]:
+    def lines(self, name: str, fix: str) -> list[list[str]]:
+        """The rows of a table of text; `fix` says what to do where it is missing."""
         try:
-            text = self.read(name).decode("utf-8-sig")
+            content = self.read(name)
         except (KeyError, FileNotFoundError):
-            raise DataFormatError(self.path, f"the file {name} is missing in it", AGAIN) from None
+            raise DataFormatError(self.path, f"the file {name} is missing in it", fix) from None
+        try:
+            text = content.decode().lstrip(BOM)
+        except UnicodeDecodeError as error:
+            raise not_utf8(self.path / name, content[:64], error.reason) from error
+        if "\0" in text:
+            raise not_utf8(self.path / name, content[:64])
         return [line.split("\t") for line in text.splitlines() if line.strip()]
 
     def close(self) -> None:
@@ -204,7 +222,7 @@ def read_tiny_imagenet(path: Path, shape: tuple[int, int, int], md5: str | None)
     tree = None
     try:
         tree = _Tree(path)
-        wnids = sorted(row[0].strip() for row in tree.lines("wnids.txt"))
+        wnids = sorted(row[0].strip() for row in tree.lines("wnids.txt", WNIDS_FIX))
         label_of = {wnid: label for label, wnid in enumerate(wnids)}
         train = [
             (name, label_of[wnid])
@@ -247,8 +265,8 @@ def _validation_images(tree: _Tree, label_of: dict[str, int]) -> list[tuple[str,
             for name in tree.images(f"val/{wnid}/images", f"val/{wnid}")
         ]
         return sorted(placed, key=lambda image: _natural(image[0].rsplit("/", 1)[-1]))
-    test, annotations = [], "val/val_annotations.txt"
-    for record, row in enumerate(tree.lines(annotations)):
+    test, annotations, there = [], "val/val_annotations.txt", set(tree.images("val/images"))
+    for record, row in enumerate(tree.lines(annotations, SORTING_FIX)):
         if len(row) < 2 or row[1] not in label_of:
             raise DataFormatError(
                 tree.path / annotations,
@@ -256,6 +274,13 @@ def _validation_images(tree: _Tree, label_of: dict[str, int]) -> list[tuple[str,
                 "Keep the annotations and wnids.txt of one release",
             )
         test.append((f"val/images/{row[0]}", label_of[row[1]]))
+    if absent := [name for name, _ in test if name not in there]:
+        raise DataFormatError(
+            tree.path,
+            f"{len(absent)} of {len(test)} images of {annotations} are not in val/images/ (first: "
+            f"{absent[0]})",
+            SORTING_FIX,
+        )
     return test
 
 

@@ -54,9 +54,18 @@ class DocumentData:
         """Relations a pair may be given: 4 as ATLOP on DocRED, 1 where there is one relation."""
         return min(4, len(self.relations))
 
+    def has_facts(self, split: str) -> bool:
+        """Whether any document of a split has a relation, so that scores on it mean something."""
+        return bool(_annotated(getattr(self, split)))
+
     def is_labelled(self, split: str) -> bool:
         """Whether every document of a split has public labels."""
         return all(document.facts is not None for document in getattr(self, split))
+
+
+def _annotated(documents: Collection[Document]) -> set[str]:
+    """The relations that occur in documents."""
+    return {fact.relation for document in documents for fact in document.facts or ()}
 
 
 def assemble(
@@ -96,11 +105,24 @@ def assemble(
     for split, part in zip(SPLITS, (train, dev, test), strict=True):
         if part and not any(document.candidates() for document in part):
             notes.append(f"no document of the {split} split has a pair of entities")
+    seen, given = (_annotated(part) for part in (train, [*dev, *test]))
+    if not seen and any(document.candidates() for document in train):
+        raise DataFormatError(
+            source,
+            "no training document has a label",
+            "Write what is annotated into labels (PubTator: relation lines); there is nothing to train on",
+        )
+    if not _annotated(dev):
+        notes.append(
+            "no dev document has a label: nothing chooses among epochs, and the last counts"
+        )
+    if only := sorted(given - seen):
+        names = ", ".join(only[:8]) + (f" and {len(only) - 8} more" if len(only) > 8 else "")
+        notes.append(f"no training document has the relation {names}, which others have")
     same = sizes == EXPECTED.get(name) and len(train) == sizes[0]
     if name in EXPECTED and sizes != EXPECTED[name]:
         notes.append(f"documents in the files (train, dev, test) {sizes}, {EXPECTED[name]} usual")
-    annotated = {f.relation for part in (train, dev, test) for d in part for f in d.facts or ()}
-    known = tuple(relations) or tuple(sorted(annotated))
+    known = tuple(relations) or tuple(sorted(seen | given))
     parts = [tuple(part) for part in (train, dev, test)]
     # A test split without labels shapes no number: nothing is trained on it or scored.
     shaping = parts if any(d.facts is not None for d in test) else [*parts[:2], ()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -180,7 +181,8 @@ def matches(folder: Path, patterns: Iterable[str]) -> list[Path]:
 class SplitFiles(NamedTuple):
     """The files of a data set's splits, of family number `family`.
 
-    `note` names those that fit as well and are not read.
+    `note` names those that fit as well, or whose names say that they might, and are not read; and
+    says where splits seem to be of different releases.
     """
 
     folder: Path
@@ -230,8 +232,16 @@ def locate_splits(
         paths = {split: found[0] if found else None for split, found in every[whole[0]].items()}
         fitting = dict.fromkeys(p for found in every for some in found.values() for p in some)
         others = [path.name for path in fitting if path not in paths.values()]
-        note = f"also there and not read: {_some(others)}" if others else ""
-        return SplitFiles(folder, whole[0], paths, note)
+        notes = [f"also there and not read: {_some(others)}"] if others else []
+        read = [path.name for path in paths.values() if path]
+        if len(set(map(_release, read))) > 1:
+            notes.append(f"by their names {', '.join(read)} are not of one release")
+        for split in (split for split, path in paths.items() if path is None):
+            names = [p.name for p in matches(folder, ["*"]) if _SPLIT_WORDS[split].search(p.name)]
+            like = [n for n in names if _TEXT_FILE.search(n) and n not in [*others, *read]]
+            if like:
+                notes.append(f"no {split} file, though {_some(like)} may be meant: rename it")
+        return SplitFiles(folder, whole[0], paths, "; ".join(notes))
 
     if name == "synthetic":
         return holds(locate_corpus(corpus, holds, root))
@@ -242,6 +252,25 @@ def locate_splits(
         for family in families
     ]
     return locate(name, holds, root=root, layouts=[*layouts, *words], hint=hint).found
+
+
+_HELD_OUT = re.compile(r"(?<![a-z])(valid(ation)?|val|dev(elopment)?)(?![a-z])", re.IGNORECASE)
+_TEXT_FILE = re.compile(r"\.(jsonl?|txt|pubtator|tsv|csv)(\.gz)?$", re.IGNORECASE)
+#: split -> words in names of its files
+_SPLIT_WORDS = {
+    "train": re.compile(r"(?<![a-z])train(ing)?(?![a-z])", re.IGNORECASE),
+    "valid": _HELD_OUT,
+    "dev": _HELD_OUT,
+    "test": re.compile(r"(?<![a-z])test(ing)?(?![a-z])", re.IGNORECASE),
+}
+
+
+def _release(name: str) -> str:
+    """What is left of a file's name without its split, its ends, numbers and `annotated` (DocRED)."""
+    stem = name.lower().split(".")[0]
+    return re.sub(
+        r"annotated|train(ing)?|valid(ation)?|val|dev(elopment)?|test(ing)?|[\W\d_]", "", stem
+    )
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:

@@ -100,7 +100,7 @@ def _mnist_folder(folder: Path) -> Path | None:
 
 
 def _tiny_folder(folder: Path) -> Path | None:
-    if (folder / "wnids.txt").is_file():
+    if (folder / "wnids.txt").is_file() or all((folder / s).is_dir() for s in ("train", "val")):
         return folder
     return _first(folder / "tiny-imagenet-200", folder / "tiny-imagenet-200.zip")
 

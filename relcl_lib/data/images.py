@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -92,7 +94,7 @@ def load_images(
     The set is looked for in `root` (its own folder, or a parent that holds a folder of its
     name), in `$RELCL_DATA/<name>`, in `data/<name>`, and is then downloaded from the hub at a
     pinned commit, its files checked by SHA-256 where that is known. The last two sets loaded
-    stay in memory; nothing else is cached.
+    stay in memory until their files change; nothing else is cached.
 
     `digits` is scikit-learn's, needs no file and ignores `root`. Its split depends on no seed: of
     each class the first 140 images in file order train and the next 34 test (a class has 174 to
@@ -125,7 +127,8 @@ def load_images(
         layouts=spec.layouts,
     )
     origin = f"{spec.hub.repo}@{spec.hub.revision[:7]}" if from_hub else ""
-    return _load(name, folder, files, origin, check_counts)
+    read = (*files.train, *files.test) if isinstance(files, _Shards) else (files,)
+    return _load(name, folder, files, origin, check_counts, _state(read))
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,26 @@ class _Shards:
 
     train: tuple[Path, ...]
     test: tuple[Path, ...]
+
+
+def _state(read: Sequence[Path]) -> int:
+    """A number that changes with names, sizes and times of the files that are read.
+
+    Of a folder everything in it counts; of a file those beside it, as some sets have several.
+    """
+    seen, entered = set(), set()
+    folders = [place if place.is_dir() else place.parent for place in read]
+    deep = any(map(Path.is_dir, read))
+    while folders:
+        for entry in os.scandir(folders.pop()):
+            with contextlib.suppress(OSError):  # a dangling link; what is read is missed there
+                stat = entry.stat()
+                if not entry.is_dir():
+                    seen.add((entry.path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+                elif deep and (stat.st_dev, stat.st_ino) not in entered:  # links may make a circle
+                    entered.add((stat.st_dev, stat.st_ino))
+                    folders.append(entry.path)
+    return hash(frozenset(seen))
 
 
 def _parquet_files(spec: ImageSet, folder: Path) -> _Shards | None:
@@ -145,7 +168,12 @@ def _parquet_files(spec: ImageSet, folder: Path) -> _Shards | None:
 
 @lru_cache(maxsize=2)
 def _load(
-    name: str, folder: Path | None, files: _Shards | Path | None, origin: str, check_counts: bool
+    name: str,
+    folder: Path | None,
+    files: _Shards | Path | None,
+    origin: str,
+    check_counts: bool,
+    state: int = 0,  # so that files that have changed since are read again
 ) -> ImageData:
     spec = SPECS[name]
     if folder is None:

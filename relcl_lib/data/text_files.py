@@ -18,24 +18,45 @@ from typing import Any
 from relcl_lib.data.download import DataFormatError
 
 AGAIN = "Get the file again: it is incomplete, or no JSON"
-_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+BOM = "\ufeff"
+#: byte-order mark -> encoding; UTF-32's little-endian one begins as UTF-16's does
+_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
+
+
+def not_utf8(path: Path, start: bytes, reason: str = "") -> DataFormatError:
+    """The error for a file that is no UTF-8 text, by its first bytes; `reason` is a decoder's."""
+    kind = next((f" but {name}" for mark, name in _MARKS.items() if start.startswith(mark)), "")
+    if not kind and b"\0" in start:
+        kind = " but UTF-16 or UTF-32 without a mark, or no text: it holds NUL bytes"
+    reason = f" ({reason})" if reason else ""
+    return DataFormatError(
+        path,
+        f"cannot be read: it is not UTF-8{kind or ', or no text'}{reason}",
+        "Save it as UTF-8; iconv -f OLD -t UTF-8 converts a file",
+    )
 
 
 def read_lines(path: Path) -> Iterator[str]:
     """Yield the lines of a file without their ends."""
     opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rt", encoding="utf-8-sig") as stream:
-            yield from (line.rstrip("\n") for line in stream)
+        with opened(path, "rt", encoding="utf-8") as stream:
+            for number, line in enumerate(stream, start=1):
+                if number == 1:
+                    line = line.lstrip(BOM)  # twice where a tool marked a marked file
+                if "\0" in line:  # which UTF-8 may hold, but no text does
+                    raise not_utf8(path, line.encode(), f"line {number}")
+                yield line.rstrip("\n")
     except UnicodeDecodeError as error:
         with opened(path, "rb") as stream:
-            kind = " but UTF-16" if stream.read(2) in _UTF_16 else ", or no text"
+            start = stream.read(64)
         byte = error.object[error.start]
-        raise DataFormatError(
-            path,
-            f"cannot be read: it is not UTF-8{kind} ({error.reason}: 0x{byte:02x})",
-            "Save it as UTF-8; iconv -f OLD -t UTF-8 converts a file",
-        ) from error
+        raise not_utf8(path, start, f"{error.reason}: 0x{byte:02x}") from error
     except (OSError, EOFError, zlib.error) as error:
         raise DataFormatError(path, f"cannot be read: {error}", "Get the file again") from error
 
@@ -61,6 +82,7 @@ def read_records(path: Path) -> Iterator[Any]:
             yield json.loads(text)
             return
     for number, line in enumerate(text.split("\n"), start=1):
+        line = line.lstrip(BOM)  # of a file that was appended
         if line.strip():
             try:
                 yield json.loads(line)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from relcl_lib.data.download import DataNotFoundError
+from safetensors import SafetensorError, safe_open
+
+from relcl_lib.data.download import DataFormatError, DataNotFoundError
 from relcl_lib.lab.digests import content_digest, file_digest
 from relcl_lib.lab.files import packaged_data
 
@@ -90,6 +93,30 @@ def weights_digest(folder: str | os.PathLike[str]) -> str:
     """What the weights in a folder are by content: a digest of configuration, weights, tokenizer."""
     files = {path for pattern in _SHAPING for path in Path(folder).glob(pattern)}
     return content_digest((path.name, file_digest(path)) for path in files if path.is_file())
+
+
+@contextlib.contextmanager
+def damage_named(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Inside the block weights of a folder are loaded; a DataFormatError names a damaged file."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise DataFormatError(
+            _first_damaged(Path(folder)),
+            f"truncated or damaged ({error})",
+            "Download it again, or save the network again",
+        ) from error
+
+
+def _first_damaged(folder: Path) -> Path:
+    """The first file of weights that cannot be opened; else the folder."""
+    for file in sorted(folder.glob("model*.safetensors")):
+        try:
+            with safe_open(file, framework="pt"):
+                pass
+        except SafetensorError:
+            return file
+    return folder
 
 
 def is_published(given: str | os.PathLike[str], name: str) -> bool:

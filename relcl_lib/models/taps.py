@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from relcl_lib.data.weights import damage_named
 from relcl_lib.lab.runtime import seeded_initialisation
 from relcl_lib.models.resnet import build_network
 
@@ -211,12 +212,12 @@ def _transformers_network(name: str, classes: int) -> nn.Module:
     # The report of a head that was replaced is what is asked for here, no news.
     level = logging.get_verbosity()
     logging.set_verbosity_error()
+    place = str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
     try:
-        return ResNetForImageClassification.from_pretrained(
-            str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name,
-            num_labels=classes,
-            ignore_mismatched_sizes=True,
-        )
+        with damage_named(place):
+            return ResNetForImageClassification.from_pretrained(
+                place, num_labels=classes, ignore_mismatched_sizes=True
+            )
     finally:
         logging.set_verbosity(level)
 

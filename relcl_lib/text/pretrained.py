@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from relcl_lib.data.download import DataNotFoundError
+from relcl_lib.data.download import DataFormatError, DataNotFoundError
 from relcl_lib.data.text_files import read_text
-from relcl_lib.data.weights import TINY, weights_folder
+from relcl_lib.data.weights import TINY, damage_named, weights_folder
 from relcl_lib.lab.runtime import is_watched
 from relcl_lib.text.words import FIRST_WORD, RANDOM_SCALE, WordVectors
 
@@ -58,11 +58,13 @@ def load_encoder(
     _expect_files(folder, "configuration", ("config.json",))
     options = {} if attention is None else {"attn_implementation": attention}
     try:
-        with _bars_if_watched():
+        with _bars_if_watched(), damage_named(folder):
             tokenizer = AutoTokenizer.from_pretrained(folder)
             if _lowers_unasked(tokenizer, folder):
                 tokenizer = AutoTokenizer.from_pretrained(folder, do_lower_case=False)
             model = AutoModel.from_pretrained(folder, use_safetensors=True, **options)
+    except DataFormatError:
+        raise
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise DataNotFoundError(

@@ -161,7 +161,8 @@ def choose_schema(data: TripleData, type_map: str = "auto") -> Schema:
     """The map of a data set.
 
     `type_map` is `auto` (the paper's where there is one, else `any`), `paper`, `inferred` (from the
-    training split only), `any`, or the path of a JSON file.
+    training split only), `any` (of the paper's relations, or of the data's where the paper's lack
+    some), or the path of a JSON file.
     """
     shipped = paper_schema(data.name)
     if type_map in ("auto", "paper") and shipped is not None:
@@ -171,8 +172,9 @@ def choose_schema(data: TripleData, type_map: str = "auto") -> Schema:
             f"the paper gives no type map for {data.name}; use type_map='inferred', 'any' or a file"
         )
     if type_map in ("auto", "any"):
-        relations = data.relations if shipped is None else shipped.relations
-        return any_schema(relations)
+        used = {triple.relation for sentence in data.train for triple in sentence.triples}
+        covered = shipped is not None and used <= set(shipped.relations)
+        return any_schema(shipped.relations if covered else data.relations)
     if type_map == "inferred":
         return infer_schema(data.train, data.relations)
     if not Path(type_map).is_file():

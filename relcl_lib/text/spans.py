@@ -219,8 +219,11 @@ def tag_sentences(
     )
 
 
-def describe_lost(report: Mapping[str, Any]) -> str:
-    """How many triples a report of `tag_sentences` lost, why, and what to do; empty for none."""
+def describe_lost(report: Mapping[str, Any], split: str = "train") -> str:
+    """How many triples a report of `tag_sentences` lost, why, and what to do; empty for none.
+
+    They are not trained on; those of another `split` count as gold and bound its scores.
+    """
     lost = report["triples"] - report["tagged"]
     if not lost:
         return ""
@@ -235,7 +238,10 @@ def describe_lost(report: Mapping[str, Any]) -> str:
         reasons.append(f"{count} lie beyond max_tokens")
     if count := sum(report["unknown_relation"].values()):
         reasons.append(f"{count} have a relation that is not in the schema")
-    return f"{lost} of {report['triples']} triples are not trained on: {'; '.join(reasons)}"
+    done = "are not trained on"
+    if split != "train":
+        done = f"of the {split} split cannot be found as they are written, which bounds its scores"
+    return f"{lost} of {report['triples']} triples {done}: {'; '.join(reasons)}"
 
 
 def _first(counts: Sequence[int]) -> Tensor:

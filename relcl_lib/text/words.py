@@ -20,6 +20,7 @@ from torch import Tensor
 
 from relcl_lib.data.download import DataFormatError, is_hidden
 from relcl_lib.data.ragged import pad_rows
+from relcl_lib.data.text_files import not_utf8
 from relcl_lib.lab.runtime import make_generator
 
 PAD, UNKNOWN, FIRST_WORD = 0, 1, 2
@@ -35,13 +36,14 @@ class WordVectors:
     """Words from id 2 on, and the vectors (V, D) of all ids; those of PAD 0 and UNKNOWN 1 are zero.
 
     `source` says where they come from, for the record; `in_file` how many words the file holds that
-    they were read from.
+    they were read from, `note` how many of the data's words are among them.
     """
 
     words: tuple[str, ...]
     matrix: Tensor
     source: str
     in_file: int = 0
+    note: str = ""
 
     def __post_init__(self) -> None:
         if len(self.matrix) != len(self.words) + FIRST_WORD:
@@ -78,25 +80,39 @@ def random_vectors(
     return WordVectors(words, matrix.mul_(RANDOM_SCALE), "random")
 
 
-def read_glove(path: str | os.PathLike[str], wanted: Iterable[str] | None = None) -> WordVectors:
+def read_glove(
+    path: str | os.PathLike[str], wanted: Iterable[str] | None = None, *, every: bool = False
+) -> WordVectors:
     """Read vectors in GloVe's text layout, in file order.
 
     Args:
         path: the file, a word and D numbers in each line, apart by spaces or by tabs; a first line of
             two numbers (word2vec's) is skipped. The word may hold spaces, as in GloVe 840B. The file
             may lie in a `.gz`, or alone in a `.zip`.
-        wanted: keep only these words, which gives the same results on texts of these words; None:
-            all, so that a trained tagger knows words that were not in its data.
+        wanted: the data's words, lower-cased; only these are kept, which gives the same results on
+            texts of these words. None: all.
+        every: keep all words beside `wanted`, so that a trained tagger knows words that were not in
+            its data.
+
+    Raises:
+        DataFormatError: names the file and the line, or says why hardly a word could be found.
     """
     path, keep = Path(path), None if wanted is None else {w.encode() for w in wanted}
-    words: list[str] = []
+    words: list[bytes] = []
     rows: list[np.ndarray] = []
-    size, held, tabs = 0, 0, False
+    lines: list[int] = []
+    in_capitals: set[bytes] = set()
+    no_text: list[tuple[int, bytes]] = []
+    size, held, beyond_ascii, tabs = 0, 0, 0, False
     try:
-        with _opened(path) as (file, name):
+        with _opened(path) as (file, name), np.errstate(over="ignore"):  # inf is refused below
             for number, line in enumerate(file, start=1):
                 if number == 1:
-                    line, tabs = line.removeprefix(codecs.BOM_UTF8), b"\t" in line
+                    while line.startswith(codecs.BOM_UTF8):
+                        line = line.removeprefix(codecs.BOM_UTF8)
+                    if b"\0" in line:
+                        raise not_utf8(path, line, "line 1")
+                    tabs = b"\t" in line
                     parts = line.split()
                     if len(parts) == 2 and all(part.isdigit() for part in parts):
                         continue
@@ -107,8 +123,15 @@ def read_glove(path: str | os.PathLike[str], wanted: Iterable[str] | None = None
                 if numbers.count(b" ") != size - 1:
                     word, *rest = line.rstrip().rsplit(b" ", size)
                     numbers = b" ".join(rest)
+                if not word.isascii():
+                    beyond_ascii += 1
+                    if "\ufffd" in word.decode(errors="replace"):
+                        no_text.append((number, word))
                 if keep is not None and word not in keep:
-                    continue
+                    if (lowered := word.lower()) in keep:
+                        in_capitals.add(lowered)
+                    if not every:
+                        continue
                 try:
                     row = np.array(numbers.split(), dtype=np.float32)
                 except ValueError:
@@ -117,14 +140,47 @@ def read_glove(path: str | os.PathLike[str], wanted: Iterable[str] | None = None
                     raise DataFormatError(
                         path, f"line {number} holds {len(row)} numbers, not {size}", GLOVE_FIX
                     )
-                words.append(word.decode(errors="replace"))
+                words.append(word)
                 rows.append(row)
+                lines.append(number)
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise DataFormatError(path, f"cannot be read: {error}", GLOVE_FIX) from error
+    if not held:
+        raise DataFormatError(path, "is empty", GLOVE_FIX)
+    if 2 * len(no_text) > beyond_ascii:  # a few are words that were cut in the middle of a letter
+        number, word = no_text[0]
+        raise not_utf8(path, word, f"line {number}, and {len(no_text) - 1} more")
+    note = _coverage(path, words, keep, in_capitals) if keep else ""
     if not rows:
         raise DataFormatError(path, "has none of the words of the data", GLOVE_FIX)
     matrix = np.concatenate([np.zeros((FIRST_WORD, size), np.float32), np.stack(rows)])
-    return WordVectors(tuple(words), torch.from_numpy(matrix), f"GloVe {name}", held)
+    if not np.isfinite(matrix).all():
+        first = int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0]) - FIRST_WORD
+        raise DataFormatError(
+            path,
+            f"line {lines[first]}, {words[first].decode(errors='replace')!r}: its numbers are not all "
+            "finite (nan, inf, or too large for float32)",
+            "Take the line out, which makes the word unknown",
+        )
+    read = tuple(word.decode(errors="replace") for word in words)
+    return WordVectors(read, torch.from_numpy(matrix), f"GloVe {name}", held, note)
+
+
+def _coverage(
+    path: Path, words: Iterable[bytes], wanted: set[bytes], in_capitals: set[bytes]
+) -> str:
+    """How many of the data's words have a vector; an error where most stand there in capitals only."""
+    found = wanted & set(words)
+    only = in_capitals - found
+    if len(only) > len(found):
+        raise DataFormatError(
+            path,
+            f"has {len(found)} of the data's {len(wanted)} words, and {len(only)} more with capitals, "
+            "where the data's words are lower-cased",
+            "Take vectors of lower-cased words, or lower-case the words of this file",
+        )
+    capitals = f", and {len(only)} more with capitals only" if only else ""
+    return f"{len(found)} of {len(wanted)} words of the data have a vector{capitals}"
 
 
 @contextlib.contextmanager

@@ -67,6 +67,11 @@ def test_glove_as_people_have_it(tmp_path):
         ("the 1 2 3\ndog 1 2\n", "line 2"),
         ("the 1 x 3\n", "line 1"),
         ("cow 1 2\n", "none of the words"),
+        ("cow nan 2\nthe 1 2\ndog 1 nan\n", "line 3, 'dog': its numbers are not all finite"),
+        ("the 1 inf\n", "line 1, 'the'"),
+        ("the 1 1e60\n", "too large for float32"),
+        ("", "is empty"),
+        ("The 1 2\nDog 1 2\n", "has 0 of the data's 2 words, and 2 more with capitals.*lower-case"),
     ],
 )
 def test_damaged_glove(tmp_path, text, word):
@@ -76,3 +81,30 @@ def test_damaged_glove(tmp_path, text, word):
         read_glove(path, ["the", "dog"])
     with pytest.raises(DataFormatError, match="cannot be read"):
         read_glove(tmp_path / "absent.txt")
+
+
+@pytest.mark.parametrize(
+    "content, kind",
+    [
+        ("caf\u00e9 1 2\nthe 1 2\n".encode("latin-1"), "not UTF-8, or no text.*line 1"),
+        ("the 1 2\n".encode("utf-16"), "not UTF-8 but UTF-16"),
+        ("the 1 2\n".encode("utf-16-le"), "not UTF-8 but UTF-16"),
+        ("the 1 2\n".encode("utf-32"), "not UTF-8 but UTF-32"),
+    ],
+)
+def test_vectors_that_are_no_utf_8(tmp_path, content, kind):
+    (tmp_path / "v.txt").write_bytes(content)
+    with pytest.raises(DataFormatError, match=rf"v\.txt: cannot be read: it is {kind}.*iconv"):
+        read_glove(tmp_path / "v.txt", ["the"])
+
+
+def test_the_data_s_words_are_counted_also_where_all_are_kept(tmp_path):
+    text = "the 1 2\ncaf\u00e9 1 2\nna\u00efve 1 2\ncow 1 2\n"
+    (tmp_path / "v.txt").write_bytes(text.encode() + b"cut\xc3 1 2\n")  # word2vec cuts long words
+    some = read_glove(tmp_path / "v.txt", ["the", "caf\u00e9", "dog"])
+    every = read_glove(tmp_path / "v.txt", ["the", "caf\u00e9", "dog"], every=True)
+    assert some.note == every.note == "2 of 3 words of the data have a vector"
+    assert (len(some.words), len(every.words), every.in_file) == (2, 5, 5)
+    (tmp_path / "v.txt").write_text("The 1 2\nDog 1 2\nthe 1 2\n")
+    found = read_glove(tmp_path / "v.txt", ["the", "dog"])
+    assert found.note == "1 of 2 words of the data have a vector, and 1 more with capitals only"

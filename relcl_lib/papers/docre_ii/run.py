@@ -174,7 +174,8 @@ class DocreRun(Run):
     def train(self, on_epoch: Callable[[DocreRun], Any] | None = None) -> DocreRun:
         """Train what is left, see `Run.train`, then take the best; `on_epoch(run)` after each epoch.
 
-        The best of a stage is its epoch with the highest dev F1, the earlier in a tie.
+        The best of a stage is its epoch with the highest dev F1, the earlier in a tie; its last one
+        where dev has no label.
         """
         return super().train(on_epoch)
 
@@ -185,7 +186,7 @@ class DocreRun(Run):
         loss = self.train_epoch(self.epochs_done)
         found = self.predict("dev", self.iterations if self.stage == 2 else 0)[-1]
         score = docre_metrics.fact_scores(found, self.data.dev)["F1"]
-        if score > self.best_score:
+        if score > self.best_score or not self.data.has_facts("dev"):
             self.best_score, self.best_epoch = score, self.epochs_done + 1
             self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         return {"stage": self.stage, "loss": loss, "dev_F1": score}
@@ -438,9 +439,9 @@ class DocreRun(Run):
         scores: dict[str, float] = {}
         methods = {"": self.evaluate} | ({"_base": self.evaluate_base} if self.has_base else {})
         for of, evaluate in methods.items():
-            dev = evaluate("dev")
-            threshold = dev["threshold"]
-            if math.isinf(threshold):
+            dev = evaluate("dev") if self.data.has_facts("dev") else {}
+            threshold = dev.get("threshold")
+            if threshold is not None and math.isinf(threshold):
                 del dev["threshold"]  # nothing right was found; a record holds no infinity
             if self.data.test and self.data.is_labelled("test"):
                 test = evaluate("test", threshold=threshold)

@@ -53,12 +53,11 @@ class Counts:
 def read_lines(stream: BinaryIO) -> Iterator[bytes | None]:
     """Yield each line of a stream without its end; None for one longer than a mebibyte.
 
-    A byte-order mark at the start is no part of the first line.
+    A byte-order mark at its start, as where files were joined, is no part of a line.
     """
-    start = True
     while piece := stream.readline(LINE_LIMIT + 1):
-        if start:
-            start, piece = False, piece.removeprefix(codecs.BOM_UTF8)
+        while piece.startswith(codecs.BOM_UTF8):
+            piece = piece.removeprefix(codecs.BOM_UTF8)
         if len(piece) <= LINE_LIMIT or piece.endswith(b"\n"):
             yield piece.rstrip(b"\r\n")
             continue
@@ -164,21 +163,22 @@ def train(options: argparse.Namespace) -> int:
     from relcl_lib.lab.parameters import read_settings
     from relcl_lib.papers.fastre.parameters import FastreParameters
     from relcl_lib.papers.fastre.run import FastreRun, load_data, train_or_read
-    from relcl_lib.text.spans import describe_lost
 
     values: dict[str, Any] = {"data_root": options.data, "seeds": [0], "profile": options.profile}
     parameters = FastreParameters.create(values | read_settings(options.settings))
     out, trained, told = Path(options.out), False, {""}
 
-    def tell_lost(run: FastreRun) -> None:
-        if (lost := describe_lost(run.tagged.report)) not in told:
-            told.add(lost)
-            print(lost, file=sys.stderr, flush=True)
+    def tell(run: FastreRun) -> None:
+        """What the run could not read, and which words it knows, each once."""
+        for line in (*run.lost.values(), run.vectors.note if run.vectors else ""):
+            if line not in told:
+                told.add(line)
+                print(line, file=sys.stderr, flush=True)
 
     def on_epoch(run: FastreRun) -> None:
         nonlocal trained
         trained = True
-        tell_lost(run)
+        tell(run)
         last = run.history[-1]
         print(
             f"seed {run.seed} epoch {run.epochs_done}/{run.settings.epochs}: loss "
@@ -199,7 +199,7 @@ def train(options: argparse.Namespace) -> int:
         folder = out / ("model" if len(parameters.seeds) == 1 else f"model-seed{seed}")
         # Every epoch is in the checkpoint, so this trains nothing that is already trained.
         run = FastreRun(parameters, data, seed, work).train(on_epoch)
-        tell_lost(run)
+        tell(run)
         print(f"tagger: {run.extractor().save(folder)}", file=sys.stderr)
     for record in records:
         shown = {k: record.metrics[k] for k in ("precision", "recall", "F1", "F1_exact")}

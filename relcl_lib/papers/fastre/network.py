@@ -42,7 +42,7 @@ def word_vectors(settings: FastreParameters, data: TripleData, seed: int) -> Wor
     wanted = list(train | others)
     if Path(settings.word_vectors).is_dir():
         return encoder_vectors(settings.word_vectors, wanted)
-    return read_glove(settings.word_vectors, None if settings.all_words else wanted)
+    return read_glove(settings.word_vectors, wanted, every=settings.all_words)
 
 
 def build_network(

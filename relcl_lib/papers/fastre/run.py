@@ -114,12 +114,33 @@ class FastreRun(Run):
             self.schema,
             unknown_relations=self.settings.unknown_relations,
             where=f"{self.data.name}, training split",
-            listed_in=self.data.listed_in if self.schema.source in ("any", "inferred") else "",
+            listed_in=self.data.listed_in if self._schema_of_data() else "",
         )
         if not len(tagged.usable):
             lost = describe_lost(tagged.report) or "it has none"
             raise ValueError(f"no triple of {self.data.name}'s training split can be used: {lost}")
         return tagged.to(self.device)
+
+    def _schema_of_data(self) -> bool:
+        """Whether the map's relations are those that the data list, and not a file's or the paper's."""
+        same = self.schema.relations == self.data.relations
+        return same and self.schema.source in ("any", "inferred")
+
+    @cached_property
+    def lost(self) -> dict[str, str]:
+        """Split -> how many of its triples are lost, and why; splits that lose none are absent."""
+        found = {"train": describe_lost(self.tagged.report)}
+        for split in ("valid", "test"):
+            tagged = tag_sentences(
+                getattr(self.data, split),
+                self.reader,
+                self.schema,
+                unknown_relations="skip",
+                where=f"{self.data.name}, {split} split",
+            )
+            self._inputs[split] = tagged.inputs
+            found[split] = describe_lost(tagged.report, split)
+        return {split: text for split, text in found.items() if text}
 
     def _build_optimizer(self) -> torch.optim.Optimizer:
         """AdamW with decay on weights and embeddings, not on biases."""
@@ -348,9 +369,11 @@ class FastreRun(Run):
             },
             "notes": [
                 f"word vectors: {self.vector_source}",
+                self.vectors.note if self.vectors else "",
                 f"type map: {self.schema.source}",
                 self.data.note,
                 lost if total > tagged else "",
+                *(t.partition(":")[0] for split, t in self.lost.items() if split != "train"),
                 "" if self.model.threshold is None else f"global threshold {self.threshold}",
             ],
         }
