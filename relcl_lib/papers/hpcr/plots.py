@@ -67,8 +67,8 @@ def plot_against(
         colour = colour_of(name, index, COLOURS)
         xs = sorted(found)
         axes.plot(xs, [np.mean(found[x]) for x in xs], color=colour, label=name)
-        dots = [(x, y) for x in xs for y in found[x]]
-        axes.scatter(*zip(*dots, strict=True), color=colour, s=8, alpha=0.6, lw=0)
+        for x in xs:
+            axes.scatter([x] * len(found[x]), found[x], color=colour, s=8, alpha=0.6, lw=0)
     if mark is not None:
         axes.axvline(mark, color="black", lw=0.8, ls=":")
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)

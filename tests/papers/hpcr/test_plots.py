@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from drawn import check, dots, only_drawn, thin  # noqa: F401
+from drawn import check, dots, lines, only_drawn, thin  # noqa: F401
 
 from relcl_lib.papers.hpcr.plots import (
     plot_against,
@@ -16,10 +16,12 @@ def test_nothing_to_draw_is_an_empty_figure():
     for figure in (
         plot_novel_and_historical({}),
         plot_against({}, xlabel="x").figure,
+        plot_against({"PCR": {}}, xlabel="x").figure,
         plot_proxy_gradients({}, 1).figure,
     ):
         for axes in figure.axes:
-            check(axes, lines={}, dots=[], bars=[], legend=[])
+            check(axes, dots=[], bars=[], legend=[])
+            assert not any(lines(axes).values())
         plt.close(figure)
 
 
