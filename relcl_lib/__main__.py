@@ -45,10 +45,14 @@ SHARED = {
     "upgrade": Command("relcl_lib.commands.upgrade", "rewrite records of an earlier version"),
 }
 _FASTRE = "relcl_lib.papers.fastre.command"
+_DOCRE = "relcl_lib.papers.docre_ii.command"
 #: commands of one paper
 OWN = {
     ("fastre", "train"): Command(_FASTRE, "train a tagger and save it", ("train",)),
     ("fastre", "extract"): Command(_FASTRE, "triples of your own sentences", ("extract",)),
+    ("docre_ii", "train"): Command(_DOCRE, "train on your own documents and save", ("train",)),
+    ("docre_ii", "predict"): Command(_DOCRE, "relations of your own documents", ("predict",)),
+    ("docre_ii", "evaluate"): Command(_DOCRE, "official scores of predictions", ("evaluate",)),
 }
 
 

@@ -121,7 +121,11 @@ class WindowEncoder(nn.Module):
         return total / (total.sum(-1, keepdim=True) + ROW_EPSILON)
 
 
-def extend_positions(network: nn.Module, blocks: int = 3, alpha: float = 0.4) -> None:
+#: how many times as many positions the release has
+POSITION_BLOCKS = 3
+
+
+def extend_positions(network: nn.Module, blocks: int = POSITION_BLOCKS, alpha: float = 0.4) -> None:
     """Make room for `blocks` times as many positions, in place (released, for long documents).
 
     With p the table of n rows and u_j = (p_j - alpha p_0) / (1 - alpha), row n i + j becomes

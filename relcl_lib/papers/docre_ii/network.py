@@ -47,7 +47,13 @@ class DocreNetwork(nn.Module):
 
 def build_atlop(settings: DocreParameters, data: DocumentData) -> tuple[Any, Atlop]:
     """The tokenizer and ATLOP on the encoder of resolved parameters."""
-    tokenizer, network = load_encoder(settings.encoder, attention="eager")
+    return build_atlop_on(*load_encoder(settings.encoder, attention="eager"), settings, data)
+
+
+def build_atlop_on(
+    tokenizer: Any, network: nn.Module, settings: DocreParameters, data: DocumentData
+) -> tuple[Any, Atlop]:
+    """The same on an encoder that is there, whose attention is `eager`."""
     if settings.long_documents == "positions":
         extend_positions(network)
     if settings.encoder_dropout is not None:

@@ -1,0 +1,227 @@
+"""The commands of DocRE-II: train on documents, predict the relations in others, score predictions.
+
+    python -m relcl_lib docre_ii train --data FOLDER --out FOLDER [NAME=VALUE ...]
+    python -m relcl_lib docre_ii predict --model FOLDER < documents.jsonl > facts.jsonl
+    python -m relcl_lib docre_ii evaluate --gold FILE --predictions FILE [--train FILE]
+
+Entities have to be marked already. `predict` reads one document per line in DocRED's layout (an
+object with title, sents, vertexSet; labels are not looked at) and writes one object per line,
+{"line", "title", "facts"}, in order; a fact has head and tail (numbers in vertexSet, with names),
+relation, score, margin over the threshold, and whether the base or the inference module added it. A
+line that cannot be read is named on standard error and skipped; the exit code is then 1. `evaluate`
+reads these, or the file that DocRED's competition takes (which `predict --submission` writes).
+"""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+import io
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+SKIPPED = 1  # exit code
+
+
+def read_stream(lines: Iterable[bytes], skipped: list[int], complain: TextIO) -> Iterator[Any]:
+    """Yield (line, document) of each line that holds one; others are named and counted."""
+    from relcl_lib.data.document_files import as_document
+
+    for number, line in enumerate(lines, start=1):
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line.decode("utf-8"))
+            yield number, as_document("input", number, record, labelled=False)
+        except ValueError as error:  # no UTF-8, no JSON, or no document
+            skipped.append(number)
+            print(f"line {number} skipped: {error}", file=complain)
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Run `predict`; the exit code says whether lines were skipped."""
+    from relcl_lib.papers.docre_ii.predictor import Predictor
+
+    model, skipped, numbers = Predictor.load(options.model, device=options.device), [], []
+
+    def documents() -> Iterator[Any]:
+        for number, document in read_stream(sys.stdin.buffer, skipped, sys.stderr):
+            numbers.append(number)
+            yield document
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    threshold = model.threshold if options.tuned else 0.0
+    first = True
+    for document, facts in model.stream(documents(), threshold=threshold, chunk=options.chunk):
+        number = numbers.pop(0)
+        names = [mentions[0].name for mentions in document.entities]
+        if not options.submission:
+            shown = [
+                fact._asdict() | {"head_name": names[fact.head], "tail_name": names[fact.tail]}
+                for fact in facts
+            ]
+            line = {"line": number, "title": document.title, "facts": shown}
+            print(json.dumps(line, ensure_ascii=False))
+            continue
+        for fact in facts:
+            row = {"title": document.title, "h_idx": fact.head, "t_idx": fact.tail}
+            row |= {"r": fact.relation, "evidence": []}
+            print("[" if first else ",", json.dumps(row, ensure_ascii=False), sep="\n")
+            first = False
+    if options.submission:
+        print("[]" if first else "]")
+    return SKIPPED if skipped else 0
+
+
+def read_predictions(path: Path) -> dict[str, set[Any]]:
+    """Facts by the title of their document, of what `predict` wrote in either form.
+
+    Raises:
+        DataFormatError: names the record and the field that is wrong.
+    """
+    from relcl_lib.data.document_files import Fact
+    from relcl_lib.data.download import DataFormatError
+    from relcl_lib.data.text_files import read_records
+
+    found: dict[str, set[Any]] = {}
+    for at, record in enumerate(read_records(path), start=1):
+        try:
+            facts = found.setdefault(str(record["title"]), set())
+            if "facts" in record:
+                rows = [(fact["head"], fact["relation"], fact["tail"]) for fact in record["facts"]]
+            else:
+                rows = [(record["h_idx"], record["r"], record["t_idx"])]
+            for head, relation, tail in rows:
+                if type(head) is not int or type(tail) is not int:
+                    raise TypeError(f"{head!r} and {tail!r} are no numbers of entities")
+                facts.add(Fact(head, str(relation), tail))
+        except (KeyError, TypeError) as error:
+            raise DataFormatError(
+                path,
+                f"record {at}: {type(error).__name__} {error}",
+                "A record is {title, h_idx, t_idx, r}, or a line that 'docre_ii predict' wrote",
+            ) from error
+    return found
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Print the official scores of a file of predictions as one JSON object."""
+    from relcl_lib.data.document_files import read_documents
+    from relcl_lib.data.download import DataFormatError
+    from relcl_lib.text.document_metrics import all_scores, name_facts
+
+    gold = read_documents(options.gold)
+    known = name_facts(read_documents(options.train)) if options.train else set()
+    found = read_predictions(options.predictions)
+    titles = [document.title for document in gold]
+    if len(set(titles)) < len(titles):
+        raise DataFormatError(options.gold, "two documents have one title", "Rename one of them")
+    if strange := sorted(set(found) - set(titles)):
+        raise DataFormatError(
+            options.predictions,
+            f"{len(strange)} document(s) are not in {options.gold}, {strange[0]!r} among them",
+            "Predict for the documents of the gold file",
+        )
+    for document in gold:
+        count = len(document.entities)
+        for fact in found.get(document.title, ()):
+            if not (0 <= fact.head < count and 0 <= fact.tail < count):
+                raise DataFormatError(
+                    options.predictions,
+                    f"document {document.title!r}: {tuple(fact)} names an entity that is not there",
+                    f"It has {count} entities, counted from 0",
+                )
+    scores = all_scores([found.get(title, set()) for title in titles], gold, known)
+    if not known:
+        del scores["IgnF1"]  # without the training facts it would only repeat F1
+    print(json.dumps({name: round(value, 2) for name, value in scores.items()}, indent=1))
+    return 0
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train, or read what is trained, and save one model per seed."""
+    from relcl_lib.lab.parameters import read_settings
+    from relcl_lib.papers.docre_ii.parameters import DocreParameters
+    from relcl_lib.papers.docre_ii.predictor import Predictor
+    from relcl_lib.papers.docre_ii.run import DocreRun, load_data, train_or_read
+
+    values: dict[str, Any] = {"dataset": "own", "seeds": [0], "profile": options.profile}
+    values["data_root"] = str(options.data)
+    parameters = DocreParameters.create(values | read_settings(options.settings))
+    out = Path(options.out)
+
+    def on_epoch(run: DocreRun) -> None:
+        last = run.history[-1]
+        print(
+            f"seed {run.seed} stage {last['stage']} epoch {run.done}/{run.total}: loss "
+            f"{last['loss']:.4f}, dev F1 {last['dev_F1']:.2f}, {last['seconds']:.0f} s",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    data, work = load_data(parameters), out / "checkpoints"
+    if data.note:
+        print(f"data: {data.note}", file=sys.stderr)
+    records = train_or_read(
+        parameters, data=data, results=out / "results", work_dir=work, on_epoch=on_epoch
+    )
+    for seed in parameters.seeds:
+        folder = out / ("model" if len(parameters.seeds) == 1 else f"model-seed{seed}")
+        # Every epoch is in the checkpoint, so this trains nothing that is already trained.
+        run = DocreRun(parameters, data, seed, work).train(on_epoch)
+        print(f"model: {Predictor.of(run).save(folder)}", file=sys.stderr)
+    for record in records:
+        names = ("F1", "F1_tuned", "AP", "F1_base", "F1_dev", "AP_dev")
+        shown = {k: record.metrics[k] for k in names if k in record.metrics}
+        print(json.dumps({"seed": record.seed, "protocol": record.protocol, **shown}))
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the three commands."""
+    parser = argparse.ArgumentParser(
+        prog="python -m relcl_lib docre_ii",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    found = commands.add_parser("predict", help="documents on stdin, facts on stdout")
+    found.add_argument("--model", required=True, type=Path, help="folder of a trained model")
+    found.add_argument("--tuned", action="store_true", help="with the threshold best on dev")
+    found.add_argument("--submission", action="store_true", help="as DocRED's competition takes it")
+    found.add_argument("--chunk", type=_positive, default=64, help="documents held in memory")
+    found.add_argument("--device", default="cpu")
+    found.set_defaults(run=predict)
+    scored = commands.add_parser("evaluate", help="F1, IgnF1, Infer-F1 of predictions")
+    scored.add_argument("--gold", required=True, type=Path, help="documents in DocRED's layout")
+    scored.add_argument("--predictions", required=True, type=Path, help="what predict wrote")
+    scored.add_argument("--train", type=Path, help="training documents, for IgnF1")
+    scored.set_defaults(run=evaluate)
+    trained = commands.add_parser("train", help="train a model and save it")
+    trained.add_argument(
+        "--data", required=True, type=Path, help="folder in DocRED's layout, or PubTator files"
+    )
+    trained.add_argument("--out", required=True, type=Path, help="for model, records, checkpoints")
+    trained.add_argument("--profile", default="full", help="quick, reduced or full")
+    trained.add_argument("settings", nargs="*", help="NAME=VALUE, e.g. encoder=FOLDER")
+    trained.set_defaults(run=train)
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one of the commands; the exit code is 0, or 1 where lines were skipped."""
+    options = build_parser().parse_args(arguments)
+    return options.run(options)

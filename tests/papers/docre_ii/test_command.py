@@ -1,0 +1,265 @@
+"""DocRE-II on documents of one's own: a saved model, predictions line by line, official scores."""
+
+import io
+import json
+import shutil
+import sys
+from dataclasses import replace
+
+import pytest
+from docre_data import parameters, tiny_data
+
+from relcl_lib.data.document_files import Fact
+from relcl_lib.data.download import DataFormatError
+from relcl_lib.lab.checkpoints import CheckpointError
+from relcl_lib.papers.docre_ii.command import main, read_predictions
+from relcl_lib.papers.docre_ii.predictor import ABOUT, WEIGHTS, Predictor
+from relcl_lib.papers.docre_ii.run import DocreRun
+from relcl_lib.text.document_metrics import all_scores, fact_scores, name_facts
+
+
+def as_record(document, labels=False):
+    """A document in DocRED's layout."""
+    vertices = [
+        [
+            {"name": m.name, "sent_id": m.sentence, "pos": [m.start, m.end], "type": m.type}
+            for m in e
+        ]
+        for e in document.entities
+    ]
+    record = {"title": document.title, "sents": document.sentences, "vertexSet": vertices}
+    if labels:
+        record["labels"] = [
+            {"h": f.head, "r": f.relation, "t": f.tail, "evidence": []} for f in document.facts
+        ]
+    return record
+
+
+def as_sets(found):
+    return [{Fact(f.head, f.relation, f.tail) for f in facts} for facts in found]
+
+
+@pytest.fixture(scope="module")
+def run():
+    return DocreRun(parameters(stage1_epochs=2, classifier_rate=1e-2), tiny_data(), 0).train()
+
+
+@pytest.fixture(scope="module")
+def saved(run, tmp_path_factory):
+    return Predictor.of(run).save(tmp_path_factory.mktemp("docre") / "model")
+
+
+def test_a_saved_model_says_what_the_run_says(run, saved, tmp_path):
+    moved = shutil.copytree(saved, tmp_path / "elsewhere" / "model")
+    for folder in (saved, moved, moved.parent):
+        model = Predictor.load(folder)
+        assert as_sets(model.predict(run.data.test)) == run.predict("test")[-1]
+    tuned = as_sets(model.predict(run.data.test, model.threshold))
+    scores = run.evaluate("test", threshold=model.threshold)
+    assert fact_scores(tuned, run.data.test)["F1"] == pytest.approx(scores["F1_tuned"], abs=0.1)
+    assert sum(map(len, tuned))
+    assert {p.name for p in saved.iterdir()} == {ABOUT, WEIGHTS, "encoder"}  # no pickle
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"variant": "released", "markers": "boundary"},
+        {"method": "ATLOP (base)"},
+        {"pair_network": "concat", "encoder_layers": 2, "attention": "all"},
+    ],
+    ids=str,
+)
+def test_every_form_of_the_network_is_saved(changes, tmp_path):
+    made = DocreRun(parameters(**changes), tiny_data(4), 0).train()
+    before = Predictor.of(made)
+    model = Predictor.load(before.save(tmp_path / "model"))
+    found = model.predict(made.data.test, -100.0)
+    assert found == before.predict(made.data.test, -100.0) and any(found)
+    assert model.iterations == (0 if "method" in changes else 3)
+
+
+def test_what_is_found_says_by_whom_and_how_sure(run):
+    model = Predictor.of(run)
+    by_base, *_, last = run.predict("test")
+    for at, facts in enumerate(model.predict(run.data.test)):
+        for fact in facts:
+            known = Fact(fact.head, fact.relation, fact.tail) in by_base[at]
+            assert fact.by == ("base" if known else "inference")
+            assert fact.margin > 0 and 0.5 < fact.score <= 1
+        assert [f.margin for f in facts] == sorted((f.margin for f in facts), reverse=True)
+    assert sum(map(len, last)) == sum(map(len, model.predict(run.data.test)))
+
+
+def test_documents_stream_in_order_whatever_the_chunk(run):
+    model, seen = Predictor.of(run), []
+
+    def documents():
+        for document in run.data.test:
+            seen.append(document.title)
+            yield document
+
+    whole = model.predict(run.data.test, -2.0)
+    for chunk in (1, 3, 100):
+        seen.clear()
+        stream = model.stream(documents(), threshold=-2.0, chunk=chunk)
+        first = next(stream)
+        assert len(seen) == min(chunk, len(run.data.test))  # no more than a chunk is held
+        found = [first, *stream]
+        assert [document for document, _ in found] == list(run.data.test)
+        for mine, theirs in zip((facts for _, facts in found), whole, strict=True):
+            assert {f[:3] for f in mine} == {f[:3] for f in theirs}
+            assert sorted(f.margin for f in mine) == pytest.approx(
+                sorted(f.margin for f in theirs), abs=1e-3
+            )
+
+
+def test_labels_and_empty_documents_do_not_matter(run):
+    model, (first, second, *_) = Predictor.of(run), run.data.test
+    strange = replace(first, facts=(Fact(0, "unheard of", 1),))
+    bare = replace(second, entities=second.entities[:1], facts=())
+    found = model.predict([strange, bare], -2.0)
+    assert as_sets(found[:1]) == as_sets(model.predict([first], -2.0)) and found[1] == []
+    assert model.predict([]) == []
+
+
+def test_what_cannot_be_loaded_or_saved_is_named(run, saved, tmp_path):
+    with pytest.raises(CheckpointError, match="holds no trained model"):
+        Predictor.load(tmp_path)
+    broken = shutil.copytree(saved, tmp_path / "broken")
+    about = json.loads((broken / ABOUT).read_text())
+    (broken / ABOUT).write_text(json.dumps({**about, "format": 9}))
+    with pytest.raises(CheckpointError, match="format 9 found, 1 expected"):
+        Predictor.load(broken)
+    (broken / ABOUT).write_text(json.dumps(about))
+    (broken / WEIGHTS).write_bytes(b"short")
+    with pytest.raises(CheckpointError, match="docre_ii train"):
+        Predictor.load(broken)
+    handed = Predictor(
+        DocreRun(parameters(base="stated_facts", variant="paper"), tiny_stated(), 0).model,
+        *(run.tokenizer, run.settings, run.data.relations),
+    )
+    with pytest.raises(ValueError, match="stated_facts"):
+        handed.save(tmp_path / "none")
+
+
+def tiny_stated():
+    from relcl_lib.data.documents import load_documents
+
+    data = load_documents("synthetic")
+    return replace(data, train=data.train[:4], dev=data.dev[:2], test=data.test[:2])
+
+
+# --- commands ------------------------------------------------------------------------------------
+
+
+def feed(monkeypatch, lines):
+    text = b"\n".join(
+        line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines
+    )
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbf" + text)))
+
+
+def test_predict_and_evaluate_lines(run, saved, tmp_path, monkeypatch, capsys):
+    test, gold = run.data.test, tmp_path / "gold.json"
+    gold.write_text(json.dumps([as_record(document, labels=True) for document in test]))
+    known = tmp_path / "train.json"
+    known.write_text(json.dumps([as_record(document, labels=True) for document in run.data.train]))
+    command = ["predict", "--model", str(saved), "--tuned", "--chunk", "2"]
+    scored = []
+    for form in ([], ["--submission"]):
+        feed(monkeypatch, [as_record(document) for document in test])
+        assert main([*command, *form]) == 0
+        out = tmp_path / f"{len(form)}.json"
+        out.write_text(capsys.readouterr().out)
+        assert (
+            main(
+                ["evaluate", "--gold", str(gold), "--predictions", str(out), "--train", str(known)]
+            )
+            == 0
+        )
+        scored.append(json.loads(capsys.readouterr().out))
+    lines = [json.loads(line) for line in (tmp_path / "0.json").read_text().splitlines()]
+    assert [line["title"] for line in lines] == [document.title for document in test]
+    assert [line["line"] for line in lines] == [1, 2, 3, 4]
+    fact = next(fact for line in lines for fact in line["facts"])
+    assert {"head", "tail", "relation", "score", "margin", "by", "head_name"} <= fact.keys()
+    json.loads((tmp_path / "1.json").read_text())
+    model = Predictor.load(saved)
+    expected = all_scores(
+        as_sets(model.predict(test, model.threshold)), test, name_facts(run.data.train)
+    )
+    expected = {k: v for k, v in expected.items() if not k.startswith("recall_")}
+    for found in scored:
+        assert {k: v for k, v in found.items() if k in expected} == pytest.approx(expected, abs=0.5)
+
+
+def test_nothing_found_is_a_valid_submission(saved, monkeypatch, capsys):
+    feed(monkeypatch, [])
+    assert main(["predict", "--model", str(saved), "--submission"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_malformed_lines_are_named_and_skipped(run, saved, monkeypatch, capsys):
+    good = as_record(run.data.test[0])
+    bad = [b'{"title": 3', {"title": "x"}, b"\xff", [1], {**good, "vertexSet": [[{"name": "a"}]]}]
+    feed(monkeypatch, [good, *bad, b"", good])
+    assert main(["predict", "--model", str(saved)]) == 1
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["line"] for line in out.splitlines()] == [1, 8]
+    for number in range(2, 7):
+        assert f"line {number} skipped: " in err
+    assert "sents" in err and "vertexSet" in err
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"title": "unknown", "h_idx": 0, "t_idx": 1, "r": "P17"}, "not in"),
+        ({"title": "A", "h_idx": 0, "t_idx": 99, "r": "P17"}, "names an entity that is not there"),
+        ({"title": "A", "h_idx": "0", "t_idx": 1, "r": "P17"}, "no numbers of entities"),
+        ({"title": "A", "h_idx": 0, "r": "P17"}, "record 1: KeyError 't_idx'"),
+        ({"h_idx": 0, "t_idx": 1, "r": "P17"}, "record 1: KeyError 'title'"),
+        ("text", "record 1"),
+    ],
+    ids=str,
+)
+def test_predictions_that_do_not_fit_are_named(record, said, run, tmp_path):
+    gold, mine = tmp_path / "gold.json", tmp_path / "mine.json"
+    gold.write_text(json.dumps([as_record(replace(run.data.test[0], title="A"), labels=True)]))
+    mine.write_text(json.dumps([record]))
+    with pytest.raises(DataFormatError, match=said):
+        main(["evaluate", "--gold", str(gold), "--predictions", str(mine)])
+
+
+def test_both_forms_of_predictions_are_read(tmp_path):
+    path = tmp_path / "facts.json"
+    path.write_text(
+        '{"title": "A", "facts": [{"head": 0, "relation": "r", "tail": 1}]}\n{"title": "B", "facts": []}\n'
+    )
+    assert read_predictions(path) == {"A": {Fact(0, "r", 1)}, "B": set()}
+    path.write_text('[{"title": "A", "h_idx": 0, "t_idx": 1, "r": "r", "evidence": []}]')
+    assert read_predictions(path) == {"A": {Fact(0, "r", 1)}}
+
+
+def test_train_writes_a_model_and_is_not_trained_again(tmp_path, capsys):
+    from docre_data import SMALL, encoder_folder
+
+    data, folder = tiny_data(4), tmp_path / "data"
+    folder.mkdir()
+    for name in ("train", "dev"):
+        rows = [as_record(document, labels=True) for document in getattr(data, name)]
+        (folder / f"{name}.json").write_text(json.dumps(rows))
+    settings = [f"{k}={v}" for k, v in SMALL.items() if k not in ("dataset", "seeds")]
+    command = ["train", "--data", str(folder), "--out", str(tmp_path / "out"), *settings]
+    command.append(f"encoder={encoder_folder()}")
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert "stage 2 epoch 2/2" in err and "F1_dev" in out
+    model = Predictor.load(tmp_path / "out")
+    assert model.note["data"] == "own" and model.relations
+    (folder / "test.json").write_text(json.dumps([as_record(document) for document in data.test]))
+    assert main(command) == 0  # an unlabelled test file changes nothing
+    out, err = capsys.readouterr()
+    assert "epoch" not in err and "F1_dev" in out
+    assert Predictor.load(tmp_path / "out").predict(data.test) == model.predict(data.test)
