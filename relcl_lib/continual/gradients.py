@@ -62,13 +62,13 @@ def group_gradients(
 
 
 def cosines(left: Tensor, right: Tensor | None = None) -> Tensor:
-    """All cosines of gradients: (A, P) and (B, P) to (A, B); `right` is `left` if None.
+    """All cosines of gradients: (..., A, P) and (..., B, P) to (..., A, B); `right` is `left` if None.
 
     0 for a gradient that is 0 (a sample fitted perfectly). Gradients of well fitted samples are tiny,
     so the guard against a norm of 0 is far below the 1e-6 that features are normalised with.
     """
     unit = F.normalize(left, dim=-1)
-    return unit @ (unit if right is None else F.normalize(right, dim=-1)).T
+    return unit @ (unit if right is None else F.normalize(right, dim=-1)).transpose(-1, -2)
 
 
 def flatten_gradients(
@@ -90,11 +90,12 @@ def write_gradient(parameters: Iterable[nn.Parameter], gradient: Tensor) -> None
 def project_agem(gradient: Tensor, reference: Tensor) -> Tensor:
     """A-GEM: where g conflicts with the memory's mean gradient, take that part out of g.
 
-    g - (<g, r> / <r, r>) r if <g, r> < 0, else g; (P,) both.
+    g - (<g, r> / <r, r>) r if <g, r> < 0, else g; (..., P) both, each by itself.
     """
-    product = gradient @ reference
+    product = torch.linalg.vecdot(gradient, reference).unsqueeze(-1)
     # By choice, not by branch: a GPU need not be waited for.
-    share = torch.where(product < 0, product / (reference @ reference), 0.0)
+    length = torch.linalg.vecdot(reference, reference).unsqueeze(-1)
+    share = torch.where(product < 0, product / length, 0.0)
     return gradient - share * reference
 
 

@@ -83,11 +83,12 @@ class Memory:
 
         What comes, name -> (S, min(n, filled), ...), is a copy: later changes do not show.
         """
-        if self.filled == 0:
-            return None
+        return self.take(self.draw(n, generators)) if self.filled else None
+
+    def draw(self, n: int, generators: Generators) -> Tensor:
+        """Slots (S, min(n, filled)), uniformly without replacement."""
         n = min(n, self.filled)
-        slots = torch.stack([torch.randperm(self.filled, generator=g)[:n] for g in generators])
-        return self.take(slots)
+        return torch.stack([torch.randperm(self.filled, generator=g)[:n] for g in generators])
 
     def take(self, slots: Tensor) -> dict[str, Tensor]:
         """The fields of slots (S, n): name -> (S, n, ...)."""
@@ -97,6 +98,13 @@ class Memory:
             for name, store in self.fields.items()
             if not name.startswith("_")
         }
+
+    def replace(self, slots: Tensor, **rows: Tensor) -> None:
+        """Write fields (S, n, ...) into slots (S, n)."""
+        seed = torch.arange(self.seeds).unsqueeze(1).expand_as(slots)
+        for name, value in rows.items():
+            store = self.fields[name]
+            store[seed.to(store.device), slots.to(store.device)] = value.detach().to(store.dtype)
 
     def contents(self) -> dict[str, Tensor]:
         """The filled part of every field: name -> (S, filled, ...), views."""

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from relcl_lib.lab.runtime import drawing_from, make_generator, seeded_initialisation
+from relcl_lib.lab.runtime import drawing_from, make_generator
 from relcl_lib.losses.basic import cosine_similarity
 
 Built = TypeVar("Built", bound=nn.Module)
@@ -207,18 +207,35 @@ def side_by_side(
 def select_seed(network: ReplayNetwork, index: int) -> ReplayNetwork:
     """The `index`-th of the S networks alone, as a network of one seed (a copy)."""
     seeds = network.body.seeds
-    state = {
-        name: value.chunk(seeds)[index] if value.dim() else value
-        for name, value in network.state_dict().items()
-    }
+    return _filled(network, 1, lambda value: value.chunk(seeds)[index])
+
+
+def repeat_seeds(network: ReplayNetwork, times: int) -> ReplayNetwork:
+    """Each of the S networks several times side by side, S * times in all (copies).
+
+    One backward pass then gives the gradients of as many groups of images.
+    """
+    seeds = network.body.seeds
+    return _filled(
+        network,
+        seeds * times,
+        lambda v: v.unflatten(0, (seeds, -1)).repeat_interleave(times, dim=0).flatten(0, 1),
+    )
+
+
+def _filled(network: ReplayNetwork, seeds: int, of: Callable[[Tensor], Tensor]) -> ReplayNetwork:
+    """A network of `seeds` for evaluation, its values those of another under `of`."""
     classes, features = network.head.weight.shape[1:]
-    with seeded_initialisation(0):  # overwritten below; the caller's generator stays put
-        head: nn.Module = LinearClassifier(features, classes)
+    with torch.device("meta"):  # the values come below
+        head: nn.Module = LinearClassifier(features, classes, seeds)
         if isinstance(network.head, CosineClassifier):
-            head = CosineClassifier(features, classes, temperature=network.head.temperature)
-        alone = ReplayNetwork(ReducedResNet18(network.body.width), head, network.precision)
-    alone.load_state_dict(state)
-    return alone.to(network.head.weight.device, memory_format=torch.channels_last).eval()
+            head = CosineClassifier(features, classes, seeds, network.head.temperature)
+        other = ReplayNetwork(ReducedResNet18(network.body.width, seeds), head, network.precision)
+    state = network.state_dict().items()
+    other.load_state_dict(
+        {name: (of(value) if value.dim() else value).clone() for name, value in state}, assign=True
+    )
+    return other.to(memory_format=torch.channels_last).eval()
 
 
 def fold_batch_norm(network: ReplayNetwork) -> ReplayNetwork:

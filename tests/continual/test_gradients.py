@@ -98,6 +98,13 @@ class TestAgem:
         assert torch.equal(project_agem(gradient, gradient + 0.1), gradient)
         assert torch.equal(project_agem(gradient, torch.zeros(50)), gradient)
 
+    def test_several_are_each_by_itself(self):
+        gradient, reference = draw(6, 50), draw(6, 50, seed=1)
+        together = project_agem(gradient, reference)
+        for g, r, found in zip(gradient, reference, together, strict=True):
+            torch.testing.assert_close(found, project_agem(g, r))
+        assert 0 < (together != gradient).any(1).sum() < 6
+
 
 class TestGem:
     def test_one_task_is_agem(self):

@@ -48,6 +48,19 @@ def offer(memory, draws, batches):
     return start
 
 
+def test_what_is_drawn_can_be_replaced():
+    memory = ReservoirMemory(8, 2)
+    memory.add(generators(2), **rows(range(6), 2))
+    slots = memory.draw(4, generators(2, 3))
+    assert slots.shape == (2, 4) and all(len(set(row)) == 4 for row in slots.tolist())
+    same = memory.sample(4, generators(2, 3))
+    assert torch.equal(memory.take(slots)["label"], same["label"])
+    memory.replace(slots, features=same["features"] + 100)
+    changed = memory.fields["features"] >= 100
+    assert torch.equal(changed, torch.zeros_like(changed).scatter(1, slots, True))
+    assert memory.draw(40, generators(2)).shape == (2, 6)
+
+
 class TestReservoir:
     @pytest.mark.parametrize("exact", [False, True])
     def test_every_sample_has_the_same_chance(self, exact):

@@ -15,6 +15,7 @@ from relcl_lib.models.resnet import (
     ReducedResNet18,
     build_network,
     fold_batch_norm,
+    repeat_seeds,
     select_seed,
 )
 
@@ -146,6 +147,21 @@ class TestSeedsSideBySide:
                 own_logits, own_features = select_seed(together, s)(batch[s : s + 1])
                 torch.testing.assert_close(logits[s], own_logits[0], rtol=1e-4, atol=1e-4)
                 torch.testing.assert_close(features[s], own_features[0], rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("head", ["cosine", "linear"])
+    def test_repeated_seeds_give_each_group_its_own_gradient(self, head):
+        network = build_network([0, 1], 5, (SIDE, SIDE), width=4, head=head, temperature=0.2)
+        train_steps(network, steps=1)
+        wide, groups = repeat_seeds(network, 3), images(6, seed=5)
+        logits, _ = wide(groups)
+        found = torch.autograd.grad(logits.square().mean((1, 2)).sum(), list(wide.parameters()))
+        for place in range(6):
+            alone = select_seed(network, place // 3)
+            own = alone(groups[place : place + 1])[0].square().mean()
+            for ours, theirs in zip(
+                found, torch.autograd.grad(own, list(alone.parameters())), strict=True
+            ):
+                torch.testing.assert_close(ours.chunk(6)[place], theirs, rtol=1e-3, atol=1e-4)
 
     def test_select_seed_is_a_copy(self):
         together = build_network([0, 1], 5, (SIDE, SIDE), width=2)

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from relcl_lib.papers.hpcr.strategies import aser, dual_view, plain, proxies
+from relcl_lib.papers.hpcr.strategies import (
+    aser,
+    contrast,
+    distilled,
+    dual_view,
+    heads,
+    lookahead,
+    plain,
+    projected,
+    proxies,
+)
 from relcl_lib.papers.hpcr.strategy import Strategy
 
 METHODS: dict[str, type[Strategy]] = {
@@ -11,6 +21,16 @@ METHODS: dict[str, type[Strategy]] = {
     "FINE-TUNE": plain.FineTune,
     "ER": Strategy,
     "ASER": aser.ASER,
+    "A-GEM": projected.AGEM,
+    "GSS": projected.GSS,
+    "MIR": lookahead.MIR,
+    "GMED": lookahead.GMED,
+    "ER-WA": heads.WeightAligning,
+    "OBC": heads.OBC,
+    "UER": heads.UER,
+    "DER++": distilled.DERpp,
+    "SS-IL": distilled.SSIL,
+    "SCR": contrast.SCR,
     "ER-DVC": dual_view.DualViewConsistency,
     "ER-ACE": plain.AsymmetricCrossEntropy,
     "Couple (Eq. 7)": proxies.CoupleOfLosses,

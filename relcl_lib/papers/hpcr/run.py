@@ -190,15 +190,18 @@ class ReplayRun(Run):
         return None if loss is None else loss.detach()
 
     def views(self, groups: Sequence[Group]) -> list[Tensor]:
-        """The images of each group, then an augmented view of each: (S, 2n, 3, H, W) in [0, 1]."""
+        """The views of each group's images: (S, views * n, 3, H, W) in [0, 1], clean ones first."""
         clean = [group.images.float() / 255 for group in groups]
         if self.settings.views == 1:
             return clean
         return two_views(self.augmentation, clean, [group.draws for group in groups])
 
-    def forward(self, groups: Sequence[Group]) -> list[Rows]:
-        """Forward the views of each group, apart unless the settings join them: batch norm differs."""
-        views = self.views(groups)
+    def forward(self, groups: Sequence[Group], views: Sequence[Tensor] | None = None) -> list[Rows]:
+        """Forward the views of each group (None: made here).
+
+        Apart unless the settings join them: batch norm sees each group alone.
+        """
+        views = self.views(groups) if views is None else views
         if self.settings.joint_forward:
             sizes = [batch.shape[1] for batch in views]
             logits, features = self.network(torch.cat(views, dim=1))

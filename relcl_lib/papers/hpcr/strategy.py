@@ -107,7 +107,7 @@ class Loop(Protocol):
     memory: Memory
     optimizer: torch.optim.Optimizer
     views: Callable[[Sequence[Group]], list[Tensor]]
-    forward: Callable[[Sequence[Group]], list[Rows]]
+    forward: Callable[..., list[Rows]]
 
 
 class Strategy(nn.Module):
@@ -136,6 +136,8 @@ class Strategy(nn.Module):
         "reservoir",
         "stream views",
         "memory views",
+        "more retrieval",
+        "more views",
     )
 
     def __init__(self, run: Loop) -> None:
@@ -157,11 +159,21 @@ class Strategy(nn.Module):
 
     def rows(self, batch: Batch, stored: Mapping[str, Tensor]) -> tuple[Rows, Rows | None]:
         """Forward the stream's rows, then the memory's, apart: batch norm sees each group alone."""
-        groups = [Group(batch.images, batch.labels, batch.draws["stream views"])]
-        if stored:
-            groups.append(Group(stored["image"], stored["label"], batch.draws["memory views"]))
-        stream, *memory = self.run.forward(groups)
+        stream, *memory = self.run.forward(self.groups(batch, stored))
         return stream, memory[0] if memory else None
+
+    def groups(self, batch: Batch, stored: Mapping[str, Tensor]) -> list[Group]:
+        """The incoming images, and those replayed if there are any."""
+        stream = Group(batch.images, batch.labels, batch.draws["stream views"])
+        if not stored:
+            return [stream]
+        return [stream, Group(stored["image"], stored["label"], batch.draws["memory views"])]
+
+    def more(self, batch: Batch, n: int) -> tuple[dict[str, Tensor], Rows]:
+        """A further draw of `n` images of a memory that is not empty, and their rows."""
+        stored = self.run.memory.sample(n, batch.draws["more retrieval"])
+        group = Group(stored["image"], stored["label"], batch.draws["more views"])
+        return stored, self.run.forward([group])[0]
 
     def loss(self, step: Step) -> Tensor | None:
         """One value per seed (S,), or None for a step that trains nothing."""

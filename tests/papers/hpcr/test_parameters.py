@@ -13,6 +13,14 @@ EXPECTED = {
     "ASER": ("linear", 5, "off off False off", "off off False off"),
     "ER-DVC": ("linear", 5, "off off False off", "off off False off"),
     "ER-ACE": ("linear", 5, "off off False off", "off off False off"),
+    **{
+        name: (head, 5, "off off False off", "off off False off")
+        for names, head in (
+            ("GSS A-GEM GMED MIR ER-WA SS-IL SCR OBC DER++", "linear"),
+            ("UER", "cosine"),
+        )
+        for name in names.split()
+    },
     "Couple (Eq. 7)": ("linear", 5, "off off False off", "off off False off"),
     "Couple (Eq. 8)": ("cosine", 5, "off off False off", "off off False off"),
     "PCR": ("cosine", 5, "off off False off", "off off False off"),
@@ -76,5 +84,7 @@ class TestResolved:
         assert found.options == {"share": 0.5, "size": 4} and found.resolved() == found
         with pytest.raises(ParameterError, match="no option 'sizes'; it has: share, size"):
             ReplayParameters(method="ER-ACE", options={"sizes": 4}).resolved()
+        der = ReplayParameters(method="DER++", dataset="cifar10")
+        assert (der.resolved().alpha, der.resolved().beta) == (0.1, 0.5)
         with pytest.raises(ParameterError, match="ER has no option 'size'; it has: none"):
             ReplayParameters(method="ER", options={"size": 4}).resolved()

@@ -12,12 +12,14 @@ from relcl_lib.lab.runtime import make_generator
 from relcl_lib.models.resnet import ReducedResNet18, select_seed
 from relcl_lib.papers.hpcr import run as replay_run
 from relcl_lib.papers.hpcr.methods import METHODS
+from relcl_lib.papers.hpcr.strategy import Strategy
 
-PURPOSES = ("retrieval", "reservoir", "stream views", "memory views")
+#: methods with hooks of their own beside the loss
+COMPARED = ("GSS", "A-GEM", "GMED", "MIR", "ER-WA", "SS-IL", "SCR", "OBC", "UER", "DER++")
 
 
 def draws(seeds, task=0):
-    return {p: [make_generator(s, p, task) for s in seeds] for p in PURPOSES}
+    return {p: [make_generator(s, p, task) for s in seeds] for p in Strategy.purposes}
 
 
 def statistics(run):
@@ -45,7 +47,7 @@ class TestSeedsSideBySide:
             for ours, theirs in zip(losses[1:], steps_of_task_0(alone, 4)[0][1:], strict=True):
                 torch.testing.assert_close(ours[s : s + 1], theirs, rtol=1e-3, atol=1e-3)
 
-    @pytest.mark.parametrize("method", ["HPCR", "ER", "ER-DVC", "ASER"])
+    @pytest.mark.parametrize("method", ["HPCR", "ER", "ER-DVC", "ASER", *COMPARED])
     def test_a_whole_run_is_that_of_separate_runs(self, in_double, method):
         together = make_run(seeds=[0, 1, 4], method=method).train()
         for s, seed in enumerate([0, 1, 4]):
