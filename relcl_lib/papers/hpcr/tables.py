@@ -14,8 +14,6 @@ from relcl_lib.lab.rows import (
     printed_names,
     table,
 )
-from relcl_lib.papers.hpcr.methods import METHODS
-from relcl_lib.papers.hpcr.parameters import STREAMS
 
 #: data set -> the memory sizes of Table III, or ours
 DATASETS = {
@@ -238,6 +236,10 @@ def rows() -> list[Row]:
     Control with its memory counted in the two `WEIGHTS`.
     """
     names, found = printed_names(TABLES.values()), []
+    # Late, as they load torch: a sweep lists its tables without it.
+    from relcl_lib.papers.hpcr.methods import METHODS
+    from relcl_lib.papers.hpcr.parameters import STREAMS
+
     loaded = {stream: dataset for dataset, (stream, *_) in STREAMS.items()}
     for entry in entries("hpcr"):
         setting = parse_setting(entry.setting)
