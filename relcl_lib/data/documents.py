@@ -88,7 +88,7 @@ def load_documents(
     """
     if generated and name != "synthetic":
         raise ValueError(
-            f"generated={generated}: documents are generated for synthetic, not {name}"
+            f"generated={generated}: documents are generated for synthetic, not {name}; set it to 0"
         )
     if name in CANDIDATE_LOADERS:
         return CANDIDATE_LOADERS[name](root, limit, orientation)

@@ -153,6 +153,12 @@ def infer_schema(
     return Schema(tuple(relations), tuple(types), tuple(chosen), "inferred")
 
 
+def listed_in(data: TripleData, schema: Schema) -> str:
+    """The file that lists the map's relations; "" if they are the paper's or of the map's own file."""
+    of_data = schema.relations == data.relations and schema.source in ("any", "inferred")
+    return data.listed_in if of_data else ""
+
+
 #: what `choose_schema` takes beside the path of a file
 TYPE_MAPS = ("auto", "paper", "inferred", "any")
 

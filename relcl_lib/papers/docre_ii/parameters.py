@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -284,6 +285,14 @@ class DocreParameters(Parameters):
                 f"noise={found.noise} must not fall from its lower to its upper end"
             )
         return found
+
+    @classmethod
+    def create(cls, values: Mapping[str, Any] | None = None, **named: Any) -> Self:
+        """As of every paper; documents that a profile generates are for the generated set alone."""
+        given = {**(values or {}), **named}
+        if given.get("dataset") not in (None, "synthetic") and given.get("generated") is None:
+            given["generated"] = 0
+        return super().create(given)
 
     @property
     def noise_range(self) -> tuple[float, float]:

@@ -35,7 +35,7 @@ from relcl_lib.papers.fastre.network import (
 )
 from relcl_lib.papers.fastre.parameters import FastreParameters, learning_rate
 from relcl_lib.text import triple_metrics
-from relcl_lib.text.schema import TYPE_MAPS, choose_schema
+from relcl_lib.text.schema import TYPE_MAPS, choose_schema, listed_in
 from relcl_lib.text.spans import Batch, TaggedSentences, describe_lost, tag_sentences
 
 
@@ -114,17 +114,12 @@ class FastreRun(Run):
             self.schema,
             unknown_relations=self.settings.unknown_relations,
             where=f"{self.data.name}, training split",
-            listed_in=self.data.listed_in if self._schema_of_data() else "",
+            listed_in=listed_in(self.data, self.schema),
         )
         if not len(tagged.usable):
             lost = describe_lost(tagged.report) or "it has none"
             raise ValueError(f"no triple of {self.data.name}'s training split can be used: {lost}")
         return tagged.to(self.device)
-
-    def _schema_of_data(self) -> bool:
-        """Whether the map's relations are those that the data list, and not a file's or the paper's."""
-        same = self.schema.relations == self.data.relations
-        return same and self.schema.source in ("any", "inferred")
 
     @cached_property
     def lost(self) -> dict[str, str]:
