@@ -29,6 +29,7 @@ from relcl_lib.papers.docre_ii.run import train_or_read
 from relcl_lib.papers.fastre.command import main
 from relcl_lib.papers.fastre.run import FastreRun
 from relcl_lib.text.pretrained import load_encoder
+from relcl_lib.text.schema import any_schema, choose_schema, listed_in
 from relcl_lib.worlds.encoder import build_tokenizer
 
 CASES = Path(__file__).parent / "cases"
@@ -226,6 +227,10 @@ def test_a_relation_that_rel2id_lacks_is_named_with_the_file(tmp_path):
         run = parameters.model_copy(update={"type_map": type_map})
         with pytest.raises(DataFormatError, match=r"rel2id\.json: has not the relation 'leader'"):
             FastreRun(run, FastreRun.load_data(run))
+    data = FastreRun.load_data(parameters)
+    for type_map, file in (("any", data.listed_in), ("inferred", data.listed_in)):
+        assert listed_in(data, choose_schema(data, type_map)) == file != ""
+    assert listed_in(data, any_schema(["another"])) == ""
 
 
 def test_a_text_without_spaces_says_why_nothing_is_trained(tmp_path):

@@ -60,6 +60,26 @@ def test_runs_whole_and_shows_what_it_showed(notebook, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, case, given",
+    [
+        ("fastre", "casrel_dev_triples", {"epochs": 1}),  # no sentence of three triples
+        ("crecl", "bom_fewrel", {"n_tasks": 2}),  # two relations
+        ("docre_ii", "split_without_a_pair", {"stage1_epochs": 1, "alone_epochs": 1}),
+    ],
+)
+def test_runs_whole_on_small_data_of_ones_own(name, case, given, tmp_path):
+    given |= {kind: str(tmp_path / kind) for kind in ("results", "figures", "work_dir")}
+    given |= {"dataset": "fewrel" if name == "crecl" else "mine"}
+    given |= {"data_root": str(ROOT / "tests" / "cases" / case)}
+    words = [word for pair in given.items() for word in ("-p", *pair)]
+    fixed = ("--kernel", "python3", "--no-progress-bar", "--cwd", ROOT / "notebooks")
+    copy = tmp_path / "executed.ipynb"
+    done = run("papermill", ROOT / "notebooks" / f"{name}.ipynb", copy, *fixed, *words)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.slow
 def test_misspelt_parameter_stops_the_run(tmp_path):
     copy, given = tmp_path / "executed.ipynb", ("-r", "seeed", "1")
     fixed = ("--kernel", "python3", "--no-progress-bar", "--cwd", NOTEBOOKS[0].parent)

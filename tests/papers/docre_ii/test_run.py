@@ -56,6 +56,14 @@ def test_a_second_stage_without_its_losses_is_the_first(monkeypatch):
     assert moved > 20
 
 
+def test_further_documents_of_a_profile_are_for_the_generated_set_alone():
+    create = DocreParameters.create
+    assert create(profile="quick").generated == 160
+    assert create(profile="quick", dataset="mine").generated == 0
+    assert create({"dataset": "mine", "generated": None}, profile="quick").generated == 0
+    assert create(profile="quick", dataset="mine", generated=3).generated == 3  # loading says no
+
+
 def test_a_frozen_base_stays_as_it_is():
     run = make(freeze_base=True)
     run.stage = 2
