@@ -18,6 +18,11 @@ from relcl_lib.losses.distillation import (
     proxy_contrastive_distillation_loss,
     sample_contrastive_distillation_loss,
 )
+from relcl_lib.losses.instances import (
+    class_means,
+    instance_contrast_loss,
+    prototype_agreement_loss,
+)
 from relcl_lib.losses.prototype import (
     dropout_consistency_loss,
     prototype_contrastive_loss,
@@ -33,6 +38,7 @@ __all__ = [
     "between_within_similarity",
     "cascade_loss",
     "class_counts",
+    "class_means",
     "cosine_similarity",
     "coupled_loss",
     "cross_entropy_loss",
@@ -41,7 +47,9 @@ __all__ = [
     "dropout_consistency_loss",
     "dual_view_loss",
     "dynamic_temperature_weight",
+    "instance_contrast_loss",
     "normalise",
+    "prototype_agreement_loss",
     "prototype_contrastive_loss",
     "prototype_cosine_loss",
     "prototype_margin_loss",

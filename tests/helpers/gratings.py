@@ -5,8 +5,10 @@ import math
 import torch
 
 from relcl_lib.data.images import ImageData
+from relcl_lib.lab.runtime import make_generator
 from relcl_lib.papers.hpcr.parameters import ReplayParameters
 from relcl_lib.papers.hpcr.run import ReplayRun
+from relcl_lib.papers.hpcr.strategy import Batch, Step
 
 
 def gratings(n_train=20, n_test=10, classes=6, side=16, seed=0, extra=0):
@@ -47,3 +49,17 @@ def parameters(**changes):
 
 def make_run(data=None, work_dir=None, **changes):
     return ReplayRun(parameters(**changes), gratings() if data is None else data, work_dir)
+
+
+def batch_of(run, task):
+    """A task's first ten images as the batch of its second step, with fresh generators."""
+    draws = {p: [make_generator(s, p, task) for s in run.seeds] for p in run.strategy.purposes}
+    indices = torch.stack([stream[task].train_indices[:10] for stream in run.streams])
+    images, labels = run.images[indices], run.labels[indices]
+    return Batch(images, labels, task, 1, run.total_step, run.seen(task), draws)
+
+
+def step_of(run, batch):
+    """The batch after retrieval and the forward passes."""
+    stored = run.strategy.retrieve(batch) or {}
+    return Step(batch, *run.strategy.rows(batch, stored), stored)

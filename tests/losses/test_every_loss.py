@@ -62,6 +62,15 @@ LOSSES = {
     "view_agreement_loss": lambda b: losses.view_agreement_loss(
         b.features, b.others, b.others, b.features
     ),
+    "instance_contrast_loss": lambda b: losses.instance_contrast_loss(
+        b.features @ b.others.mT, b.labels, temperature=1.0
+    ),
+    "instance_contrast_loss of views": lambda b: losses.instance_contrast_loss(
+        b.features @ b.features.mT, b.labels, temperature=1.0, views=True
+    ),
+    "prototype_agreement_loss": lambda b: losses.prototype_agreement_loss(
+        b.features, b.others, b.some
+    ),
     "dual_view_loss": lambda b: losses.dual_view_loss(
         b.logits, b.stored, b.logits - b.stored, b.labels, consistency=2.0
     ),

@@ -9,9 +9,11 @@ from relcl_lib.papers.hpcr.strategies import (
     dual_view,
     heads,
     lookahead,
+    onpro,
     plain,
     projected,
     proxies,
+    rotations,
 )
 from relcl_lib.papers.hpcr.strategy import Strategy
 
@@ -32,6 +34,8 @@ METHODS: dict[str, type[Strategy]] = {
     "SS-IL": distilled.SSIL,
     "SCR": contrast.SCR,
     "ER-DVC": dual_view.DualViewConsistency,
+    "OCM": rotations.OCM,
+    "OnPro": onpro.OnPro,
     "ER-ACE": plain.AsymmetricCrossEntropy,
     "Couple (Eq. 7)": proxies.CoupleOfLosses,
     "Couple (Eq. 8)": proxies.CoupleInOneSoftmax,

@@ -75,7 +75,7 @@ _TABLE_4: dict[str, Any] = {
 _WITHOUT_TINY = tuple(name for name in DATASETS if name != "tiny_imagenet")
 _COMPARED = (
     *("GMED", "MIR", "ASER", "ER-WA", "DER++", "SS-IL", "SCR"),
-    *("ER-DVC", "ER-ACE", "OBC", "UER"),
+    *("ER-DVC", "OCM", "OnPro", "ER-ACE", "OBC", "UER"),
 )
 #: methods of which no readable source settles every detail, see their docstrings
 INFERRED = ("ER-WA", "OBC", "UER", "PCR+HC+HT+DER")
@@ -121,7 +121,7 @@ TABLES = {
     ),
     "table4": table(
         "Table IV: a wide network with Adam and a large memory batch",
-        *(Cell(name, _TABLE_4) for name in ("SCR", "PCR", "HPCR")),
+        *(Cell(name, _TABLE_4) for name in ("SCR", "OCM", "OnPro", "PCR", "HPCR")),
         memory="buffer_size",
         dataset="cifar100",
     ),

@@ -5,12 +5,11 @@ from math import factorial
 
 import pytest
 import torch
-from gratings import make_run
+from gratings import batch_of, make_run
 
 from relcl_lib.lab.runtime import make_generator
 from relcl_lib.models.resnet import fold_batch_norm
 from relcl_lib.papers.hpcr.strategies.aser import knn_shapley
-from relcl_lib.papers.hpcr.strategy import Batch
 
 
 def recursion(distances, same, k):
@@ -79,10 +78,7 @@ def full_run(**changes):
     """A run whose memory is full, with its next batch."""
     run = make_run(method="ASER", **{"seeds": [0, 2], "options": {"per_class": 3}, **changes})
     run.train_task(0)
-    draws = {p: [make_generator(s, p, 1) for s in run.seeds] for p in run.strategy.purposes}
-    indices = torch.stack([stream[1].train_indices[:10] for stream in run.streams])
-    batch = Batch(run.images[indices], run.labels[indices], 1, 0, 4, run.seen(1), draws)
-    return run, batch
+    return run, batch_of(run, 1)
 
 
 def naive(candidates, evaluated):

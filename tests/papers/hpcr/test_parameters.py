@@ -12,6 +12,8 @@ EXPECTED = {
     "ER": ("linear", 5, "off off False off", "off off False off"),
     "ASER": ("linear", 5, "off off False off", "off off False off"),
     "ER-DVC": ("linear", 5, "off off False off", "off off False off"),
+    "OCM": ("linear", 5, "off off False off", "off off False off"),
+    "OnPro": ("linear", 5, "off off False off", "off off False off"),
     "ER-ACE": ("linear", 5, "off off False off", "off off False off"),
     **{
         name: (head, 5, "off off False off", "off off False off")

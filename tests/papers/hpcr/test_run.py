@@ -47,7 +47,7 @@ class TestSeedsSideBySide:
             for ours, theirs in zip(losses[1:], steps_of_task_0(alone, 4)[0][1:], strict=True):
                 torch.testing.assert_close(ours[s : s + 1], theirs, rtol=1e-3, atol=1e-3)
 
-    @pytest.mark.parametrize("method", ["HPCR", "ER", "ER-DVC", "ASER", *COMPARED])
+    @pytest.mark.parametrize("method", ["HPCR", "ER", "ER-DVC", "ASER", "OCM", "OnPro", *COMPARED])
     def test_a_whole_run_is_that_of_separate_runs(self, in_double, method):
         together = make_run(seeds=[0, 1, 4], method=method).train()
         for s, seed in enumerate([0, 1, 4]):
