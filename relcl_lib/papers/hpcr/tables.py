@@ -252,7 +252,6 @@ def rows() -> list[Row]:
             dataset = loaded.get(entry.dataset, "")
             named = names.get(entry.method, (entry.method,))
             for methods, shown, more in _readings(entry, named, dataset):
-                known = [METHODS[name].options_of(dataset) for name in methods if name in METHODS]
                 found.append(
                     Row.of(
                         entry,
@@ -261,10 +260,19 @@ def rows() -> list[Row]:
                         record_metric=metric,
                         where_dataset={"stream": entry.dataset},
                         where_parameters=wanted | more,
-                        usual={**USUAL, "options": known[0]} if known else USUAL,
+                        usual=_usual(methods, dataset),
                     )
                 )
     return found
+
+
+def _usual(methods: tuple[str, ...], dataset: str) -> dict[str, Any]:
+    """What a row holds unless it says otherwise: `USUAL`, and what its method has of its own."""
+    known = [METHODS[name] for name in methods if name in METHODS]
+    if not known:
+        return USUAL
+    own = {name: value for name, value in known[0].switches.items() if name in USUAL}
+    return {**USUAL, **own, "options": known[0].options_of(dataset)}
 
 
 def _readings(

@@ -71,6 +71,17 @@ class TestResolved:
         assert form(method="PCR+HC", variant="paper") == form(hc="on", hc_form="paper") == "paper"
         assert form() is form(hc_form="paper") is form(method="ER", hc_form="paper") is None
 
+    def test_a_method_may_have_an_optimizer_of_its_own(self):
+        def found(**changes):
+            chosen = ReplayParameters.create(changes).resolved()
+            assert chosen.resolved() == chosen
+            return chosen.optimizer, chosen.learning_rate
+
+        assert found(method="ER") == ("sgd", 0.1)
+        assert found(method="OCM") == ("adam", 1e-3)
+        assert found(method="OnPro", learning_rate=0.1) == ("adam", 0.1)
+        assert found(method="OnPro", optimizer="sgd", learning_rate=0.1) == ("sgd", 0.1)
+
     def test_resolving_twice_changes_nothing(self):
         once = ReplayParameters(method="PCR").resolved()
         assert once.resolved() == once

@@ -44,6 +44,7 @@ class OnPro(Turned):
     (the release fails). Pairs are drawn for all seeds side by side.
     """
 
+    switches: ClassVar = {"optimizer": "adam", "learning_rate": 5e-4}
     options: ClassVar = {
         **Turned.options,
         "prototypes": 0.5,
