@@ -78,7 +78,7 @@ _COMPARED = (
     *("ER-DVC", "OCM", "OnPro", "ER-ACE", "OBC", "UER"),
 )
 #: methods of which no readable source settles every detail, see their docstrings
-INFERRED = ("ER-WA", "OBC", "UER", "PCR+HC+HT+DER")
+INFERRED = ("ER-WA", "OBC", "UER", "OCM", "OnPro", "PCR+HC+HT+DER")
 #: Fig. 2 tries temperatures in the part G of the gradient, in P of the softmax, and in both
 TEMPERATURES = (0.01, 0.03, 0.05, 0.07, 0.09, 0.12, 0.16, 0.2, 0.3, 0.5)
 #: Fig. 5's memory batches
