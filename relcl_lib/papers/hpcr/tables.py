@@ -236,8 +236,7 @@ def rows() -> list[Row]:
     Control with its memory counted in the two `WEIGHTS`.
     """
     names, found = printed_names(TABLES.values()), []
-    # Late, as they load torch: a sweep lists its tables without it.
-    from relcl_lib.papers.hpcr.methods import METHODS
+    # Late, as it loads torch: a sweep lists its tables without it.
     from relcl_lib.papers.hpcr.parameters import STREAMS
 
     loaded = {stream: dataset for dataset, (stream, *_) in STREAMS.items()}
@@ -268,6 +267,8 @@ def rows() -> list[Row]:
 
 def _usual(methods: tuple[str, ...], dataset: str) -> dict[str, Any]:
     """What a row holds unless it says otherwise: `USUAL`, and what its method has of its own."""
+    from relcl_lib.papers.hpcr.methods import METHODS
+
     known = [METHODS[name] for name in methods if name in METHODS]
     if not known:
         return USUAL
