@@ -121,9 +121,12 @@ def test_retrieval_and_swaps_equal_loops_over_images(monkeypatch):
         table = (features[s, candidate], labels[s, candidate])
         helped = naive(table, (features[s, evaluated], labels[s, evaluated]))
         harmed = naive(table, (stream[s], batch.labels[s]))
-        best = (helped.mean(0) - harmed.mean(0)).argsort(descending=True, stable=True)[:4]
+        score = helped.mean(0) - harmed.mean(0)
+        held = memory["image"][s, candidate]
+        # By their scores: many are alike, and rounding says which of those come first.
+        best = [int((held == image).flatten(1).all(1).nonzero()[0]) for image in found["image"][s]]
         assert found["label"][s].tolist() == labels[s, candidate[best]].tolist()
-        assert torch.equal(found["image"][s], memory["image"][s, candidate[best]])
+        torch.testing.assert_close(score[best], score.topk(4).values)
 
     marked.clear()
     before = {name: field.clone() for name, field in memory.items()}
@@ -147,12 +150,15 @@ def test_retrieval_and_swaps_equal_loops_over_images(monkeypatch):
             torch.cat([features[s, evaluated], stream[s, minority]]),
             torch.cat([labels[s, evaluated], batch.labels[s, minority]]),
         )
-        order = naive(table, rows).sum(0).argsort(descending=True, stable=True)
-        n = len(candidates)
-        entering = [int(i) - n for i in order[:n] if i >= n]
-        leaving = [candidates[i] for i in order[n:] if i < n]
-        assert row[seed == s].tolist() == entering
-        assert slot[seed == s].tolist() == leaving
+        value, n = naive(table, rows).sum(0), len(candidates)
+        leaving = slot[seed == s].tolist()
+        assert set(leaving) <= set(candidates)
+        staying = [i for i in range(n) if candidates[i] not in leaving]
+        kept_best = [*staying, *(n + row[seed == s]).tolist()]
+        assert len(set(kept_best)) == n
+        torch.testing.assert_close(
+            value[kept_best].sort().values, value.topk(n).values.sort().values
+        )
     fields = {"image": batch.images, "label": batch.labels}
     fields |= {name: before[name][:, :10] for name in ("logits", "features")}
     run.memory.swap(seed, slot, row, **fields)
