@@ -1,12 +1,9 @@
 import hashlib
-import os
-import subprocess
-import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from local_hub import client, serving
 
 from relcl_lib.data import download
 from relcl_lib.data.download import (
@@ -161,44 +158,22 @@ class Hub(BaseHTTPRequestHandler):
         pass
 
 
-def client(tmp_path, endpoint):
-    # A process of its own: the hub's client reads its settings once, at import.
-    code = (
-        "from relcl_lib.data.download import HubFiles, fetch\n"
-        f"print(fetch(HubFiles('someone/things', {COMMIT!r}, {FILES!r})))"
-    )
-    names = ("http_proxy", "https_proxy", "all_proxy", "hf_hub_offline", "hf_token")
-    environment = {k: v for k, v in os.environ.items() if k.lower() not in names}
-    environment |= {
-        "HF_ENDPOINT": endpoint,
-        "HF_HOME": str(tmp_path / "hf"),
-        "HF_HUB_CACHE": str(tmp_path / "hf" / "hub"),
-        "NO_PROXY": "127.0.0.1",
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-    }
-    return subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
-    )
+CODE = (
+    "from relcl_lib.data.download import HubFiles, fetch\n"
+    f"print(fetch(HubFiles('someone/things', {COMMIT!r}, {FILES!r})))"
+)
 
 
 def test_the_real_client_downloads_once_and_then_works_offline(tmp_path):
     Hub.served = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    endpoint = f"http://127.0.0.1:{server.server_port}"
-    try:
-        first = client(tmp_path, endpoint)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Hub) as endpoint:
+        first = client(tmp_path, endpoint, CODE)
     assert first.returncode == 0, first.stderr
     folder = Path(first.stdout.strip())
     assert (folder / "data" / "train.bin").read_bytes() == CONTENT
     assert (folder / "data" / "test.bin").read_bytes() == CONTENT
     assert sorted(set(Hub.served)) == sorted(FILES)
     assert not list(tmp_path.rglob("*.incomplete"))
-    second = client(tmp_path, endpoint)  # nobody serves any more
+    second = client(tmp_path, endpoint, CODE)  # nobody serves any more
     assert second.returncode == 0, second.stderr
     assert second.stdout == first.stdout

@@ -2,14 +2,11 @@
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from local_hub import client, serving
 
 from relcl_lib.data.download import DataNotFoundError
 from relcl_lib.data.weights import weights_digest, weights_folder
@@ -102,38 +99,16 @@ class Hub(BaseHTTPRequestHandler):
         pass
 
 
-def client(tmp_path, endpoint):
-    # A process of its own: the hub's client reads its settings once, at import.
-    code = "from relcl_lib.data.weights import *; print(weights_folder('someone/bert'))"
-    names = ("http_proxy", "https_proxy", "all_proxy", "hf_hub_offline", "hf_token")
-    environment = {k: v for k, v in os.environ.items() if k.lower() not in names}
-    environment |= {
-        "HF_ENDPOINT": endpoint,
-        "HF_HOME": str(tmp_path / "hf"),
-        "HF_HUB_CACHE": str(tmp_path / "hf" / "hub"),
-        "NO_PROXY": "127.0.0.1",
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-    }
-    return subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
-    )
+CODE = "from relcl_lib.data.weights import *; print(weights_folder('someone/bert'))"
 
 
 def test_the_real_client_downloads_what_is_needed_once(tmp_path):
     Hub.served = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    endpoint = f"http://127.0.0.1:{server.server_port}"
-    try:
-        first = client(tmp_path, endpoint)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Hub) as endpoint:
+        first = client(tmp_path, endpoint, CODE)
     assert first.returncode == 0, first.stderr
     found = Path(first.stdout.strip())
     assert sorted(set(Hub.served)) == ["config.json", "model.safetensors", "vocab.txt"]
     assert weights_digest(found) == weights_digest(folder(tmp_path / "given"))
-    second = client(tmp_path, endpoint)  # nobody serves any more
+    second = client(tmp_path, endpoint, CODE)  # nobody serves any more
     assert (second.returncode, second.stdout) == (0, first.stdout), second.stderr

@@ -23,6 +23,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from relcl_lib.lab.command_line import parse, positive
+
 SKIPPED = 1  # exit code
 
 
@@ -195,7 +197,7 @@ def build_parser() -> argparse.ArgumentParser:
     found.add_argument("--model", required=True, type=Path, help="folder of a trained model")
     found.add_argument("--tuned", action="store_true", help="with the threshold best on dev")
     found.add_argument("--submission", action="store_true", help="as DocRED's competition takes it")
-    found.add_argument("--chunk", type=_positive, default=64, help="documents held in memory")
+    found.add_argument("--chunk", type=positive, default=64, help="documents held in memory")
     found.add_argument("--device", default="cpu")
     found.set_defaults(run=predict)
     scored = commands.add_parser("evaluate", help="F1, IgnF1, Infer-F1 of predictions")
@@ -214,14 +216,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
-    return value
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the commands; the exit code is 0, or 1 where lines were skipped."""
-    options = build_parser().parse_args(arguments)
+    options = parse(build_parser(), arguments)
     return options.run(options)

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from relcl_lib.lab.command_line import parse, positive
+
 WORDS = (
     "Words are what spaces separate, in training as in extraction, so punctuation must stand apart, as "
     "it does in the paper's data sets: 'born in Lowford .' names Lowford, 'born in Lowford.' the word "
@@ -220,9 +222,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     found.add_argument("--model", required=True, help="folder of a trained tagger")
     found.add_argument("--jsonl", action="store_true", help='lines are objects with "text"')
-    found.add_argument("--batch-size", type=_positive, default=128)
-    found.add_argument("--chunk", type=_positive, default=1024, help="lines held in memory")
-    found.add_argument("--progress", type=_positive, default=10_000, help="count every N sentences")
+    found.add_argument("--batch-size", type=positive, default=128)
+    found.add_argument("--chunk", type=positive, default=1024, help="lines held in memory")
+    found.add_argument("--progress", type=positive, default=10_000, help="count every N sentences")
     found.add_argument("--device", default="cpu")
     found.set_defaults(run=extract)
     trained = commands.add_parser("train", help="train a tagger and save it", description=WORDS)
@@ -236,21 +238,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
-    return value
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the commands; the exit code is 0, or 1 where lines were skipped."""
-    parser = build_parser()
-    options, more = parser.parse_known_args(arguments)
-    # argparse takes settings in one row only; what follows a further option is left over.
-    if options.run is train:
-        options.settings += [word for word in more if not word.startswith("-")]
-        more = [word for word in more if word.startswith("-")]
-    if more:
-        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    options = parse(build_parser(), arguments)
     return options.run(options)
