@@ -152,7 +152,7 @@ def test_the_entry_point_is_the_command():
     assert scripts == {"relcl": "relcl_lib.__main__:main"}
 
 
-@pytest.mark.parametrize("name", ["sweep", "tables", "figures", "demo", "fastre"])
+@pytest.mark.parametrize("name", ["sweep", "tables", "figures", "demo", "fastre", "crecl"])
 def test_old_commands_name_the_new_form(name):
     done = python("-m", f"relcl_lib.{name}", "--help")
     assert (done.returncode, done.stdout[:6]) == (0, "usage:")

@@ -12,6 +12,9 @@ number format that `auto` came to among its parameters. What changes in a record
 - DRL's parameters get the width of the network, which only `backbone` had.
 - DocRE-II's say that their noise spared gold (`noise_draw=not_gold`): it did, when no setting said so.
   This goes for records of schema 2 as well.
+- CRECL's say that u's LayerNorm learned with the head (`norm_group=head`), and that their memory was
+  chosen without dropout; those on the subset of FewRel that lists P364 last say in their note that
+  the tasks are not the published ones. This, too, goes for schema 2.
 - CDR's fingerprint is today's. Two of its training documents have tabs at their lines' ends, and
   mentions there had no name before. Names enter IgnF1 alone, and no fact of dev or test has these.
 
@@ -45,6 +48,15 @@ ENCODERS = {"all-MiniLM-L6-v2": "5f545cf1a531613c", "tiny": "2750816d9b573327"}
 _OUT_OF = ("encoder ", "input embeddings of ")
 
 
+#: setting of an earlier version -> (the setting it stood behind, what it was)
+_DOCRE = {"noise_draw": ("spurious", "not_gold")}
+_CRECL = {"norm_group": ("head_bias", "head"), "memory_dropout": ("memory_selection", False)}
+#: fingerprint of the subset of FewRel in its file's order
+SUBSET_IN_FILES_ORDER = "1a05acb1c1659836"
+OTHER_TASKS = (
+    "labels in the file's order, P364 last: these are not the tasks of the published order"
+)
+
 #: fingerprint of CDR as it was read before -> as it is read now, without the MeSH tree and with it
 FINGERPRINTS = {"1a660beb001ae3e0": "1f78c9ac18aefa44", "82bcd7c480f942a0": "320ec65231bce1a2"}
 
@@ -52,11 +64,14 @@ FINGERPRINTS = {"1a660beb001ae3e0": "1f78c9ac18aefa44", "82bcd7c480f942a0": "320
 def upgraded(old: Mapping[str, Any]) -> dict[str, Any]:
     """A record of an earlier form, as read from its file, in today's; the same if it has that."""
     new = dict(old)
-    names = list(old["parameters"])
-    if old["paper"] == "docre_ii" and "spurious" in names and "noise_draw" not in names:
-        entries = list(old["parameters"].items())
-        place = names.index("spurious") + 1  # where a run of today has it
-        new["parameters"] = dict([*entries[:place], ("noise_draw", "not_gold"), *entries[place:]])
+    for name, (before, was) in {"docre_ii": _DOCRE, "crecl": _CRECL}.get(old["paper"], {}).items():
+        names, entries = list(new["parameters"]), list(new["parameters"].items())
+        if before in names and name not in names:
+            place = names.index(before) + 1  # where a run of today has it
+            new["parameters"] = dict([*entries[:place], (name, was), *entries[place:]])
+    subset = old["dataset"].get("fingerprint") == SUBSET_IN_FILES_ORDER
+    if subset and OTHER_TASKS not in old["note"]:
+        new["note"] = "; ".join(filter(None, [old["note"], OTHER_TASKS]))
     return _of_schema_2(new) if old["schema"] == 1 else new
 
 

@@ -25,7 +25,16 @@ from relcl_lib.data.text_files import read_object, read_records
 
 FEWREL_FILES, FEWREL_SUBSET = ("train_wiki.json", "val_wiki.json"), "fewrel80_subset.json"
 #: Relations of the two files, and sentences of each relation.
-FEWREL_RELATIONS, FEWREL_EACH = (64, 16), 700
+FEWREL_COUNTS, FEWREL_EACH = (64, 16), 700
+#: The 80 relations in the order of their labels, which both files have and the authors' list of labels
+#: (RP-CRE's, CRECL's): the order in which tasks arrive is drawn over labels.
+_FEWREL = """
+P931 P4552 P140 P1923 P150 P6 P27 P449 P1435 P175 P1344 P39 P527 P740 P706 P84 P495 P123 P57 P22 P178
+P241 P403 P1411 P135 P991 P156 P176 P31 P1877 P102 P1408 P159 P3373 P1303 P17 P106 P551 P937 P355 P710
+P137 P674 P466 P136 P306 P127 P400 P974 P1346 P460 P86 P118 P264 P750 P58 P3450 P105 P276 P101 P407
+P1001 P800 P131 P177 P364 P2094 P361 P641 P59 P413 P206 P412 P155 P26 P410 P25 P463 P40 P921
+"""
+FEWREL_RELATIONS = tuple(_FEWREL.split())
 TACRED_FILES, TACRED_SENTENCES = ("train.json", "dev.json", "test.json"), 106_264
 #: The released list, which leaves out one of the 41 relations for a reason it does not give.
 TACRED_DROPPED = ("no_relation", "per:country_of_death")
@@ -236,8 +245,9 @@ class RelationSentences:
 def load_sentences(name: str, root: str | os.PathLike[str] | None = None) -> RelationSentences:
     """Load a data set of sentences with one relation each.
 
-    `fewrel`: 80 relations, those of train_wiki.json, then those of val_wiki.json; a folder without
-    these may hold `fewrel80_subset.json` (reduced). `fewrel_val`: val_wiki.json alone, 16 relations
+    `fewrel`: 80 relations, in the order of `FEWREL_RELATIONS` whatever order the files have, of
+    train_wiki.json and val_wiki.json; a folder without these may hold `fewrel80_subset.json`
+    (reduced). `fewrel_val`: val_wiki.json alone, 16 relations
     (reduced), from the folder of `fewrel`. `tacred`: the 40 relations of the released list, the
     three files pooled. `synthetic`: the generated corpus with its own split; the test's
     paraphrases, facts and names are held out. Another name reads a data set of one's own in FewRel's
@@ -270,8 +280,10 @@ def load_sentences(name: str, root: str | os.PathLike[str] | None = None) -> Rel
         problem = f"the relation {twice[0]} is in {files[0].name} as well"
         raise DataFormatError(files[1], problem, "Take both files of one release")
     found = {relation: rows for part in parts for relation, rows in part.items()}
+    if set(found) <= set(FEWREL_RELATIONS):
+        found = {relation: found[relation] for relation in FEWREL_RELATIONS if relation in found}
     sizes = tuple(map(len, parts))
-    whole = sizes == FEWREL_RELATIONS and {len(rows) for rows in found.values()} == {FEWREL_EACH}
+    whole = sizes == FEWREL_COUNTS and {len(rows) for rows in found.values()} == {FEWREL_EACH}
     others = [path.name for path in matches(folder, subset) if path not in files]
     return _assemble(
         name,

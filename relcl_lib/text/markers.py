@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,8 @@ class MarkedTokens:
     """Marked sentences as an encoder reads them, in the order of the data.
 
     `ids` (N, n) int64, filled up on the right with `pad_id`; `lengths` (N,) tokens of each;
-    `head` and `tail` (N,) positions of `[E11]` and `[E21]`; `labels` (N,).
+    `head` and `tail` (N,) positions of `[E11]` and `[E21]`; `labels` (N,). `usable` (k,) are the
+    places of the sentences that have all their markers: of the others nothing may be read.
     """
 
     ids: Tensor
@@ -32,6 +34,7 @@ class MarkedTokens:
     head: Tensor
     tail: Tensor
     labels: Tensor
+    usable: Tensor
     pad_id: int = 0
 
     def __len__(self) -> int:
@@ -93,12 +96,27 @@ def add_markers(tokenizer: PreTrainedTokenizerFast) -> list[int]:
 
 
 def mark_sentences(
-    data: RelationSentences, tokenizer: PreTrainedTokenizerFast, *, max_length: int = 256
+    data: RelationSentences,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    max_length: int = 256,
+    room: int | None = None,
+    skip_long: bool = False,
 ) -> MarkedTokens:
     """Tokenise all sentences with their entities marked; the markers are added to the tokenizer.
 
-    A sentence is cut to `max_length` tokens, [CLS] and [SEP] among them. An error names the sentence
-    of which a marker was cut off, or whose own text holds one, or a tokenizer that cannot pad.
+    A sentence is cut to `max_length` tokens, [CLS] and [SEP] among them.
+
+    Args:
+        data: the sentences.
+        tokenizer: the encoder's.
+        max_length: tokens a sentence may have.
+        room: the encoder's positions, which no advice then exceeds; None: not known.
+        skip_long: a sentence of which a marker was cut off is not `usable`, and no error.
+
+    Raises:
+        ValueError: a marker of a sentence was cut off, or its own text holds one; the message names
+            the sentence and says what to do. Or the tokenizer cannot pad.
     """
     if tokenizer.pad_token_id is None:
         raise ValueError(
@@ -108,25 +126,46 @@ def mark_sentences(
     texts = [marked_text(sentence) for sentence in data.sentences]
     rows = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"] if texts else []
     ids = pad_rows(rows, tokenizer.pad_token_id)
-    places = []
-    for marker, number in zip(MARKERS, ids_of_markers, strict=True):
-        at = ids == number
-        _expect_one(data, marker, at.sum(1), max_length)
-        places.append(at.int().argmax(1) if len(ids) else ids.new_zeros(0))
+    at = torch.stack([ids == number for number in ids_of_markers], 1) if texts else ids[:, None]
+    counts = at.sum(2)  # (N, 4)
+    _refuse(data, counts > 1, "the text itself holds {marker}. Remove it from the data")
+    if not skip_long and (counts == 0).any():
+        lost = (counts == 0).any(1).nonzero().squeeze(1).tolist()
+        needed = _needed([texts[place] for place in lost], tokenizer, ids_of_markers)
+        problem = f"{{marker}} lies beyond max_length={max_length} tokens. {_advice(needed, room)}"
+        _refuse(data, counts == 0, problem)
+    places = at.int().argmax(2).T if texts else ids.new_zeros(4, 0)
     lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
-    return MarkedTokens(ids, lengths, places[0], places[2], data.labels, tokenizer.pad_token_id)
+    usable = (counts == 1).all(1).nonzero().squeeze(1)
+    pad = tokenizer.pad_token_id
+    return MarkedTokens(ids, lengths, places[0], places[2], data.labels, usable, pad)
 
 
-def _expect_one(data: RelationSentences, marker: str, counts: Tensor, max_length: int) -> None:
-    wrong = (counts != 1).nonzero().squeeze(1)
-    if not len(wrong):
+def _refuse(data: RelationSentences, wrong: Tensor, problem: str) -> None:
+    """Name the first sentence that is wrong (N, 4) at a marker, and how many are."""
+    if not wrong.any():
         return
-    first = int(wrong[0])
-    if counts[first]:
-        problem = f"the text itself holds {marker}. Remove it from the data"
-    else:
-        problem = (
-            f"{marker} lies beyond max_length={max_length} tokens. Raise max_length as far as the "
-            "encoder's positions go (512 in BERT), or take such sentences out of the data"
-        )
-    raise ValueError(f"{data.describe(first)}: {problem} ({len(wrong)} sentences in all).")
+    sentence, marker = wrong.nonzero()[0].tolist()
+    problem, count = problem.format(marker=MARKERS[marker]), int(wrong.any(1).sum())
+    raise ValueError(f"{data.describe(sentence)}: {problem} ({count} sentences in all).")
+
+
+def _needed(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, markers: Sequence[int]
+) -> list[int]:
+    """The `max_length` at which each text would keep all its markers."""
+    rows = tokenizer(list(texts), verbose=False)["input_ids"]
+    ends = tokenizer.num_special_tokens_to_add() - 1  # a cut text ends in [SEP] as well
+    return [max(place for place, id in enumerate(row) if id in markers) + 1 + ends for row in rows]
+
+
+def _advice(needed: Sequence[int], room: int | None) -> str:
+    """What to do about sentences that need so many tokens each."""
+    fit = [count for count in needed if room is None or count <= room]
+    out = "take such sentences out of the data, or set skip_long to have them left out"
+    if not fit:
+        return f"The encoder has no more than {room} positions: {out}"
+    raised = f"Set max_length to {max(fit)}"
+    if len(fit) < len(needed):
+        raised += f" for {len(fit)} of them (the others exceed the encoder's {room} positions)"
+    return f"{raised}, or {out}"

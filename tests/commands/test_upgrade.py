@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from relcl_lib.commands.upgrade import ENCODERS, main, upgraded
+from relcl_lib.commands.upgrade import ENCODERS, OTHER_TASKS, main, upgraded
 from relcl_lib.data.weights import weights_digest, weights_folder
 from relcl_lib.lab.records import (
     Record,
@@ -28,6 +28,9 @@ def first_schema(record):
         old["parameters"].pop("width", None)
     if old["parameters"].get("noise_draw") == "not_gold":
         del old["parameters"]["noise_draw"]
+    if old["parameters"].get("norm_group") == "head":
+        del old["parameters"]["norm_group"], old["parameters"]["memory_dropout"]
+    old["note"] = old["note"].removesuffix(OTHER_TASKS).removesuffix("; ")
     return {**old, "schema": 1, "parameters": old["parameters"]}, inputs
 
 
@@ -82,6 +85,25 @@ def test_noise_that_spared_gold_is_named_in_records_of_both_schemas(tmp_path, ca
     assert find_record(record, tmp_path) == record
     asked = record.model_copy(update={"parameters": {**record.parameters, "noise_draw": "blind"}})
     assert find_record(asked, tmp_path) is None
+
+
+def test_crecls_layer_norm_that_learned_with_the_head_is_named(tmp_path, capsys):
+    records = [r for r in read_records(paper="crecl") if r.parameters["norm_group"] == "head"]
+    record, small = (
+        next(r for r in records if r.dataset["source"] == source)
+        for source in ("fewrel80_subset.json", "val_wiki.json")
+    )
+    assert record.note.endswith(OTHER_TASKS) and OTHER_TASKS not in small.note
+    old = as_dict(record)
+    del old["parameters"]["norm_group"], old["parameters"]["memory_dropout"]
+    for note in (record.note, record.note.removesuffix(f"; {OTHER_TASKS}")):
+        root = tmp_path / str(len(note))
+        write(root, record, {**old, "note": note})
+        assert main([str(root)]) == 0
+        (found,) = read_records(root)
+        assert found == record and find_record(record, root) == record
+    today = {**record.parameters, "norm_group": "encoder"}
+    assert find_record(record.model_copy(update={"parameters": today}), root) is None
 
 
 def test_names_stand_for_the_encoders_that_the_records_were_made_with():

@@ -1,5 +1,6 @@
 """Task orders and splits of relations, against the released code's table and a naive form."""
 
+import csv
 import random
 from pathlib import Path
 
@@ -8,7 +9,12 @@ import pytest
 import torch
 
 from relcl_lib.continual.relation_tasks import relation_order, relation_stream, split_relations
-from relcl_lib.data.sentences import MarkedSentence, RelationSentences, load_sentences
+from relcl_lib.data.sentences import (
+    FEWREL_RELATIONS,
+    MarkedSentence,
+    RelationSentences,
+    load_sentences,
+)
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 # Relations of task 1 by seed: one shuffle (RP-CRE's code), two shuffles (CRECL's code).
@@ -50,6 +56,19 @@ def test_the_first_task_is_that_of_the_released_code(line):
         assert [label for task in stream for label in task.classes] == list(stream.class_order)
         if seed == 2021:
             assert tuple(stream.class_order[-2:]) == LAST_TWO[n][order == "double"]
+
+
+def test_all_tasks_of_fewrel_are_those_of_the_five_published_runs():
+    """`rp_cre_tasks.csv` has what RP-CRE's released sampler draws from its own list of relations."""
+    with (Path(__file__).parent / "rp_cre_tasks.csv").open() as file:
+        published = {(row["seed"], row["task"]): row["relations"] for row in csv.DictReader(file)}
+    assert len(published) == 50
+    found = {}
+    for seed in (2021, 2121, 2221, 2321, 2421):
+        order = [FEWREL_RELATIONS[label] for label in relation_order(80, seed)]
+        for task in range(10):
+            found[str(seed), str(task + 1)] = " ".join(order[8 * task : 8 * task + 8])
+    assert found == published
 
 
 def naive_order(n, seed, order):

@@ -9,7 +9,12 @@ import torch
 from relcl_lib.continual.relation_tasks import relation_stream
 from relcl_lib.data import sentences as module
 from relcl_lib.data.download import DataFormatError, DataNotFoundError
-from relcl_lib.data.sentences import TACRED_RELATIONS, MarkedSentence, load_sentences
+from relcl_lib.data.sentences import (
+    FEWREL_RELATIONS,
+    TACRED_RELATIONS,
+    MarkedSentence,
+    load_sentences,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -51,13 +56,36 @@ def test_the_two_files_in_order_with_names(tmp_path):
 
 
 def test_only_the_papers_sizes_are_the_papers_protocol(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "FEWREL_RELATIONS", (1, 1))
+    monkeypatch.setattr(module, "FEWREL_COUNTS", (1, 1))
     monkeypatch.setattr(module, "FEWREL_EACH", 2)
     two = [record(), record(TOKENS[:-1])]
     assert load_sentences("fewrel", fewrel(tmp_path, {"P7": two}, {"P1": two})).protocol == "paper"
     fewrel(tmp_path, {"P7": two}, {"P1": two[:1]})
     assert load_sentences("fewrel", tmp_path).protocol == "reduced"
     assert load_sentences("fewrel_val", tmp_path).protocol == "reduced"
+
+
+def test_fewrels_relations_have_the_labels_of_the_published_list_whatever_the_files_order(tmp_path):
+    """The order of the tasks is drawn over labels: in another order it would be another stream."""
+    last, first = FEWREL_RELATIONS[64:], FEWREL_RELATIONS[:64]
+    given = {relation: [record()] for relation in reversed(first)}
+    fewrel(tmp_path / "whole", given, {relation: [record()] for relation in last})
+    assert load_sentences("fewrel", tmp_path / "whole").relations == FEWREL_RELATIONS
+    assert load_sentences("fewrel_val", tmp_path / "whole").relations == last
+    moved = [*(name for name in FEWREL_RELATIONS if name != "P364"), "P364"]  # as one copy has it
+    for i, names in enumerate((FEWREL_RELATIONS, moved)):
+        write(
+            tmp_path / str(i),
+            fewrel80_subset={name: [record([name, "a"], ((0,),), ((1,),))] for name in names},
+        )
+    one, other = (load_sentences("fewrel", tmp_path / str(i)) for i in range(2))
+    assert (one.relations, one.sentences) == (FEWREL_RELATIONS, other.sentences)
+    assert one.fingerprint == other.fingerprint
+    part = {name: [record()] for name in ("P921", "P931")}
+    assert load_sentences("fewrel", write(tmp_path / "part", fewrel80_subset=part)).relations == (
+        "P931",
+        "P921",
+    )
 
 
 def test_which_folder_and_file_is_read(tmp_path, monkeypatch):
@@ -283,10 +311,11 @@ def test_the_real_validation_file():
 @real
 def test_the_real_files_and_the_subset_of_them(tmp_path):
     data = load_sentences("fewrel", SHARED / "fewrel")
-    assert data.labels.bincount().tolist() == [700] * 80 and data.relations[0] == "P931"
+    assert data.labels.bincount().tolist() == [700] * 80 and data.relations == FEWREL_RELATIONS
     assert data.protocol == "paper" and data.relation_names[0] == "place served by transport hub"
 
     for name in ("fewrel80_subset.json", "pid2name.json"):
         (tmp_path / name).symlink_to(SHARED / "fewrel" / name)
     subset = load_sentences("fewrel", tmp_path)
     assert subset.labels.bincount().tolist() == [137] * 80 and subset.protocol == "reduced"
+    assert subset.relations == FEWREL_RELATIONS  # the file has P364 last

@@ -27,11 +27,11 @@ STANDS = {
     "765e337305b3": {"Table 2": 3, "Table 3": 1, "Table 4": 2, "Table 5": 1, "Measured": 3},
     "750aa27df6ae": {"Table 2": 3, "Table 5": 1, "Measured": 3},  # FastRE on NYT24
     "032e5feeb15b": {"Measured": 6},  # CasRel on WebNLG
-    "25e9a3932b1c": {"Measured": 1},  # CRECL(C)
-    "2b1e43dc6ff4": {"Table 1": 10},  # CRECL+ATM
-    "b1ecc1ac1a47": {"Table 1": 10, "Table 2": 10},  # CRECL
-    "bbcefff01f38": {"Table 2": 10},  # CRECL at another memory size
-    "3d4d865cbda1": {"Measured": 1},  # CRECL-CL on 16 relations
+    "98182ad30a3c": {"Measured": 1},  # CRECL(C)
+    "b0ef4a4adb87": {"Table 1": 10},  # CRECL+ATM
+    "22caf8ddb3e1": {"Table 1": 10, "Table 2": 10},  # CRECL
+    "99167a74d70e": {"Table 2": 10},  # CRECL at another memory size
+    "b816946dd291": {"Measured": 1},  # CRECL-CL on 16 relations
     "2154c3466d9d": {"Table 3": 1, "Measured": 4},  # DocRE-II on CDR: its base beside ATLOP
     "18ae02802840": {"Measured": 4},  # w/o ECA on CDR
     "90a9a628e9fb": {"Measured": 4},  # DocRE-II on Re-DocRED

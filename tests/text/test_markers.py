@@ -147,6 +147,45 @@ def test_a_marker_cut_off_names_the_sentence(tokenizer):
     mark_sentences(data, tokenizer, max_length=26)
 
 
+@pytest.mark.parametrize(
+    "room, advice, not_said",
+    [
+        (None, "Set max_length to 35, or take", "positions"),
+        (40, "Set max_length to 35, or take", "positions"),
+        (
+            30,
+            "Set max_length to 25 for 1 of them (the others exceed the encoder's 30 positions), or",
+            "35",
+        ),
+        (20, "The encoder has no more than 20 positions: take", "Set max_length"),
+    ],
+)
+def test_the_advice_is_as_much_as_is_needed_and_never_more_than_the_encoder_has(
+    tokenizer, room, advice, not_said
+):
+    data = data_of((WORDS * 4, (0, 1), (17, 19)), (WORDS * 6, (28, 29), (1, 2)))
+    with pytest.raises(ValueError) as caught:
+        mark_sentences(data, tokenizer, max_length=20, room=room)
+    text = str(caught.value)
+    assert advice in text and not_said not in text and "(2 sentences in all)" in text
+    for needed in (35, 34):  # what is advised is enough, and no more than that
+        usable = mark_sentences(data, tokenizer, max_length=needed, skip_long=True).usable
+        assert len(usable) == (2 if needed == 35 else 1)
+
+
+def test_sentences_that_lose_a_marker_can_be_left_out(tokenizer):
+    rows = [(WORDS * 4, (0, 1), (17, 19)), (WORDS, (0, 1), (1, 2)), (WORDS * 6, (28, 29), (1, 2))]
+    marked = mark_sentences(data_of(*rows), tokenizer, max_length=20, skip_long=True)
+    assert marked.usable.tolist() == [1] and len(marked) == 3
+    whole = mark_sentences(data_of(*rows), tokenizer)
+    assert whole.usable.tolist() == [0, 1, 2]
+    one = torch.tensor([1])
+    cut, uncut = marked.batch(one), whole.batch(one)
+    assert all(torch.equal(cut[name], uncut[name]) for name in uncut)
+    with pytest.raises(ValueError, match="the text itself holds"):
+        mark_sentences(data_of((("a", "[E22]"), (0, 1), (1, 2))), tokenizer, skip_long=True)
+
+
 def test_a_text_that_holds_a_marker_is_refused(tokenizer):
     with pytest.raises(ValueError, match=r"sentence 0 .*the text itself holds \[E22\]"):
         mark_sentences(data_of((("a", "b", "[E22]"), (0, 1), (1, 2))), tokenizer)

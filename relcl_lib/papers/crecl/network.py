@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +64,47 @@ def limited(stream: TaskStream, data: RelationSentences, limit: int) -> TaskStre
 
     tasks = (replace(task, train_indices=first(task.train_indices)) for task in stream)
     return TaskStream(tuple(tasks), stream.class_order)
+
+
+def without_lost(stream: TaskStream, data: RelationSentences, usable: Tensor) -> TaskStream:
+    """The stream with no other sentences than those at the places `usable` (k,).
+
+    Raises:
+        ValueError: a relation has none left to train on, or a task none to test.
+    """
+
+    def kept(indices: Tensor) -> Tensor:
+        return indices[torch.isin(indices, usable)]
+
+    tasks = tuple(
+        replace(task, train_indices=kept(task.train_indices), test_indices=kept(task.test_indices))
+        for task in stream
+    )
+    for task in tasks:
+        left = set(data.labels[task.train_indices].tolist())
+        if gone := [data.relations[label] for label in task.classes if label not in left]:
+            raise ValueError(
+                f"no training sentence of {data.name}'s relation {gone[0]} has its entities within "
+                "max_length: raise it, or take the relation out of the data"
+            )
+        if not len(task.test_indices):
+            raise ValueError(f"no test sentence of task {task.index + 1} is short enough")
+    return TaskStream(tasks, stream.class_order)
+
+
+def parameter_groups(
+    network: CreclNetwork, rates: Mapping[nn.Module, float], norm_group: str
+) -> list[dict[str, Any]]:
+    """Groups of parameters for an optimizer, one for each module of `rates`: module -> rate.
+
+    u's LayerNorm belongs to the head here, and to the encoder in the released codes of CRECL and
+    RP-CRE: `norm_group` says with which of them it learns and is clipped.
+    """
+    parts = {part: list(part.parameters()) for part in rates}
+    if norm_group == "encoder" and network.head in parts:
+        parts[network.encoder] += network.head.norm.parameters()
+        parts[network.head] = list(network.head.linear.parameters())
+    return [{"params": parts[part], "lr": rate} for part, rate in rates.items()]
 
 
 def build_network(

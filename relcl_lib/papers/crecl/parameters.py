@@ -65,7 +65,10 @@ _CONTRAST = (
     *("projector_norm", "contrast_current", "contrast_memory", "refresh_prototypes"),
     *("temperature", "margin", "lambda1", "memory_passes", "epochs_current"),
 )
-_MEMORY = ("memory_size", "memory_selection", "epochs_memory", "attention_learning_rate")
+_MEMORY = (
+    *("memory_size", "memory_selection", "memory_dropout", "epochs_memory"),
+    "attention_learning_rate",
+)
 _RP_CRE_UNREAD = (*_CONTRAST, "contrast_learning_rate", "epochs_joint")
 #: Method -> settings it does not read. They keep the method's or the variant's value, whatever is
 #: given, so that a run made before is found again.
@@ -83,6 +86,7 @@ PAPER: dict[str, Any] = {
     "order": "single",
     "memory_size": 10,
     "memory_selection": "kmeans",
+    "memory_dropout": False,
     "dropout": 0.2,
     "pooling": "opening",
     "attend_pads": False,
@@ -201,12 +205,16 @@ class CreclParameters(Parameters):
     train_limit: int | None = Field(None, ge=1, description="training sentences of a relation")
     validation: bool = Field(False, description="test on validation sentences, for tuning")
     max_length: int = Field(256, ge=8, description="tokens a sentence may have")
+    skip_long: bool = Field(False, description="leave out sentences with an entity beyond them")
     size: int | None = Field(None, ge=2, description="d; None: the encoder's hidden size")
     dropout: float | None = Field(None, ge=0, lt=1, description="before W")
     pooling: Literal["opening", "pairs"] | None = Field(None, description="markers read")
     attend_pads: bool | None = Field(None, description="no mask, padded to max_length")
     head: Literal["fixed", "per_task"] | None = Field(None, description="rows of the classifier")
     head_bias: bool | None = None
+    norm_group: Literal["encoder", "head"] = Field(
+        "encoder", description="whose rate and clipping u's LayerNorm has"
+    )
     projector_norm: bool | None = Field(None, description="LayerNorm in the projector")
     prediction: Literal["prototypes", "head"] | None = None
     attention_memory: Literal["off", "trained", "untrained"] | None = Field(
@@ -214,6 +222,9 @@ class CreclParameters(Parameters):
     )
     memory_size: int | None = Field(None, ge=1, description="L, sentences kept of a relation")
     memory_selection: Literal["kmeans", "random"] | None = None
+    memory_dropout: bool | None = Field(
+        None, description="choose the memory and make prototypes with dropout, as RP-CRE's release"
+    )
     contrast_current: bool | None = Field(None, description="CL1, on the task's sentences")
     contrast_memory: bool | None = Field(None, description="CL2, on the memory")
     refresh_prototypes: bool = Field(False, description="also between CL1 and CL2 (ours)")
@@ -249,6 +260,8 @@ class CreclParameters(Parameters):
         method = dict(METHODS[self.method])
         if self.variant == "released" and method.get("attention_memory") == "trained":
             method["attention_memory"] = "untrained"
+        if self.variant == "released" and self.method.startswith("RP-CRE"):
+            method["memory_dropout"] = True  # its release leaves no training mode for them
         filled: dict[str, Any] = {
             "n_tasks": STREAMS.get(self.dataset, STREAMS["fewrel"])[1],
             **VARIANTS[self.variant],

@@ -33,13 +33,15 @@ from relcl_lib.papers.crecl.network import (
     build_network,
     class_means,
     closing_markers,
+    parameter_groups,
     shuffled_batches,
     task_stream,
+    without_lost,
 )
 from relcl_lib.papers.crecl.parameters import STREAMS, CreclParameters
 from relcl_lib.papers.crecl.separation import instances, separation
 from relcl_lib.text.markers import MarkedTokens, mark_sentences
-from relcl_lib.text.pretrained import load_encoder
+from relcl_lib.text.pretrained import load_encoder, usable_positions
 
 #: sentences per pass without gradients; no effect on the numbers beyond rounding
 EMBED_BATCH = {"cpu": 64, "cuda": 512}
@@ -54,7 +56,8 @@ class CreclRun(Run):
     paper = "crecl"
     counter = "tasks_done"
     progress = ("history", "separation")
-    elsewhere = ("encoder",)
+    #: skipping long sentences gives what refusing them gives where there are none
+    elsewhere = ("encoder", "skip_long")
 
     def __init__(
         self,
@@ -67,6 +70,8 @@ class CreclRun(Run):
         keep_freed_memory()  # batches differ in length, so none fits where the last one was
         self.procedure = procedure(parameters.method)
         self.stream = task_stream(self.settings, data, seed)
+        if self.settings.skip_long:
+            self.stream = without_lost(self.stream, data, self.tokens.usable.cpu())
         order = torch.tensor(self.stream.class_order)
         self.relations = order.to(self.device)  # column of z -> relation
         self.column = order.argsort().to(self.device)  # relation -> column of z
@@ -108,9 +113,10 @@ class CreclRun(Run):
     @cached_property
     def tokens(self) -> MarkedTokens:
         """The data's sentences as tokens with markers, on the device."""
-        tokenizer, _ = self._pretrained
-        tokens = mark_sentences(self.data, tokenizer, max_length=self.settings.max_length)
-        return tokens.to(self.device)
+        tokenizer, bert = self._pretrained
+        limits = {"max_length": self.settings.max_length, "room": usable_positions(bert.config)}
+        skip = self.settings.skip_long
+        return mark_sentences(self.data, tokenizer, **limits, skip_long=skip).to(self.device)
 
     @cached_property
     def closing(self) -> dict[str, Tensor]:
@@ -193,7 +199,7 @@ class CreclRun(Run):
             return
         size = min(batch_size or self.settings.batch_size, len(sentences))
         with self.network.encoder.only_tokens(self.tokens.ids[sentences.to(self.device)]):
-            groups = [{"params": list(part.parameters()), "lr": lr} for part, lr in rates.items()]
+            groups = parameter_groups(self.network, rates, self.settings.norm_group)
             optimizer = torch.optim.Adam(groups, fused=True)
             for epoch in range(epochs):
                 which = 0 if fixed_order else epoch
@@ -214,8 +220,9 @@ class CreclRun(Run):
                                 )
                         optimizer.step()
                         total += value.detach()
-                mean = float(total) / len(batches)
-                self.history.append({"task": task, "phase": phase, "epoch": epoch, "loss": mean})
+                entry = {"task": task, "phase": phase, "epoch": epoch}
+                entry |= {"loss": float(total) / len(batches), "sentences": sum(map(len, batches))}
+                self.history.append(entry)
         if self._on_phase is not None:
             self._on_phase(self, phase)
 
@@ -229,10 +236,10 @@ class CreclRun(Run):
     # ---------------------------------------------------- memory, prototypes
 
     @torch.no_grad()
-    def embed(self, sentences: Tensor) -> Tensor:
-        """h (n, d) of sentences (n,), without dropout, by batches of alike length."""
+    def embed(self, sentences: Tensor, *, dropout: bool = False) -> Tensor:
+        """h (n, d) of sentences (n,), by batches of alike length."""
         training = self.network.training
-        self.network.eval()
+        self.network.train(dropout)
         order = self.tokens.lengths[sentences.to(self.device)].argsort(stable=True).cpu()
         parts = order.split(EMBED_BATCH[self.device.type])
         h = torch.cat([self.network.encoder(self.batch(sentences[rows])) for rows in parts])
@@ -242,7 +249,12 @@ class CreclRun(Run):
     @torch.no_grad()
     def represent(self, sentences: Tensor) -> Tensor:
         """What the method's memory and prototypes are made of, (n, d): h, or RP-CRE's u."""
-        h = self.embed(sentences)
+        if self.settings.memory_dropout:
+            masks = make_generator(self.seed, "dropout, memory", len(self.memory), len(sentences))
+            with drawing_from(masks, self.device), fast_dropout(self.device):
+                h = self.embed(sentences, dropout=True)
+        else:
+            h = self.embed(sentences)
         return self.network.head.hidden(h) if self.procedure.attends else h
 
     def remember(self, task: int) -> None:
@@ -373,13 +385,23 @@ class CreclRun(Run):
         }
 
     def outcome(self, seed: int) -> dict[str, Any]:
-        """Accuracies, and how far the first two tasks lie apart."""
+        """Accuracies, how far the first two tasks lie apart, and what training cost.
+
+        `gradient_passes` are sentences that the encoder was trained on, each as often as it was.
+        """
         accuracy = 100 * self.accuracy.double()
         tests = [n for _, n in self.stream.sizes()]
+        passes = sum(entry["sentences"] for entry in self.history)
+        order, lost = " ".join(map(str, self.stream.class_order)), []
+        if self.settings.skip_long:
+            count = len(self.data.sentences) - len(self.tokens.usable)
+            lost = [
+                f"{count} sentences left out: an entity beyond {self.settings.max_length} tokens"
+            ]
         return {
-            "metrics": run_metrics(accuracy, tests) | self.separation,
+            "metrics": run_metrics(accuracy, tests) | self.separation | {"gradient_passes": passes},
             "accuracy_matrix": accuracy.numpy().round(4),
-            "notes": [self.data.note, f"task order {' '.join(map(str, self.stream.class_order))}"],
+            "notes": [self.data.note, *lost, f"task order {order}"],
         }
 
     def records(self, note: str = "") -> list[Record]:

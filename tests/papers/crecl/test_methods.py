@@ -167,6 +167,74 @@ def test_gradients_are_clipped_a_module():
     assert moved[1e-14] < 1e-3 * moved[None]
 
 
+def groups_of(run, monkeypatch):
+    """The parameter groups of the optimizers made, and the groups clipped in the first step of each."""
+    made, clipped, plain = [], [], torch.optim.Adam
+    monkeypatch.setattr(
+        torch.optim, "Adam", lambda groups, **rest: made.append(groups) or plain(groups, **rest)
+    )
+    monkeypatch.setattr(
+        torch.nn.utils, "clip_grad_norm_", lambda values, norm: clipped.append(list(values))
+    )
+    run.procedure.train(run, 0)
+    return made, clipped
+
+
+@pytest.mark.parametrize("method", ["CRECL", "RP-CRE", "EMAR+BERT", "JOINT"])
+@pytest.mark.parametrize("group", ["encoder", "head"])
+def test_us_layer_norm_has_the_rate_and_the_clipping_of_its_group(method, group, monkeypatch):
+    run = make_run(method=method, norm_group=group, max_grad_norm=1.0, learning_rate=1e-5)
+    made, clipped = groups_of(run, monkeypatch)
+    norm = {id(value) for value in run.network.head.norm.parameters()}
+    rows = id(run.network.head.linear.weight)
+    s, seen = run.settings, 0
+    for groups in made:
+        rates = {id(value): entry["lr"] for entry in groups for value in entry["params"]}
+        assert len(rates) == sum(len(entry["params"]) for entry in groups)  # none twice
+        if rows not in rates:
+            continue
+        seen += 1
+        asked = {"encoder": s.learning_rate, "head": s.head_learning_rate}
+        assert {rates[name] for name in norm} == {asked[group]} and rates[rows] == asked["head"]
+    assert seen
+    sets = [{id(value) for value in values} for values in clipped]
+    assert any(norm <= ids for ids in sets)
+    for ids in sets:
+        assert not norm <= ids or (rows in ids) is (group == "head")
+
+
+def test_the_release_and_the_paper_have_us_layer_norm_with_the_encoder():
+    for variant in ("paper", "released"):
+        for method in METHODS:
+            assert CreclParameters.create(method=method, variant=variant).norm_group == "encoder"
+
+
+def test_the_released_rp_cre_chooses_memory_and_prototypes_with_dropout():
+    for method in METHODS:
+        of = {
+            variant: CreclParameters.create(method=method, variant=variant).resolved()
+            for variant in ("paper", "released")
+        }
+        assert not of["paper"].memory_dropout
+        assert of["released"].memory_dropout is method.startswith("RP-CRE")
+
+
+def test_dropout_in_the_memory_is_drawn_from_the_seed_and_reaches_no_prediction():
+    still, moved, again = (
+        make_run(method="RP-CRE", memory_dropout=on, memory_size=50) for on in (False, True, True)
+    )
+    for run in (still, moved, again):
+        run.remember(0)
+        run.network.eval()
+    assert torch.equal(moved.prototypes(), again.prototypes())  # by the seed, not by the call
+    torch.rand(3)
+    assert torch.equal(moved.prototypes(), again.prototypes())
+    assert not torch.allclose(moved.prototypes(), still.prototypes(), atol=1e-3)
+    assert not moved.network.training
+    sentences = moved.stream[0].test_indices
+    assert torch.equal(moved.embed(sentences), still.embed(sentences))
+
+
 def test_joint_training_learns_the_first_task_as_fine_tuning_does():
     runs = [make_run(method=method, epochs_joint=1) for method in ("JOINT", "CRECL-CL")]
     for run in runs:
@@ -188,6 +256,7 @@ OTHER = {
     "epochs_current": 3,
     "memory_size": 2,
     "memory_selection": "random",
+    "memory_dropout": True,
     "epochs_memory": 6,
     "attention_learning_rate": 0.01,
     "contrast_learning_rate": 0.01,

@@ -1,10 +1,13 @@
 """Parameters, variants and records of CRECL runs."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from crecl_data import make_run, parameters, tiny_data
 
 from relcl_lib.lab.parameters import ParameterError
+from relcl_lib.lab.records import config_hash
 from relcl_lib.papers.crecl.parameters import METHODS, CreclParameters
 from relcl_lib.papers.crecl.run import run_metrics, train_or_read
 
@@ -81,6 +84,50 @@ def test_fields():
     assert record.parameters["memory_passes"] == 10
     order = " ".join(map(str, run.stream.class_order))
     assert record.note == f"task order {order}"
+    # Three tasks of 24 sentences: 1 + 1 epochs of them, and one of the memory, 3 of each relation seen.
+    assert record.metrics["gradient_passes"] == 3 * 2 * 24 + filled(6, 2) + filled(12, 4) + filled(
+        18, 6
+    )
+
+
+def filled(count, size):
+    """Sentences of an epoch whose last batch is filled."""
+    return -(-count // size) * size
+
+
+def test_sentences_that_are_too_long_are_left_out_if_asked_and_counted(tmp_path):
+    data = tiny_data()
+    at = next(i for i, kind in enumerate(data.split) if kind == "train")
+    long = data.sentences[at]
+    far = ("the",) * 120
+    long = long._replace(tokens=(*far, *long.tokens), head=(0, 1), tail=(119, 120))
+    rows = (*data.sentences[:at], long, *data.sentences[at + 1 :])
+    longer = replace(data, sentences=rows, fingerprint="longer")
+    run = make_run(data=longer, max_length=64)
+    with pytest.raises(ValueError, match=r"Set max_length to 1\d\d, or .*skip_long"):
+        run.train()
+    for limit, words in (
+        (64, "1 sentences left out: an entity beyond 64 tokens; "),
+        (128, "0 sent"),
+    ):
+        skipping = make_run(data=longer, max_length=limit, skip_long=True, epochs_classification=1)
+        record = skipping.train().record()
+        assert record.note.startswith(words)
+        assert record.dataset["sizes"] == {"train": 72 - (limit == 64), "test": 24}
+        assert all(at not in task.train_indices for task in skipping.stream) is (limit == 64)
+        # Where none is left out, these are the numbers of a run that would have refused any.
+        usual = make_run(data=longer, max_length=limit, epochs_classification=1)
+        assert config_hash(usual.configuration()) == config_hash(record)
+    assert usual.train().record().metrics == record.metrics
+    gone = replace(
+        longer,
+        sentences=tuple(
+            s._replace(tail=(119, 120), tokens=(*far, *s.tokens)) if s.label == 2 else s
+            for s in rows
+        ),
+    )
+    with pytest.raises(ValueError, match=r"no training sentence of .*max_length"):
+        make_run(data=gone, max_length=64, skip_long=True)
 
 
 def test_training_crecl_leaves_the_record_of_its_other_reading(tmp_path):
