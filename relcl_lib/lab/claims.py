@@ -26,6 +26,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from relcl_lib.lab.files import packaged_data
+from relcl_lib.lab.format import markdown_table
 from relcl_lib.lab.metrics import confidence_interval
 from relcl_lib.lab.parameters import explain
 from relcl_lib.lab.records import (
@@ -459,7 +460,7 @@ def markdown(verdicts: Iterable[Verdict], links: str | None = None) -> str:
         about = ("", "") if verdict.claim is last else (verdict.claim.text, verdict.claim.place)
         shown, last = "<br>".join(evidence(verdict, links)), verdict.claim
         rows.append((*about, f"**{verdict.verdict}**", verdict.where, shown))
-    return _table(("Claim", "Place", "Verdict", "Scale", "Evidence"), rows)
+    return markdown_table(("Claim", "Place", "Verdict", "Scale", "Evidence"), rows)
 
 
 def counts(verdicts: Mapping[str, Iterable[Verdict]]) -> str:
@@ -473,9 +474,6 @@ def counts(verdicts: Mapping[str, Iterable[Verdict]]) -> str:
             named = (f"{scales.count(s)} {s}" for s in (*SCALES, BY_TEST) if s in scales)
             row.append(" ".join(filter(None, (str(len(scales)), f"({', '.join(named)})"))))
         rows.append([cell.removesuffix(" ()") for cell in row])
-    return _table(("Paper", "Claims", *(verdict.capitalize() for verdict in VERDICTS)), rows)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    cells = [[cell.replace("|", "\\|") or " " for cell in row] for row in rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *cells))
+    return markdown_table(
+        ("Paper", "Claims", *(verdict.capitalize() for verdict in VERDICTS)), rows
+    )

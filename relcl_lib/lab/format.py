@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -79,7 +79,14 @@ def format_markdown(frame: pd.DataFrame, digits: int | None = None) -> str:
     `digits` are the decimals of every number; None for each row's own.
     """
     header, rows = _cells(frame, digits)
-    rule = ["---:" if name in ("Paper", "Ours", "Difference") else "---" for name in header]
+    return markdown_table(header, rows, right=("Paper", "Ours", "Difference"))
+
+
+def markdown_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], right: Container[str] = ()
+) -> str:
+    """Cells of text as a GitHub table; columns named in `right` are aligned there."""
+    rule = ["---:" if name in right else "---" for name in header]
     escaped = [[cell.replace("|", "\\|") or " " for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *escaped))
 

@@ -1,0 +1,111 @@
+"""The printed tables, pivoted: every number of the paper stands where it should, ours beside it."""
+
+import pytest
+from example_records import run
+
+from relcl_lib.lab.format import TableError
+from relcl_lib.lab.rows import entries, parse_setting
+from relcl_lib.papers.hpcr import printed
+
+CIFAR10 = "Split CIFAR10"
+
+
+def read(markdown):
+    """Row -> column -> text of a table in Markdown."""
+    lines = [line.strip("| ").split(" | ") for line in markdown.splitlines() if "|" in line]
+    if markdown.startswith("|  |"):  # no name over the rows
+        lines[0].insert(0, "")
+    header, _, *rows = lines
+    return {row[0]: dict(zip(header[1:], row[1:], strict=True)) for row in rows}
+
+
+@pytest.mark.parametrize(
+    "table", [t for t in printed.LAYOUTS if t not in ("Table II", "Table XII")]
+)
+def test_every_printed_number_stands_once(table):
+    """Without records a row and a column are one number, but for rows with two readings."""
+    paper = entries("hpcr", table)
+    for dataset in dict.fromkeys(entry.dataset for entry in paper):
+        for metric in dict.fromkeys(e.metric for e in paper if e.dataset == dataset):
+            found = read(printed.beside(table, [], dataset, metric=metric))
+            shown = [text for texts in found.values() for text in texts.values()]
+            values = [float(text.split(" ± ")[0]) for text in shown if text != printed.DASH]
+            wanted = [e for e in paper if (e.dataset, e.metric) == (dataset, metric)]
+            # A method without a memory stands at each of the three sizes.
+            alone = [e.value for e in wanted if "buffer=none" in e.setting]
+            assert {e.value for e in wanted} == {*values}
+            assert len(values) >= len(wanted) + 2 * len(alone)
+
+
+def test_a_number_stands_in_its_row_and_column():
+    table = read(printed.beside("Table IX", [], metric="A_T"))
+    for entry in entries("hpcr", "Table IX"):
+        if entry.metric == "A_T":
+            low, high = (parse_setting(entry.setting)[name] for name in ("tau_min", "tau_max"))
+            assert table[f"τ_min {low}"][f"τ_max {high}"] == f"{entry.value:.1f}"
+    assert (
+        read(printed.beside("Table III", []))["PCR"]["Tiny-ImageNet, memory 10000"] == "19.6 ± 0.8"
+    )
+
+
+def test_ours_is_of_the_configuration_with_the_most_seeds_and_says_its_protocol():
+    def records(seeds, a_t, **changes):
+        return [run(s, "PCR", a_t=a_t + s, **changes) for s in seeds]
+
+    few, many = records([0], 40.0), records([0, 1], 50.0, protocol="reduced")
+    table = read(printed.beside("Table III", [*few, *many], CIFAR10))
+    assert table["PCR"]["memory 200: ours"] == "50.5 ± 6.4 (n=2)\\*"
+    assert table["PCR"]["memory 200: paper"] == "50.3 ± 1.5"
+    assert table["PCR"]["memory 500: ours"] == table["ER"]["memory 200: ours"] == printed.DASH
+    assert "\\* protocol `reduced`" in printed.beside("Table III", many, CIFAR10)
+    as_many = records([0, 1], 60.0, protocol="paper")
+    table = read(printed.beside("Table III", [*as_many, *many], CIFAR10))
+    assert table["PCR"]["memory 200: ours"] == "60.5 ± 6.4 (n=2)"
+
+
+def test_both_forgettings_and_both_readings_of_hc_are_named():
+    table = read(printed.beside("Table VI", [run(0)], CIFAR10))
+    texts = [table["HPCR"][f"memory 200: {who}"] for who in ("paper", *printed.OURS.values())]
+    assert texts == ["20.6 ± 2.4", "20.0 (n=1)", "16.0 (n=1)"]
+    on, off = (f"PCR+HC+HT (PCR_CT), HC {way}" for way in ("on", "off"))
+    table = read(printed.beside("Table VII", [run(0, "PCR+HC+HT (HC on)")], CIFAR10))
+    assert table[on]["memory 200: ours"] == "51.0 (n=1)"
+    assert table[off]["memory 200: ours"] == printed.DASH
+    assert table[on]["memory 200: paper"] == table[off]["memory 200: paper"] == "51.3 ± 1.6"
+
+
+def test_numbers_that_no_record_holds_stand_in_columns_of_their_own():
+    table = read(printed.quoted("Table II", {"digits": {"class 1 (old)": 0.09}}))
+    assert table["class 1 (old)"] == {"CIFAR-10: paper": "0.01", "digits": "0.09"}
+    assert table["class 10 (new)"] == {"CIFAR-10: paper": "0.2", "digits": printed.DASH}
+    assert read(printed.quoted("Table XII"))["OCM"]["computation"] == "16"
+    with pytest.raises(TableError, match="no row 'class 11'; it has: class 1"):
+        printed.quoted("Table II", {"digits": {"class 11": 0.09}})
+    with pytest.raises(TableError, match="'Table I' Split CIFAR10; there are: Table II, Table III"):
+        printed.beside("Table I", [], CIFAR10)
+
+
+def test_table_xi_has_each_task():
+    matrix = [[0.0] * 5] * 4 + [[10.0, 20, 30, 40, 50]]
+    table = read(printed.distillations([run(0, "PCR+HC+HT+DER", accuracy_matrix=matrix)]))
+    assert [*table["DER, ours"].values()][::5] == ["0.100 (n=1)", "0.300 (n=1)"]
+    assert table["PCD, paper"]["task 1"] == "0.369" and table["PCD, ours"]["task 1"] == printed.DASH
+
+
+def test_control_stands_with_as_many_floats_and_with_as_many_bytes():
+    records = [
+        run(0, "PCR+HC+HT", buffer_size=122, a_t=47.0),
+        run(0, "PCR+HC+HT", buffer_size=106, a_t=46.0),
+        run(0, "HPCR", buffer_size=100, a_t=48.0),
+    ]
+    found = read(printed.memory(records))["CIFAR-10"]
+    assert found == {
+        "image + features + logits": "3072 + 160 + 10",
+        "memory beside images alone: as the paper counts": "× 1.06",
+        "memory beside images alone: in bytes": "× 1.22",
+        "Control: paper": "47.7 ± 1.5",
+        "Control: ours, as the paper counts": "memory 106: 46.0 (n=1)",
+        "Control: ours, in bytes": "memory 122: 47.0 (n=1)",
+        "HPCR: paper": "memory 100: 48.3 ± 1.5",
+        "HPCR: ours": "48.0 (n=1)",
+    }
