@@ -48,6 +48,9 @@ _FASTRE = "relcl_lib.papers.fastre.command"
 _DOCRE = "relcl_lib.papers.docre_ii.command"
 #: commands of one paper
 OWN = {
+    ("hpcr", "features"): Command(
+        "relcl_lib.papers.hpcr.features", "keep test features of a recorded run", ("features",)
+    ),
     ("fastre", "train"): Command(_FASTRE, "train a tagger and save it", ("train",)),
     ("fastre", "extract"): Command(_FASTRE, "triples of your own sentences", ("extract",)),
     ("docre_ii", "train"): Command(_DOCRE, "train on your own documents and save", ("train",)),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from relcl_lib.data.image_sets import SPECS
 from relcl_lib.lab import plots
 from relcl_lib.lab.records import Record, most_seeds
 from relcl_lib.lab.rows import entries
+from relcl_lib.papers.hpcr.features import read_features
 from relcl_lib.papers.hpcr.plots import plot_novel_and_historical
 from relcl_lib.papers.hpcr.tables import COMPONENTS
 
@@ -65,4 +68,33 @@ def knowledge(records: Sequence[Record]) -> Figure:
     return figure
 
 
-FIGURES = {"hpcr_curves": curves, "hpcr_components": components, "hpcr_knowledge": knowledge}
+def embedding(records: Sequence[Record]) -> Figure:
+    """Test features and proxies of recorded runs in the plane (compare HPCR's Fig. 10)."""
+    found = {
+        record.method: features
+        for record in sorted(records, key=lambda record: record.seed, reverse=True)
+        if record.paper == "hpcr" and (features := read_features(record)) is not None
+    }
+    shown = [method for method in ("ER", "PCR", "HPCR") if method in found]
+    size = (plots.WIDTH, 4.2)
+    figure, panels = plt.subplots(1, max(1, len(shown)), figsize=size, squeeze=False)
+    for method, axes in zip(shown, panels[0], strict=False):
+        features, labels, proxies = found[method]
+        points, stars = plots.embed_together(features, proxies)
+        names = SPECS["cifar10"].names
+        plots.plot_embedding(points, labels, stars, axes, names=names, title=method)
+        axes.set_box_aspect(1)
+    plots.share_legend(panels[0], below=True, ncols=5, markerscale=1.5)
+    title = (
+        "Split CIFAR-10: test features and proxies (stars) after the last task (compare Fig. 10)"
+    )
+    figure.suptitle(title if shown else "Features: no records yet", fontsize="medium")
+    return figure
+
+
+FIGURES = {
+    "hpcr_curves": curves,
+    "hpcr_components": components,
+    "hpcr_knowledge": knowledge,
+    "hpcr_features": embedding,
+}

@@ -339,9 +339,9 @@ def budgets_beside(budgets: Mapping[str, Budget], base: str = "ER") -> pd.DataFr
                 "forward": found.forward,
                 "backward": found.backward,
                 "computation": found.computation / one.computation,
-                "paper's": printed.get((method, "computation_C_D")),
+                "computation (paper)": printed.get((method, "computation_C_D")),
                 "model": found.model / one.model,
-                "the paper's": printed.get((method, "memory_model")),
+                "model (paper)": printed.get((method, "memory_model")),
             }
             for method, found in budgets.items()
         ]

@@ -320,7 +320,11 @@ def test_images_per_step_are_counted():
     assert (twice.forward, twice.backward) == (50, 40)
     assert twice.model / found["PCR"].model == pytest.approx(2, abs=0.05)
     frame = studies.budgets_beside({**found, "Twice": twice}).set_index("method")
-    assert frame.loc["HPCR", ["computation", "paper's", "the paper's"]].tolist() == [1, 1, 1]
+    assert frame.loc["HPCR", ["computation", "computation (paper)", "model (paper)"]].tolist() == [
+        1,
+        1,
+        1,
+    ]
     assert frame["model"].round(2).tolist()[:3] == [1, 1, 1]
     assert frame.loc["Twice", "computation"] == pytest.approx(130 / 120)
-    assert math.isnan(frame.loc["Twice", "paper's"])
+    assert math.isnan(frame.loc["Twice", "computation (paper)"])
