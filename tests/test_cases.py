@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from transformers import RobertaConfig, RobertaModel
 
+from relcl_lib.__main__ import main
 from relcl_lib.continual.relation_tasks import relation_stream
 from relcl_lib.data.document_files import Fact
 from relcl_lib.data.documents import load_documents
@@ -26,7 +27,6 @@ from relcl_lib.data.triples import load_triples
 from relcl_lib.data.weights import weights_folder
 from relcl_lib.papers.crecl import run as crecl_run
 from relcl_lib.papers.docre_ii.run import train_or_read
-from relcl_lib.papers.fastre.command import main
 from relcl_lib.papers.fastre.run import FastreRun
 from relcl_lib.text.pretrained import load_encoder
 from relcl_lib.text.schema import any_schema, choose_schema, listed_in
@@ -161,7 +161,7 @@ def command(*arguments, stdin=b""):
     lines = mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
     with lines, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            code = main(list(map(str, arguments)))
+            code = main(["fastre", *map(str, arguments)])
         except SystemExit as end:  # argparse's --help
             code = end.code
     return code, out.getvalue(), err.getvalue()
@@ -174,19 +174,45 @@ SMALL = ("dataset=mine", "seeds=[0]", "hidden=32", "vector_size=32", "batch_size
 def untokenised(tmp_path_factory):
     out = tmp_path_factory.mktemp("tagger")
     data = CASES / "untokenised_triples"
-    code, _, said = command("train", "--data", data, "--out", out, "epochs=8", *SMALL)
+    more = ("epochs=40", "learning_rate=0.01", *SMALL)
+    code, _, said = command("train", "--data", data, "--out", out, *more)
     assert code == 0, said
     return out, said
 
 
-def test_triples_that_are_no_whole_words_are_counted_and_explained(untokenised):
-    _, said = untokenised
-    lost = [line for line in said.splitlines() if "are not trained on" in line]
-    assert len(lost) == 1  # not in every epoch
-    for word in ("20 of 40 triples", "sentence 1: 'Marta Quill' or 'Lowford'", "'in Lowford .'"):
-        assert word in lost[0]
-    code, help_text, _ = command("extract", "--help")
-    assert code == 0 and "punctuation must stand apart" in " ".join(help_text.split())
+def test_plain_text_is_split_in_training_and_in_extraction(untokenised):
+    out, said = untokenised
+    for split, count in (("train", 40), ("valid", 8), ("test", 8)):
+        assert f"{split}: {count} sentences, {count} of {count} triples located\n" in said
+    assert json.loads((out / "model" / "tagger.json").read_text())["split"] == "punctuation"
+    sentences = (CASES / "untokenised_triples" / "sentences.txt").read_bytes()
+    _, found, _ = command("extract", "--model", out, stdin=sentences)
+    plain, apart = map(json.loads, found.splitlines())
+    for result, end in ((plain, "."), (apart, " .")):
+        (triple,) = result["triples"]
+        assert (triple["subject"], triple["object"]) == ("Marta Quill", "Lowford")
+        assert result["text"][triple["object_span"][1] :] == end
+
+
+def test_lost_triples_are_counted_and_explained_and_have_to_be_allowed(tmp_path):
+    data, out = CASES / "untokenised_triples", tmp_path / "out"
+    call = ("train", "--data", data, "--out", out, "epochs=1", "words=spaces", *SMALL)
+    code, _, said = command(*call)
+    assert code == 2 and not out.exists()
+    for word in (
+        "train: 40 sentences, 20 of 40 triples located",
+        "20 of 40 triples are not trained on: 20 have an entity that begins or ends inside a word "
+        "(sentence 1: 'Lowford' in 'lowford.')",
+        "4 of 8 triples of the valid split cannot be found as they are written",
+        "error: more than 10% of mine would be lost",
+        "allow_lost=true",
+    ):
+        assert word in said
+    assert command(*call, "allow_lost=true")[0] == 0
+    assert json.loads((out / "model" / "tagger.json").read_text())["split"] == "spaces"
+    (record,) = (out / "results").rglob("*.json")
+    note = json.loads(record.read_text())["note"]
+    assert "of the test split cannot be found as they are written, which bounds its scores" in note
 
 
 def test_a_mark_before_the_first_sentence_is_no_part_of_it(untokenised):
@@ -211,15 +237,6 @@ def test_marks_where_files_were_joined_are_dropped(untokenised):
     assert code == 0 and first["text"] == second["text"] == line.decode().strip()
 
 
-def test_what_no_tagger_can_find_in_valid_and_test_is_said_and_recorded(untokenised):
-    out, said = untokenised
-    for split in ("valid", "test"):
-        assert f"triples of the {split} split cannot be found as they are written" in said
-    (record,) = (out / "results").rglob("*.json")
-    note = json.loads(record.read_text())["note"]
-    assert "of the test split cannot be found as they are written, which bounds its scores" in note
-
-
 def test_a_relation_that_rel2id_lacks_is_named_with_the_file(tmp_path):
     settings = {"data_root": str(CASES / "rel2id_lacks_a_relation"), "dataset": "mine"}
     parameters = fastre_data.parameters(**settings)
@@ -237,8 +254,8 @@ def test_a_text_without_spaces_says_why_nothing_is_trained(tmp_path):
     rows = [{"text": "Lowford.", "triple_list": [["Lowford", "r", "Lowford"]]}] * 12
     for split in ("train", "valid", "test"):
         (tmp_path / f"{split}.json").write_text(json.dumps(rows))
-    run = fastre_data.parameters(data_root=str(tmp_path), dataset="mine")
-    with pytest.raises(ValueError, match=r"no triple of mine's.*apart by spaces"):
+    run = fastre_data.parameters(data_root=str(tmp_path), dataset="mine", words="spaces")
+    with pytest.raises(ValueError, match=r"no triple of mine's.*'Lowford' in 'lowford\.'"):
         FastreRun(run, FastreRun.load_data(run))
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from relcl_lib.data.download import DataFormatError, locate_splits
+from relcl_lib.data.download import DataFormatError, DataNotFoundError, SplitFiles, locate_splits
 from relcl_lib.data.splits import split_off
 from relcl_lib.data.text_files import read_records
 
@@ -27,6 +27,8 @@ LAYOUTS = (
     "train.json, test.json with sentext and relations (HRL-RE), or sentText and relationMentions",
     "train_data.json, valid_data.json, test_data.json: [{text, relation_list: [{subject, "
     "predicate, object}]}] (TPLinker's files)",
+    "one's own: {text, triples: [{subject, relation, object, subject_span, object_span}]}, as "
+    "extract writes them; a span is [start, end) in characters and may be left out",
 )
 #: data set -> sentences in train, valid and test of the paper's Table 1 (None: no file is given)
 EXPECTED = {
@@ -65,18 +67,31 @@ class Triple(NamedTuple):
     object: str
 
 
+#: characters of a text, from the first to one past the last
+Span = tuple[int, int]
+
+
 class Sentence(NamedTuple):
-    """A text, its tokens separated by white space, and the triples annotated in it."""
+    """A text and the triples annotated in it.
+
+    `spans` holds for each triple the characters of subject and object, or None where the data give
+    none; () for none at all.
+    """
 
     text: str
     triples: tuple[Triple, ...]
+    spans: tuple[tuple[Span, Span] | None, ...] = ()
 
 
+#: what a triple that is no list calls the characters of its subject and object: as `extract` writes
+#: them, and TPLinker's data
+_SPANS = (("subject_span", "object_span"), ("subj_char_span", "obj_char_span"))
 #: field of the text, field of the triples, and what a triple that is no list calls its parts
 _FORMATS = (
     ("text", "spo_list", ("subject", "predicate", "object")),
     ("text", "triple_list", ("subject", "relation", "object")),
     ("text", "relation_list", ("subject", "predicate", "object")),
+    ("text", "triples", ("subject", "relation", "object")),
     ("sentext", "relations", ("em1", "rtext", "em2")),
     ("sentText", "relationMentions", ("em1Text", "label", "em2Text")),
 )
@@ -120,25 +135,61 @@ def as_sentence(path: str | Path, at: int, record: Any) -> Sentence:
         raise DataFormatError(
             path, f"record {at}, field {triples_field} {what}", f"Write [] for no triple. {fix}"
         )
-    triples = []
+    triples, spans = [], []
     for triple in listed:
         if isinstance(triple, dict) and (absent := [key for key in keys if key not in triple]):
             raise DataFormatError(path, f"{where}: a triple lacks {', '.join(absent)}", fix)
         if not isinstance(triple, dict | list):
             raise DataFormatError(path, f"{where}: {triple!r} is no triple", fix)
-        triples.append(tuple(map(triple.get, keys) if isinstance(triple, dict) else triple))
-    for triple in triples:
-        if len(triple) != 3 or not all(isinstance(part, str) and part.strip() for part in triple):
+        parts = tuple(map(triple.get, keys) if isinstance(triple, dict) else triple)
+        if len(parts) != 3 or not all(isinstance(part, str) and part.strip() for part in parts):
             raise DataFormatError(
                 path,
-                f"{where}: {list(triple)!r} is no triple",
+                f"{where}: {list(parts)!r} is no triple",
                 "Each is a subject, a relation and an object, three texts that are not empty",
             )
-    if text_field != "text":
-        triples = [triple for triple in triples if triple[1] != "None"]
+        if text_field == "text" or parts[1] != "None":
+            triples.append(Triple(*parts))
+            spans.append(_spans(path, where, text, triple, parts))
     if text_field == "sentext":  # HRL-RE's texts carry the quotes and line end of their source
         text = text.strip("\r\n").strip('"')
-    return Sentence(text, tuple(Triple(*triple) for triple in triples))
+        spans = []
+    return Sentence(text, tuple(triples), tuple(spans) if any(spans) else ())
+
+
+def _spans(
+    path: str | Path, where: str, text: str, triple: Any, parts: Sequence[str]
+) -> tuple[Span, Span] | None:
+    """The characters of a triple's subject and object, where its record has them."""
+    names = next((n for n in _SPANS if isinstance(triple, dict) and set(n) & set(triple)), None)
+    if names is None:
+        return None
+    found = []
+    for name, entity in zip(names, (parts[0], parts[2]), strict=True):
+        span = triple.get(name)
+        if not (
+            isinstance(span, list)
+            and len(span) == 2
+            and all(type(place) is int for place in span)
+            and 0 <= span[0] < span[1] <= len(text)
+        ):
+            raise DataFormatError(
+                path,
+                f"{where}: {name} is {span!r}, no [start, end] within the {len(text)} characters",
+                "Count from 0, the end one past the last character; or leave both spans out",
+            )
+        start, end = span
+        if text[start:end] != entity:
+            one_less = text[start : end + 1] == entity
+            raise DataFormatError(
+                path,
+                f"{where}: at {name} {span} stands {text[start:end]!r}, not {entity!r}",
+                "Let the end be one past the last character"
+                if one_less
+                else "Count characters, not bytes or words, from 0; or leave both spans out",
+            )
+        found.append((start, end))
+    return found[0], found[1]
 
 
 # --- data sets ----------------------------------------------------------------------------------
@@ -151,7 +202,8 @@ class TripleData:
     `relations` lists what the file `listed_in` lists (`rel2id.json`), or the training split's
     relations if there is none;
     `protocol` is `paper` only where every split has the paper's size and none was made by cutting
-    another one, and `stand-in` for the generated corpus; `note` says what was cut.
+    another one, and `stand-in` for the generated corpus; `note` says what was cut; `words` says how plain text was
+    split (`text.splitting`), where spaces did not separate the words already.
     """
 
     name: str
@@ -162,6 +214,7 @@ class TripleData:
     source: str
     protocol: str
     note: str = ""
+    words: str = "spaces"
     fingerprint: str = field(default="", compare=False)
     listed_in: str = field(default="", compare=False)
 
@@ -181,7 +234,8 @@ def load_triples(
     """Load nyt10, nyt11, nyt24 or webnlg from the user's files, synthetic, or a set of one's own.
 
     Without a validation file some training sentences (seed 2019) are taken out for it: 0.5 % of a
-    set of the paper's, a tenth but no more than 300 of other sets and of what was cut.
+    set of the paper's, a tenth but no more than 300 of other sets and of what was cut. A set of one's
+    own needs no test file.
 
     Args:
         name: one of these, or the name of one's own.
@@ -191,18 +245,29 @@ def load_triples(
         limit: keep only the first training sentences, at most so many.
 
     Raises:
-        DataNotFoundError: no folder holds a training (`reduced`: any) and a test file.
+        DataNotFoundError: no folder holds a training (`reduced`: any) and a test file, or, of a set
+            of one's own, a training file.
         DataFormatError: a file is damaged.
     """
-    found = locate_splits(
-        name,
-        [FILES],
-        ("test",) if reduced else ("test", "train"),
-        corpus="nyt24",
-        root=root,
-        layouts=LAYOUTS,
-        hint="" if reduced else REDUCED_HINT,
-    )
+    own = name not in EXPECTED and name != "synthetic"
+
+    def find(*needed: str) -> SplitFiles:
+        return locate_splits(
+            name,
+            [FILES],
+            needed,
+            corpus="nyt24",
+            root=root,
+            layouts=LAYOUTS,
+            hint="" if reduced else REDUCED_HINT,
+        )
+
+    try:
+        found = find("train") if own else find("test") if reduced else find("test", "train")
+    except DataNotFoundError:
+        if not (own and reduced):
+            raise
+        found = find("test")
     splits = {
         split: read_sentences(path) if path is not None else []
         for split, path in found.paths.items()
@@ -270,17 +335,34 @@ def assemble(
         share = HELD_OUT if of_paper else max(HELD_OUT, min(0.1, 300 / max(len(train), 1)))
         train, valid = split_off(train, share)
         notes.append(f"{len(valid)} training sentences validate")
-    if not train or not test:
+    if not test and name not in EXPECTED:
+        notes.append("no test file: scored on the validation sentences only")
+    if not train or not valid or (not test and name in EXPECTED):
         raise DataFormatError(
-            source, "too few sentences for a training and a test split", "Add some"
+            source, "too few sentences for training, validation and test", "Add some"
         )
     same = name in EXPECTED and not cut and sizes == EXPECTED[name]
     if name in EXPECTED and sizes != EXPECTED[name]:
         notes.append(f"sentences in the files (train, valid, test) {sizes}, {EXPECTED[name]} usual")
     known = tuple(relations) or tuple(sorted({t.relation for s in train for t in s.triples}))
     parts = [tuple(part) for part in (train, valid, test)]
-    digest = hashlib.sha256(json.dumps([parts, known]).encode()).hexdigest()[:16]
     protocol = "paper" if same and name != "webnlg" else "reduced"
     if name == "synthetic":
         protocol = "stand-in"
-    return TripleData(name, *parts, known, source, protocol, "; ".join(notes), digest, listed_in)
+    return TripleData(
+        name,
+        *parts,
+        known,
+        source,
+        protocol,
+        "; ".join(notes),
+        fingerprint=digest(parts, known),
+        listed_in=listed_in,
+    )
+
+
+def digest(parts: Iterable[Sequence[Sentence]], relations: Sequence[str]) -> str:
+    """16 hex digits that name the content of some splits and the relations."""
+    # Spans where there are some only: a digest of data without them stays what it was.
+    plain = [[s if s.spans else s[:2] for s in part] for part in parts]
+    return hashlib.sha256(json.dumps([plain, relations]).encode()).hexdigest()[:16]

@@ -6,7 +6,7 @@ import ast
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Self, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -83,6 +83,22 @@ class Parameters(BaseModel):
             raise ParameterError(found) from None
 
     @classmethod
+    def listing(cls, shown: Mapping[str, Any], leave_out: Iterable[str] = ()) -> str:
+        """A line for each field: its name with the value `shown` for it, and what it means."""
+        lines = []
+        for name in (name for name in cls.model_fields if name not in set(leave_out)):
+            field = cls.model_fields[name]
+            about = field.description or ""
+            if choices := _choices(field.annotation):
+                about = "; ".join(filter(None, (about, "one of " + ", ".join(choices))))
+            value = shown.get(name, field.default)
+            plain = {True: "true", False: "false", None: "null"}
+            text = plain[value] if value is None or value is True or value is False else str(value)
+            lines.append((f"{name}={text.replace(' ', '')}", about))
+        width = min(28, max(len(setting) for setting, _ in lines))
+        return "\n".join(f"  {setting:{width}}  {about}".rstrip() for setting, about in lines)
+
+    @classmethod
     def near(cls, name: str) -> list[str]:
         """The parameters that a misspelt name may have meant, the nearest first."""
         return difflib.get_close_matches(name, cls.model_fields, n=2)
@@ -102,6 +118,14 @@ def _takes(annotation: Any, kind: type) -> bool:
     origin = get_origin(annotation)
     inside = () if origin is list else get_args(annotation)
     return kind in (annotation, origin) or any(_takes(part, kind) for part in inside)
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The values that a field may have, where it names them."""
+    if get_origin(annotation) is Literal:
+        return list(map(str, get_args(annotation)))
+    inside = () if get_origin(annotation) in (list, None) else get_args(annotation)
+    return [choice for part in inside for choice in _choices(part)]
 
 
 def _as_list(value: Any) -> Any:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a command's help reads settings, and needs no torch
+    import torch
+    from torch import Tensor
 
 
 def epoch_batches(
@@ -23,6 +26,8 @@ def epoch_batches(
     Returns:
         Index tensors that together hold each of 0 .. N-1 once.
     """
+    import torch
+
     order = torch.randperm(len(lengths), generator=generator)
     if not bucket:
         return list(order.split(batch_size))

@@ -12,9 +12,15 @@ from torch import Tensor
 
 from relcl_lib.data.download import DataFormatError
 from relcl_lib.data.ragged import ranges
-from relcl_lib.data.triples import Sentence
+from relcl_lib.data.triples import Sentence, Span
 from relcl_lib.text.schema import SCHEMA_FIX, Schema
-from relcl_lib.text.words import split_words
+from relcl_lib.text.splitting import SPACES, word_spans
+
+#: why a triple is lost
+NOT_IN_TEXT = "have an entity that is not in the text"
+INSIDE_A_WORD = "have an entity that begins or ends inside a word"
+BEYOND_CUT = "lie beyond max_tokens"
+UNKNOWN_RELATION = "have a relation that is not in the schema"
 
 
 class Reader(Protocol):
@@ -148,10 +154,11 @@ def tag_sentences(
 ) -> TaggedSentences:
     """Locate the triples of sentences and return them as tensors.
 
-    Subject and object are each searched for as lower-cased words, and the first occurrence within
-    the first `max_tokens` words is taken. A triple is left out, and counted in the report, if an
-    entity is nowhere in the text (`not_located`), lies beyond the cut (`beyond_cut`), or its
-    relation is not in the schema (`unknown_relation`).
+    Where a triple has spans that begin and end with words, those are taken. Else subject and object
+    are each searched for as lower-cased words, and the first occurrence within the first `max_tokens`
+    words is taken. A triple is left out, and counted in the report, if an entity is nowhere in the
+    text as whole words (`not_located`), lies beyond the cut (`beyond_cut`), or its relation is not in
+    the schema (`unknown_relation`).
 
     With `unknown_relations="error"` the last stops with an error, `skip` counts it only; `where`
     names the sentences in errors, `listed_in` the file of which the schema has its relations.
@@ -159,8 +166,8 @@ def tag_sentences(
     ids, types, limit = schema.relation_ids, schema.relation_types, reader.max_tokens
     counts: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
-    examples: list[str] = []
-    texts = [split_words(sentence.text) for sentence in sentences]
+    lost: dict[str, list[str]] = {}
+    texts = [sentence.text.split() for sentence in sentences]
     heads: list[tuple[int, int, int]] = []
     tails: list[tuple[int, int, int]] = []
     head_counts, tail_counts = [], []
@@ -169,7 +176,8 @@ def tag_sentences(
         counts["empty_sentences"] += not words
         counts["cut_sentences"] += len(words) > limit
         keys: dict[tuple[int, int, int], dict[tuple[int, int, int], None]] = {}
-        for triple in sentence.triples:
+        places = word_spans(sentence.text, SPACES) if sentence.spans else []
+        for number, triple in enumerate(sentence.triples):
             counts["triples"] += 1
             relation = ids.get(triple.relation)
             if relation is None:
@@ -185,15 +193,25 @@ def tag_sentences(
                         f"{fix}; unknown_relations='skip' counts such triples and goes on",
                     )
                 unknown[triple.relation] += 1
+                lost.setdefault(UNKNOWN_RELATION, []).append(f"sentence {at}: {triple.relation!r}")
                 continue
             entities = [part.lower().split() for part in (triple.subject, triple.object)]
-            spans = [find_span(words[:limit], entity) for entity in entities]
+            given = sentence.spans[number] if sentence.spans else None
+            spans = [
+                _at(places, given[i] if given else None) or find_span(words, entity)
+                for i, entity in enumerate(entities)
+            ]
             if None in spans:
-                if None in [find_span(words, entity) for entity in entities]:
-                    counts["not_located"] += 1
-                    examples += [f"{where}, sentence {at}: {triple.subject!r} or {triple.object!r}"]
-                else:
-                    counts["beyond_cut"] += 1
+                counts["not_located"] += 1
+                reason, example = _why(words, triple, spans)
+                lost.setdefault(reason, []).append(f"sentence {at}: {example}")
+                continue
+            # Of what was searched for, the first occurrence is the one most within the cut.
+            if max(end for _, end in spans) >= limit:
+                counts["beyond_cut"] += 1
+                lost.setdefault(BEYOND_CUT, []).append(
+                    f"sentence {at}, of {len(words)} words: {triple.subject!r}, {triple.object!r}"
+                )
                 continue
             counts["tagged"] += 1
             (start, end), tail = spans
@@ -204,7 +222,10 @@ def tag_sentences(
             tail_counts.append(len(found))
             tails += found
     report = {name: counts[name] for name in ("triples", "tagged", "not_located", "beyond_cut")}
-    report |= {"unknown_relation": dict(unknown), "not_located_examples": examples[:3]}
+    report |= {"unknown_relation": dict(unknown)}
+    # reason -> how many, and one of them; the commonest reason first
+    ranked = sorted(lost.items(), key=lambda item: -len(item[1]))
+    report["lost_examples"] = {reason: (len(found), found[0]) for reason, found in ranked}
     report |= {name: counts[name] for name in ("cut_sentences", "empty_sentences")}
     report["sentences"], report["with_triples"] = len(sentences), sum(map(bool, head_counts))
     return TaggedSentences(
@@ -219,29 +240,47 @@ def tag_sentences(
     )
 
 
-def describe_lost(report: Mapping[str, Any], split: str = "train") -> str:
-    """How many triples a report of `tag_sentences` lost, why, and what to do; empty for none.
+def _at(places: Sequence[Span], span: Span | None) -> tuple[int, int] | None:
+    """The first and last of the words, given by their characters, that make up a span exactly."""
+    if span is None:
+        return None
+    at = [i for i, (start, end) in enumerate(places) if span[0] <= start and end <= span[1]]
+    exact = at and places[at[0]][0] == span[0] and places[at[-1]][1] == span[1]
+    return (at[0], at[-1]) if exact else None
+
+
+def _why(words: Sequence[str], triple: Any, spans: Sequence[Any]) -> tuple[str, str]:
+    """Why the first entity without a place has none, and the entity."""
+    entity = triple.subject if spans[0] is None else triple.object
+    text, wanted = " ".join(words), " ".join(entity.lower().split())
+    if wanted not in text:
+        return NOT_IN_TEXT, repr(entity)
+    start = text.index(wanted)
+    before, after = text[:start].rpartition(" ")[2], text[start + len(wanted) :].partition(" ")[0]
+    return INSIDE_A_WORD, f"{entity!r} in {before + wanted + after!r}"
+
+
+def describe_lost(report: Mapping[str, Any], split: str = "train", most: int = 3) -> str:
+    """How many triples a report of `tag_sentences` lost, and the commonest reasons; empty for none.
 
     They are not trained on; those of another `split` count as gold and bound its scores.
     """
     lost = report["triples"] - report["tagged"]
     if not lost:
         return ""
-    reasons = []
-    if count := report["not_located"]:
-        first = report["not_located_examples"][0]
-        reasons.append(
-            f"{count} have an entity that is not in the text as whole words (first: {first}). Words "
-            "are apart by spaces, punctuation too: 'in Lowford .', not 'in Lowford.'"
-        )
-    if count := report["beyond_cut"]:
-        reasons.append(f"{count} lie beyond max_tokens")
-    if count := sum(report["unknown_relation"].values()):
-        reasons.append(f"{count} have a relation that is not in the schema")
+    found = list(report["lost_examples"].items())
+    reasons = [f"{count} {reason} ({example})" for reason, (count, example) in found[:most]]
+    reasons += [f"{len(found) - most} more reasons"] if len(found) > most else []
     done = "are not trained on"
     if split != "train":
         done = f"of the {split} split cannot be found as they are written, which bounds its scores"
     return f"{lost} of {report['triples']} triples {done}: {'; '.join(reasons)}"
+
+
+def lost_share(report: Mapping[str, Any]) -> float:
+    """The share of triples that were lost though their relation is in the schema."""
+    known = report["triples"] - sum(report["unknown_relation"].values())
+    return (known - report["tagged"]) / known if known else 0.0
 
 
 def _first(counts: Sequence[int]) -> Tensor:

@@ -50,16 +50,11 @@ class WordVectors:
             raise ValueError(f"{len(self.words)} words, but {len(self.matrix)} vectors")
 
 
-def split_words(text: str) -> list[str]:
-    """The words of a text: what white space separates, nothing else; case kept."""
-    return text.split()
-
-
 def count_words(texts: Iterable[str]) -> Counter[str]:
-    """Count the lower-cased words of texts."""
+    """Count the lower-cased words of texts, which spaces separate (see `splitting`)."""
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(map(str.lower, split_words(text)))
+        counts.update(map(str.lower, text.split()))
     return counts
 
 

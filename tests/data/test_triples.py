@@ -28,6 +28,13 @@ RECORDS = [
 ]
 
 
+def spanned(subject, thing, names=("subject_span", "object_span")):
+    """A file of one's own with a triple and its characters."""
+    triple = dict(zip(("subject", "relation", "object"), TRIPLE, strict=True))
+    triple |= dict(zip(names, (subject, thing), strict=True))
+    return json.dumps([{"text": TEXT, "triples": [triple]}])
+
+
 def write(path, value, lines=False):
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "\n".join(map(json.dumps, value)) if lines else json.dumps(value)
@@ -44,6 +51,21 @@ def simple(count, relation="lives"):
 def test_every_layout(tmp_path, record, lines):
     (sentence,) = read_sentences(write(tmp_path / "x.json", [record], lines))
     assert sentence == Sentence(TEXT, (Triple(*TRIPLE),))
+
+
+def test_offsets_are_read_as_well_as_strings(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text(spanned([0, 9], [19, 32]))
+    (sentence,) = read_sentences(path)
+    assert sentence == Sentence(TEXT, (Triple(*TRIPLE),), (((0, 9), (19, 32)),))
+    (record,) = json.loads(spanned([0, 9], [19, 32], ("subj_char_span", "obj_char_span")))
+    (triple,) = record.pop("triples")
+    triple["predicate"] = triple["relation"]
+    assert read_sentences(write(path, [record | {"relation_list": [triple]}])) == [sentence]
+    without = Sentence(TEXT, (Triple(*TRIPLE),))
+    splits = {name: [s] * 4 for name, s in (("train", sentence), ("valid", without))}
+    with_spans = assemble("mine", splits | {"test": [without]})
+    assert with_spans.fingerprint != assemble("mine", splits | {"train": [without] * 4}).fingerprint
 
 
 def test_one_object_over_several_lines_is_one_record(tmp_path):
@@ -64,6 +86,11 @@ def test_one_object_over_several_lines_is_one_record(tmp_path):
         ('[{"text": "a", "spo_list": [{"subject": "a"}]}]', ["record 1", "predicate"]),
         ('[{"text": "a", "triple_list": [["a", "r"]]}]', ["record 1", "no triple", "three texts"]),
         ('[{"text": "a", "triple_list": [["a", "r", " "]]}]', ["record 1", "not empty"]),
+        (spanned([0, 3], [4, 9]), ["record 1", "'Ada'", "not 'Ada Byron'", "not bytes"]),
+        (spanned([0, 8], [19, 32]), ["'Ada Byro'", "end be one past the last"]),
+        (spanned([0, 9], [19, 99]), ["object_span is [19, 99]", "within the 34 characters"]),
+        (spanned([9, 0], [19, 32]), ["subject_span is [9, 0]", "Count from 0"]),
+        (spanned([0, 9], None), ["object_span is None", "leave both spans out"]),
     ],
 )
 def test_damaged_files_are_named_with_record_field_and_remedy(tmp_path, text, words):
@@ -121,6 +148,20 @@ def test_a_test_file_alone_is_cut_in_three(tmp_path):
     parts = [{s.text for s in getattr(data, split)} for split in ("train", "valid", "test")]
     assert len(set.union(*parts)) == 400
     assert load_triples("nyt10", tmp_path, reduced=True) == data
+
+
+def test_ones_own_needs_a_training_file_only(tmp_path):
+    write(tmp_path / "mine" / "train.json", simple(299))
+    data = load_triples("mine", tmp_path)
+    assert data.sizes == {"train": 270, "valid": 29, "test": 0}
+    assert "29 training sentences validate; no test file" in data.note
+    assert load_triples("mine", tmp_path, reduced=True) == data
+    write(tmp_path / "mine" / "train.json", simple(300))
+    assert load_triples("mine", tmp_path).sizes["valid"] == 30
+    write(tmp_path / "other" / "test.json", simple(40))
+    with pytest.raises(DataNotFoundError, match=r"train\.json"):
+        load_triples("other", tmp_path)
+    assert load_triples("other", tmp_path, reduced=True).sizes["test"] == 10
 
 
 def test_the_generated_corpus_is_a_stand_in(tmp_path):

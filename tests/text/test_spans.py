@@ -9,7 +9,16 @@ from relcl_lib.data.download import DataFormatError, search_folders
 from relcl_lib.data.triples import Sentence, Triple, read_sentences
 from relcl_lib.text.decode import FASTRE_HEADS, SpanRules, join_triples, pair_spans
 from relcl_lib.text.schema import any_schema, paper_schema
-from relcl_lib.text.spans import find_span, tag_sentences
+from relcl_lib.text.spans import (
+    BEYOND_CUT,
+    INSIDE_A_WORD,
+    NOT_IN_TEXT,
+    UNKNOWN_RELATION,
+    describe_lost,
+    find_span,
+    lost_share,
+    tag_sentences,
+)
 from relcl_lib.text.triple_metrics import matched, overlap_patterns, triple_scores
 from relcl_lib.text.words import WordReader, count_words, random_vectors
 
@@ -45,9 +54,37 @@ def test_what_cannot_be_tagged_is_counted():
     assert report["unknown_relation"] == {"none": 1}
     assert report["cut_sentences"] == 1
     assert report["empty_sentences"] == 2
-    assert "'zz'" in report["not_located_examples"][0]
+    examples = report["lost_examples"]
+    assert examples[NOT_IN_TEXT] == (2, "sentence 1: 'zz'")
+    assert examples[BEYOND_CUT][1].startswith("sentence 2, of 13 words: 'c'")
+    assert examples[UNKNOWN_RELATION] == (1, "sentence 1: 'none'")
+    said = describe_lost(report)
+    assert said.startswith("4 of 5 triples are not trained on: 2 have an entity that is not in")
+    assert "1 more reasons" in describe_lost(report, most=2)
+    assert lost_share(report) == 3 / 4  # of relations that the schema has
     with pytest.raises(DataFormatError, match=r"sentence 1: the relation 'none'.*skip"):
         tag(sentences)
+
+
+def test_an_entity_inside_a_word_is_shown_with_the_word():
+    sentence = Sentence("the Lowford-based a", (Triple("Lowford", "r", "a"),))
+    report = tag([sentence]).report
+    assert report["lost_examples"] == {
+        INSIDE_A_WORD: (1, "sentence 1: 'Lowford' in 'lowford-based'")
+    }
+
+
+def test_spans_say_which_occurrence_is_meant():
+    triple = Triple("a", "r", "b c")
+    sentence = Sentence("a b c  a b c", (triple, triple), (((7, 8), (9, 12)), None))
+    tagged = tag([sentence])
+    assert tagged.heads.tolist() == [[3, 3, 0], [0, 0, 0]]
+    assert tagged.tails.tolist() == [[4, 5, 0], [1, 2, 0]]
+    # Half a word is no entity: the words are looked for instead.
+    half = Sentence("ab a b", (Triple("a", "r", "b"),), (((0, 1), (1, 2)),))
+    assert tag([half]).heads.tolist() == [[1, 1, 0]]
+    far = Sentence("a " + "x " * 12 + "a b", (Triple("a", "r", "b"),), (((26, 27), (28, 29)),))
+    assert tag([far]).report["beyond_cut"] == 1
 
 
 def test_batches_hold_the_labels_of_a_loop():

@@ -14,6 +14,7 @@ import argparse
 import codecs
 import io
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,11 +24,12 @@ from typing import Any, BinaryIO, TextIO
 
 from relcl_lib.lab.command_line import parse, positive
 
-WORDS = (
-    "Words are what spaces separate, in training as in extraction, so punctuation must stand apart, as "
-    "it does in the paper's data sets: 'born in Lowford .' names Lowford, 'born in Lowford.' the word "
-    "'Lowford.'."
-)
+WORDS = """\
+Plain text is split into words and punctuation, and by characters where a script has no spaces;
+text whose punctuation stands apart already ('born in Lowford .') keeps its words. The setting
+words=spaces or words=punctuation in training says which, and the tagger remembers it. Spans are
+characters [start, end) of the text.
+"""
 LINE_LIMIT = 1 << 20  # bytes; a longer line is malformed, so that no line can fill the memory
 SKIPPED = 1  # exit code
 
@@ -160,27 +162,57 @@ def extract(options: argparse.Namespace) -> int:
     return SKIPPED if counts.skipped else 0
 
 
+def dataset_name(folder: str, known: Sequence[str]) -> str:
+    """What a data set is called that was given as a folder: a known set's name, or the folder's."""
+    name = Path(folder).expanduser().resolve().name
+    if name.lower() in known:
+        return name.lower()
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-.+_")[:100] or "own"
+
+
+def list_settings() -> str:
+    """Every setting of `train`, with what it is where nothing else is said."""
+    from relcl_lib.papers.fastre.parameters import FastreParameters
+
+    usual = FastreParameters.create(profile="full").resolved().model_dump() | {"seeds": [0]}
+    return (
+        "settings, as NAME=VALUE, with their defaults (profile full; method=CasRel has others):\n"
+        + FastreParameters.listing(usual, leave_out=("profile", "data_root"))
+    )
+
+
+class _SettingsHelp(argparse._HelpAction):
+    """The help of `train`, with all settings, which are read when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *rest: Any) -> None:
+        parser.epilog = list_settings()
+        super().__call__(parser, *rest)
+
+
 def train(options: argparse.Namespace) -> int:
     """Train, or read what is trained, and save one tagger per seed."""
     from relcl_lib.lab.parameters import read_settings
     from relcl_lib.papers.fastre.parameters import FastreParameters
-    from relcl_lib.papers.fastre.run import FastreRun, load_data, train_or_read
+    from relcl_lib.papers.fastre.run import FastreRun, load_data, location_report, train_or_read
+    from relcl_lib.papers.fastre.tables import DATASETS
+    from relcl_lib.text.spans import describe_lost
 
+    settings = read_settings(options.settings)
     values: dict[str, Any] = {"data_root": options.data, "seeds": [0], "profile": options.profile}
-    parameters = FastreParameters.create(values | read_settings(options.settings))
+    if options.data and "dataset" not in settings:
+        values["dataset"] = dataset_name(options.data, tuple(DATASETS))
+    parameters = FastreParameters.create(values | settings)
     out, trained, told = Path(options.out), False, {""}
 
-    def tell(run: FastreRun) -> None:
-        """What the run could not read, and which words it knows, each once."""
-        for line in (*run.lost.values(), run.vectors.note if run.vectors else ""):
-            if line not in told:
-                told.add(line)
-                print(line, file=sys.stderr, flush=True)
+    def tell(line: str) -> None:
+        if line not in told:
+            told.add(line)
+            print(line, file=sys.stderr, flush=True)
 
     def on_epoch(run: FastreRun) -> None:
         nonlocal trained
         trained = True
-        tell(run)
+        tell(run.vectors.note if run.vectors else "")
         last = run.history[-1]
         print(
             f"seed {run.seed} epoch {run.epochs_done}/{run.settings.epochs}: loss "
@@ -190,8 +222,12 @@ def train(options: argparse.Namespace) -> int:
         )
 
     data, work = load_data(parameters), out / "checkpoints"
-    if data.note:
-        print(f"data: {data.note}", file=sys.stderr)
+    tell(f"data: {data.name}, {data.source}" + (f"; {data.note}" if data.note else ""))
+    for split in filter(data.sizes.get, data.sizes):
+        report = location_report(data, parameters, split)
+        found = f"{split}: {report['sentences']} sentences, {report['tagged']} of "
+        tell(f"{found}{report['triples']} triples located")
+        tell(describe_lost(report, split))
     records = train_or_read(
         parameters, data=data, results=out / "results", work_dir=work, on_epoch=on_epoch
     )
@@ -201,10 +237,10 @@ def train(options: argparse.Namespace) -> int:
         folder = out / ("model" if len(parameters.seeds) == 1 else f"model-seed{seed}")
         # Every epoch is in the checkpoint, so this trains nothing that is already trained.
         run = FastreRun(parameters, data, seed, work).train(on_epoch)
-        tell(run)
         print(f"tagger: {run.extractor().save(folder)}", file=sys.stderr)
     for record in records:
-        shown = {k: record.metrics[k] for k in ("precision", "recall", "F1", "F1_exact")}
+        names = ("precision", "recall", "F1", "F1_exact", "F1_valid")
+        shown = {name: record.metrics[name] for name in names if name in record.metrics}
         print(json.dumps({"seed": record.seed, "protocol": record.protocol, **shown}))
     return 0
 
@@ -217,19 +253,32 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
+    raw = argparse.RawDescriptionHelpFormatter
     found = commands.add_parser(
-        "extract", help="sentences on stdin, triples on stdout", description=WORDS
+        "extract",
+        help="sentences on stdin, triples on stdout",
+        description=WORDS,
+        formatter_class=raw,
     )
     found.add_argument("--model", required=True, help="folder of a trained tagger")
     found.add_argument("--jsonl", action="store_true", help='lines are objects with "text"')
     found.add_argument("--batch-size", type=positive, default=128)
     found.add_argument("--chunk", type=positive, default=1024, help="lines held in memory")
     found.add_argument("--progress", type=positive, default=10_000, help="count every N sentences")
-    found.add_argument("--device", default="cpu")
+    found.add_argument("--device", default="auto", help="auto, cpu or cuda")
     found.set_defaults(run=extract)
-    trained = commands.add_parser("train", help="train a tagger and save it", description=WORDS)
+    trained = commands.add_parser(
+        "train",
+        help="train a tagger and save it",
+        description=WORDS,
+        formatter_class=raw,
+        add_help=False,
+    )
+    trained.add_argument("-h", "--help", action=_SettingsHelp, help="this, and every setting")
     trained.add_argument(
-        "--data", help="folder of the data set, or its parent (default: where data/README.md says)"
+        "--data",
+        help="folder with train.json, and valid.json and test.json if there are any, in a layout of "
+        "data/README.md (default: the embedded corpus in the profile quick)",
     )
     trained.add_argument("--out", required=True, help="folder for tagger, records, checkpoints")
     trained.add_argument("--profile", default="full", help="quick, reduced or full")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,11 +22,11 @@ from relcl_lib.models.tagger import ConvEncoder, FastRE, TaggerConfig
 from relcl_lib.text.decode import SpanRules, join_triples, pair_spans
 from relcl_lib.text.schema import Schema
 from relcl_lib.text.spans import Reader, trim
-from relcl_lib.text.words import WordReader, split_words
+from relcl_lib.text.splitting import SPACES, split_text, word_spans
+from relcl_lib.text.words import WordReader
 
 FORMAT = 1
 CELLS = 1 << 23  # logits of tails at a time: 32 MiB of float32
-_WORD = re.compile(r"\S+")
 
 
 class Found(NamedTuple):
@@ -45,7 +44,7 @@ class Found(NamedTuple):
 class Extractor:
     """A network, what turns words into its inputs, and the rules that turn scores into triples.
 
-    `filter_relations` drops relations that the head's type may not have; `threshold` is a
+    `words` is how a text is split into words (`text.splitting`), as the training texts were. `filter_relations` drops relations that the head's type may not have; `threshold` is a
     probability, for networks without thresholds of their own.
     """
 
@@ -54,6 +53,7 @@ class Extractor:
     schema: Schema
     head_rules: SpanRules
     tail_rules: SpanRules
+    words: str = SPACES
     filter_relations: bool = True
     threshold: float | None = None
     batch_size: int = 128
@@ -147,13 +147,13 @@ class Extractor:
 
         A text is cut to the network's longest sentence; `cut` tells which ones are.
         """
-        inputs = self.reader.read([split_words(text) for text in texts])
+        inputs = self.reader.read([split_text(text, self.words) for text in texts])
         found: list[dict[Found, None]] = [{} for _ in texts]
         spans: list[list[tuple[int, int]] | None] = [None] * len(texts)
         for at, a, b, kind, relation, p, q in self.predict(inputs).tolist():
             place, text = spans[at], texts[at]
             if place is None:
-                place = spans[at] = [match.span() for match in _WORD.finditer(text)]
+                place = spans[at] = word_spans(text, self.words)
             subject, thing = (place[a][0], place[b][1]), (place[p][0], place[q][1])
             triple = Found(
                 text[slice(*subject)],
@@ -168,7 +168,7 @@ class Extractor:
 
     def cut(self, text: str) -> bool:
         """Whether a text has more words than the network reads."""
-        return len(split_words(text)) > self.reader.max_tokens
+        return len(split_text(text, self.words)) > self.reader.max_tokens
 
     # ----------------------------------------------------------------- folder
 
@@ -183,6 +183,7 @@ class Extractor:
             "schema": self.schema.as_dict(),
             "head_rules": asdict(self.head_rules),
             "tail_rules": asdict(self.tail_rules),
+            "split": self.words,
             "filter_relations": self.filter_relations,
             "threshold": self.threshold,
             "note": self.note,
@@ -231,6 +232,7 @@ class Extractor:
                 reader,
                 Schema.from_dict(about["schema"]),
                 *rules,
+                words=about.get("split", SPACES),  # before there was a choice
                 filter_relations=about["filter_relations"],
                 threshold=about["threshold"],
                 batch_size=batch_size,

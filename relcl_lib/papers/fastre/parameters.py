@@ -26,16 +26,19 @@ RELEASED: dict[str, Any] = {
     "schedule": "released",
     "relation_mask": "none",
     "keep_last_token": False,
+    "bucket": 0,
 }
 #: What the defaults change of it: padding must not reach a token or the loss (else the batch size
 #: changes the triples), no cap on the loss of a positive, a schedule that fits any number of steps,
-#: the paper's type-relation map when triples are read off, entities at the end of a sentence.
+#: the paper's type-relation map when triples are read off, entities at the end of a sentence. And
+#: batches of sentences of like length, with few pads.
 CORRECTIONS: dict[str, Any] = {
     "loss_epsilon": 0.0,
     "mask_pads": True,
     "schedule": "paper",
     "relation_mask": "infer",
     "keep_last_token": True,
+    "bucket": 50,
 }
 #: What the paper prints.
 PAPER: dict[str, Any] = {
@@ -78,50 +81,68 @@ class FastreParameters(Parameters):
     data_root: str | None = Field(None, description="folder that holds the data set")
     reduced_data: bool = Field(False, description="without a training file use the others")
     train_limit: int | None = Field(None, ge=2, description="keep this many training sentences")
+    words: Literal["auto", "spaces", "punctuation"] = Field(
+        "auto", description="plain text is split at punctuation (auto: where marks touch words)"
+    )
+    allow_lost: bool = Field(False, description="train though over 10 % of the triples are lost")
     method: Literal[tuple(METHODS)] = Field("FastRE", description="row of the paper's tables")
     variant: Literal["released", "paper"] = Field("released", description="code's or printed form")
-    exact_release: bool = Field(False, description="the release's faults too")
-    seeds: Seeds = Field([0, 1, 2], description="one run each")
+    exact_release: bool = Field(False, description="the release to the letter, faults too")
+    seeds: Seeds = Field([0, 1, 2], description="one run for each")
     encoder: str | None = Field(None, description="CasRel's: hub name or folder")
-    encoder_precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    encoder_precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "float32", description="of CasRel's encoder"
+    )
     word_vectors: str | None = Field(None, description="GloVe text file; folder of an encoder")
     vector_size: int = Field(300, ge=1, description="of random word vectors")
-    train_vectors: bool | None = Field(None, description="None: only where they start random")
+    train_vectors: bool | None = Field(None, description="default: only where they start random")
     all_words: bool = Field(False, description="keep vectors of words outside the data")
     min_count: int = Field(1, ge=1, description="random vectors: rarer words are unknown")
     type_map: str | None = Field(None, description="auto, paper, inferred, any, or a JSON file")
     unknown_relations: Literal["error", "skip"] = Field("error", description="not in the map")
     hidden: int = Field(128, ge=8, description="d")
     type_size: int = Field(64, ge=1, description="d_t")
-    attention_heads: int = Field(8, ge=1)
+    attention_heads: int = Field(8, ge=1, description="of each tagger's self-attention")
     max_tokens: int = Field(100, ge=1, description="longer sentences are cut")
-    dilations: list[int] | None = Field(None, min_length=1, description="one a block")
-    gate: Literal["released", "paper", "none"] | None = None
-    residual: bool | None = None
-    block_dropout: Literal["gate", "between"] | None = None
+    dilations: list[int] | None = Field(None, min_length=1, description="one for each block")
+    gate: Literal["released", "paper", "none"] | None = Field(None, description="of a block")
+    residual: bool | None = Field(None, description="whether a block keeps its input")
+    block_dropout: Literal["gate", "between"] | None = Field(
+        None, description="on the gate, or between the blocks"
+    )
     dropout: float = Field(0.1, ge=0, lt=1, description="inside the blocks")
-    embedding_dropout: float | None = Field(None, ge=0, lt=1)
-    taggers: Literal["convolution", "linear"] | None = None
+    embedding_dropout: float | None = Field(None, ge=0, lt=1, description="before the blocks")
+    taggers: Literal["convolution", "linear"] | None = Field(
+        None, description="what comes before the scores"
+    )
     position_tables: Literal[1, 2] | None = Field(None, description="relative positions")
-    threshold: Literal["adaptive", "global"] | None = None
+    threshold: Literal["adaptive", "global"] | None = Field(
+        None, description="one per position, or one for all"
+    )
     mask_pads: bool | None = Field(None, description="keep padding out of features and loss")
     loss_epsilon: float | None = Field(None, ge=0, description="inside the logarithm")
     loss_scale: Literal["token", "sentence"] | None = Field(None, description="loss is divided by")
-    heads: Literal["one", "mean", "sum"] | None = Field(None, description="gold heads a sentence")
-    relation_mask: Literal["none", "infer", "train+infer"] | None = None
+    heads: Literal["one", "mean", "sum"] | None = Field(None, description="gold heads per sentence")
+    relation_mask: Literal["none", "infer", "train+infer"] | None = Field(
+        None, description="where the type map drops relations"
+    )
     keep_last_token: bool | None = Field(None, description="tails on the last token")
     max_head_gap: int | None = Field(19, ge=0, description="end - start of heads")
     max_tail_gap: int | None = Field(20, ge=0, description="end - start of tails")
-    epochs: int | None = Field(None, ge=1)
-    batch_size: int | None = Field(None, ge=1)
+    epochs: int | None = Field(None, ge=1, description="passes over the training sentences")
+    batch_size: int | None = Field(None, ge=1, description="sentences per step")
     learning_rate: float | None = Field(None, gt=0, description="peak")
     weight_decay: float | None = Field(None, ge=0, description="not of biases")
-    schedule: Literal["paper", "released", "constant"] | None = None
+    schedule: Literal["paper", "released", "constant"] | None = Field(
+        None, description="of the learning rate"
+    )
     warmup: float = Field(0.06, ge=0, le=1, description="share of the steps (paper)")
-    bucket: int = Field(50, ge=0, description="batches sorted by length together; 0: none")
-    augment: bool | None = Field(None, description="swap entities; None: for nyt11 only")
+    bucket: int | None = Field(
+        None, ge=0, description="batches sorted by length together; 0: in random order"
+    )
+    augment: bool | None = Field(None, description="swap entities; default: for nyt11 only")
     patience: int | None = Field(None, ge=1, description="epochs without gain before stopping")
-    device: Device = "auto"
+    device: Device = Field("auto", description="auto, cpu or cuda")
 
     @property
     def casrel(self) -> bool:

@@ -20,6 +20,7 @@ from relcl_lib.data.triples import PAPER_NAMES, TripleData, load_triples
 from relcl_lib.data.weights import is_published, weights_digest, weights_folder
 from relcl_lib.lab.checkpoints import optimizer_state, restore_optimizer
 from relcl_lib.lab.digests import SHOWN, file_digest
+from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.lab.protocol import protocol
 from relcl_lib.lab.run import Run, State
 from relcl_lib.lab.runtime import drawing_from, make_generator
@@ -36,7 +37,18 @@ from relcl_lib.papers.fastre.network import (
 from relcl_lib.papers.fastre.parameters import FastreParameters, learning_rate
 from relcl_lib.text import triple_metrics
 from relcl_lib.text.schema import TYPE_MAPS, choose_schema, listed_in
-from relcl_lib.text.spans import Batch, TaggedSentences, describe_lost, tag_sentences
+from relcl_lib.text.spans import (
+    Batch,
+    TaggedSentences,
+    describe_lost,
+    lost_share,
+    tag_sentences,
+)
+from relcl_lib.text.splitting import SPACES, split_data
+from relcl_lib.text.words import WordReader
+
+#: share of the training triples that may be lost without being allowed to
+MOST_LOST = 0.1
 
 
 class FastreRun(Run):
@@ -45,7 +57,7 @@ class FastreRun(Run):
     paper = "fastre"
     counter = "epochs_done"
     progress = ("step", "best_epoch", "best_score", "threshold", "history")
-    elsewhere = ("reduced_data", "train_limit", "encoder", "word_vectors")
+    elsewhere = ("reduced_data", "train_limit", "words", "allow_lost", "encoder", "word_vectors")
 
     def __init__(
         self,
@@ -78,12 +90,13 @@ class FastreRun(Run):
     @classmethod
     def load_data(cls, parameters: FastreParameters) -> TripleData:
         """The sentences that parameters name."""
-        return load_triples(
+        data = load_triples(
             parameters.dataset,
             parameters.data_root,
             reduced=parameters.reduced_data,
             limit=parameters.train_limit,
         )
+        return split_data(data, parameters.words, keep=tuple(tables.DATASETS))
 
     @cached_property
     def inputs(self) -> dict[str, str]:
@@ -119,22 +132,20 @@ class FastreRun(Run):
         if not len(tagged.usable):
             lost = describe_lost(tagged.report) or "it has none"
             raise ValueError(f"no triple of {self.data.name}'s training split can be used: {lost}")
+        if lost_share(tagged.report) > MOST_LOST and not self.settings.allow_lost:
+            raise ParameterError(
+                f"more than {MOST_LOST:.0%} of {self.data.name} would be lost: "
+                f"{describe_lost(tagged.report)}. Mend the data, or set allow_lost=true"
+            )
         return tagged.to(self.device)
 
     @cached_property
     def lost(self) -> dict[str, str]:
         """Split -> how many of its triples are lost, and why; splits that lose none are absent."""
-        found = {"train": describe_lost(self.tagged.report)}
-        for split in ("valid", "test"):
-            tagged = tag_sentences(
-                getattr(self.data, split),
-                self.reader,
-                self.schema,
-                unknown_relations="skip",
-                where=f"{self.data.name}, {split} split",
-            )
-            self._inputs[split] = tagged.inputs
-            found[split] = describe_lost(tagged.report, split)
+        reports = {"train": self.tagged.report} | {
+            split: location_report(self.data, self.settings, split) for split in ("valid", "test")
+        }
+        found = {split: describe_lost(report, split) for split, report in reports.items()}
         return {split: text for split, text in found.items() if text}
 
     def _build_optimizer(self) -> torch.optim.Optimizer:
@@ -253,6 +264,8 @@ class FastreRun(Run):
             self.schema,
             head_rules,
             tail_rules,
+            words=self.settings.words if self.data.words == SPACES else self.data.words,
+            batch_size=1 if self.settings.exact_release else 128,  # pads change what it finds
             filter_relations=self.settings.relation_mask != "none",
             threshold=self.threshold if threshold is None else threshold,
             note={"dataset": self.data.name, "seed": self.seed, "vectors": self.vector_source},
@@ -357,7 +370,7 @@ class FastreRun(Run):
         lost = f"{total - tagged} of {total} training triples could not be located"
         return {
             "metrics": {
-                **self.evaluate("test"),
+                **(self.evaluate("test") if self.data.test else {}),
                 "F1_valid": self.best_score,
                 "params_K": self.parameter_count / 1000,
                 "best_epoch": self.best_epoch,
@@ -372,6 +385,20 @@ class FastreRun(Run):
                 "" if self.model.threshold is None else f"global threshold {self.threshold}",
             ],
         }
+
+
+def location_report(data: TripleData, settings: FastreParameters, split: str) -> dict[str, Any]:
+    """The report of `tag_sentences` on a split; needs no network."""
+    schema = choose_schema(data, settings.resolved().type_map)
+    unknown = settings.unknown_relations if split == "train" else "skip"
+    return tag_sentences(
+        getattr(data, split),
+        WordReader((), settings.max_tokens),
+        schema,
+        unknown_relations=unknown,
+        where=f"{data.name}, {split} split",
+        listed_in=listed_in(data, schema),
+    ).report
 
 
 load_data, train_or_read = FastreRun.load_data, FastreRun.train_or_read

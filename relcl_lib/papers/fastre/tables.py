@@ -53,6 +53,7 @@ FREE: dict[str, tuple[Any, ...]] = {
     # of these the data set's own protocol speaks
     "reduced_data": (),
     "train_limit": (),
+    "allow_lost": (),
 }
 SUMMARY = (
     ("Table 2", "NYT10", "partial_match_rerun_mean_of_3", "FastRE", "F1"),

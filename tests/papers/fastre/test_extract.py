@@ -13,9 +13,10 @@ from fastre_data import parameters, tiny_data
 from relcl_lib.__main__ import main
 from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.lab.parameters import ParameterError
-from relcl_lib.papers.fastre.command import Counts, extract_stream, read_lines
+from relcl_lib.papers.fastre.command import Counts, dataset_name, extract_stream, read_lines
 from relcl_lib.papers.fastre.command import main as main_of_fastre
 from relcl_lib.papers.fastre.extract import Extractor
+from relcl_lib.papers.fastre.parameters import FastreParameters
 from relcl_lib.papers.fastre.run import FastreRun
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -31,6 +32,7 @@ def run():
         dropout=0.0,
         embedding_dropout=0.0,
         max_tokens=30,
+        allow_lost=True,
     )
     run = FastreRun(settings, data).train()
     assert run.evaluate("valid")["F1"] > 30
@@ -246,7 +248,7 @@ def test_training_from_the_command_line(tmp_path, capsys):
     assert len(list((tmp_path / "out" / "results").rglob("*.json"))) == 1
     assert main(call) == 0  # nothing is trained twice
     assert "epoch" not in (said := capsys.readouterr().err)
-    assert said.startswith("read: 1 record")
+    assert "\nread: 1 record" in said
     for wrong, word in (
         (["epocs=2"], "did you mean epochs"),
         (["epochs"], "NAME=VALUE"),
@@ -258,6 +260,50 @@ def test_training_from_the_command_line(tmp_path, capsys):
     (folder / "train.json").write_text("[{")
     assert main(call) == 2
     assert "train.json" in capsys.readouterr().err
+
+
+def test_own_data_need_a_training_file_and_no_setting(tmp_path, capsys):
+    folder = tmp_path / "My data"
+    folder.mkdir()
+    rows = [
+        {"text": f"Ada{i} hired Bo{i}.", "triple_list": [[f"Ada{i}", "employs", f"Bo{i}"]]}
+        for i in range(40)
+    ]
+    (folder / "train.json").write_text(json.dumps(rows))
+    small = ["epochs=1", "hidden=32", "attention_heads=4", "vector_size=16"]
+    call = ["fastre", "train", "--data", str(folder), "--out", str(tmp_path / "out"), *small]
+    assert main(call) == 0
+    shown = capsys.readouterr()
+    assert set(json.loads(shown.out)) == {"seed", "protocol", "F1_valid"}
+    said = shown.err.splitlines()
+    assert said[0].startswith("data: My-data, train.json; 4 training sentences validate; no test")
+    assert said[1] == "train: 36 sentences, 36 of 36 triples located"
+    assert said[3].startswith("seed 0 epoch 1/1")  # what is located is said before
+    (record,) = (tmp_path / "out" / "results").rglob("*.json")
+    assert "F1" not in json.loads(record.read_text())["metrics"]
+    assert Extractor.load(tmp_path / "out").words == "punctuation"
+
+
+@pytest.mark.parametrize(
+    "folder, name",
+    [("x/NYT10", "nyt10"), ("my texts!", "my-texts"), ("a/../b_1.2", "b_1.2"), ("文", "own")],
+)
+def test_a_folder_names_its_data_set(folder, name):
+    assert dataset_name(folder, ("nyt10", "webnlg")) == name
+
+
+def test_the_help_lists_every_setting_with_its_default(capsys):
+    with pytest.raises(SystemExit):
+        main_of_fastre(["train", "--help"])
+    said = capsys.readouterr().out
+    for name in set(FastreParameters.model_fields) - {"profile", "data_root"}:
+        assert f"\n  {name}=" in said
+    for line in ("dilations=[1,2,4,1,1,1]", "epochs=60", "words=auto", "bucket=50"):
+        assert f"\n  {line} " in said
+    assert "one of auto, spaces, punctuation" in said
+    with pytest.raises(SystemExit):
+        main_of_fastre(["extract", "--help"])
+    assert "by characters where a script has no spaces" in capsys.readouterr().out
 
 
 def test_memory_is_bounded_by_the_chunk(extractor):

@@ -1,0 +1,104 @@
+"""Plain text in words: marks, abbreviations, scripts without spaces, offsets."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relcl_lib.data.triples import Sentence, Triple, assemble
+from relcl_lib.text.splitting import (
+    AUTO,
+    PUNCTUATION,
+    SPACES,
+    is_plain,
+    split_data,
+    split_sentences,
+    split_text,
+    word_spans,
+)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("Marta Quill was born in Lowford.", "Marta Quill was born in Lowford ."),
+        ("Mr. O'Neal (b. 1950) didn't.", "Mr. O'Neal ( b . 1950 ) did n't ."),
+        ("Lowford’s U.S. office, 5:30 p.m.", "Lowford ’s U.S. office , 5:30 p.m."),
+        ("25,320.4 mm -- well-known, 2014-15...", "25,320.4 mm -- well-known , 2014-15 ..."),
+        ("Roger S. Bagnall; plan B", "Roger S. Bagnall ; plan B"),
+        ('"Oren Tace," said HIV/AIDS.', '" Oren Tace , " said HIV/AIDS .'),
+        ("See www.example.org/a, a.b@c.org!", "See www.example.org/a , a.b@c.org !"),
+        ("小明1958年生于上海。", "小 明 1958 年 生 于 上 海 。"),
+        ("東京タワーは高い", "東 京 タ ワ ー は 高 い"),
+        ("ไทยนี้", "ไ ท ย นี้"),
+        ("हिन्दी में लिखा।", "हिन्दी में लिखा ।"),
+        ("Ha\u0308rtel, là", "Ha\u0308rtel , là"),
+    ],
+)
+def test_words_and_marks(text, words):
+    assert split_text(text, PUNCTUATION) == words.split()
+    assert [text[a:b] for a, b in word_spans(text, PUNCTUATION)] == words.split()
+
+
+@given(st.text())
+def test_no_character_is_lost_or_twice(text):
+    for way in (SPACES, PUNCTUATION, AUTO):
+        places = word_spans(text, way)
+        assert [text[a:b] for a, b in places] == split_text(text, way)
+        assert "".join(text[a:b] for a, b in places) == "".join(text.split())
+        assert all(a < b <= c for (a, b), (c, _) in pairwise(places))
+
+
+@pytest.mark.parametrize(
+    "text, plain",
+    [
+        ("Marta Quill was born in Lowford.", True),
+        ("Marta Quill was born in Lowford .", False),
+        ("Born in Lowford, she left (early)", True),
+        ("Mr. Tace of Pell , N.Y. , left the (718) .", False),
+        ("the U.S. team of St. Pell", False),
+        ("小明出生于上海。", True),
+        ("小明 出生 于 上海 。", False),
+        ("小明出生于上海浦东新区", True),
+        ("", False),
+    ],
+)
+def test_a_text_says_itself_whether_it_is_tokenised(text, plain):
+    assert is_plain([text]) == plain
+    assert split_text(text, AUTO) == split_text(text, PUNCTUATION if plain else SPACES)
+
+
+def test_a_way_that_is_none():
+    with pytest.raises(ValueError, match="words='bert' must be one of auto, spaces, punct"):
+        split_text("a", "bert")
+
+
+def test_entities_and_spans_move_with_their_words():
+    text = "Pell, Marta Quill's home; Pell (Eastria)."
+    triple = Triple("Marta Quill", "home", "Pell")
+    spans = (((6, 17), (26, 30)), None, ((6, 17), (26, 29)))
+    (sentence,) = split_sentences([Sentence(text, (triple,) * 3, spans)], PUNCTUATION)
+    assert sentence.text == "Pell , Marta Quill 's home ; Pell ( Eastria ) ."
+    first, second, half = sentence.spans
+    assert [sentence.text[slice(*span)] for span in first] == ["Marta Quill", "Pell"]
+    assert first[1][0] == 29 and second is None and half is None
+    (bare,) = split_sentences([Sentence("A.B.C. x", (Triple("A.B.C.", "r", "x's"),))], PUNCTUATION)
+    assert bare.triples == (Triple("A.B.C.", "r", "x 's"),) and bare.spans == ()
+
+
+def test_plain_data_are_split_and_tokenised_ones_are_not():
+    def data(name, text):
+        sentences = [Sentence(text, (Triple("Oren", "r", "Pell"),))] * 12
+        return assemble(name, {"train": sentences, "valid": sentences, "test": sentences})
+
+    plain = data("mine", "Oren left Pell.")
+    split = split_data(plain, AUTO)
+    assert split.train[0].text == "Oren left Pell ." and split.words == PUNCTUATION
+    assert split.fingerprint != plain.fingerprint and "split at punctuation" in split.note
+    assert split_data(plain, SPACES) is plain
+    apart = data("mine", "Oren left Pell .")
+    assert split_data(apart, AUTO) is apart
+    corpus = data("webnlg", "Oren left Pell.")
+    assert split_data(corpus, AUTO, keep=("webnlg",)) is corpus
+    assert split_data(corpus, PUNCTUATION, keep=("webnlg",)).words == PUNCTUATION
