@@ -44,7 +44,9 @@ class ConvNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, S*inputs, H, W) to (B, S*outputs, H', W')."""
         if self.every > 1:
-            x = x[..., :: self.every, :: self.every]
+            # Sliced with channels innermost: so is the gradient, or all that it meets on its way back
+            # is in two layouts, for which element-wise kernels take several times as long.
+            x = x.permute(0, 2, 3, 1)[:, :: self.every, :: self.every].permute(0, 3, 1, 2)
         return self.norm(self.convolution(x))
 
 
@@ -144,11 +146,16 @@ class ReplayNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map images (S, B, 3, H, W) in [0, 1] to logits (S, B, C) and features (S, B, D)."""
-        enabled = self.precision != torch.float32
-        with torch.autocast(images.device.type, dtype=self.precision, enabled=enabled):
+        with self.autocast(images.device):
             features = self.body(images)
-        features = features.float()
-        return self.head(features), features
+        with torch.autocast(images.device.type, enabled=False):
+            features = features.float()
+            return self.head(features), features
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """What the backbone computes in; forward passes within one such block cast its weights once."""
+        enabled = self.precision != torch.float32
+        return torch.autocast(device.type, dtype=self.precision, enabled=enabled)
 
 
 def build_network(

@@ -69,6 +69,36 @@ def test_the_shortcut_is_a_matrix_product_of_every_second_pixel(width, seeds):
         assert (ours.double() - theirs).norm() < 1e-5 * theirs.norm()
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_passes_that_share_cast_weights_are_those_that_do_not(precision):
+    """Logits and features in float32, the sum of the gradients, and running statistics."""
+    one, two = (build_network([0, 1], 5, (SIDE, SIDE), width=4, precision=precision) for _ in "ab")
+    groups = [images(2, n=6), images(2, n=4, seed=1)]
+    with one.train().autocast(groups[0].device):
+        found = [one(group) for group in groups]
+    expected = [two.train()(group) for group in groups]
+    for outputs in (found, expected):
+        sum(logits.square().mean() for logits, _ in outputs).backward()
+    for ours, theirs in zip(found, expected, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+        assert all(output.dtype == torch.float32 for output in ours)
+    for ours, theirs in zip(one.parameters(), two.parameters(), strict=True):
+        # In bfloat16 the groups' gradients meet before they are cast to float32.
+        within = 1e-5 if precision == torch.float32 else 1e-2
+        assert (ours.grad - theirs.grad).norm() <= within * theirs.grad.norm()
+    assert all(torch.equal(a, b) for a, b in zip(one.buffers(), two.buffers(), strict=True))
+
+
+def test_a_shortcut_keeps_the_gradient_s_layout():
+    """With channels innermost, as the kernels beside it expect it."""
+    shortcut = ConvNorm(4, 8, 1, 2, 1).to(memory_format=torch.channels_last)
+    x = torch.rand(2, 4, 8, 8).contiguous(memory_format=torch.channels_last).requires_grad_()
+    kept_gradient = []
+    x.register_hook(kept_gradient.append)
+    shortcut(x).square().sum().backward()
+    assert kept_gradient[0].is_contiguous(memory_format=torch.channels_last)
+
+
 class TestSizes:
     @pytest.mark.parametrize("side, features", [(32, 160), (64, 640), (84, 640)])
     def test_features_of_the_papers_inputs(self, side, features):

@@ -207,7 +207,8 @@ class ReplayRun(Run):
             logits, features = self.network(torch.cat(views, dim=1))
             outputs = list(zip(logits.split(sizes, 1), features.split(sizes, 1), strict=True))
         else:
-            outputs = [self.network(batch) for batch in views]
+            with self.network.autocast(self.device):
+                outputs = [self.network(batch) for batch in views]
         return [
             Rows(logits, features, group.labels.repeat(1, self.settings.views))
             for (logits, features), group in zip(outputs, groups, strict=True)
