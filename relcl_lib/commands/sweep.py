@@ -8,37 +8,42 @@
 
 A cell whose records exist is read, not run; one that was killed goes on from its last task or epoch;
 one that failed is named with the reason, which a record keeps if it had begun to train, and is tried
-again next time. Run it again after any stop.
+again next time; so is one whose process died, while the others go on. Run it again after any stop.
+On a cluster of several machines all must see the folders of records, checkpoints and data.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from relcl_lib.commands.engines import Cell, describe, run_locally, run_on_ray
+from relcl_lib.lab.command_line import positive
 from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.format import TableError
 from relcl_lib.lab.parameters import ParameterError, read_settings
 from relcl_lib.papers.registry import PAPERS
 
-Cell = dict[str, Any]  # the parameters of a table's run, as plain values
 
-
-def describe(cell: Cell) -> str:
-    """A cell in one line."""
-    skip = ("dataset", "method", "seeds", "data_root", "device", "profile")
-    rest = ", ".join(f"{k}={v}" for k, v in cell.items() if k not in skip)
-    seeds = cell.get("seeds") or ()
-    seed = f", seed {seeds[0]}" if len(seeds) == 1 else ""
-    return f"{cell['dataset']} {cell['method']}" + (f" ({rest})" if rest else "") + seed
+class ProcessDiedError(RuntimeError):
+    """The process that ran a cell is gone, and left no word."""
 
 
 def run_cell(
-    paper: str, cell: Cell, results: str | None, work_dir: str, threads: int | None
+    paper: str,
+    cell: Cell,
+    results: str | None,
+    work_dir: str,
+    threads: int | None,
+    failure: str | None = None,
 ) -> str:
-    """Run or read one cell in this process; the outcome or the failure as a line."""
+    """Run or read one cell in this process; the outcome or the failure as a line.
+
+    `failure` is what ended the process that ran it: that is recorded, and nothing is run.
+    """
     import torch
 
     about, name = PAPERS[paper], describe(cell)
@@ -57,7 +62,9 @@ def run_cell(
     try:
         parameters, on_unit = about.parameters.create(cell), {f"on_{about.unit}": progress}
         train_or_read = about.module("run").train_or_read
-        records = train_or_read(parameters, results=results, work_dir=work_dir, **on_unit)
+        died = ProcessDiedError(failure) if failure else None
+        places = {"results": results, "work_dir": work_dir}
+        records = train_or_read(parameters, failure=died, **places, **on_unit)
     except Exception as error:  # the other cells go on; the failure is in a record
         return f"failed: {name}: {type(error).__name__}: {error}"
     finally:
@@ -68,35 +75,6 @@ def run_cell(
         if metric in records[0].metrics
     ]
     return f"{'done' if trained else 'read'}: {name}: {', '.join(values)}"
-
-
-def run_locally(cells: Sequence[Cell], jobs: int, **options: Any) -> Iterable[str]:
-    """Yield the outcome of each cell as it ends, `jobs` processes at a time."""
-    from joblib import Parallel, delayed
-
-    # Each process gets its share of the cores: more threads than cores is far slower than fewer.
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    return pool(delayed(run_cell)(cell=cell, threads=threads, **options) for cell in cells)
-
-
-def run_on_ray(
-    cells: Sequence[Cell], address: str | None, gpus: float, cpus: float, **options: Any
-) -> Iterable[str]:
-    """Yield the outcome of each cell from an existing Ray cluster (or one started here)."""
-    try:
-        import ray
-    except ImportError as error:
-        raise ImportError(
-            "the ray engine needs the package ray: pip install '.[ray]', or leave --engine out"
-        ) from error
-    ray.init(address=address, ignore_reinit_error=True)
-    remote = ray.remote(num_cpus=cpus, num_gpus=gpus)(run_cell)
-    threads = max(1, int(cpus))
-    waiting = [remote.remote(cell=cell, threads=threads, **options) for cell in cells]
-    while waiting:
-        done, waiting = ray.wait(waiting)
-        yield from ray.get(done)
 
 
 def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
@@ -125,7 +103,7 @@ def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
     line.add_argument("--work-dir", default=str(root / "runs" / "sweep"), help="checkpoints")
     line.add_argument("--engine", choices=("local", "ray"), default="local")
     jobs = "local: processes at a time; more than cells: the seeds run apart (not HPCR's)"
-    line.add_argument("--jobs", type=int, default=1, help=jobs)
+    line.add_argument("--jobs", type=positive, default=1, help=jobs)
     line.add_argument("--address", help="ray: address of the cluster (default: start one here)")
     line.add_argument("--gpus-per-run", type=float, default=0.0, help="ray: may be a fraction")
     line.add_argument("--cpus-per-run", type=float, default=1.0, help="ray: cores of a run")
@@ -195,14 +173,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if not paper.side_by_side and (options.engine == "ray" or options.jobs > len(cells)):
         cells = one_per_seed(options.paper, cells)
-    shared = {"paper": options.paper, "results": options.results, "work_dir": options.work_dir}
+    # Another process, on another machine maybe, has another current folder.
+    places = {"results": options.results, "work_dir": options.work_dir}
+    shared = {name: place and str(Path(place).resolve()) for name, place in places.items()}
+    shared |= {"work": run_cell, "paper": options.paper}
     if options.engine == "ray":
         share = (options.gpus_per_run, options.cpus_per_run)
         outcomes = run_on_ray(cells, options.address, *share, **shared)
     else:
         outcomes = run_locally(cells, options.jobs, **shared)
-    failed = 0
+    failed, trained, started = 0, 0, time.monotonic()
     for number, outcome in enumerate(outcomes, start=1):
         failed += outcome.startswith("failed")
-        print(f"[{number}/{len(cells)}] {outcome}", flush=True)
+        trained += not outcome.startswith("read")  # which takes no time, and foretells none
+        each = (time.monotonic() - started) / max(trained, 1)
+        left = time_left(each * (len(cells) - number) * bool(trained))
+        print(f"[{number}/{len(cells)}] {outcome}{left}", flush=True)
     return 1 if failed else 0
+
+
+def time_left(seconds: float) -> str:
+    """About how long it will take, as the end of a line; "" for no time."""
+    minutes = round(seconds / 60)
+    if minutes > 59:
+        return f"; about {minutes // 60} h {minutes % 60} min left"
+    if minutes:
+        return f"; about {minutes} min left"
+    return "; under a minute left" if seconds else ""

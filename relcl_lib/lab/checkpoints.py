@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from relcl_lib.lab.files import atomic_directory, remove_leftovers
+from relcl_lib.lab.digests import check_sums, write_sums
+from relcl_lib.lab.files import atomic_directory, locked, remove_leftovers
 
 
 class CheckpointError(RuntimeError):
@@ -40,7 +41,7 @@ def save(folder: str | Path, state: Mapping[str, Tensor], progress: Mapping[str,
     """Replace the checkpoint in `folder` in one step; a kill leaves the old one or the new one.
 
     Args:
-        folder: `state.safetensors` and `progress.json` are written there.
+        folder: `state.safetensors`, `progress.json` and their digests are written there.
         state: name -> tensor, on any device.
         progress: plain values.
 
@@ -53,6 +54,7 @@ def save(folder: str | Path, state: Mapping[str, Tensor], progress: Mapping[str,
         with atomic_directory(folder) as temporary:
             save_file(tensors, temporary / "state.safetensors")
             (temporary / "progress.json").write_text(json.dumps(dict(progress), indent=1))
+            write_sums(temporary)
     except (OSError, RuntimeError) as error:  # safetensors reports a full disk in its own way
         raise CheckpointError(
             f"cannot write the checkpoint {folder}: {error}. The last one is untouched; free some "
@@ -64,13 +66,20 @@ def load(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """State and progress of the last complete checkpoint, None if there is none.
 
     Raises:
-        CheckpointError: the files are there and cannot be read.
+        CheckpointError: the files are there and cannot be read, or are not those that were written.
     """
     folder = Path(folder)
-    remove_leftovers(folder.parent)
-    if not folder.is_dir():
-        return None
+    for _ in range(2):  # a process may be killed in the middle of replacing it after the first look
+        remove_leftovers(folder.parent)
+        with locked(folder.parent, shared=True):
+            if folder.is_dir():
+                return _read(folder)
+    return None
+
+
+def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
+        check_sums(folder)
         progress = json.loads((folder / "progress.json").read_text())
         return load_file(folder / "state.safetensors"), progress
     except Exception as error:  # safetensors has an error class of its own

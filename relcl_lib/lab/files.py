@@ -1,8 +1,9 @@
 """Files that are either complete or absent, whatever stops the process that writes them.
 
 Everything is written under a temporary name beside its place, flushed to the disk and renamed.
-A killed process can leave such a temporary behind, never a half-written file under the real name;
-`remove_leftovers` clears them.
+A killed process can leave such a temporary behind, never a half-written file under the real name; the
+next one that writes the file clears it, as `remove_leftovers` clears all of a folder. Processes that
+share a folder of checkpoints or records take turns by `locked`.
 """
 
 from __future__ import annotations
@@ -54,8 +55,36 @@ def _sync_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
+def locked(folder: str | os.PathLike[str], *, shared: bool = False) -> Iterator[None]:
+    """For a block: no other process is in such a block of this folder, or only `shared` ones are.
+
+    The system lets go of it when the process ends, however it does, and no file is made. Where folders
+    cannot be locked (Windows, some network file systems) nothing is.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = None
+    try:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
 def _temporary(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in _leftovers(path.parent):
+        match = _TEMPORARY.fullmatch(leftover.name)
+        if match["name"] == path.name and match["kind"] == "tmp":
+            with contextlib.suppress(OSError):
+                _remove(leftover)
     temporary = _beside(path)
     _in_use.add(temporary.name)
     try:
@@ -117,7 +146,8 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
             elif not entry.is_symlink():
                 _sync(entry)
         _sync_folder(temporary)
-        _swap(temporary, path)
+        with locked(path.parent):
+            _swap(temporary, path)
     _sync_folder(path.parent)
 
 
@@ -170,23 +200,34 @@ def remove_leftovers(
     """
     parent = Path(parent)
     touched: list[Path] = []
-    if not parent.is_dir():
+    if not any(_leftovers(parent, max_age_seconds)):
         return touched
-    for entry in sorted(parent.iterdir()):
-        match = _TEMPORARY.fullmatch(entry.name)
-        if match is None or entry.name in _in_use:
-            continue
-        with contextlib.suppress(FileNotFoundError):  # another process may tidy up as well
-            fresh = time.time() - entry.stat().st_mtime < max_age_seconds
-            if fresh and _alive(match["host"], int(match["pid"])):
-                continue
+    with locked(parent):
+        for entry in _leftovers(parent, max_age_seconds):
+            match = _TEMPORARY.fullmatch(entry.name)
             place = parent / match["name"]
-            if match["kind"] == "old" and not place.exists():
-                entry.replace(place)
-            else:
-                _remove(entry)
-            touched.append(entry)
+            with contextlib.suppress(FileNotFoundError):  # where nothing can be locked
+                if match["kind"] == "old" and not place.exists():
+                    entry.replace(place)
+                else:
+                    _remove(entry)
+                touched.append(entry)
     return touched
+
+
+def _leftovers(parent: Path, max_age_seconds: float = 86400.0) -> list[Path]:
+    """The temporaries in a folder that no running process uses, sorted."""
+    found = []
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for entry in sorted(parent.iterdir()):
+            match = _TEMPORARY.fullmatch(entry.name)
+            if match is None or entry.name in _in_use:
+                continue
+            with contextlib.suppress(FileNotFoundError):  # another process may tidy up as well
+                fresh = time.time() - entry.stat().st_mtime < max_age_seconds
+                if not (fresh and _alive(match["host"], int(match["pid"]))):
+                    found.append(entry)
+    return found
 
 
 def _checkout() -> Path | None:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,7 +28,7 @@ from pydantic import (
     model_validator,
 )
 
-from relcl_lib.lab.files import atomic_write_text, repository_root
+from relcl_lib.lab.files import atomic_write_text, locked, repository_root
 from relcl_lib.lab.parameters import explain
 
 SCHEMA_VERSION = 2
@@ -274,10 +275,10 @@ def check_writable(root: str | os.PathLike[str] | None = None) -> None:
         RecordError: they cannot; nothing is left behind.
     """
     folder = Path(results_root() if root is None else root)
-    probe = folder / f".probe-{os.getpid()}"
     try:
-        atomic_write_text(probe, "")
-        probe.unlink()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:  # without a name, so a kill leaves none
+            probe.write(b"\n")
     except OSError as error:
         raise RecordError(
             f"the results folder {folder} cannot be written to ({error.strerror or error}); make it "
@@ -294,10 +295,12 @@ def write_record(record: Record, root: str | os.PathLike[str] | None = None) -> 
         RecordError: the folder cannot be written or the disk is full; nothing is left behind.
     """
     path = record_path(record, results_root() if root is None else root)
-    if record.failed and path.is_file() and not read_record(path).failed:
-        raise RecordError(f"{path} holds a finished run; a failed one does not replace it")
     try:
-        return atomic_write_text(path, _json(as_dict(record)) + "\n")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.parent):  # another process may finish the same run between look and write
+            if record.failed and path.is_file() and not read_record(path).failed:
+                raise RecordError(f"{path} holds a finished run; a failed one does not replace it")
+            return atomic_write_text(path, _json(as_dict(record)) + "\n")
     except OSError as error:
         raise RecordError(
             f"cannot write the record {path.name} into the folder {path.parent}: "
@@ -374,9 +377,17 @@ def find_record(
     """The finished record of a configuration, or None if it has to be run.
 
     None also after a failed run, which may be tried again.
+
+    Raises:
+        RecordError: the record in its place cannot be read, or is one of another configuration.
     """
     path = record_path(config, results_root() if root is None else root)
     if not path.is_file():
         return None
     record = read_record(path)
+    if config_hash(record) != config_hash(config):
+        raise RecordError(
+            f"{path} holds the record of another configuration than its name says: it was changed or "
+            "misplaced. Restore or remove it"
+        )
     return None if record.failed else record

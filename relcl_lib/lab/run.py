@@ -241,6 +241,7 @@ class Run:
         results: str | Path | None = None,
         work_dir: str | Path | None = None,
         again: bool = False,
+        failure: Exception | None = None,
         **callbacks: Callable[..., Any] | None,
     ) -> list[Record]:
         """The records of a configuration, one per seed: read those that exist, train the others.
@@ -251,6 +252,8 @@ class Run:
             results: folder of the records (None: `data/results`); new ones are written there.
             work_dir: folder for checkpoints, so that a killed run goes on where it was.
             again: train also the seeds that have a record, and replace it.
+            failure: what ended an earlier try without a record, such as the death of its process: it
+                is recorded of the first seeds that have no record, and raised; nothing is trained.
             callbacks: of `train`.
 
         Raises:
@@ -271,7 +274,13 @@ class Run:
                 continue
             if missing != seeds:
                 run = cls.of(parameters, data, missing, work_dir)
-            made = make_records(run, lambda run=run: run.train(**callbacks).records(), results)
+
+            def make(run: Self = run) -> list[Record]:
+                if failure is not None:
+                    raise failure
+                return run.train(**callbacks).records()
+
+            made = make_records(run, make, results)
             found |= {r.seed: r for r in made if r.method == run.settings.method}
         return [found[seed] for seed in parameters.seeds]
 

@@ -73,12 +73,23 @@ def test_dry_run_lists_the_cells(capsys):
     assert "cifar10 Couple (Eq. 7) (buffer_size=200)" in out
 
 
+@pytest.fixture
+def one_process(monkeypatch):
+    """Cells run in the test's own process: what they print is seen, and torch is loaded already."""
+
+    def locally(cells, jobs, work, **options):
+        return (work(cell=cell, threads=1, **options) for cell in cells)
+
+    monkeypatch.setattr(sweep, "run_locally", locally)
+
+
 def run_digits(tmp_path, *more):
     words = ["hpcr", "table3", "--dataset", "digits", "--methods", "FINE-TUNE", "--seeds", "0"]
     places = ["--results", str(tmp_path / "results"), "--work-dir", str(tmp_path / "work")]
     return sweep.main([*words, *places, *more])
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_failing_cell_leaves_the_others_running_and_sets_the_exit_code(tmp_path, capsys):
     assert run_digits(tmp_path, "--device", "cuda:99") == 1
     assert "DeviceError" in capsys.readouterr().out
@@ -206,6 +217,7 @@ def test_crecl_progress_is_the_historical_accuracy():
     assert CreclRun.score.fget(run) == pytest.approx(100 * (0.5 * 30 + 10) / 40)
 
 
+@pytest.mark.usefixtures("one_process")
 @pytest.mark.parametrize(
     "words, small, unit, said, count",
     [

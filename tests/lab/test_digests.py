@@ -1,10 +1,11 @@
 import os
+import subprocess
 from hashlib import sha256
 from unittest.mock import patch
 
 import pytest
 
-from relcl_lib.lab.digests import content_digest, file_digest
+from relcl_lib.lab.digests import SUMS, check_sums, content_digest, file_digest, write_sums
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +75,35 @@ def test_named_digests_in_any_order():
         [("config.json", "2"), ("model.safetensors", "1")]
     )
     assert len(content_digest(parts)) == 16
+
+
+def test_sums_tell_a_changed_and_a_missing_file(tmp_path):
+    (tmp_path / "inner").mkdir()
+    for name in ("a", "inner/b"):
+        (tmp_path / name).write_text(name)
+    check_sums(tmp_path)  # nothing to compare with
+    write_sums(tmp_path)
+    check_sums(tmp_path)
+    told = subprocess.run(["sha256sum", "-c", SUMS], cwd=tmp_path, capture_output=True, check=True)
+    assert told.stdout.count(b"OK") == 2
+    (tmp_path / "further").write_text("")
+    check_sums(tmp_path)
+    (tmp_path / "inner" / "b").write_text("c")
+    with pytest.raises(ValueError, match=r"b is damaged.*remove SHA256SUMS"):
+        check_sums(tmp_path)
+    (tmp_path / "inner" / "b").unlink()
+    with pytest.raises(ValueError, match="inner/b is missing"):
+        check_sums(tmp_path)
+    (tmp_path / SUMS).write_text("0" * 64 + " a\n")
+    with pytest.raises(ValueError, match="SHA256SUMS is damaged"):
+        check_sums(tmp_path)
+
+
+def test_a_changed_entry_of_the_cache_is_no_entry(tmp_path, cache):
+    file = tmp_path / "file"
+    file.write_bytes(b"content")
+    right = file_digest(file)
+    text = cache.read_text()
+    cache.write_text(text.replace(right, "0" * 64))
+    assert file_digest(file) == right
+    assert cache.read_text() == text

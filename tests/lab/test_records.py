@@ -368,3 +368,10 @@ def test_records_stay_light():
         [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
     ).stdout.split()
     assert not {"torch", "pandas", "scipy"} & set(loaded)
+
+
+def test_a_record_in_the_place_of_another_is_not_taken_for_it(tmp_path):
+    right, wrong = make(), make(seed=7)
+    write_record(wrong, tmp_path).replace(record_path(right, tmp_path))
+    with pytest.raises(RecordError, match="another configuration"):
+        find_record(right, tmp_path)

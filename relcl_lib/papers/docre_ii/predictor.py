@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from relcl_lib.data.document_files import Document
 from relcl_lib.data.document_sets import DocumentData
 from relcl_lib.lab.checkpoints import CheckpointError
+from relcl_lib.lab.digests import check_sums, write_sums
 from relcl_lib.lab.files import atomic_directory, remove_leftovers
 from relcl_lib.lab.protocol import HIDDEN
 from relcl_lib.lab.runtime import releasing_memory, resolve_precision
@@ -165,6 +166,7 @@ class Predictor:
                 save_file(tensors, temporary / WEIGHTS)
                 text = json.dumps(about, ensure_ascii=False, indent=1)
                 (temporary / ABOUT).write_text(text, encoding="utf-8")
+                write_sums(temporary)
         except OSError as error:
             raise CheckpointError(f"cannot write the model to {folder}: {error}") from error
         return folder
@@ -183,6 +185,7 @@ class Predictor:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
             if about["format"] != FORMAT:
                 raise ValueError(f"format {about['format']!r} found, {FORMAT} expected")
+            check_sums(folder)
             settings = DocreParameters(**about["settings"], encoder=str(folder / ENCODER))
             relations = tuple(about["relations"])
             tokenizer, model = _rebuild(folder, settings, relations)

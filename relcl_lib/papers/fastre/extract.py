@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from relcl_lib.lab.checkpoints import CheckpointError
+from relcl_lib.lab.digests import check_sums, write_sums
 from relcl_lib.lab.files import atomic_directory, remove_leftovers
 from relcl_lib.lab.runtime import resolve_device
 from relcl_lib.losses.threshold import above_threshold
@@ -202,6 +203,7 @@ class Extractor:
                 save_file(tensors, temporary / "tagger.safetensors")
                 text = json.dumps(about, ensure_ascii=False, indent=1)
                 (temporary / "tagger.json").write_text(text, encoding="utf-8")
+                write_sums(temporary)
         except OSError as error:
             raise CheckpointError(f"cannot write the tagger to {folder}: {error}") from error
         return folder
@@ -224,6 +226,7 @@ class Extractor:
             about = json.loads((folder / "tagger.json").read_text(encoding="utf-8"))
             if about["format"] != FORMAT:
                 raise ValueError(f"format {about['format']!r} found, {FORMAT} expected")
+            check_sums(folder)
             state = load_file(folder / "tagger.safetensors")
             model, reader = _rebuild(folder, about, state)
             rules = [SpanRules(**about[name]) for name in ("head_rules", "tail_rules")]

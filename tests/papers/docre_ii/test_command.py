@@ -58,7 +58,7 @@ def test_a_saved_model_says_what_the_run_says(run, saved, tmp_path):
     scores = run.evaluate("test", threshold=model.threshold)
     assert fact_scores(tuned, run.data.test)["F1"] == pytest.approx(scores["F1_tuned"], abs=0.1)
     assert sum(map(len, tuned))
-    assert {p.name for p in saved.iterdir()} == {ABOUT, WEIGHTS, "encoder"}  # no pickle
+    assert {p.name for p in saved.iterdir()} == {ABOUT, WEIGHTS, "encoder", "SHA256SUMS"}
 
 
 @pytest.mark.parametrize(

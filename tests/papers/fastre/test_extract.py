@@ -128,7 +128,9 @@ def test_saved_and_loaded_it_gives_the_same_triples(run, extractor, folder):
     loaded = Extractor.load(folder)
     assert loaded.extract(texts()) == extractor.extract(texts())
     assert loaded.schema == extractor.schema
-    assert {path.name for path in folder.iterdir()} == {"tagger.json", "tagger.safetensors"}
+    assert {path.name for path in folder.iterdir()} == {
+        *("tagger.json", "tagger.safetensors", "SHA256SUMS")
+    }
     assert loaded.note["vectors"] == "random"
     again = loaded.save(folder.parent / "again")
     assert (again / "tagger.json").read_text() == (folder / "tagger.json").read_text()
