@@ -2,9 +2,9 @@
 #   PYTHON=...    the interpreter that makes the environment (default: the first that is new enough)
 #   VENV=...      where the environment lies (default: .venv)
 #   PIP_ARGS=...  more arguments for pip, e.g. an index of your own
-#   ARGS=...      arguments for the program behind demo, test and lab, e.g. ARGS=hpcr
+#   ARGS=...      arguments for the program behind demo, test, test-hard and lab, e.g. ARGS=hpcr
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab lint figures tables handout clean
+.PHONY: help demo test test-hard lab lint figures tables handout clean
 .SUFFIXES:
 
 VENV ?= .venv
@@ -22,7 +22,7 @@ export JUPYTER_PREFER_ENV_PATH = 1
 
 help: ## list the targets
 	@echo "usage: make TARGET [ARGS=...]"
-	@sed -n 's/^\([a-z]*\):.*## /  \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  \1	/p' Makefile
 
 demo: $(READY) ## run every notebook on embedded data, then print ours beside the papers'
 	@"$(BIN)/python" -m relcl_lib demo $(ARGS)
@@ -32,6 +32,11 @@ test: export OMP_NUM_THREADS = 1
 test: export OMP_WAIT_POLICY = PASSIVE
 test: $(READY) ## run the tests and the notebook checks, on every core
 	@"$(BIN)/python" -m pytest --numprocesses=auto --dist=worksteal $(ARGS)
+
+test-hard: export OMP_NUM_THREADS = 1
+test-hard: export RELCL_HARD = 1
+test-hard: $(READY) ## kills, damaged files, clusters, bad lines and long runs, whole: about an hour
+	@"$(BIN)/python" -m pytest tests/hard $(ARGS)
 
 lab: $(READY) ## open JupyterLab in notebooks/
 	@"$(BIN)/python" -m jupyter lab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
