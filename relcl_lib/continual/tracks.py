@@ -42,8 +42,13 @@ class DomainStream(TaskStream):
         return len(self.tests) > 1
 
     def task_classes(self, index: int) -> list[int]:
-        """The labels of a task's classes, as `labels` numbers them."""
-        return self.labels[self.tasks[index].train_indices].unique().tolist()
+        """The labels of the classes that a task is tested on, as `labels` numbers them."""
+        return self.labels[self.tests[index]].unique().tolist()
+
+    def joined(self) -> DomainStream:
+        """All experiences as one; test sets and labels stay as they are."""
+        train, test = (torch.cat([t.train_indices for t in self]), torch.cat(self.tests))
+        return replace(self, tasks=(Task(0, self.class_order, train, test),))
 
 
 def domain_stream(

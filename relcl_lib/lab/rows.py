@@ -36,6 +36,7 @@ class Cell:
         only: the data sets that have this cell; () for all.
         size: its memory, from the data set and the size that the others have; None for theirs.
         ours: whether the paper has no such cell in its table.
+        stands_for: the paper's networks, where one of ours stands for them.
     """
 
     method: str
@@ -45,6 +46,7 @@ class Cell:
     only: tuple[str, ...] = ()
     size: Callable[[str, int], int] | None = None
     ours: bool = False
+    stands_for: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

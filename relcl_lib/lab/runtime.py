@@ -155,6 +155,14 @@ def peak_memory_bytes(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def resident_memory_bytes() -> int:
+    """What the process holds in the machine's memory now; where that is not told, its peak so far."""
+    with contextlib.suppress(OSError):
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
+    return peak_memory_bytes(torch.device("cpu"))
+
+
 def device_name(device: torch.device) -> str:
     """A device's name for a record, e.g. `cpu: AMD EPYC, 2 threads`."""
     if device.type == "cuda":

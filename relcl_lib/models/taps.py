@@ -6,8 +6,9 @@ logits, representations = net(images)
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -283,3 +284,28 @@ def set_head(network: TappedNetwork, values: Mapping[str, Tensor] | None = None)
     """Put saved parameters into the head, or zeros."""
     for name, parameter in network.head.named_parameters():
         parameter.copy_(values[name] if values is not None else torch.zeros_like(parameter))
+
+
+@contextlib.contextmanager
+def heads_by_row(
+    network: TappedNetwork, heads: Sequence[Mapping[str, Tensor]], rows: Tensor
+) -> Iterator[None]:
+    """Give each row of the batches within a head of its own, `heads[rows[i]]`; rows is (B,).
+
+    The network's own head is run and what it says dropped, so it gets no gradient.
+    """
+    classes, size = heads[0]["weight"].shape[-2:]
+    weight = torch.cat([head["weight"].reshape(classes, size) for head in heads])  # (T*C, D)
+    bias = torch.cat([head["bias"].reshape(classes) for head in heads])  # (T*C,)
+    place = torch.arange(len(rows), device=rows.device)
+
+    def by_row(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        features = inputs[0].reshape(-1, size)  # (B, D)
+        every = F.linear(features, weight, bias).view(-1, len(heads), classes)  # (B, T, C)
+        return every[place, rows].view_as(output)
+
+    hook = network.head.register_forward_hook(by_row)
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -1,3 +1,4 @@
+import mmap
 import platform
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from relcl_lib.lab.runtime import (
     current_commit,
     is_watched,
     make_generator,
+    resident_memory_bytes,
     resolve_device,
     resolve_precision,
     run_facts,
@@ -167,6 +169,14 @@ class TestFacts:
         assert facts["versions"]["torch"] == torch.__version__
         assert facts["peak_memory_bytes"] > 10_000_000
         assert facts["date"].endswith("+00:00")
+
+    def test_resident_memory_goes_up_with_what_is_held(self):
+        before = resident_memory_bytes()
+        size = 64 * 2**20
+        with mmap.mmap(-1, size) as held:  # fresh pages, unlike an allocator's
+            held.write(bytes(size))
+            assert resident_memory_bytes() >= before + 0.9 * size
+        assert before > 10_000_000
 
 
 FREED_MEMORY = """

@@ -11,7 +11,7 @@ from relcl_lib.lab import plots
 from relcl_lib.lab.compare import compare
 from relcl_lib.lab.records import Record, most_seeds
 from relcl_lib.papers.drl.similarity_plots import plot_correlations
-from relcl_lib.papers.drl.tables import STRATEGIES, printed_rows, stand_in_rows
+from relcl_lib.papers.drl.tables import printed_rows, stand_in_rows
 
 
 def tracks(records: Sequence[Record], base: str = "cifar10") -> Figure:
@@ -22,17 +22,13 @@ def tracks(records: Sequence[Record], base: str = "cifar10") -> Figure:
     """
     measured = [r for r in records if r.paper == "drl" and not r.failed]
     panels: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for table in ("table1", "table2", "table3"):
-        values: dict[str, dict[str, list[float]]] = {}
-        rows = stand_in_rows(table, base, ("test_acc",))
-        for row in rows:
-            seeds = [r.metrics["test_acc"] for r in most_seeds(filter(row.matches, measured))]
-            # Methods on gradients have no run with the loss, so no pair of bars.
-            if seeds and row.method in STRATEGIES:
-                form = "\nreleased" if row.where_parameters.get("er") == "released" else ""
-                on = "with" if row.where_parameters["drl_weight"] else "without"
-                values.setdefault(row.method + form, {})[f"{on} the loss"] = seeds
-        panels[rows[0].dataset.split()[-1]] = values
+    for row in stand_in_rows("pairs", base, ("test_acc",)):
+        values = panels.setdefault(row.where_dataset["track"], {})
+        seeds = [r.metrics["test_acc"] for r in most_seeds(filter(row.matches, measured))]
+        if seeds:
+            form = "\nreleased" if row.where_parameters.get("er") == "released" else ""
+            on = "with" if row.where_parameters["drl_weight"] else "without"
+            values.setdefault(row.method + form, {})[f"{on} the loss"] = seeds
     panels = {track: values for track, values in panels.items() if values} or panels
     widths = [max(len(values), 3) for values in panels.values()]
     figure, axes = plt.subplots(

@@ -114,6 +114,7 @@ class Method:
         offer: what a step offers to a memory of gradients; None: an `ExperienceMemory` takes a
             sample of each experience when it has been trained.
         memory: whether there is one.
+        joint: train on all experiences at once, so there is no stream.
     """
 
     draw: Callable[..., Drawn] | None = None
@@ -121,11 +122,14 @@ class Method:
     project: Callable[[Learner, Tensor, Generators], Tensor] | None = None
     offer: Callable[[Learner, Tensor, Generators], None] | None = None
     memory: bool = True
+    joint: bool = False
 
 
-#: Shuffle, ER and BER as in Tables 1 to 3; the others are the methods the paper argues from.
+#: Shuffle, ER and BER as in Tables 1 to 3, between a floor and a ceiling; the others are the methods
+#: that the paper argues from.
 METHODS: dict[str, Method] = {
     "FINE-TUNE": Method(memory=False),
+    "JOINT": Method(memory=False, joint=True),
     "Shuffle": Method(shuffle=True),
     "ER": Method(draw=experience_replay),
     "BER": Method(draw=balanced_experience_replay),

@@ -9,6 +9,7 @@ run.test_accuracy()
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -28,9 +29,16 @@ from relcl_lib.lab.checkpoints import optimizer_state, restore_optimizer, split
 from relcl_lib.lab.protocol import protocol
 from relcl_lib.lab.records import Record
 from relcl_lib.lab.run import Run, State
-from relcl_lib.lab.runtime import make_generator, peak_memory_bytes
+from relcl_lib.lab.runtime import make_generator, resident_memory_bytes
 from relcl_lib.losses import cross_entropy_loss, discriminative_loss
-from relcl_lib.models.taps import TappedNetwork, save_head, set_head, tapped_network, trunk_digest
+from relcl_lib.models.taps import (
+    TappedNetwork,
+    heads_by_row,
+    save_head,
+    set_head,
+    tapped_network,
+    trunk_digest,
+)
 from relcl_lib.papers.drl import tables
 from relcl_lib.papers.drl.divergence import DivergenceError, check_growth, mean_lengths
 from relcl_lib.papers.drl.methods import METHODS
@@ -38,7 +46,7 @@ from relcl_lib.papers.drl.parameters import FROM_SCRATCH, DrlParameters
 
 PURPOSES = ("data order", "replay", "reference", "memory")
 #: images per test pass; no effect on the numbers
-TEST_BATCH = {"cpu": 50, "cuda": 500}
+TEST_BATCH = {"cpu": 100, "cuda": 500}
 #: mean and deviation of ImageNet's pixels, for the convolutional networks
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 #: steps between two looks at the length of the representations, each of which waits for a GPU
@@ -68,6 +76,8 @@ class DrlRun(Run):
         self.stream = domain_stream(
             self.settings.track, data, self.settings.order, limit=self.settings.limit
         )
+        if self.method.joint:
+            self.stream = self.stream.joined()
         self._place_data()
         self._pretrained: dict[str, str] = {}
         self.network = self._build_network()
@@ -80,6 +90,7 @@ class DrlRun(Run):
         self.step = 0
         self.first_lengths: list[float] = []
         self.losses: list[float] = []
+        self.resident: list[int] = []
 
     @classmethod
     def load_data(cls, parameters: DrlParameters) -> SessionData:
@@ -150,6 +161,7 @@ class DrlRun(Run):
     def advance(self) -> None:
         """Train an experience, then validate."""
         index = self.experiences_done
+        self.resident.append(resident_memory_bytes())
         self.losses.append(self.train_experience(index))
         self.valid[index] = self._end_experience(index)
 
@@ -225,9 +237,26 @@ class DrlRun(Run):
         )
 
     def gradient(self, positions: Tensor) -> Tensor:
-        """The gradient of the loss of the images at (n,), as one vector; changes none."""
-        found = torch.autograd.grad(self.loss(positions), self.parameters, allow_unused=True)
+        """The gradient of the loss of the images at (n,), as one vector; changes none.
+
+        With `heads="task"` each image is told by the head kept for its task, which is not trained
+        any more; else by the live head, which at a task's start is zero in Multi-Task-NC and lets
+        no gradient through.
+        """
+        heads = contextlib.nullcontext()
+        if self.stream.multi_head and self.settings.heads == "task":
+            heads = heads_by_row(self.network, self.heads, self._task_of(positions))
+        with heads:
+            loss = self.loss(positions)
+        found = torch.autograd.grad(loss, self.parameters, allow_unused=True)
         return flatten_gradients(found, self.parameters)
+
+    def _task_of(self, positions: Tensor) -> Tensor:
+        """Which task's classes the images at (n,) are of, where each class is of one task."""
+        owner = torch.empty(self.data.n_classes, dtype=torch.int64, device=self.device)
+        for index in range(len(self.stream)):
+            owner[self.stream.task_classes(index)] = index
+        return owner[self.labels_of(positions)]
 
     def _check_lengths(self, representations: list[Tensor]) -> None:
         if self.step % CHECK_EVERY and self.first_lengths:
@@ -270,8 +299,8 @@ class DrlRun(Run):
         """Which images of each set are told right: (n,) bool each, on the CPU.
 
         One set: argmax over all classes, those to come among them. A set per task: by the head kept
-        for it, over all its outputs (`heads="released"`) or over the task's classes (`masked`); a
-        task to come has the head loaded last, as released. Network and head are left as they were.
+        for it, over all its outputs or, with `heads="masked"`, over the task's classes; a task to
+        come has the head loaded last, as released. Network and head are left as they were.
         """
         training, live = self.network.training, save_head(self.network)
         self.network.eval()
@@ -355,9 +384,10 @@ class DrlRun(Run):
     def outcome(self, seed: int) -> dict[str, Any]:
         """What the tables report, and the validation accuracy after each experience.
 
-        `ram_mb` is the peak resident memory in MiB (on a GPU, what was allocated there), `time_min`
-        the minutes of training and validation without loading the data; both belong to a machine.
-        With a head per task, the accuracy matrix holds the validation accuracy of each task after
+        `ram_mb` is the largest resident memory of the process in MiB, read at the start of each
+        experience as the release does (records of before 28 November 2026 have the process's peak);
+        `time_min` the minutes of training and validation, without loading the data, which the runs
+        of a process share. Both belong to a machine and are no measure of a method. With a head per task, the accuracy matrix holds the validation accuracy of each task after
         each, tasks to come among them, as the paper's averages do.
         """
         valid = 100 * self.valid.double()
@@ -367,7 +397,7 @@ class DrlRun(Run):
             "metrics": {
                 "avg_valid_acc": curve.mean(),
                 "test_acc": 100 * self.test_accuracy(),
-                "ram_mb": peak_memory_bytes(self.device) / 2**20,
+                "ram_mb": max(self.resident, default=resident_memory_bytes()) / 2**20,
                 "time_min": self.seconds / 60,
             },
             "accuracy_matrix": valid.numpy().round(4) if multi_head else None,

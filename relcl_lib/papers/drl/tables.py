@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from relcl_lib.lab.records import Record
     from relcl_lib.papers.drl.parameters import DrlNotebook, DrlParameters
 
-#: track -> its table
-TRACK_TABLES = {"NI": "table1", "Multi-Task-NC": "table2", "NIC": "table3"}
 #: what the paper's tables report -> decimals shown
 REPORTED = {"test_acc": 1, "avg_valid_acc": 1, "ram_mb": 0, "time_min": 3}
 
@@ -27,9 +25,65 @@ STAND_INS = ("cifar10", "cifar100", "tiny_imagenet", "tiny_imagenet_100")
 #: data sets whose images have sessions, or can be given some; `mnist` has the Disjoint stream alone
 DATASETS: dict[str, tuple[int, ...]] = dict.fromkeys(("core50", *STAND_INS, "digits", "mnist"), ())
 COUNTS = ("avg_valid_acc", "test_acc")
-#: without and with the loss
-_BOTH = (0.0, 2e-4)
 STRATEGIES = ("Shuffle", "ER", "BER")
+
+#: the rows that the paper prints, table by table: method, memory, B, lambda, network
+PRINTED: dict[str, tuple[tuple[str, int, int, float, str], ...]] = {
+    "NI": (
+        ("Shuffle", 100, 32, 0.0, "ResNet50"),
+        ("Shuffle", 100, 16, 0.0, "ResNet50"),
+        ("ER", 100, 16, 0.0, "ResNet50"),
+        ("BER", 100, 16, 0.0, "ResNet50"),
+        ("ER", 100, 16, 2e-4, "ResNet50"),
+        ("BER", 100, 16, 2e-4, "ResNet50"),
+        ("BER", 300, 16, 2e-4, "ResNet50"),
+        ("BER", 300, 16, 1e-3, "ResNet50"),
+        ("BER", 2000, 16, 1e-3, "ResNet50"),
+        ("BER", 1500, 16, 0.0, "ResNeSt50"),
+        ("BER", 1500, 16, 1e-3, "ResNeSt50"),
+    ),
+    "Multi-Task-NC": (
+        ("Shuffle", 20, 32, 0.0, "ResNet50"),
+        ("Shuffle", 100, 32, 0.0, "ResNet50"),
+        ("Shuffle", 100, 16, 0.0, "ResNet50"),
+        ("BER", 100, 16, 2e-4, "ResNet50"),
+        ("ER", 100, 16, 2e-4, "ResNet50"),
+        ("ER", 500, 16, 2e-4, "ResNet50"),
+        ("ER", 500, 16, 2e-4, "ResNeSt50"),
+    ),
+    "NIC": (
+        ("Shuffle", 10, 32, 0.0, "ResNet50"),
+        ("Shuffle", 50, 32, 2e-4, "ResNet50"),
+        ("Shuffle", 50, 16, 2e-4, "ResNet50"),
+        ("ER", 50, 16, 0.0, "ResNet50"),
+        ("ER", 50, 16, 2e-4, "ResNet50"),
+        ("BER", 50, 2, 2e-4, "ResNet50"),
+        ("Shuffle", 50, 32, 1e-5, "ResNeSt50"),
+    ),
+}
+
+
+def _printed_cells(track: str) -> list[Cell]:
+    """The cells of a printed table: on CORe50 one a row, with the row's network.
+
+    A stand-in has one network for both of the paper's, so rows that differ in nothing else are one
+    cell there, which says whom it stands for.
+    """
+    own, shared = [], {}
+    for method, memory, batch, weight, network in PRINTED[track]:
+        settings = {"track": track, "memory_size": memory, "batch_size": batch}
+        settings["drl_weight"] = weight
+        if track == "NIC" and method == "ER":
+            settings["er"] = "released"  # the printed 0.04 is of the form that soon replays nothing
+        pretrained = {**settings, "backbone": NETWORKS[network]}
+        own.append(Cell(method, pretrained, only=("core50",)))
+        shared.setdefault((method, *settings.items()), []).append(network)
+    elsewhere = tuple(name for name in DATASETS if name != "core50")
+    merged = [
+        Cell(key[0], dict(key[1:]), only=elsewhere, stands_for=tuple(networks))
+        for key, networks in shared.items()
+    ]
+    return [*own, *merged]
 
 
 def _cells(methods: Iterable[str], weights: Iterable[float], **shared: Any) -> list[Cell]:
@@ -39,24 +93,51 @@ def _cells(methods: Iterable[str], weights: Iterable[float], **shared: Any) -> l
 _NI: dict[str, Any] = {"track": "NI", "memory_size": 100, "batch_size": 16}
 _NC = {**_NI, "track": "Multi-Task-NC"}
 _NIC: dict[str, Any] = {"track": "NIC", "memory_size": 50}
+#: lambda of the pairs of runs without and with the loss, which is the tables' for ResNet50
+PAIRED = 2e-4
+_BOTH = (0.0, PAIRED)
+#: 1e-12 changes nothing but the rounding of a step: what two runs differ by anyway
+CONTROL = (0.0, 1e-12, PAIRED, 1e-3, 1e-2)
 _FORMS = {"released": 1e-3, "dev": 1e-3, "later": 1e-3, "paper": 1e-3, "paper_cos": 0.5}
 TABLES = {
-    "table1": table(
-        "Table 1, NI: replay strategies without and with the loss; the methods on gradients",
+    "table1": table("Table 1, NI", *_printed_cells("NI")),
+    "table2": table("Table 2, Multi-Task-NC", *_printed_cells("Multi-Task-NC")),
+    "table3": table("Table 3, NIC", *_printed_cells("NIC")),
+    "bounds": table(
+        "not in the paper: no memory at all, and all experiences at once, in one pass and in four",
+        *(
+            Cell(method, {"track": track, "batch_size": 16, **heads, **passes})
+            for track in TRACK_NAMES.values()
+            for method, passes in (("FINE-TUNE", {}), ("JOINT", {}), ("JOINT", {"epochs": 4}))
+            # One head of all classes: the task label chooses among its own.
+            for heads in [
+                {"heads": "masked"} if (track, method) == ("Multi-Task-NC", "JOINT") else {}
+            ]
+        ),
+        ours=True,
+    ),
+    "pairs": table(
+        "not in the paper: each strategy without and with the loss, all else equal; NIC's ER twice",
         *_cells(STRATEGIES, _BOTH, **_NI),
-        *_cells(("GEM", "A-GEM", "GSS"), (0.0,), **_NI),
-    ),
-    "table2": table(
-        "Table 2, Multi-Task-NC: replay strategies without and with the loss; GEM and A-GEM",
         *_cells(STRATEGIES, _BOTH, **_NC),
-        *_cells(("GEM", "A-GEM"), (0.0,), **_NC),
-    ),
-    "table3": table(
-        "Table 3, NIC: the same, each with its B; and ER as released, which soon replays nothing",
         *_cells(("Shuffle",), _BOTH, **_NIC, batch_size=32),
         *_cells(("ER",), _BOTH, **_NIC, batch_size=16, er="paper"),
         *_cells(("BER",), _BOTH, **_NIC, batch_size=2),
         *_cells(("ER",), _BOTH, **_NIC, batch_size=16, er="released"),
+        ours=True,
+    ),
+    "control": table(
+        "not in the paper: the same runs at lambda = 0, as good as 0, and more",
+        *_cells(STRATEGIES, CONTROL, **_NI),
+        *_cells(STRATEGIES, CONTROL, **_NC),
+        ours=True,
+    ),
+    "gradients": table(
+        "not in the paper: GEM, A-GEM and GSS, which it argues from; past tasks' own heads, too",
+        *_cells(("GEM", "A-GEM", "GSS"), (0.0,), **_NI),
+        *_cells(("GEM", "A-GEM"), (0.0,), **_NC),
+        *_cells(("GEM", "A-GEM"), (0.0,), **_NC, heads="task"),
+        ours=True,
     ),
     "variants": table(
         "not in the paper: each form of the loss on all representations and on the logits",
@@ -78,10 +159,14 @@ MEASURED_TABLES = {
     "table1": f"{MEASURED}: Table 1",
     "table2": f"{MEASURED}: Table 2",
     "table3": f"{MEASURED}: Table 3",
+    "bounds": f"{MEASURED}: floor and ceiling",
+    "pairs": f"{MEASURED}: without and with the loss",
+    "control": f"{MEASURED}: control",
+    "gradients": f"{MEASURED}: methods on gradients",
     "lambda": f"{MEASURED}: lambda",
     "variants": f"{MEASURED}: forms of the loss",
 }
-_STAND_IN = ("Measured: Table 2", "CORe50-standin(cifar10) Multi-Task-NC")
+_STAND_IN = (MEASURED_TABLES["pairs"], "CORe50-standin(cifar10) Multi-Task-NC")
 #: settings of which the paper has several, or that are judged by what they name
 KEPT: tuple[str, ...] = ("variant",)
 #: setting -> values that any cell of the paper's may have; () for whatever value
@@ -109,7 +194,7 @@ _METRICS = {
 }
 #: name in a setting -> parameter, of the paper's tables and of our own
 _PARAMETERS = {"mem": "memory_size", "bs": "batch_size", "lambda": "drl_weight"}
-_SHOWN = {**_PARAMETERS, "er": "er", "loss": "loss", "taps": "taps"}
+_SHOWN = {**_PARAMETERS, **{n: n for n in ("er", "loss", "taps", "heads", "epochs")}}
 #: what no table varies, so that other runs stay out of them
 USUAL = {"order": 0, "epochs": 1, "limit": None, "heads": "released", "memory_budget": None}
 #: what Figure 1 plots against the cosines of gradients, of which pairs -> in the names of our metrics
@@ -131,18 +216,6 @@ FIGURE2_METRICS = (
 )
 
 
-def printed_settings(dataset: str) -> list[dict[str, Any]]:
-    """What each row of the paper's tables sets, which are of CORe50 alone."""
-    found = []
-    for entry in entries("drl") if dataset == "core50" else []:
-        setting = parse_setting(entry.setting)
-        if entry.table in TRACK_NAMES:
-            own = {name: setting[short] for short, name in _PARAMETERS.items()}
-            own |= {"drl_weight": float(own["drl_weight"]), "backbone": NETWORKS[entry.method]}
-            found.append({"track": TRACK_NAMES[entry.table], "method": setting["er"], **own})
-    return found
-
-
 def printed_rows(name: str | None = None) -> list[Row]:
     """The rows of Tables 1 to 3 and Figure 1; the records' `dataset.track` names the track.
 
@@ -159,6 +232,8 @@ def _track_row(entry: Entry) -> Row:
     metric, scale = _METRICS[entry.metric]
     track = entry.dataset.removeprefix("CORe50-")
     wanted = {_PARAMETERS[name]: setting[name] for name in _PARAMETERS}
+    if (track, setting["er"]) == ("NIC", "ER"):
+        wanted["er"] = "released"
     return Row.of(
         entry,
         methods=(setting["er"],),
@@ -212,10 +287,14 @@ def stand_in_rows(name: str, base: str = "cifar10", metrics: Sequence[str] = COU
     """
     found = []
     for cell in TABLES[name].cells:
+        if cell.only and base not in cell.only:
+            continue
         settings = dict(cell.settings)
         track, data = settings.pop("track", "NI"), f"CORe50-standin({base})"
         shown = {short: settings[key] for short, key in _SHOWN.items() if key in settings}
         numbers = {k: f"{v:g}" if isinstance(v, float) else v for k, v in shown.items()}
+        if "ResNeSt50" in cell.stands_for:
+            numbers["for"] = "+".join(cell.stands_for)
         setting = ";".join(f"{short}={value}" for short, value in numbers.items())
         for metric in metrics:
             entry = Entry(MEASURED_TABLES[name], f"{data} {track}", setting, cell.method, metric)
@@ -240,20 +319,23 @@ def rows() -> list[Row]:
 def table_run(
     given: DrlNotebook, track: str, method: str, *, loss: bool, **changes: Any
 ) -> DrlParameters:
-    """The run of a cell that the sweep has of a track's table, with the loss or without.
+    """The run of a cell that a sweep has of a track, with the loss or without.
 
     What the notebook was given (a memory size, say) goes before the cell's settings; its
-    `drl_weight` is that of the cells with the loss. `er` among the changes chooses between cells.
+    `drl_weight` is that of the cells with the loss. `er` and `heads` among the changes choose
+    between cells.
     """
+    weight = PAIRED if loss else 0.0
     cells = [
         cell
-        for cell in TABLES[TRACK_TABLES[track]].runs(given.dataset)
-        if cell["method"] == method
-        and (cell["drl_weight"] > 0) == loss
-        and cell.get("er") == changes.get("er", cell.get("er"))
+        for name in ("pairs", "gradients", "bounds")
+        for cell in TABLES[name].runs(given.dataset)
+        if (cell["track"], cell["method"]) == (track, method)
+        and cell.get("drl_weight", 0.0) == weight
+        and all(cell.get(k) == changes.get(k, cell.get(k)) for k in ("er", "heads"))
     ]
     chosen = given.model_dump(include=set(cells[0]), exclude_none=True)
-    weight = (given.drl_weight or cells[0]["drl_weight"]) if loss else 0.0
+    weight = (given.drl_weight or weight) if loss else 0.0
     own = {"track": track, "method": method, "drl_weight": weight}
     return given.run(**{**cells[0], **chosen, **own, **changes})
 

@@ -46,7 +46,9 @@ def test_fields():
     assert set(record.metrics) == {"avg_valid_acc", "test_acc", "ram_mb", "time_min"}
     assert record.metrics["avg_valid_acc"] == pytest.approx(100 * run.valid.mean().item(), abs=1e-3)
     assert record.metrics["test_acc"] == pytest.approx(100 * run.test_accuracy(), abs=1e-3)
-    assert record.metrics["ram_mb"] == pytest.approx(record.peak_memory_bytes / 2**20, rel=1e-3)
+    assert record.metrics["ram_mb"] == pytest.approx(max(run.resident) / 2**20, rel=1e-3)
+    assert len(run.resident) == 8
+    assert max(run.resident) <= 1.01 * record.peak_memory_bytes
     assert record.metrics["time_min"] == pytest.approx(run.seconds / 60, abs=1e-3)
     assert "a test" in record.note
     expected = pytest.approx((100 * run.valid.mean(1)).tolist(), abs=1e-3)

@@ -11,7 +11,7 @@ from states import kept, same
 from relcl_lib.continual.tracks import TRACKS, padded_batches
 from relcl_lib.data.core50 import SessionData
 from relcl_lib.losses import cross_entropy_loss
-from relcl_lib.models.taps import save_head
+from relcl_lib.models.taps import save_head, set_head
 from relcl_lib.papers.drl.divergence import DivergenceError
 from relcl_lib.papers.drl.methods import METHODS
 
@@ -172,12 +172,72 @@ class TestBaselines:
             assert len(stored) == 2
             assert step.norm() < 5e-3 * opposite.norm()
 
+    @pytest.mark.parametrize("backbone", ["mlp", "reduced_resnet18"])
+    def test_past_tasks_have_gradients_through_their_own_heads(self, backbone):
+        """Naively: put the head of each task in, take the gradient, average over the images."""
+        small = {"width": 2, "precision": "float32"} if backbone == "reduced_resnet18" else {}
+        shared = {"track": "Multi-Task-NC", "method": "A-GEM", "limit": 8, "backbone": backbone}
+        run = make_run(**shared, heads="task", **small)
+        for index in range(3):
+            run.train_experience(index)
+            run._end_experience(index)
+        run.network.eval()  # batch norm would tie the images of a batch together
+        positions = torch.cat([run.stream[task].train_indices[:2] for task in (2, 0, 1)])
+        found = run.gradient(positions)
+        live, naive = save_head(run.network), torch.zeros_like(found)
+        trunk = torch.cat(
+            [
+                torch.full((p.numel(),), not name.startswith(run.network.layout.head))
+                for name, p in run.network.network.named_parameters()
+            ]
+        )
+        for group, task in zip(positions.split(2), (2, 0, 1), strict=True):
+            set_head(run.network, run.heads[task])
+            other = make_run(**shared, **small)
+            other.network, other.parameters = run.network, run.parameters
+            naive += other.gradient(group) / 3
+        set_head(run.network, live)
+        torch.testing.assert_close(found[trunk], naive[trunk], rtol=1e-4, atol=1e-6)
+        assert found[trunk].norm() > 0
+        assert not found[~trunk].any()  # the live head is no past task's
+        released = make_run(**shared, **small)
+        released.network, released.parameters = run.network, run.parameters
+        # The live head is zero here, at a task's start, so nothing gets through to the trunk.
+        assert not released.gradient(positions)[trunk].any()
+
+    @pytest.mark.parametrize("method", ["GEM", "A-GEM"])
+    def test_they_run_with_them(self, method):
+        run = make_run(track="Multi-Task-NC", method=method, limit=8, heads="task").train()
+        other = make_run(track="Multi-Task-NC", method=method, limit=8).train()
+        assert run.valid.shape == (5, 5)
+        assert not same(run.network, other.network)
+
     def test_a_gradient_leaves_gradients_alone(self):
         run = make_run()
         run.training_step(run.stream[0].train_indices[:4], run.draws(0))
         before = [p.grad.clone() for p in run.parameters]
         run.gradient(run.stream[0].train_indices[4:8])
         assert all(torch.equal(a, p.grad) for a, p in zip(before, run.parameters, strict=True))
+
+
+class TestJoint:
+    @pytest.mark.parametrize("track", ["NI", "Multi-Task-NC", "NIC"])
+    def test_it_sees_all_experiences_at_once_and_is_tested_as_the_others(self, monkeypatch, track):
+        other = make_run(track=track, method="FINE-TUNE")
+        run = make_run(track=track, method="JOINT", heads="masked")
+        (steps,) = watched(monkeypatch, run)
+        shown, images = torch.cat(steps).tolist(), ~run.data.is_test
+        assert set(shown) == set(images.nonzero()[:, 0].tolist())
+        assert len(shown) - len(set(shown)) < run.settings.batch_size
+        assert run.valid.shape == (1, len(other.stream.tests))
+        assert all(map(torch.equal, run.stream.tests, other.stream.tests))
+        assert torch.equal(run.stream.labels, other.stream.labels)
+
+    def test_its_one_head_serves_every_task(self):
+        given = {"track": "Multi-Task-NC", "method": "JOINT", "epochs": 8, "learning_rate": 3e-3}
+        run = make_run(**given, heads="masked").train()
+        assert len(run.heads) == 1
+        assert run.test_accuracy() == 1  # one class a task here, and the task is told
 
 
 class TestHeads:

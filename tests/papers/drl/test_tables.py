@@ -3,21 +3,122 @@
 import pytest
 from example_records import make
 
+from relcl_lib.commands.sweep import make_cells, parser
+from relcl_lib.lab.rows import entries, parse_setting
 from relcl_lib.papers.drl.parameters import DrlNotebook, DrlParameters
-from relcl_lib.papers.drl.tables import TABLES, TRACK_TABLES, summary, table_run
+from relcl_lib.papers.drl.tables import (
+    STAND_INS,
+    TABLES,
+    TRACK_NAMES,
+    stand_in_rows,
+    summary,
+    table_run,
+)
 
 
-@pytest.mark.parametrize("track", TRACK_TABLES)
+def swept(table, *words):
+    return make_cells(parser().parse_args(["drl", table, *words]))
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_sweep_on_core50_runs_exactly_what_the_paper_prints(number):
+    """Each row with its network, memory, B, strategy and lambda; 25 in all, none besides."""
+    networks = {"microsoft/resnet-50": "ResNet50", "timm/resnest50d.in1k": "ResNeSt50"}
+    names = {"memory_size": "mem", "batch_size": "bs", "method": "er", "drl_weight": "lambda"}
+    found = []
+    for cell in swept(f"table{number}"):
+        assert cell["track"] == TRACK_NAMES[f"Table {number}"]
+        setting = {short: cell[name] for name, short in names.items()}
+        found.append((networks[cell["backbone"]], *sorted(setting.items())))
+    printed = dict.fromkeys(
+        (entry.method, *sorted(parse_setting(entry.setting).items()))
+        for entry in entries("drl", f"Table {number}")
+    )
+    assert found == list(printed)
+    assert len(found) == {1: 11, 2: 7, 3: 7}[number]
+
+
+def test_the_printed_er_of_nic_is_the_form_that_soon_replays_nothing():
+    for dataset in ("core50", "cifar10"):
+        cells = [c for c in swept("table3", "--dataset", dataset) if c["method"] == "ER"]
+        assert {DrlParameters.create(c).resolved().er for c in cells} == {"released"}
+
+
+@pytest.mark.parametrize("base", STAND_INS)
+def test_a_stand_in_says_which_of_the_papers_networks_its_one_stands_for(base):
+    settings = {}
+    for table in ("table1", "table2", "table3"):
+        cells = swept(table, "--dataset", base)
+        rows = stand_in_rows(table, base, ("test_acc",))
+        assert len(rows) == len(cells) and not any("backbone" in cell for cell in cells)
+        settings |= {(row.method, row.dataset, row.setting): row for row in rows}
+    assert len(settings) == 24  # two rows of Table 2 differ in nothing but the network
+    marked = {setting for *_, setting in settings if "for=" in setting}
+    assert marked == {
+        "mem=1500;bs=16;lambda=0;for=ResNeSt50",
+        "mem=1500;bs=16;lambda=0.001;for=ResNeSt50",
+        "mem=500;bs=16;lambda=0.0002;for=ResNet50+ResNeSt50",
+        "mem=50;bs=32;lambda=1e-05;for=ResNeSt50",
+    }
+
+
+def test_the_control_pairs_every_replay_on_both_tracks_and_changes_lambda_alone():
+    cells = swept("control", "--dataset", "cifar10", "--profile", "reduced")
+    weights = {}
+    for cell in cells:
+        rest = {name: value for name, value in cell.items() if name != "drl_weight"}
+        weights.setdefault(str(rest), []).append(cell["drl_weight"])
+    assert len(weights) == 6
+    assert all(found == [0.0, 1e-12, 2e-4, 1e-3, 1e-2] for found in weights.values())
+
+
+@pytest.mark.parametrize("track", TRACK_NAMES.values())
 def test_the_reduced_notebook_runs_what_the_sweep_has_recorded(track):
     """The same parameters, so that a record of the one is found by the other."""
     notebook = DrlNotebook.create(profile="reduced")
-    for cell in TABLES[TRACK_TABLES[track]].runs("cifar10"):
+    for cell in swept("pairs", "--dataset", "cifar10", "--profile", "reduced"):
+        if cell["track"] != track:
+            continue
         form = {"er": cell["er"]} if "er" in cell else {}
         ours = table_run(notebook, track, cell["method"], loss=cell["drl_weight"] > 0, **form)
-        theirs = DrlParameters.create(cell, profile="full")
+        theirs = DrlParameters.create(cell)
         same = [run.resolved().model_dump(exclude={"profile", "seeds"}) for run in (ours, theirs)]
         assert same[0] == same[1]
         assert ours.seeds == [0, 1, 2]
+
+
+def test_committed_records_of_the_wider_network_are_found_by_its_width():
+    """Those made before the reduced profile had a width of its own."""
+    from relcl_lib.lab.records import read_records
+
+    committed = read_records(paper="drl", experiment="ni_standin_cifar10")
+    wide = [record for record in committed if record.parameters["width"] == 20]
+    assert len(wide) >= 24
+    own = TABLES["pairs"].runs("cifar10") + TABLES["gradients"].runs("cifar10")
+    for record in wide:
+        settings = [
+            cell
+            for cell in own
+            if (cell["track"], cell["method"]) == ("NI", record.method)
+            and cell["drl_weight"] == record.parameters["drl_weight"]
+        ]
+        for cell in settings:
+            given = {**cell, "width": 20}
+            chosen = DrlParameters.create(given, profile="reduced").resolved().model_dump()
+            held = record.parameters
+            assert {n: chosen[n] for n in held if n in chosen} == {
+                n: v for n, v in held.items() if n in chosen
+            }
+
+
+def test_gradients_of_past_tasks_go_through_their_heads_or_the_live_one():
+    cells = swept("gradients", "--dataset", "cifar10")
+    forms = {(c["method"], c.get("heads")) for c in cells if c["track"] == "Multi-Task-NC"}
+    assert forms == {(m, form) for m in ("GEM", "A-GEM") for form in (None, "task")}
+    notebook = DrlNotebook.create(profile="reduced")
+    own = table_run(notebook, "Multi-Task-NC", "GEM", loss=False, heads="task")
+    assert own.resolved().heads == "task"
+    assert table_run(notebook, "Multi-Task-NC", "GEM", loss=False).resolved().heads == "released"
 
 
 def test_what_the_notebook_was_given_goes_first():
