@@ -25,6 +25,7 @@ COLOUR_OPERATIONS = (
     kornia.enhance.adjust_saturation_with_gray_subtraction,
     kornia.enhance.adjust_hue,
 )
+CONTRAST, SATURATION, HUE = 1, 2, 3  # places in COLOUR_OPERATIONS
 
 
 @dataclass(frozen=True)
@@ -92,23 +93,57 @@ class Augmentation:
         return torch.where(fits.any(dim=1, keepdim=True), box, whole)
 
     def apply(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
-        """The augmented copies of images (n, 3, H, W) in [0, 1], under the drawn parameters."""
-        views = crop_and_flip(images, drawn["box"], drawn["flip"])
-        for position in range(4):
-            for kind, operation in enumerate(COLOUR_OPERATIONS):
-                # Chosen on the CPU, where the parameters are: a GPU need not be waited for.
-                rows = ((drawn["order"][:, position] == kind) & drawn["jitter"]).nonzero()[:, 0]
-                if len(rows):
-                    factor = drawn["factors"][rows, kind].to(images.device, non_blocking=True)
-                    rows = rows.to(images.device, non_blocking=True)
-                    views[rows] = operation(views[rows], factor).clamp(0, 1)
-        rows = drawn["grey"].nonzero()[:, 0].to(images.device, non_blocking=True)
-        views[rows] = kornia.color.rgb_to_grayscale(views[rows]).expand(-1, 3, -1, -1)
-        return views
+        """The augmented copies of images (n, 3, H, W) in [0, 1], under the drawn parameters.
+
+        The same operations on all images, whatever was drawn: their shapes are fixed, and a GPU
+        need not be waited for.
+        """
+
+        def there(values: Tensor) -> Tensor:
+            return values.to(images.device, non_blocking=True)[..., None, None, None]
+
+        before, after = there(blends(drawn))
+        jitter, grey = there(drawn["jitter"]), there(drawn["grey"])
+        hue = drawn["factors"][:, HUE].to(images.device, non_blocking=True)
+        views = blended(crop_and_flip(images, drawn["box"], drawn["flip"]), before)
+        turned = kornia.enhance.adjust_hue(views, hue).clamp_(0, 1)
+        views = blended(torch.where(jitter, turned, views), after)
+        return torch.where(grey, kornia.color.rgb_to_grayscale(views), views)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Draw and apply: images (n, 3, H, W) in [0, 1] to one random view of each."""
         return self.apply(images, self.draw(len(images), images.shape[-2:], generator))
+
+
+def blends(drawn: dict[str, Tensor]) -> Tensor:
+    """What `blended` does before the hue is shifted, and after: (2, 3, 3, n), three steps each.
+
+    A step per place in an image's order: the weights of the image, its mean grey and its grey. They
+    are 1, 0, 0, which changes nothing, where there is no jitter, or the place is on the hue's other side.
+    """
+    order = drawn["order"]
+    factor = drawn["factors"].gather(1, order)  # (n, 4), as every tensor here
+    rest = 1 - factor
+    weights = torch.stack([factor, rest * (order == CONTRAST), rest * (order == SATURATION)])
+    place = torch.arange(4, device=order.device)
+    hue_at = (order == HUE).long().argmax(1, keepdim=True)  # (n, 1)
+    sides = torch.stack([place < hue_at, place > hue_at]) & drawn["jitter"].unsqueeze(1)
+    nothing = torch.eye(3, 1, device=order.device).unsqueeze(2)  # 1, 0, 0
+    found = torch.where(sides.unsqueeze(1), weights, nothing)  # (2, 3, n, 4)
+    # The hue is never last among those before it, nor first among those after.
+    return torch.stack([found[0, ..., :3], found[1, ..., 1:]]).permute(0, 3, 1, 2)
+
+
+def blended(images: Tensor, steps: Tensor) -> Tensor:
+    """Brightness, contrast and saturation: each step a blend of images (n, 3, H, W) with their grey.
+
+    `steps` (k, 3, n, 1, 1, 1): the weights of the image, its mean grey and its grey.
+    """
+    for own, mean, pixel in steps:
+        grey = kornia.color.rgb_to_grayscale(images)  # (n, 1, H, W)
+        towards = mean * grey.mean((-2, -1), keepdim=True) + pixel * grey
+        images = (images * own).add_(towards).clamp_(0, 1)
+    return images
 
 
 def crop_and_flip(images: Tensor, box: Tensor, flip: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The random view A of section 3.4 of the HPCR specification, against PIL and against formulas."""
 
 import colorsys
+import itertools
 import math
 
 import numpy as np
@@ -126,19 +127,31 @@ class TestColours:
                 assert found[0, :, y, x].tolist() == pytest.approx(expected, abs=2e-4)
 
     def test_the_four_follow_the_drawn_order(self):
-        batch = images(2)
-        factors = torch.tensor([[1.4, 0.6, 1.3, 0.4]]).repeat(2, 1)
-        order = torch.tensor([[2, 0, 3, 1], [1, 3, 0, 2]])
-        jitter = torch.ones(2, dtype=torch.bool)
-        found = Augmentation().apply(batch, drawn(2, factors=factors, order=order, jitter=jitter))
-        for i in range(2):
+        orders = list(itertools.permutations(range(4)))
+        batch = images(len(orders), seed=1)
+        factors = torch.tensor([[1.4, 0.6, 1.3, 0.4]]).repeat(len(orders), 1)
+        factors += 0.1 * torch.rand(factors.shape, generator=generator(2))
+        jitter = torch.ones(len(orders), dtype=torch.bool)
+        jitter[7] = False
+        values = {"factors": factors, "order": torch.tensor(orders), "jitter": jitter}
+        given = batch.clone()
+        found = Augmentation().apply(batch, drawn(len(orders), **values))
+        assert torch.equal(batch, given)
+        for i, order in enumerate(orders):
             expected = batch[i : i + 1]
-            for kind in order[i].tolist():
+            for kind in order if jitter[i] else ():
                 expected = COLOUR_OPERATIONS[kind](expected, factors[i, kind : kind + 1]).clamp(
                     0, 1
                 )
-            torch.testing.assert_close(found[i : i + 1], expected, rtol=0, atol=1e-4)
+            torch.testing.assert_close(found[i : i + 1], expected, rtol=0, atol=1e-5)
         assert (found[0] - found[1]).abs().max() > 0.02
+
+    def test_neither_shapes_nor_operations_depend_on_what_was_drawn(self):
+        """On tensors without values, where reading one to decide is an error: a GPU never waits."""
+        parameters = Augmentation().draw(5, (8, 8), generator())
+        parameters = {name: value.to("meta") for name, value in parameters.items()}
+        found = Augmentation().apply(torch.empty(5, 3, 8, 8, device="meta"), parameters)
+        assert found.shape == (5, 3, 8, 8)
 
     def test_no_jitter_leaves_the_colours(self):
         batch = images(2)
