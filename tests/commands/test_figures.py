@@ -55,6 +55,14 @@ def test_components_stand_beside_table_vii():
     assert dots(axes)[-2:] == [(50.3, 0), (53.4, 1)]  # the paper's
 
 
+def test_a_component_says_whether_pairs_are_on():
+    methods = ("HPCR (HC on)", "PCR+HC+HT", "PCR+HC+HT (HC on)")
+    (axes,) = FIGURES["hpcr_components"]([run(0, m, protocol="paper") for m in methods]).axes
+    names = ["PCR+HC+HT (HC off)", "PCR+HC+HT (HC on)", "HPCR (HC on)"]
+    check(axes, bars=[(name, 51) for name in names])
+    assert dots(axes) == [(51.3, 0), (51.3, 1), (53.4, 2)]
+
+
 def test_novel_and_historical_knowledge_are_the_matrix_s():
     matrix = [[80, 0, 0], [60, 70, 0], [50, 40, 90]]
     records = [run(0, protocol="paper").model_copy(update={"accuracy_matrix": matrix})]

@@ -57,10 +57,11 @@ def plot_against(
     ylabel: str = "final accuracy A_T (%)",
     title: str = "",
     mark: float | None = None,
+    log: bool = False,
 ) -> Axes:
     """Draw a line per name through the mean of the seeds, which are dots: name -> x -> (seeds,).
 
-    `mark` is an x that a dotted line stands at.
+    `mark` is an x that a dotted line stands at; `log` spaces the x, then all labelled, by their ratios.
     """
     axes = axes_of(axes, 2.8)
     for index, (name, found) in enumerate(values.items()):
@@ -71,6 +72,11 @@ def plot_against(
             axes.scatter([x] * len(found[x]), found[x], color=colour, s=8, alpha=0.6, lw=0)
     if mark is not None:
         axes.axvline(mark, color="black", lw=0.8, ls=":")
+    if log:
+        ticks = sorted({x for found in values.values() for x in found})
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{x:.2g}" for x in ticks])
+        axes.minorticks_off()
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     if len(values) > 1:
         axes.legend(fontsize="x-small", **BESIDE)

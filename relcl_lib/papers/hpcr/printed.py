@@ -7,14 +7,14 @@ RESULTS.md has a line for each.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from relcl_lib.lab.compare import compare
 from relcl_lib.lab.format import DASH, TableError, markdown_table
 from relcl_lib.lab.rows import entries, parse_setting
 from relcl_lib.papers.hpcr import tables
-from relcl_lib.papers.hpcr.studies import tasks_beside
+from relcl_lib.papers.hpcr.studies import Budget, tasks_beside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,8 +105,13 @@ def beside(table: str, records: Iterable[Record], *datasets: str, metric: str | 
     return _markdown(found, down)
 
 
-def quoted(table: str, ours: Mapping[str, Mapping[str, float]] | None = None) -> str:
-    """A printed table with numbers of our own that no record holds: column -> row -> number."""
+def quoted(
+    table: str, ours: Mapping[str, Mapping[str, float] | Sequence[float]] | None = None
+) -> str:
+    """A printed table with numbers of our own that no record holds, each a further column.
+
+    `ours` are column -> row, as the paper's file or this table has it, -> number; or one number per row.
+    """
     down, across = LAYOUTS[table]
     found: Grid = {}
     for entry in entries("hpcr", table):
@@ -114,11 +119,25 @@ def quoted(table: str, ours: Mapping[str, Mapping[str, float]] | None = None) ->
         column = (_label(line, across), "paper" if ours else "")
         found.setdefault(_label(line, down), {})[column] = _paper(line)
     for column, values in (ours or {}).items():
-        if unknown := sorted({*values} - {*found}):
+        given = values if isinstance(values, Mapping) else dict(zip(found, values, strict=True))
+        named = {WORDS.get(row, row): value for row, value in given.items()}
+        if unknown := sorted({*named} - {*found}):
             raise TableError(f"{table} has no row {unknown[0]!r}; it has: {', '.join(found)}")
-        for label, value in values.items():
-            found[label][column, ""] = f"{value:.3g}"
+        for row, value in named.items():
+            found[row][column, ""] = f"{value:.3g}"
     return _markdown(found, down)
+
+
+def budgets(found: Mapping[str, Budget], base: str = "ER") -> str:
+    """Table XII: what methods need in one step, and beside `base`, which is among them."""
+    one = found[base]
+    columns = {
+        "images forward": {method: each.forward for method, each in found.items()},
+        "images back": {method: each.backward for method, each in found.items()},
+        "computation: ours": {m: each.computation / one.computation for m, each in found.items()},
+        "memory for models: ours": {m: each.model / one.model for m, each in found.items()},
+    }
+    return quoted("Table XII", columns)
 
 
 def distillations(records: Iterable[Record]) -> str:

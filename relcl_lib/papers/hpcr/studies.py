@@ -280,6 +280,24 @@ def flatness(
     return Flatness(start[0].cpu(), *change)
 
 
+def loss_and_gradients(run: ReplayRun, gradients: Tensor, **noise: Any) -> dict[str, float]:
+    """Table VIII's numbers of a finished run, means over its seeds, by the names they have in print.
+
+    `gradients` are those of `watch_proxies`, of the last task; `noise` is that of `flatness`.
+    """
+    old, new = (sums[:, -1] for sums in old_and_new(run, gradients))
+    loss, everywhere, newest = flatness(run, **noise)
+    found = {
+        "A_T": 100 * torch.as_tensor(final_accuracy(run.accuracy)),
+        "cumulative_gradient_old_classes": old,
+        "cumulative_gradient_new_classes": new,
+        "train_loss": loss,
+        "loss_difference_all_classes": everywhere,
+        "loss_difference_new_classes": newest,
+    }
+    return {name: float(values.double().mean()) for name, values in found.items()}
+
+
 # --- compute and memory (Table XII) -------------------------------------------------------------
 
 
@@ -324,25 +342,3 @@ def budget(run: ReplayRun) -> Budget:
     kept = {**run.network.state_dict(), **run.strategy.state_dict(prefix="strategy.")}
     size = sum(value.numel() for value in kept.values()) // len(run.seeds)
     return Budget(counts["forward"], counts["backward"], size)
-
-
-def budgets_beside(budgets: Mapping[str, Budget], base: str = "ER") -> pd.DataFrame:
-    """Table XII: what methods need beside `base`, which is among them, ours and as printed."""
-    import pandas as pd
-
-    printed = {(entry.method, entry.metric): entry.value for entry in entries("hpcr", "Table XII")}
-    one = budgets[base]
-    return pd.DataFrame(
-        [
-            {
-                "method": method,
-                "forward": found.forward,
-                "backward": found.backward,
-                "computation": found.computation / one.computation,
-                "computation (paper)": printed.get((method, "computation_C_D")),
-                "model": found.model / one.model,
-                "model (paper)": printed.get((method, "memory_model")),
-            }
-            for method, found in budgets.items()
-        ]
-    )

@@ -34,6 +34,14 @@ def test_a_line_goes_through_the_means_of_the_seeds():
     assert thin(axes) == [[(0.09, 0), (0.09, 1)]]
 
 
+def test_each_x_of_a_logarithmic_axis_is_labelled():
+    values = {"P": {0.03: [1], 0.3: [2]}, "G": {0.09: [1]}}
+    axes = plot_against(values, xlabel="temperature", log=True)
+    assert axes.get_xscale() == "log"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.03", "0.09", "0.3"]
+    assert not len(axes.get_xticks(minor=True))
+
+
 def test_bars_of_the_proxies_are_means_with_the_new_ones_last():
     values = {"PCD": np.array([[1.0, -3], [3, -5]]), "SCD": np.array([[0.5, -1.5]])}
     axes = plot_proxy_gradients(values, new=1)

@@ -6,6 +6,7 @@ from example_records import run
 from relcl_lib.lab.format import TableError
 from relcl_lib.lab.rows import entries, parse_setting
 from relcl_lib.papers.hpcr import printed
+from relcl_lib.papers.hpcr.studies import Budget
 
 CIFAR10 = "Split CIFAR10"
 
@@ -78,11 +79,27 @@ def test_numbers_that_no_record_holds_stand_in_columns_of_their_own():
     table = read(printed.quoted("Table II", {"digits": {"class 1 (old)": 0.09}}))
     assert table["class 1 (old)"] == {"CIFAR-10: paper": "0.01", "digits": "0.09"}
     assert table["class 10 (new)"] == {"CIFAR-10: paper": "0.2", "digits": printed.DASH}
+    by_key = read(printed.quoted("Table VIII", {"digits": {"train_loss": 0.5}}))
+    assert by_key["training loss"]["digits"] == "0.5"
+    in_order = read(printed.quoted("Table II", {"digits": range(10)}))
+    assert [texts["digits"] for texts in in_order.values()] == [*"0123456789"]
     assert read(printed.quoted("Table XII"))["OCM"]["computation"] == "16"
     with pytest.raises(TableError, match="no row 'class 11'; it has: class 1"):
         printed.quoted("Table II", {"digits": {"class 11": 0.09}})
     with pytest.raises(TableError, match="'Table I' Split CIFAR10; there are: Table II, Table III"):
         printed.beside("Table I", [], CIFAR10)
+
+
+def test_budgets_are_multiples_of_er_s():
+    found = {"ER": Budget(40, 40, 100), "OCM": Budget(400, 280, 210)}
+    table = read(printed.budgets(found))
+    ours = ["40", "40", "1", "1"], ["400", "280", "8", "2.1"]
+    for method, values in zip(found, ours, strict=True):
+        assert [*table[method].values()][3:] == values
+    assert [*table["OCM"].values()][:3] == ["16", "2", "1"]
+    assert (
+        table["HPCR"]["computation: paper"] == "1" and table["HPCR"]["images back"] == printed.DASH
+    )
 
 
 def test_table_xi_has_each_task():
