@@ -82,6 +82,15 @@ class TappedNetwork(nn.Module):
         self._found.clear()  # a step's maps must not outlive it
         return logits, [*found, logits]
 
+    @contextlib.contextmanager
+    def in_float32(self) -> Iterator[None]:
+        """Compute in float32 within: torch cannot vmap a batch norm under autocast."""
+        precision, self.precision = self.precision, torch.float32
+        try:
+            yield
+        finally:
+            self.precision = precision
+
     @property
     def head(self) -> nn.Module:
         """The last layer."""

@@ -21,6 +21,7 @@ from relcl_lib.continual.gradients import (
     project_gem,
 )
 from relcl_lib.continual.memory import ExperienceMemory, Generators, GradientMemory, Memory
+from relcl_lib.models.taps import TappedNetwork
 
 Drawn = dict[str, Tensor] | None
 
@@ -33,7 +34,7 @@ class Learner(Protocol):
 
     settings: Any
     memory: Memory
-    network: torch.nn.Module
+    network: TappedNetwork
     gradient: Callable[[Tensor], Tensor]
     pixels: Callable[[Tensor], Tensor]
     labels_of: Callable[[Tensor], Tensor]
@@ -91,10 +92,12 @@ def keep_diverse(run: Learner, positions: Tensor, generators: Generators) -> Non
     size = min(run.settings.gss_part, len(memory))
     parts = [memory.sample(size, generators)["position"][0] for _ in range(run.settings.gss_parts)]
     stored, chunk = torch.stack(parts), {"chunk_size": max(1, GRADIENT_CHUNK // size)}
-    references = group_gradients(run.network, run.pixels(stored), run.labels_of(stored), **chunk)
-    found = per_sample_gradients(
-        run.network, run.pixels(positions), run.labels_of(positions), chunk_size=GRADIENT_CHUNK
-    )
+    network = run.network
+    with network.in_float32():
+        references = group_gradients(network, run.pixels(stored), run.labels_of(stored), **chunk)
+        found = per_sample_gradients(
+            network, run.pixels(positions), run.labels_of(positions), chunk_size=GRADIENT_CHUNK
+        )
     memory.add(
         generators,
         score=cosines(found, references).amax(1, keepdim=True).T,

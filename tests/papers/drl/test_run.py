@@ -151,6 +151,16 @@ def test_every_method_runs_on_every_track(method, track):
     assert len(run.losses) == len(run.stream) and run.step > 0
 
 
+def test_gss_looks_at_gradients_of_convolutions_that_train_in_half_precision():
+    """Under autocast torch cannot vmap a batch norm; what is trained stays in half precision."""
+    small = {"limit": 8, "memory_budget": 4, "gss_parts": 2, "gss_part": 2, "precision": "bfloat16"}
+    run = make_run(method="GSS", backbone="reduced_resnet18", width=2, **small).train()
+    assert run.memory.filled == 4
+    assert run.network.precision == torch.bfloat16
+    scores = run.memory.fields["_score"]
+    assert ((scores >= -1.001) & (scores <= 1.001)).all() and scores.std() > 0
+
+
 def test_it_learns():
     run = make_run(method="BER", epochs=10, learning_rate=3e-3).train()
     assert run.valid[-1].mean() > 0.5 > run.losses[-1]
