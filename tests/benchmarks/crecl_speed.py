@@ -30,7 +30,7 @@ from benchmarking import CLOCKS, in_turn, options
 from relcl_lib.data.sentences import RelationSentences, load_sentences
 from relcl_lib.lab.runtime import device_name
 from relcl_lib.models import marker_encoder
-from relcl_lib.papers.crecl import run as crecl
+from relcl_lib.papers.crecl import learner
 from relcl_lib.papers.crecl.methods import classify, contrast
 from relcl_lib.papers.crecl.parameters import CreclParameters
 from relcl_lib.papers.crecl.run import CreclRun
@@ -201,7 +201,7 @@ def report(run: CreclRun, chosen: argparse.Namespace) -> None:
         "all": epoch,
         "whole embedding table": without(encoder, "only_tokens", nothing),
         "last layer at every token": without(marker_encoder, "apply_layer", everywhere),
-        "torch's own dropout": without(crecl, "fast_dropout", nothing),
+        "torch's own dropout": without(learner, "fast_dropout", nothing),
         "padded, as transformers runs it": plain_layers,
     }
     title = "the shortcuts, one left out at a time: classification, one epoch"

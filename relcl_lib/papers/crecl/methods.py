@@ -8,39 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from relcl_lib.continual.streams import TaskStream
 from relcl_lib.losses import (
     cross_entropy_loss,
     dropout_consistency_loss,
     prototype_contrastive_loss,
 )
-from relcl_lib.models.contrastive_network import CreclNetwork
-from relcl_lib.papers.crecl.parameters import CreclParameters
+from relcl_lib.papers.crecl.learner import Learner
 
 EMAR_ROUNDS, EMAR_BATCH = 2, 5
-
-
-class Learner(Protocol):
-    """What a method sees of a run; `CreclRun` says what each of it does."""
-
-    settings: CreclParameters
-    device: torch.device
-    stream: TaskStream
-    network: CreclNetwork
-    relations: Tensor
-    column: Tensor
-    fit: Callable[..., None]
-    remember: Callable[[int], None]
-    remembered: Callable[[], Tensor]
-    prototypes: Callable[[], Tensor]
-    renew_head: Callable[[int], None]
-    renew_attention_memory: Callable[[int], None]
-    note_separation: Callable[[str, int], None]
 
 
 # --- phases ----------------------------------------------------------------------------------
