@@ -45,6 +45,7 @@ SHARED = {
     "upgrade": Command("relcl_lib.commands.upgrade", "rewrite records of an earlier version"),
 }
 _FASTRE = "relcl_lib.papers.fastre.command"
+_CRECL = "relcl_lib.papers.crecl.command"
 _DOCRE = "relcl_lib.papers.docre_ii.command"
 #: commands of one paper
 OWN = {
@@ -53,6 +54,9 @@ OWN = {
     ),
     ("fastre", "train"): Command(_FASTRE, "train a tagger and save it", ("train",)),
     ("fastre", "extract"): Command(_FASTRE, "triples of your own sentences", ("extract",)),
+    ("crecl", "learn"): Command(_CRECL, "teach a classifier your own relations", ("learn",)),
+    ("crecl", "predict"): Command(_CRECL, "relations of your own sentences", ("predict",)),
+    ("crecl", "evaluate"): Command(_CRECL, "accuracy on your own sentences", ("evaluate",)),
     ("docre_ii", "train"): Command(_DOCRE, "train on your own documents and save", ("train",)),
     ("docre_ii", "predict"): Command(_DOCRE, "relations of your own documents", ("predict",)),
     ("docre_ii", "evaluate"): Command(_DOCRE, "official scores of predictions", ("evaluate",)),
@@ -103,7 +107,8 @@ def find(words: Sequence[str]) -> tuple[Command, list[str]]:
         command = commands_of(first)[_choose(second, commands_of(first), f"command of {first}")]
         return command, [word.format(paper=first) for word in command.words] + list(words[2:])
     if owners := [paper for paper, name in OWN if name == first]:
-        raise ValueError(f"{first!r} is a command of a paper: {PROGRAM} {owners[0]} {first} ...")
+        forms = " or ".join(f"{PROGRAM} {owner} {first} ..." for owner in owners)
+        raise ValueError(f"{first!r} is a command of a paper: {forms}")
     own = (name for _, name in OWN)
     return SHARED[_choose(first, [*SHARED, *PAPERS, *own], "command or paper")], list(words[1:])
 

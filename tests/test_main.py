@@ -37,6 +37,7 @@ def test_importing_the_library_loads_no_torch_and_prints_nothing():
         ("drl tables", None, "--paper drl"),
         ("fastre train a=1", "papers.fastre.command", "train a=1"),
         ("extract fastre --model m", "papers.fastre.command", "extract --model m"),
+        ("crecl learn --model m", "papers.crecl.command", "learn --model m"),
     ],
 )
 def test_words_find_their_command(words, module, given):
@@ -54,6 +55,7 @@ def test_words_find_their_command(words, module, given):
         ("hpcr figures", "'figures' is no command of hpcr"),
         ("hpcr train", "'train' is no command of hpcr"),
         ("train", "a command of a paper: python -m relcl_lib fastre train"),
+        ("predict", "relcl_lib crecl predict ... or python -m relcl_lib docre_ii predict ..."),
         ("qqq", "'qqq' is no command or paper. There are: sweep,"),
     ],
 )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import codecs
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TextIO
 
 
 def positive(text: str) -> int:
@@ -28,3 +31,26 @@ def parse(
     if more:
         parser.error(f"unrecognized arguments: {' '.join(more)}")
     return options
+
+
+def read_json_lines(
+    lines: Iterable[bytes],
+    read: Callable[[int, Any], Any],
+    skipped: list[int],
+    complain: TextIO,
+) -> Iterator[tuple[int, Any]]:
+    """Yield (line, what `read` makes of line and record) for each line of JSON that it can.
+
+    The others are named in `complain` and counted in `skipped`; empty ones are passed over, and so is
+    a byte-order mark. `read` raises ValueError where a record does not fit.
+    """
+    for number, line in enumerate(lines, start=1):
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if not line.strip():
+            continue
+        try:
+            yield number, read(number, json.loads(line.decode("utf-8")))
+        except ValueError as error:  # no UTF-8, no JSON, or not what is read here
+            skipped.append(number)
+            print(f"line {number} skipped: {error}", file=complain)

@@ -15,7 +15,6 @@ reads these, or the file that DocRED's competition takes (which `predict --submi
 from __future__ import annotations
 
 import argparse
-import codecs
 import io
 import json
 import sys
@@ -23,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from relcl_lib.lab.command_line import parse, positive
+from relcl_lib.lab.command_line import parse, positive, read_json_lines
 
 SKIPPED = 1  # exit code
 
@@ -32,17 +31,10 @@ def read_stream(lines: Iterable[bytes], skipped: list[int], complain: TextIO) ->
     """Yield (line, document) of each line that holds one; others are named and counted."""
     from relcl_lib.data.document_files import as_document
 
-    for number, line in enumerate(lines, start=1):
-        if number == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line.decode("utf-8"))
-            yield number, as_document("input", number, record, labelled=False)
-        except ValueError as error:  # no UTF-8, no JSON, or no document
-            skipped.append(number)
-            print(f"line {number} skipped: {error}", file=complain)
+    def read(number: int, record: Any) -> Any:
+        return as_document("input", number, record, labelled=False)
+
+    yield from read_json_lines(lines, read, skipped, complain)
 
 
 def predict(options: argparse.Namespace) -> int:

@@ -1,0 +1,144 @@
+"""Sentences of one's own with a marked head and tail entity: JSON lines, or FewRel's layout.
+
+A record is `{"text": ..., "head": [start, end], "tail": [start, end], "relation": ...}`, its places
+counted in characters of the text from 0, ends exclusive; or `{"text": ..., "relation": ...}` whose
+text has the entities between markers, `[E11] Ada Byron [E12] was born in [E21] London [E22].`
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from relcl_lib.data.download import DataFormatError, DataNotFoundError
+from relcl_lib.data.sentences import RawSentence, Span, read_fewrel
+from relcl_lib.data.text_files import read_records
+
+FIX = (
+    'A sentence is {"text": ..., "head": [start, end], "tail": [start, end], "relation": ...}, places '
+    "in characters from 0, ends exclusive; or its text has [E11] head [E12] and [E21] tail [E22]"
+)
+#: what a folder of one's own holds
+IN_A_FOLDER = ("train.jsonl", "train.json", "train.jsonl.gz")
+_MARKER = re.compile(r"\[(E11|E12|E21|E22)\]")
+
+
+def read_marked(path: str | os.PathLike[str]) -> dict[str, list[RawSentence]]:
+    """Read the sentences of each relation, in the file's order.
+
+    `path` is a file of such records, one per line or in a JSON array; a file in FewRel's layout,
+    `{relation: [{tokens, h, t}]}`; or a folder with one of them under a name of `IN_A_FOLDER`.
+
+    Raises:
+        DataNotFoundError: there is no such file; says what would be read.
+        DataFormatError: names the file, the record (from 1) and the field.
+    """
+    path = Path(path)
+    if path.is_dir():
+        found = [path / name for name in IN_A_FOLDER if (path / name).is_file()]
+        if not found:
+            names = ", ".join(sorted(file.name for file in path.iterdir())[:8]) or "nothing"
+            raise DataNotFoundError(
+                f"{path} holds none of {', '.join(IN_A_FOLDER)}, but {names}; name the file itself"
+            )
+        path = found[0]
+    if not path.is_file():
+        raise DataNotFoundError(f"there is no file {path}. {FIX}")
+    first = next(iter(read_records(path)), None)
+    if isinstance(first, dict) and not isinstance(first.get("text"), str) and _is_fewrel(first):
+        return read_fewrel(path)
+    relations: dict[str, list[RawSentence]] = {}
+    for at, record in enumerate(read_records(path), start=1):
+        sentence = as_sentence(path, at, record)
+        relations.setdefault(sentence.relation, []).append(sentence)
+    return relations
+
+
+def _is_fewrel(record: dict[str, Any]) -> bool:
+    return all(isinstance(value, list) for value in record.values())
+
+
+def as_sentence(
+    path: str | os.PathLike[str], at: int, record: Any, *, labelled: bool = True
+) -> RawSentence:
+    """A record, the `at`-th of a file, as a sentence; without `labelled` its relation is not read.
+
+    Its tokens are what spaces and the entities' ends separate.
+
+    Raises:
+        DataFormatError: names the record and the field that does not fit.
+    """
+
+    def wrong(problem: str) -> DataFormatError:
+        return DataFormatError(path, f"record {at}{problem}", FIX)
+
+    if not isinstance(record, dict):
+        raise wrong(f": a {type(record).__name__}, not an object")
+    text, relation = record.get("text"), record.get("relation")
+    if not isinstance(text, str):
+        raise wrong(", field text: missing, or no text")
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise wrong(", field text: holds half a surrogate pair, which no file can")
+    if labelled and not (isinstance(relation, str) and relation.strip()):
+        raise wrong(f", field relation: {relation!r} is no name")
+    given = [record.get(name) for name in ("head", "tail")]
+    if given == [None, None]:
+        try:
+            text, *spans = _unmarked(text)
+        except ValueError as error:
+            raise wrong(f", field text: {error}") from None
+    else:
+        if found := _MARKER.search(text):
+            raise wrong(
+                f", field text: holds {found[0]} beside head and tail; give one or the other"
+            )
+        spans = [_span(text, value) for value in given]
+        for name, value, span in zip(("head", "tail"), given, spans, strict=True):
+            if span is None:
+                problem = f"{value!r} is no [start, end] in a text of {len(text)} characters"
+                raise wrong(f", field {name}: {problem}")
+    tokens, (head, tail) = _tokens(text, spans)
+    for name, (start, end) in (("head", head), ("tail", tail)):
+        if start == end:
+            raise wrong(f", field {name}: the entity is empty, or holds spaces only")
+    place = f"{Path(path).name}, record {at}"
+    return RawSentence(tokens, head, tail, relation if labelled else "", place=place)
+
+
+def _span(text: str, value: Any) -> Span | None:
+    if not (isinstance(value, list) and [type(place) for place in value] == [int, int]):
+        return None
+    start, end = value
+    return (start, end) if 0 <= start < end <= len(text) else None
+
+
+def _unmarked(text: str) -> tuple[str, Span, Span]:
+    """A text without its markers, and where head and tail stand in it."""
+    pieces = _MARKER.split(text)
+    names = pieces[1::2]
+    if sorted(names) != ["E11", "E12", "E21", "E22"]:
+        raise ValueError(
+            "no head and tail are given, so each of [E11] [E12] [E21] [E22] has to stand in it once"
+        )
+    places, plain = {}, pieces[0]
+    for name, piece in zip(names, pieces[2::2], strict=True):
+        places[name] = len(plain)
+        plain += piece
+    spans = [(places[f"E{which}1"], places[f"E{which}2"]) for which in "12"]
+    if any(start > end for start, end in spans):
+        raise ValueError("a closing marker ([E12], [E22]) stands before its opening one")
+    return plain, *spans
+
+
+def _tokens(text: str, spans: list[Span]) -> tuple[tuple[str, ...], list[Span]]:
+    """The words of a text, cut at the ends of spans of characters, and the spans in words."""
+    ends = sorted({0, len(text), *(place for span in spans for place in span)})
+    words: list[str] = []
+    at = {ends[0]: 0}
+    for start, end in pairwise(ends):
+        words += text[start:end].split()
+        at[end] = len(words)
+    return tuple(words), [(at[start], at[end]) for start, end in spans]

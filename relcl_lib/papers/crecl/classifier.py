@@ -1,0 +1,512 @@
+"""A relation classifier that one goes on teaching: CRECL for sentences of one's own.
+
+    classifier = ContinualClassifier.begin(encoder="sentence-transformers/all-MiniLM-L6-v2")
+    classifier.learn(read_marked("first.jsonl"))  # {relation: sentences}
+    classifier.learn(read_marked("second.jsonl"))  # further relations; the first are remembered
+    classifier.save("model")
+    ContinualClassifier.load("model").predict(sentences)
+
+What it remembers are sentences: a few of each relation to train on, and some held out, which say
+where to refuse an answer. They lie in the saved folder, so it can be taught further anywhere.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from relcl_lib.continual.streams import Task, TaskStream
+from relcl_lib.data.sentences import MarkedSentence, RawSentence, RelationSentences
+from relcl_lib.data.weights import weights_digest, weights_folder
+from relcl_lib.lab.checkpoints import CheckpointError
+from relcl_lib.lab.files import atomic_directory, remove_leftovers
+from relcl_lib.lab.parameters import ParameterError
+from relcl_lib.lab.protocol import HIDDEN
+from relcl_lib.lab.runtime import drawing_from, make_generator, resolve_device
+from relcl_lib.models.contrastive_network import CreclNetwork
+from relcl_lib.papers.crecl.learner import Learner
+from relcl_lib.papers.crecl.methods import train_crecl
+from relcl_lib.papers.crecl.network import build_network
+from relcl_lib.papers.crecl.parameters import CreclParameters
+from relcl_lib.text.markers import mark_sentences
+from relcl_lib.text.pretrained import load_encoder, usable_positions
+
+FORMAT = 1
+ABOUT, WEIGHTS, ENCODER = "classifier.json", "classifier.safetensors", "encoder"
+#: share of a relation's sentences that is held out, and how many of a relation at most
+HELD_OUT, MOST_HELD_OUT = 0.2, 20
+#: the head has rows for the relations that are learned now: how many will come nobody knows
+_OWN: dict[str, Any] = {"dataset": "own", "method": "CRECL", "head": "per_task"}
+#: settings that cut a benchmark, or that make it another method
+_FOREIGN = (
+    *("dataset", "data_root", "n_tasks", "order", "sizes", "train_limit", "validation"),
+    *("method", "head", "prediction", "attention_memory", "attention_learning_rate"),
+    *("memory_dropout", "skip_long", "exact_paper", "epochs_joint"),
+)
+
+#: sentences by the name of their relation
+Lessons = Mapping[str, Sequence[RawSentence]]
+
+
+class Prediction(NamedTuple):
+    """The relation nearest to a sentence, its cosine, and whether that is near enough."""
+
+    nearest: str
+    score: float
+    accepted: bool
+
+    @property
+    def relation(self) -> str | None:
+        """The answer: None where the nearest relation is refused."""
+        return self.nearest if self.accepted else None
+
+
+@dataclass
+class ContinualClassifier:
+    """A network, the relations it knows, and the sentences that it remembers of them.
+
+    Attributes:
+        settings: of its training; they stay as they were at the beginning.
+        tokenizer: the encoder's.
+        network: None before the first lesson.
+        encoder: name and digest of the pretrained encoder that it began with.
+        relations: in the order in which they were last learned.
+        memory: sentences to train on.
+        held_out: sentences to choose the threshold by; nothing is ever trained on them.
+        prototypes: (C, d), of the relations.
+        threshold: the least cosine of an answer; None where no sentence is held out to choose it by.
+        report: what the threshold does on the sentences held out.
+        lessons: what was learned so far, see `learn`.
+    """
+
+    settings: CreclParameters
+    tokenizer: Any
+    network: CreclNetwork | None
+    encoder: dict[str, str]
+    relations: list[str] = field(default_factory=list)
+    memory: list[RawSentence] = field(default_factory=list)
+    held_out: list[RawSentence] = field(default_factory=list)
+    prototypes: Tensor | None = None
+    threshold: float | None = None
+    report: dict[str, float] = field(default_factory=dict)
+    lessons: list[dict[str, int]] = field(default_factory=list)
+    _bert: nn.Module | None = None
+
+    @classmethod
+    def begin(cls, profile: str = "reduced", **settings: Any) -> ContinualClassifier:
+        """A classifier that knows nothing yet.
+
+        Args:
+            profile: of `CreclParameters`: which encoder, and how it is trained.
+            settings: further fields of it; not those that cut a benchmark into tasks.
+
+        Raises:
+            ParameterError: a setting is unknown, or has no meaning here.
+        """
+        if foreign := sorted(set(settings) & set(_FOREIGN)):
+            raise ParameterError(
+                f"{', '.join(foreign)}: a setting of benchmarks, not of this model"
+            )
+        given = {"seeds": [2021], **settings, **_OWN, "profile": profile}
+        chosen = CreclParameters.create(given).resolved()
+        if len(chosen.seeds) > 1:
+            raise ParameterError(f"seeds={chosen.seeds}: a model has one seed")
+        folder = weights_folder(chosen.encoder)
+        about = {"name": Path(chosen.encoder).name, "digest": weights_digest(folder)}
+        tokenizer, bert = load_encoder(chosen.encoder)
+        return cls(chosen, tokenizer, None, about, _bert=bert)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is, or will be."""
+        return resolve_device(self.settings.device)
+
+    @property
+    def room(self) -> int:
+        """Tokens that a sentence may have."""
+        bert = self._bert if self.network is None else self.network.encoder.network
+        return min(self.settings.max_length, usable_positions(bert.config))
+
+    # --------------------------------------------------------------- learning
+
+    def learn(
+        self, lessons: Lessons, on_phase: Callable[[Learner, str], Any] | None = None
+    ) -> dict[str, int]:
+        """Learn relations and keep those that are known; if it fails, all stays as it was.
+
+        A relation that is known already is learned on: from these sentences and from what was
+        remembered of it, and its memory is chosen anew from both. A fifth of a relation's sentences,
+        where it has five or more, is held out.
+
+        Args:
+            lessons: sentences of each relation, one or more.
+            on_phase: called with the learner and the phase's name after each phase of training.
+
+        Returns:
+            Counts: `new` relations and those learned on (`known`), `sentences` that were used,
+            of which `held_out`, `memory` as it is now, and `too_long`: sentences left out, as an
+            entity lies beyond `max_length`.
+
+        Raises:
+            ValueError: there is no relation, or one has no sentence that is short enough.
+        """
+        number = len(self.lessons)
+        usable = {name: self._short_enough(name, rows) for name, rows in lessons.items()}
+        if not usable:
+            raise ValueError("there is nothing to learn: no relation is given")
+        stay = [name for name in self.relations if name not in usable]
+        held_out, train = list(self.held_out), []
+        for at, (name, rows) in enumerate(usable.items()):
+            has = sum(row.relation == name for row in held_out)
+            count = max(0, min(int(HELD_OUT * len(rows)), MOST_HELD_OUT - has))
+            drawn = make_generator(self._seed(number), "held out", at)
+            order = torch.randperm(len(rows), generator=drawn).tolist()
+            away = set(order[:count])
+            held_out += [row for place, row in enumerate(rows) if place in away]
+            train += [row for place, row in enumerate(rows) if place not in away]
+        lesson = _Lesson(self, stay, list(usable), train, self._seed(number))
+        lesson._on_phase = on_phase
+        train_crecl(lesson, len(lesson.stream) - 1)
+        sentences = sum(map(len, usable.values()))
+        counts = {
+            "new": len(set(usable) - set(self.relations)),
+            "known": len(set(usable) & set(self.relations)),
+            "sentences": sentences,
+            "held_out": len(held_out) - len(self.held_out),
+            "memory": len(lesson.memory),
+            "too_long": sum(map(len, lessons.values())) - sentences,
+        }
+        self.memory = [lesson.rows[place] for place in lesson.remembered().tolist()]
+        self.network, self.prototypes = lesson.network.eval(), lesson.prototypes()
+        self.relations, self.held_out, self._bert = [*stay, *usable], held_out, None
+        self.lessons.append(counts)
+        self._choose_threshold()
+        return counts
+
+    def _seed(self, lesson: int) -> int:
+        """Each lesson draws from a seed of its own, so that its streams are no other's."""
+        return self.settings.seeds[0] + lesson
+
+    def _short_enough(self, name: str, rows: Sequence[RawSentence]) -> list[RawSentence]:
+        """The sentences whose entities lie within `room` tokens, as sentences of this relation."""
+        named = [row._replace(relation=name) for row in rows]
+        tokens = self._tokens(named, [name])
+        if not len(tokens.usable):
+            raise ValueError(
+                f"relation {name!r} has no sentence to learn from: "
+                + (
+                    f"in all {len(rows)} an entity lies beyond {self.room} tokens; shorten them"
+                    if rows
+                    else "give one, or leave it out"
+                )
+            )
+        return [named[place] for place in tokens.usable.tolist()]
+
+    def _tokens(self, rows: Sequence[RawSentence], relations: Sequence[str]) -> Any:
+        data = _as_data(rows, relations)
+        limits = {"max_length": self.room, "room": self.room}
+        return mark_sentences(data, self.tokenizer, **limits, skip_long=True).to(self.device)
+
+    def _choose_threshold(self) -> None:
+        """Choose the least cosine of an answer by the sentences held out, and say what it does.
+
+        An unknown relation is what a sentence has whose own prototype is hidden. The threshold is
+        where most known sentences are answered right, less the unknown ones that are answered (as
+        shares of each).
+        """
+        self.threshold, self.report = None, {}
+        cosines, places = self._cosines(self.held_out)
+        if not len(places):
+            return
+        column = {name: at for at, name in enumerate(self.relations)}
+        own = torch.tensor([column[self.held_out[at].relation] for at in places.tolist()])
+        best, nearest = cosines.max(1)
+        right = nearest == own
+        hidden = cosines.scatter(1, own.unsqueeze(1), -torch.inf).amax(1)
+        hidden = hidden[hidden.isfinite()]  # none where a single relation is known
+        values = torch.cat([best, hidden]).unique()  # ascending
+        answered = _at_least(best[right], values) / len(best)
+        gain = answered - _at_least(hidden, values) / max(1, len(hidden))
+        lowest = int(gain.argmax())  # the first of equal ones
+        # Halfway to the next score below, so that rounding turns no answer.
+        cut = (values[lowest] + values[lowest - 1]) / 2 if lowest else torch.tensor(-1.0)
+        self.threshold = float(cut)
+        accepted = best >= self.threshold
+        self.report = {
+            "held_out": len(best),
+            "accuracy_of_all": 100 * float(right.double().mean()),
+            "coverage": 100 * float(accepted.double().mean()),
+            "accuracy": 100 * float(right[accepted].double().mean()) if accepted.any() else 0.0,
+        }
+        if len(hidden):
+            refused = (hidden < self.threshold).double().mean()
+            self.report["unknown_refused"] = 100 * float(refused)
+
+    # ------------------------------------------------------------- prediction
+
+    @torch.no_grad()
+    def _cosines(self, rows: Sequence[RawSentence]) -> tuple[Tensor, Tensor]:
+        """Cosines (n, C) to the prototypes, on the CPU, of the sentences at places (n,) in `rows`.
+
+        A sentence is missing where an entity of it lies beyond `room` tokens.
+        """
+        reader = _Reader(self, rows, [""])
+        places = reader.tokens.usable.cpu()
+        if not len(places):
+            return torch.zeros(0, len(self.relations)), places
+        h = reader.embed(places)
+        return reader.network.similarities(h, self.prototypes).float().cpu(), places
+
+    def predict(
+        self, sentences: Sequence[RawSentence], threshold: float | None = None
+    ) -> list[Prediction | None]:
+        """What each sentence says; None for one of which an entity lies beyond `room` tokens.
+
+        Args:
+            sentences: their relations are not looked at.
+            threshold: the least cosine of an answer; None takes the model's, -1 answers always.
+
+        Raises:
+            ValueError: nothing has been learned yet.
+        """
+        if not self.relations:
+            raise ValueError("this model has learned no relation yet: call learn() first")
+        least = self.threshold if threshold is None else threshold
+        least = -1.0 if least is None else least
+        found: list[Prediction | None] = [None] * len(sentences)
+        cosines, places = self._cosines(sentences)
+        best, nearest = cosines.max(1)
+        for place, score, at in zip(places.tolist(), best.tolist(), nearest.tolist(), strict=True):
+            found[place] = Prediction(self.relations[at], score, score >= least)
+        return found
+
+    def stream(
+        self,
+        sentences: Iterable[RawSentence],
+        *,
+        threshold: float | None = None,
+        chunk: int = 256,
+    ) -> Iterator[Prediction | None]:
+        """Yield what `predict` says of each sentence, in order; no more than a chunk is held."""
+        sentences = iter(sentences)
+        while held := list(islice(sentences, chunk)):
+            yield from self.predict(held, threshold)
+
+    def evaluate(self, lessons: Lessons, threshold: float | None = None) -> dict[str, Any]:
+        """How it does on labelled sentences, in per cent; relations it does not know are counted apart.
+
+        Returns:
+            `sentences` of known relations that could be read, `accuracy_of_all` without refusing,
+            `coverage`: how many are answered, `accuracy` of the answers; `relations`: accuracy without
+            refusing of each; and where there are sentences of relations that it does not know,
+            `unknown` of them, and `unknown_refused`.
+        """
+        right: list[bool] = []
+        answered: list[bool] = []
+        refused: list[bool] = []
+        each: dict[str, float] = {}
+        for name, rows in lessons.items():
+            found = [one for one in self.predict(rows, threshold) if one is not None]
+            if name not in self.relations:
+                refused += [not one.accepted for one in found]
+                continue
+            hits = [one.nearest == name for one in found]
+            right += hits
+            answered += [one.accepted for one in found]
+            each[name] = _share(hits)
+        of_answers = [hit for hit, given in zip(right, answered, strict=True) if given]
+        result = {
+            "sentences": len(right),
+            "accuracy_of_all": _share(right),
+            "coverage": _share(answered),
+            "accuracy": _share(of_answers),
+            "relations": each,
+        }
+        unknown = {"unknown": len(refused), "unknown_refused": _share(refused)} if refused else {}
+        return result | unknown
+
+    # ----------------------------------------------------------------- folder
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the model as safetensors and JSON; the folder is the old one or the new one.
+
+        Raises:
+            ValueError: nothing has been learned yet.
+            CheckpointError: the folder cannot be written.
+        """
+        if self.network is None:
+            raise ValueError("this model has learned no relation yet: there is nothing to save")
+        about = {
+            "format": FORMAT,
+            "encoder": self.encoder,
+            "settings": self.settings.model_dump(exclude=HIDDEN | {"encoder"}),
+            "seed": self.settings.seeds[0],
+            "relations": self.relations,
+            "threshold": self.threshold,
+            "report": self.report,
+            "lessons": self.lessons,
+            "memory": [_as_record(row) for row in self.memory],
+            "held_out": [_as_record(row) for row in self.held_out],
+        }
+        state = {**self.network.state_dict(), "prototypes": self.prototypes}
+        tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+        folder = Path(folder)
+        remove_leftovers(folder.parent)
+        try:
+            with atomic_directory(folder) as temporary:
+                self.network.encoder.network.config.save_pretrained(temporary / ENCODER)
+                self.tokenizer.save_pretrained(temporary / ENCODER)
+                save_file(tensors, temporary / WEIGHTS)
+                text = json.dumps(about, ensure_ascii=False, indent=1)
+                (temporary / ABOUT).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise CheckpointError(f"cannot write the model to {folder}: {error}") from error
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "auto") -> ContinualClassifier:
+        """Read what `save` wrote: it answers, and goes on learning, as if it had never been away.
+
+        Raises:
+            CheckpointError: names what is missing, damaged or of another version.
+        """
+        folder = Path(folder)
+        remove_leftovers(folder.parent)
+        try:
+            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            if about["format"] != FORMAT:
+                raise ValueError(f"format {about['format']!r} found, {FORMAT} expected")
+            settings = CreclParameters(
+                **about["settings"],
+                encoder=about["encoder"]["name"],
+                seeds=[about["seed"]],
+                device=device,
+            )
+            state = load_file(folder / WEIGHTS)
+            prototypes = state.pop("prototypes")
+            if len(about["relations"]) != len(prototypes):
+                raise ValueError(
+                    f"{len(prototypes)} prototypes for {len(about['relations'])} relations"
+                )
+            tokenizer, network = _rebuild(folder / ENCODER, settings, state)
+            found = cls(settings, tokenizer, network, about["encoder"], about["relations"])
+            found.memory, found.held_out = (
+                [_from_record(record) for record in about[name]] for name in ("memory", "held_out")
+            )
+            found.prototypes = prototypes.to(found.device)
+            found.threshold, found.report = about["threshold"], about["report"]
+            found.lessons = about["lessons"]
+        except Exception as error:  # safetensors and transformers have error classes of their own
+            raise CheckpointError(
+                f"{folder} holds no model that can be read ({type(error).__name__}: {error}); it "
+                f"needs {ABOUT}, {WEIGHTS} and {ENCODER}/, as 'python -m relcl_lib crecl learn' "
+                "writes them"
+            ) from error
+        return found
+
+
+class _Reader(Learner):
+    """A classifier's network over some sentences."""
+
+    def __init__(
+        self, owner: ContinualClassifier, rows: Sequence[RawSentence], relations: Sequence[str]
+    ) -> None:
+        self.settings, self.device, self.history = owner.settings, owner.device, []
+        self.rows, self.data = list(rows), _as_data(rows, relations)
+        self.tokens = owner._tokens(rows, relations)
+        self._pretrained = owner.tokenizer, owner._bert
+        self.network = owner.network
+
+
+class _Lesson(_Reader):
+    """One lesson: the relations that stay, which the memory stands for, then those learned now."""
+
+    def __init__(
+        self,
+        owner: ContinualClassifier,
+        stay: Sequence[str],
+        learned: Sequence[str],
+        new: Sequence[RawSentence],
+        seed: int,
+    ) -> None:
+        relations = [*stay, *learned]
+        super().__init__(owner, [*owner.memory, *new], relations)
+        self.seed = seed
+        labels = self.data.labels
+        old = (labels < len(stay)).nonzero().squeeze(1)  # all of it memory
+        nothing = labels.new_zeros(0)
+        tasks = [Task(0, tuple(range(len(stay))), old, nothing)] if stay else []
+        now = tuple(range(len(stay), len(relations)))
+        tasks.append(Task(len(tasks), now, (labels >= len(stay)).nonzero().squeeze(1), nothing))
+        self.take_up(TaskStream(tuple(tasks), tuple(range(len(relations)))))
+        if stay:  # no more than the memory's size of each, so all are kept as they are
+            fields = {"label": labels[old][None], "sentence": old[None]}
+            unread = torch.zeros(1, len(old), 1)
+            self.memory.add([make_generator(seed, "memory")], features=unread, **fields)
+        if owner.network is None:
+            longest = self.tokens.ids.shape[1]
+            built = (owner.settings, owner.tokenizer, owner._bert, self.stream, seed, longest)
+            self.network = build_network(*built, attends=False).to(self.device)
+        else:
+            self.network = copy.deepcopy(owner.network)
+
+    def renew_head(self, task: int) -> None:
+        """Put a head for the task's relations in place of the last one."""
+        old, rows = self.network.head.linear, len(self.stream[task].classes)
+        with drawing_from(make_generator(self.seed, "head", task), self.device):
+            fresh = nn.Linear(old.in_features, rows, bias=old.bias is not None)
+        self.network.head.linear = fresh.to(self.device)
+
+
+def _as_data(rows: Sequence[RawSentence], relations: Sequence[str]) -> RelationSentences:
+    """Sentences as the learner reads them; one whose relation is not among these gets label 0."""
+    label = {name: at for at, name in enumerate(relations)}
+    sentences = tuple(
+        MarkedSentence(row.tokens, row.head, row.tail, label.get(row.relation, 0)) for row in rows
+    )
+    names, places = tuple(relations), tuple(row.place for row in rows)
+    nothing = (None,) * len(rows)
+    return RelationSentences("own", "reduced", names, names, sentences, nothing, {}, places=places)
+
+
+def _as_record(row: RawSentence) -> dict[str, Any]:
+    return {"relation": row.relation, "tokens": row.tokens, "head": row.head, "tail": row.tail}
+
+
+def _from_record(record: Mapping[str, Any]) -> RawSentence:
+    tokens, head, tail = (tuple(record[name]) for name in ("tokens", "head", "tail"))
+    return RawSentence(tokens, head, tail, record["relation"], place="a remembered sentence")
+
+
+def _at_least(scores: Tensor, values: Tensor) -> Tensor:
+    """How many scores (n,) are at least each of the values (m,): (m,) float."""
+    return (len(scores) - torch.searchsorted(scores.sort().values, values)).float()
+
+
+def _share(found: Sequence[bool]) -> float:
+    return 100 * sum(found) / len(found) if found else 0.0
+
+
+def _rebuild(
+    folder: Path, settings: CreclParameters, state: Mapping[str, Tensor]
+) -> tuple[Any, CreclNetwork]:
+    """Tokenizer and network of a saved model, in eval mode."""
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    bert = AutoModel.from_config(AutoConfig.from_pretrained(folder)).float()
+    rows = tuple(range(len(state["head.linear.weight"])))
+    nothing = torch.zeros(0, dtype=torch.long)
+    stream = TaskStream((Task(0, rows, nothing, nothing),), rows)
+    network = build_network(settings, tokenizer, bert, stream, 0, longest=0, attends=False)
+    network.load_state_dict(state)
+    return tokenizer, network.to(resolve_device(settings.device)).eval()

@@ -1,0 +1,213 @@
+"""The commands of CRECL: teach a relation classifier, ask it, score it.
+
+    python -m relcl_lib crecl learn --model FOLDER --data FILE [NAME=VALUE ...]
+    python -m relcl_lib crecl predict --model FOLDER < sentences.jsonl > relations.jsonl
+    python -m relcl_lib crecl evaluate --model FOLDER --data FILE
+
+`learn` makes the model
+FOLDER, or teaches it further relations: those it knows stay, as a few sentences of each are part of the
+folder; a relation that it knows learns from the new sentences too. `predict` needs no relation and
+writes {"line", "relation", "nearest", "score"} per line, in order: the nearest relation with its cosine,
+and as relation null where that is below the model's threshold (--threshold -1 answers always). A
+line that cannot be read is named on standard error and skipped; the exit code is then 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from relcl_lib.lab.command_line import parse, positive, read_json_lines
+
+if TYPE_CHECKING:
+    from relcl_lib.papers.crecl.classifier import ContinualClassifier
+
+LAYOUT = """A sentence is a line of JSON with its head and tail entity marked, by places in characters (from 0,
+the end exclusive) or in place:
+
+    {"text": "Ada was born in London.", "head": [0, 3], "tail": [16, 22], "relation": "born in"}
+    {"text": "[E11] Ada [E12] was born in [E21] London [E22].", "relation": "born in"}
+
+A file of sentences may also be in FewRel's layout, or in a folder as train.jsonl or train.json.
+"""
+SKIPPED = 1  # exit code
+
+
+def learn(options: argparse.Namespace) -> int:
+    """Begin a model or teach it further, save it, and print what it learned as one JSON object."""
+    from relcl_lib.data.marked_text import read_marked
+
+    lessons = read_marked(options.data)
+    if options.relation:
+        if missing := [name for name in options.relation if name not in lessons]:
+            known = ", ".join(sorted(lessons)[:12])
+            raise ValueError(f"{options.data} has no relation {missing[0]!r}; it has {known}")
+        lessons = {name: lessons[name] for name in options.relation}
+    model = _begun_or_loaded(options)
+    started = time.perf_counter()
+
+    def on_phase(learner: Any, phase: str) -> None:
+        entry, seconds = learner.history[-1], time.perf_counter() - started
+        done = f"{phase}: {entry['epoch'] + 1} epochs of {entry['sentences']} sentences"
+        print(f"{done}, loss {entry['loss']:.3f}, {seconds:.0f} s", file=sys.stderr, flush=True)
+
+    counts = model.learn(lessons, on_phase)
+    if counts["too_long"]:
+        left_out = (
+            f"{counts['too_long']} sentences left out: an entity lies beyond {model.room} tokens"
+        )
+        print(left_out, file=sys.stderr)
+    print(f"model: {model.save(options.model)}", file=sys.stderr)
+    print(in_words(model), file=sys.stderr)
+    shown = {name: round(value, 2) for name, value in model.report.items()}
+    shown = {**counts, "relations": len(model.relations), "threshold": model.threshold, **shown}
+    print(json.dumps(shown))
+    return 0
+
+
+def _begun_or_loaded(options: argparse.Namespace) -> ContinualClassifier:
+    """The model of the folder; a new one where there is none.
+
+    Raises:
+        ParameterError: settings are given for a model that has others.
+    """
+    from relcl_lib.data.weights import weights_digest, weights_folder
+    from relcl_lib.lab.parameters import ParameterError, read_settings
+    from relcl_lib.papers.crecl.classifier import ABOUT, ContinualClassifier
+
+    given = read_settings(options.settings)
+    if not Path(options.model, ABOUT).is_file():
+        profile = options.profile or "reduced"
+        return ContinualClassifier.begin(profile, **{"device": options.device, **given})
+    model = ContinualClassifier.load(options.model, device=options.device)
+    own = model.settings.model_dump()
+    encoder = given.pop("encoder", None)
+    if encoder is not None and weights_digest(weights_folder(encoder)) != model.encoder["digest"]:
+        raise ParameterError(
+            f"the model {options.model} began with the encoder {model.encoder['name']!r}, which it "
+            f"has trained since, not with {encoder!r}: leave encoder out, or name another folder"
+        )
+    if options.profile is not None:
+        raise ParameterError(f"--profile is for a new model, and {options.model} holds one already")
+    for name, value in given.items():
+        if name not in own:
+            raise ParameterError(f"unknown parameter {name!r}")
+        if own[name] != value:
+            raise ParameterError(
+                f"{name}={value!r}: the model {options.model} began with {own[name]!r} and keeps its "
+                "settings; leave it out, or name another folder"
+            )
+    return model
+
+
+def in_words(model: ContinualClassifier) -> str:
+    """What the report on the sentences held out means."""
+    report = model.report
+    if not report:
+        return (
+            "No sentence is held out (a relation needs five for one), so there is no threshold: "
+            "every sentence gets an answer, also one of a relation that the model does not know."
+        )
+    text = (
+        f"Of {report['held_out']} sentences held out {report['accuracy_of_all']:.0f} % have the right "
+        f"relation nearest. With a cosine of at least {model.threshold:.2f} asked for, "
+        f"{report['coverage']:.0f} % get an answer, and {report['accuracy']:.0f} % of the answers are "
+        "right"
+    )
+    if "unknown_refused" in report:
+        text += (
+            "; of sentences of a relation that it does not know (the same ones with their own "
+            f"relation hidden) {report['unknown_refused']:.0f} % get none"
+        )
+    return f"{text}. The threshold was chosen on these sentences: expect a little less on new ones."
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Run `predict`; the exit code says whether lines were skipped."""
+    from relcl_lib.data.marked_text import as_sentence
+    from relcl_lib.papers.crecl.classifier import ContinualClassifier
+
+    model = ContinualClassifier.load(options.model, device=options.device)
+    skipped: list[int] = []
+    numbers: list[int] = []
+
+    def sentences() -> Any:
+        def read(number: int, record: Any) -> Any:
+            return as_sentence("input", number, record, labelled=False)
+
+        for number, sentence in read_json_lines(sys.stdin.buffer, read, skipped, sys.stderr):
+            numbers.append(number)
+            yield sentence
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    found = model.stream(sentences(), threshold=options.threshold, chunk=options.chunk)
+    for one in found:
+        number = numbers.pop(0)
+        if one is None:
+            skipped.append(number)
+            problem = f"line {number} skipped: an entity lies beyond {model.room} tokens"
+            print(problem, file=sys.stderr)
+            continue
+        line = {"line": number, "relation": one.relation, "nearest": one.nearest}
+        print(json.dumps({**line, "score": round(one.score, 4)}, ensure_ascii=False))
+    return SKIPPED if skipped else 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Print the scores on labelled sentences as one JSON object."""
+    from relcl_lib.data.marked_text import read_marked
+    from relcl_lib.papers.crecl.classifier import ContinualClassifier
+
+    model = ContinualClassifier.load(options.model, device=options.device)
+    scores = model.evaluate(read_marked(options.data), options.threshold)
+    each = {name: round(value, 2) for name, value in scores.pop("relations").items()}
+    shown = {name: round(value, 2) for name, value in scores.items()}
+    print(json.dumps({**shown, "relations": each}, ensure_ascii=False, indent=1))
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the three commands."""
+    parser = argparse.ArgumentParser(
+        prog="python -m relcl_lib crecl",
+        description=f"{__doc__}\n{LAYOUT}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    form = {"description": LAYOUT, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    taught = commands.add_parser("learn", help="begin a model, or teach it further", **form)
+    taught.add_argument("--model", required=True, type=Path, help="folder of the model")
+    taught.add_argument("--data", required=True, type=Path, help="sentences with their relations")
+    taught.add_argument(
+        "--relation", action="append", metavar="NAME", help="only this one of the file; repeatable"
+    )
+    taught.add_argument("--profile", help="of a new model: quick, reduced (default) or full")
+    taught.add_argument("--device", default="auto")
+    taught.add_argument(
+        "settings", nargs="*", help="NAME=VALUE of a new model, e.g. encoder=FOLDER"
+    )
+    taught.set_defaults(run=learn)
+    asked = commands.add_parser("predict", help="sentences on stdin, relations on stdout", **form)
+    asked.add_argument("--chunk", type=positive, default=256, help="sentences held in memory")
+    asked.set_defaults(run=predict)
+    scored = commands.add_parser("evaluate", help="accuracy on labelled sentences", **form)
+    scored.add_argument("--data", required=True, type=Path, help="sentences with their relations")
+    scored.set_defaults(run=evaluate)
+    for command in (asked, scored):
+        command.add_argument("--model", required=True, type=Path, help="folder of the model")
+        command.add_argument("--threshold", type=float, help="least cosine (default: the model's)")
+        command.add_argument("--device", default="auto")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one of the commands; the exit code is 0, or 1 where lines were skipped."""
+    options = parse(build_parser(), arguments)
+    return options.run(options)

@@ -1,0 +1,135 @@
+"""Sentences of one's own: offsets, markers in place, FewRel's layout; and what is wrong with a record."""
+
+import json
+import random
+
+import pytest
+
+from relcl_lib.data.download import DataFormatError, DataNotFoundError
+from relcl_lib.data.marked_text import as_sentence, read_marked
+from relcl_lib.data.sentences import MarkedSentence
+from relcl_lib.text.markers import marked_text
+
+TEXT = "Ada Byron was born in London, England."
+OFFSETS = {"text": TEXT, "head": [0, 9], "tail": [22, 28], "relation": "born in"}
+INLINE = {
+    "text": "[E11]Ada Byron[E12] was born in [E21] London [E22], England.",
+    "relation": "born in",
+}
+
+
+def spelled(sentence):
+    return marked_text(MarkedSentence(sentence.tokens, sentence.head, sentence.tail, 0))
+
+
+def test_both_forms_are_one_sentence():
+    by_place = as_sentence("mine", 1, OFFSETS)
+    assert by_place.relation == "born in" and by_place.place == "mine, record 1"
+    assert by_place.tokens == ("Ada", "Byron", "was", "born", "in", "London", ",", "England.")
+    assert (by_place.head, by_place.tail) == ((0, 2), (5, 6))
+    assert as_sentence("mine", 1, INLINE) == by_place
+    assert spelled(by_place) == ("[E11] Ada Byron [E12] was born in [E21] London [E22] , England.")
+
+
+def test_entities_inside_words_overlapping_tail_first_and_in_any_script():
+    found = as_sentence(
+        "m", 1, {"text": "a London-born poet", "head": [14, 18], "tail": [2, 8]}, labelled=False
+    )
+    assert spelled(found) == "a [E21] London [E22] -born [E11] poet [E12]"
+    nested = {"text": "the king of Spain", "head": [4, 17], "tail": [12, 17], "relation": "r"}
+    assert spelled(as_sentence("m", 1, nested)) == "the [E11] king of [E21] Spain [E22] [E12]"
+    inline = {"text": "the [E11]king of [E21]Spain[E22][E12]", "relation": "r"}
+    assert as_sentence("m", 1, inline) == as_sentence("m", 1, nested)
+    other = {"text": "李白生于碎叶城", "head": [0, 2], "tail": [4, 7], "relation": "出生地"}
+    assert spelled(as_sentence("m", 1, other)) == "[E11] 李白 [E12] 生于 [E21] 碎叶城 [E22]"
+
+
+def test_words_and_spans_agree_with_the_text_whatever_is_marked():
+    rng = random.Random(0)
+    for _ in range(300):
+        text = "".join(rng.choice("ab c") for _ in range(12))
+        head, tail = (sorted(rng.sample(range(13), 2)) for _ in range(2))
+        record = {"text": text, "head": head, "tail": tail, "relation": "r"}
+        if not (text[slice(*head)].strip() and text[slice(*tail)].strip()):
+            with pytest.raises(DataFormatError, match="the entity is empty"):
+                as_sentence("m", 1, record)
+            continue
+        found = as_sentence("m", 1, record)
+        assert "".join(found.tokens) == text.replace(" ", "")
+        for span, (start, end) in ((head, found.head), (tail, found.tail)):
+            assert "".join(found.tokens[start:end]) == text[slice(*span)].replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"text": None}, "record 7, field text: missing"),
+        ({"text": "a\ud800b"}, "field text: holds half a surrogate"),
+        ({"relation": None}, "field relation: None is no name"),
+        ({"relation": " "}, "field relation: ' ' is no name"),
+        ({"head": None}, "field head: None is no [start, end] in a text of 38 characters"),
+        ({"head": [0, 39]}, "field head: [0, 39]"),
+        ({"tail": [5, 5]}, "field tail: [5, 5]"),
+        ({"tail": [-1, 5]}, "field tail: [-1, 5]"),
+        ({"tail": [True, 5]}, "field tail: [True, 5]"),
+        ({"tail": [0.0, 5]}, "field tail"),
+        ({"tail": "London"}, "field tail: 'London'"),
+        ({"tail": [9, 10]}, "field tail: the entity is empty, or holds spaces only"),
+        ({"text": "[E11]" + TEXT}, "field text: holds [E11] beside head and tail"),
+        ({"head": None, "tail": None}, "each of [E11] [E12] [E21] [E22] has to stand in it once"),
+        (
+            {**INLINE, "text": "[E12] a [E11] b [E21] c [E22]", "head": None, "tail": None},
+            "before its",
+        ),
+        (
+            {**INLINE, "text": "[E11] [E12] b [E21] c [E22]", "head": None, "tail": None},
+            "head: the entity is empty",
+        ),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_named(change, words):
+    with pytest.raises(DataFormatError) as caught:
+        as_sentence("mine.jsonl", 7, {**OFFSETS, **change})
+    assert words in str(caught.value) and "A sentence is {" in str(caught.value)
+
+
+def test_without_labels_the_relation_is_not_looked_at():
+    for relation in (None, 5, "born in"):
+        found = as_sentence("m", 1, {**OFFSETS, "relation": relation}, labelled=False)
+        assert found.relation == ""
+
+
+def test_files_in_every_form(tmp_path):
+    records = [OFFSETS, {**INLINE, "relation": "lives in"}, OFFSETS]
+    lines = "\n".join(map(json.dumps, records))
+    fewrel = {
+        "born in": [{"tokens": ["Ada", "in", "Ely"], "h": ["", "", [[0]]], "t": ["", "", [[2]]]}]
+    }
+    (tmp_path / "a.jsonl").write_text(lines + "\n\n")
+    (tmp_path / "b.json").write_text(json.dumps(records))
+    (tmp_path / "c.json").write_text(lines)
+    (tmp_path / "d.jsonl").write_text(json.dumps(OFFSETS))
+    (tmp_path / "e.json").write_text(json.dumps(fewrel))
+    (tmp_path / "f.json").write_text(json.dumps(fewrel, indent=1))
+    for name in ("a.jsonl", "b.json", "c.json"):
+        found = read_marked(tmp_path / name)
+        assert {relation: len(rows) for relation, rows in found.items()} == {
+            "born in": 2,
+            "lives in": 1,
+        }
+    assert list(read_marked(tmp_path / "d.jsonl")) == ["born in"]
+    for name in ("e.json", "f.json"):
+        assert read_marked(tmp_path / name)["born in"][0].tokens == ("Ada", "in", "Ely")
+    with pytest.raises(DataNotFoundError, match=r"none of train\.jsonl, .*but a\.jsonl, b\.json"):
+        read_marked(tmp_path)
+    (tmp_path / "train.json").write_text(json.dumps(fewrel))
+    assert read_marked(tmp_path) == {
+        name: [row._replace(place=row.place.replace("e.json", "train.json")) for row in rows]
+        for name, rows in read_marked(tmp_path / "e.json").items()
+    }
+    with pytest.raises(DataNotFoundError, match="there is no file"):
+        read_marked(tmp_path / "nothing.jsonl")
+    (tmp_path / "bad.jsonl").write_text(f"{json.dumps(OFFSETS)}\n{{")
+    with pytest.raises(DataFormatError, match=r"bad\.jsonl: line 2 is no JSON"):
+        read_marked(tmp_path / "bad.jsonl")

@@ -1,0 +1,359 @@
+"""A classifier that goes on learning: what it knows, keeps, refuses; saved, reloaded and taught further."""
+
+import io
+import json
+import shutil
+import sys
+from itertools import pairwise
+
+import pytest
+import torch
+from crecl_data import SMALL, tiny_encoder
+from safetensors.torch import load_file
+
+from relcl_lib import __main__ as relcl
+from relcl_lib.data.sentences import RawSentence
+from relcl_lib.lab.checkpoints import CheckpointError
+from relcl_lib.lab.parameters import ParameterError
+from relcl_lib.papers.crecl.classifier import ABOUT, WEIGHTS, ContinualClassifier
+from relcl_lib.papers.crecl.command import in_words
+
+#: sentences of three words, the middle one of which is the relation
+WORDS = ("the", "of", "in", "and", "was", "is", "by", "a")
+SETTINGS = {
+    name: SMALL[name] for name in ("max_length", "memory_size", "batch_size", "precision", "device")
+} | {
+    "epochs_classification": 4,
+    "epochs_current": 6,
+    "epochs_memory": 6,
+    "learning_rate": 2e-3,
+    "contrast_learning_rate": 2e-3,
+}
+
+
+def rows(word, count=20, start=0):
+    return [
+        RawSentence((f"a{i}", word, f"b{i}"), (0, 1), (2, 3), word)
+        for i in range(start, start + count)
+    ]
+
+
+def begin(**changes):
+    chosen = {**SETTINGS, "encoder": tiny_encoder(), **changes}
+    return ContinualClassifier.begin("quick", **chosen)
+
+
+def taught(*lessons, **changes):
+    classifier = begin(**changes)
+    for words in lessons:
+        classifier.learn({word: rows(word) for word in words})
+    return classifier
+
+
+def equal(one, other):
+    """Whether two classifiers are the same to the last bit."""
+    states = [classifier.network.state_dict() for classifier in (one, other)]
+    assert states[0].keys() == states[1].keys()
+    return (
+        all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+        and torch.equal(one.prototypes, other.prototypes)
+        and (one.threshold, one.report, one.relations, one.lessons)
+        == (other.threshold, other.report, other.relations, other.lessons)
+        and [row[:4] for row in one.memory] == [row[:4] for row in other.memory]
+        and [row[:4] for row in one.held_out] == [row[:4] for row in other.held_out]
+    )
+
+
+@pytest.fixture(scope="module")
+def two_lessons():
+    return taught(WORDS[:3], WORDS[3:6])
+
+
+def test_it_knows_all_it_was_taught_and_refuses_what_it_was_not(two_lessons):
+    new = {word: rows(word, 10, start=50) for word in WORDS[:6]}
+    scores = two_lessons.evaluate(new)
+    assert scores["sentences"] == 60 and scores["accuracy_of_all"] > 60
+    assert set(scores["relations"]) == set(WORDS[:6])
+    asked = [row for part in new.values() for row in part]
+    found = two_lessons.predict(asked)
+    right = [one.nearest == row.relation for one, row in zip(found, asked, strict=True)]
+    assert 100 * sum(right) / 60 == pytest.approx(scores["accuracy_of_all"])
+    accepted = [one for one in found if one.accepted]
+    assert 100 * len(accepted) / 60 == pytest.approx(scores["coverage"])
+    assert all(one.relation == (one.nearest if one.accepted else None) for one in found)
+    assert all((one.score >= two_lessons.threshold) == one.accepted for one in found)
+    unknown = two_lessons.evaluate({**new, "by": rows("by", 10)})
+    assert unknown["unknown"] == 10 and 0 <= unknown["unknown_refused"] <= 100
+    assert unknown["accuracy_of_all"] == scores["accuracy_of_all"]  # those are counted apart
+    assert all(one.accepted for one in two_lessons.predict(rows("by"), threshold=-1))
+    assert not any(one.accepted for one in two_lessons.predict(rows("by"), threshold=1.1))
+
+
+def test_what_it_keeps(two_lessons):
+    # 20 sentences of each relation: 4 held out, 3 remembered.
+    for name, count in (("memory", 3), ("held_out", 4)):
+        kept = [row.relation for row in getattr(two_lessons, name)]
+        assert {word: kept.count(word) for word in WORDS[:6]} == dict.fromkeys(WORDS[:6], count)
+    assert not {row[:3] for row in two_lessons.memory} & {row[:3] for row in two_lessons.held_out}
+    assert two_lessons.lessons == [
+        {"new": 3, "known": 0, "sentences": 60, "held_out": 12, "memory": count, "too_long": 0}
+        for count in (9, 18)
+    ]
+    assert two_lessons.prototypes.shape == (6, 32)
+    assert two_lessons.network.head.linear.out_features == 3  # of the last lesson
+
+
+def test_a_reload_between_lessons_changes_no_bit(tmp_path, two_lessons):
+    classifier = taught(WORDS[:3])
+    folder = classifier.save(tmp_path / "model")
+    moved = shutil.move(folder, tmp_path / "elsewhere")
+    again = ContinualClassifier.load(moved, device="cpu")
+    assert equal(classifier, again)
+    torch.rand(5)  # what others draw meanwhile does not matter
+    again.learn({word: rows(word) for word in WORDS[3:6]})
+    assert equal(again, two_lessons)
+    asked = rows("of", 5, start=80)
+    assert again.predict(asked) == two_lessons.predict(asked)
+    third = ContinualClassifier.load(again.save(moved), device="cpu")  # over the old one
+    for one in (third, again):
+        one.learn({"of": rows("of", 6, start=90), "by": rows("by", 1)})
+    assert equal(third, again)
+    assert {path.name for path in moved.iterdir()} == {ABOUT, WEIGHTS, "encoder"}  # no pickle
+    assert load_file(moved / WEIGHTS)["prototypes"].shape == (6, 32)
+
+
+def test_one_sentence_is_enough_and_leaves_nothing_to_choose_a_threshold_by():
+    classifier = begin()
+    counts = classifier.learn({"born in": rows("in", 1), "Größe → 高": rows("of", 1)})
+    assert (counts["held_out"], counts["memory"]) == (0, 2)
+    assert classifier.threshold is None and classifier.report == {}
+    assert "every sentence gets an answer" in in_words(classifier)
+    found = classifier.predict([*rows("in", 1), *rows("of", 1)])
+    assert [one.relation for one in found] == ["born in", "Größe → 高"]
+    assert all(one.accepted for one in found)
+    alone = begin()
+    alone.learn({"only": rows("in", 5)})
+    assert alone.predict(rows("of", 1))[0].nearest == "only"
+    assert "unknown_refused" not in alone.report and "relation hidden" not in in_words(alone)
+
+
+def test_a_known_relation_learns_on_and_its_memory_is_chosen_anew():
+    classifier = taught(WORDS[:3])
+    old = [row for row in classifier.memory if row.relation != "of"]
+    counts = classifier.learn({"of": rows("of", 30, start=100), "was": rows("was")})
+    assert (counts["new"], counts["known"]) == (1, 1)
+    assert classifier.relations == ["the", "in", "of", "was"]  # what was learned now is last
+    assert [row for row in classifier.memory if row.relation in ("the", "in")] == old
+    assert sum(row.relation == "of" for row in classifier.memory) == 3
+    assert sum(row.relation == "of" for row in classifier.held_out) == 4 + 6
+    assert classifier.evaluate({"of": rows("of", 10, start=200)})["sentences"] == 10
+    again = begin()
+    again.learn({"of": rows("of")})
+    again.learn({"of": rows("of", start=50)})  # nothing but known ones
+    assert again.relations == ["of"] and len(again.memory) == 3
+
+
+def test_never_more_than_twenty_of_a_relation_are_held_out():
+    classifier = begin(epochs_classification=0, epochs_current=0, epochs_memory=0)
+    for start in (0, 500):
+        classifier.learn({"of": rows("of", 300, start), "in": rows("in", 8, start)})
+    held_out = [row.relation for row in classifier.held_out]
+    assert (held_out.count("of"), held_out.count("in")) == (20, 2)
+
+
+def test_the_threshold_is_the_best_of_all(two_lessons):
+    """Against every threshold between two scores, by loops."""
+    cosines, _ = two_lessons._cosines(two_lessons.held_out)
+    own = [two_lessons.relations.index(row.relation) for row in two_lessons.held_out]
+    known = [
+        (max(line), line.index(max(line)) == c)
+        for line, c in zip(cosines.tolist(), own, strict=True)
+    ]
+    unknown = [
+        max(z for at, z in enumerate(line) if at != c)
+        for line, c in zip(cosines.tolist(), own, strict=True)
+    ]
+
+    def gain(least):
+        right = sum(hit and score >= least for score, hit in known) / len(known)
+        return right - sum(score >= least for score in unknown) / len(unknown)
+
+    scores = sorted([-2.0, *unknown, *(score for score, _ in known), 2.0])
+    best = max(gain((a + b) / 2) for a, b in pairwise(scores))
+    assert gain(two_lessons.threshold) == pytest.approx(best)
+    answered = [hit for score, hit in known if score >= two_lessons.threshold]
+    report = two_lessons.report
+    assert report["held_out"] == len(known) == 24
+    assert report["coverage"] == pytest.approx(100 * len(answered) / len(known))
+    assert report["accuracy"] == pytest.approx(100 * sum(answered) / len(answered))
+    refused = sum(score < two_lessons.threshold for score in unknown)
+    assert report["unknown_refused"] == pytest.approx(100 * refused / len(unknown))
+
+
+def test_sentences_that_are_too_long_are_left_out_and_counted():
+    far = RawSentence(("of",) * 200, (0, 1), (198, 199), "of")
+    classifier = begin(max_length=32)
+    counts = classifier.learn({"of": [*rows("of", 4), far], "in": rows("in", 5)})
+    assert counts["too_long"] == 1 and counts["sentences"] == 9
+    assert classifier.predict([far, *rows("of", 1), far])[0::2] == [None, None]
+    assert classifier.evaluate({"of": [far, *rows("of", 2)]})["sentences"] == 2
+    before = classifier.network.state_dict()
+    with pytest.raises(ValueError, match="'by' has no sentence to learn from: in all 1 an entity"):
+        classifier.learn({"by": [far]})
+    with pytest.raises(ValueError, match="'by' has no sentence to learn from: give one"):
+        classifier.learn({"by": []})
+    with pytest.raises(ValueError, match="nothing to learn"):
+        classifier.learn({})
+    assert "by" not in classifier.relations and before is not None
+
+
+def test_a_lesson_that_fails_leaves_all_as_it_was(two_lessons, tmp_path):
+    classifier = ContinualClassifier.load(two_lessons.save(tmp_path / "m"), device="cpu")
+
+    def stop(learner, phase):
+        if phase == "CL1":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        classifier.learn({"by": rows("by")}, stop)
+    assert equal(classifier, two_lessons)
+
+
+def test_settings_of_benchmarks_are_refused():
+    for name, value in (
+        ("n_tasks", 3),
+        ("method", "RP-CRE"),
+        ("dataset", "fewrel"),
+        ("head", "fixed"),
+    ):
+        with pytest.raises(ParameterError, match=f"{name}: a setting of benchmarks"):
+            begin(**{name: value})
+    with pytest.raises(ParameterError, match="a model has one seed"):
+        begin(seeds=[1, 2])
+    with pytest.raises(ParameterError, match="did you mean margin"):
+        begin(margins=0.1)
+    with pytest.raises(ValueError, match="no relation yet"):
+        begin().predict(rows("of"))
+    with pytest.raises(ValueError, match="nothing to save"):
+        begin().save("nowhere")
+
+
+def test_a_damaged_folder_is_named(two_lessons, tmp_path):
+    folder = two_lessons.save(tmp_path / "m")
+    about = json.loads((folder / ABOUT).read_text())
+    assert "seeds" not in about["settings"] and str(tmp_path) not in (folder / ABOUT).read_text()
+    for change in ({"format": 99}, {"relations": None}, {"memory": [{"tokens": ["a"]}]}):
+        (folder / ABOUT).write_text(json.dumps({**about, **change}))
+        with pytest.raises(
+            CheckpointError, match=r"holds no model that can be read .*needs classifier\.json"
+        ):
+            ContinualClassifier.load(folder)
+    (folder / ABOUT).write_text(json.dumps(about))
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="holds no model"):
+        ContinualClassifier.load(folder)
+    with pytest.raises(CheckpointError, match="holds no model"):
+        ContinualClassifier.load(tmp_path / "nowhere")
+
+
+# --- the commands ---------------------------------------------------------------------------------
+
+
+def line(word, i, **more):
+    text = f"a{i} {word} b{i}"
+    return {
+        "text": text,
+        "head": [0, len(f"a{i}")],
+        "tail": [len(text) - len(f"b{i}"), len(text)],
+        **more,
+    }
+
+
+def write(path, words, count=20, start=0):
+    records = [line(w, i, relation=f"r-{w}") for w in words for i in range(start, start + count)]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return str(path)
+
+
+def given(*more):
+    chosen = {name: value for name, value in SETTINGS.items() if name != "device"}
+    chosen["encoder"] = tiny_encoder()
+    return ["--profile", "quick", *(f"{name}={value}" for name, value in chosen.items()), *more]
+
+
+def ask(monkeypatch, capsys, folder, lines, *more):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n".join(lines))))
+    code = relcl.main(["crecl", "predict", "--model", str(folder), *more])
+    shown = capsys.readouterr()
+    return code, [json.loads(text) for text in shown.out.splitlines()], shown.err
+
+
+def test_learn_predict_and_evaluate_as_commands(tmp_path, monkeypatch, capsys):
+    folder, first = tmp_path / "model", write(tmp_path / "1.jsonl", WORDS[:3])
+    learn = ["crecl", "learn", "--model", str(folder), "--device", "cpu"]
+    assert relcl.main([*learn, "--data", first, *given()]) == 0
+    shown = capsys.readouterr()
+    report = json.loads(shown.out)
+    assert (report["new"], report["relations"], report["held_out"]) == (3, 3, 12)
+    assert "classification: 4 epochs of 48 sentences, loss" in shown.err and "CL2" in shown.err
+    assert "Of 12 sentences held out" in shown.err and "get none" in shown.err
+    second = write(tmp_path / "2.jsonl", WORDS[3:6])
+    assert relcl.main([*learn, "--data", second, "--relation", "r-and", "--relation", "r-was"]) == 0
+    assert json.loads(capsys.readouterr().out)["relations"] == 5
+
+    strange = [b"{", b"", json.dumps({"text": "no entities"}).encode(), b"\xff\xfe"]
+    far = line("of", 1) | {"text": "a1 " + "of " * 300 + "b1", "tail": [903, 905]}
+    lines = [json.dumps(line(w, 70)).encode() for w in WORDS[:5]]
+    lines = [*lines[:2], *strange, json.dumps(far).encode(), *lines[2:]]
+    for chunk in ("1", "256"):
+        code, found, errors = ask(monkeypatch, capsys, folder, lines, "--chunk", chunk)
+        assert code == 1 and [one["line"] for one in found] == [1, 2, 8, 9, 10]
+        for number, words in (
+            (3, ""),
+            (5, "E11"),
+            (6, ""),
+            (7, "an entity lies beyond 128 tokens"),
+        ):
+            assert any(f"line {number} skipped" in e and words in e for e in errors.splitlines())
+        right = [one["nearest"] == f"r-{w}" for one, w in zip(found, WORDS, strict=False)]
+        assert sum(right) >= 3
+        assert all(one["relation"] in (None, one["nearest"]) for one in found)
+    code, found, _ = ask(monkeypatch, capsys, folder, lines[:2], "--threshold", "-1")
+    assert code == 0 and all(one["relation"] == one["nearest"] for one in found)
+
+    test = write(tmp_path / "test.jsonl", WORDS[:6], 5, start=60)
+    assert relcl.main(["crecl", "evaluate", "--model", str(folder), "--data", test]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert (scores["sentences"], scores["unknown"]) == (25, 5) and len(scores["relations"]) == 5
+
+
+def test_a_model_keeps_its_encoder_and_its_settings(tmp_path, capsys):
+    from relcl_lib.data.weights import weights_folder
+
+    folder, data = tmp_path / "model", write(tmp_path / "1.jsonl", WORDS[:2], 5)
+    learn = ["crecl", "learn", "--model", str(folder), "--data", data, "--device", "cpu"]
+    quick = [
+        "epochs_classification=0",
+        "epochs_current=0",
+        "epochs_memory=0",
+        f"encoder={tiny_encoder()}",
+    ]
+    assert relcl.main([*learn, "--profile", "quick", *quick]) == 0
+    assert relcl.main([*learn, *quick]) == 0  # the same ones may be said again
+    for words, said in (
+        ([f"encoder={weights_folder('tiny')}"], "began with the encoder"),
+        (["epochs_memory=3"], "began with 0 and keeps its settings"),
+        (["epochs_memori=3"], "unknown parameter 'epochs_memori'"),
+        (["--profile", "quick"], "--profile is for a new model"),
+        (["--relation", "r-xyz"], "has no relation 'r-xyz'; it has r-of, r-the"),
+    ):
+        capsys.readouterr()
+        assert relcl.main([*learn, *words]) == 2
+        assert said in capsys.readouterr().err
+    assert (
+        relcl.main(
+            ["crecl", "learn", "--model", str(tmp_path / "x"), "--data", str(tmp_path / "no")]
+        )
+        == 2
+    )
+    assert "there is no file" in capsys.readouterr().err
