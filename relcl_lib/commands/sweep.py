@@ -102,7 +102,10 @@ def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
     line.add_argument("--results", default=None, help="folder of the records (data/results)")
     line.add_argument("--work-dir", default=str(root / "runs" / "sweep"), help="checkpoints")
     line.add_argument("--engine", choices=("local", "ray"), default="local")
-    jobs = "local: processes at a time; more than cells: the seeds run apart (not HPCR's)"
+    jobs = (
+        "local: processes at a time, each on its share of the cores (on a CPU fastest with as many "
+        "as cores: a thread each); more than cells: the seeds run apart (not HPCR's)"
+    )
     line.add_argument("--jobs", type=positive, default=1, help=jobs)
     line.add_argument("--address", help="ray: address of the cluster (default: start one here)")
     line.add_argument("--gpus-per-run", type=float, default=0.0, help="ray: may be a fraction")

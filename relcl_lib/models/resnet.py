@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -148,13 +149,14 @@ class ReplayNetwork(nn.Module):
         """Map images (S, B, 3, H, W) in [0, 1] to logits (S, B, C) and features (S, B, D)."""
         with self.autocast(images.device):
             features = self.body(images)
-        with torch.autocast(images.device.type, enabled=False):
+        with self.autocast(images.device, enabled=False):
             features = features.float()
             return self.head(features), features
 
-    def autocast(self, device: torch.device) -> torch.autocast:
+    def autocast(self, device: torch.device, enabled: bool = True) -> AbstractContextManager:
         """What the backbone computes in; forward passes within one such block cast its weights once."""
-        enabled = self.precision != torch.float32
+        if self.precision == torch.float32:
+            return nullcontext()
         return torch.autocast(device.type, dtype=self.precision, enabled=enabled)
 
 
