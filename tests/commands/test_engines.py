@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from dying import work
+from dying import threads_of, work
 
 from relcl_lib.commands.engines import run_locally
 from relcl_lib.commands.sweep import time_left
@@ -34,6 +34,12 @@ def test_a_process_that_dies_fails_its_cell_alone(tmp_path, jobs):
     assert "could not be recorded" in told["4 hopeless"]
     assert len(found) == len(given)
     assert {path.read_text() for path in tmp_path.glob("[!h]*")} == {"x"}  # each begun once
+
+
+def test_as_many_processes_as_cores_have_a_thread_each():
+    cores = os.cpu_count()
+    for jobs, threads in ((cores, 1), (2 * cores, 1), (1, cores)):
+        assert list(run_locally(cells("any"), jobs, threads_of)) == [f"done: {threads}"]
 
 
 def alive(pids):
