@@ -2,6 +2,7 @@
 
 import sys
 import types
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -9,7 +10,14 @@ from torch import nn
 
 from relcl_lib.losses import discriminative_loss
 from relcl_lib.models.resnet import build_network
-from relcl_lib.models.taps import RESNET50, TappedNetwork, save_head, set_head, tapped_network
+from relcl_lib.models.taps import (
+    RESNET50,
+    TappedNetwork,
+    save_head,
+    set_head,
+    tapped_network,
+    trunk_digest,
+)
 
 
 def images(n=2, side=32, channels=3):
@@ -144,6 +152,37 @@ class TestShapes:
         monkeypatch.setitem(sys.modules, "timm", None)
         with pytest.raises(ImportError, match=r"needs the package timm: pip install '\.\[timm\]'"):
             tapped_network("timm/resnest50d.in1k", 50, (3, 32, 32))
+
+    @pytest.mark.skipif(not find_spec("timm"), reason="needs the extra timm")
+    def test_the_papers_resnest_by_timm_itself(self, monkeypatch):
+        """Its shapes at CORe50's 128 x 128, its stages, its name; weights drawn, none downloaded."""
+        import timm
+
+        create, asked = timm.create_model, []
+
+        def create_model(name, pretrained, num_classes):
+            asked.append((name, pretrained))
+            return create(name, pretrained=False, num_classes=num_classes)
+
+        monkeypatch.setattr(timm, "create_model", create_model)
+        tapped = tapped_network("timm/resnest50d.in1k", 50, (3, 128, 128), seed=1)
+        assert asked == [("resnest50d.in1k", True)]
+        assert tapped.layout.name == "ResNeSt50"
+        logits, found = tapped(images(2, 128))
+        maps = [(256, 32), (512, 16), (1024, 8), (2048, 4)]
+        assert [h.shape[1] for h in found] == [*(c * side * side for c, side in maps), 50]
+        assert found[-1] is logits and logits.shape == (2, 50)
+        tapped.freeze(2)
+        trained = {
+            name.split(".")[0] for name, p in tapped.network.named_parameters() if p.requires_grad
+        }
+        assert trained == {"layer3", "layer4", "fc"}
+        discriminative_loss(found, torch.tensor([0, 1])).backward()
+        assert tapped.head.weight.grad.abs().sum() > 0
+        again = tapped_network("timm/resnest50d.in1k", 50, (3, 128, 128), seed=1)
+        assert trunk_digest(again) == trunk_digest(tapped)
+        set_head(tapped)
+        assert not tapped.eval()(images(2, 128))[0].any()
 
     def test_the_order_of_a_maps_numbers_touches_no_inner_product(self):
         tapped = tapped_network("reduced_resnet18", 10, (3, 16, 16), width=4).eval()
