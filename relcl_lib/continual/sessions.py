@@ -26,6 +26,7 @@ from relcl_lib.data.core50 import (
     load_core50,
 )
 from relcl_lib.data.images import ImageData, as_rgb, load_images
+from relcl_lib.data.session_folders import OWN, load_session_folders
 
 #: classes kept of a base with more, so that the tracks keep their shape
 MAX_CLASSES = 50
@@ -58,16 +59,23 @@ LOOKS: dict[int, Look] = {
 
 
 def load_sessions(
-    name: str, root: str | os.PathLike[str] | None = None, *, order: int = 0
+    name: str,
+    root: str | os.PathLike[str] | None = None,
+    *,
+    order: int = 0,
+    side: int | None = None,
 ) -> SessionData:
-    """Load CORe50, or make the stand-in from an image set that `load_images` knows.
+    """Load CORe50 or images of one's own, or make the stand-in from a set that `load_images` knows.
 
     `root` and errors are those of the loaders; `order` is which of CORe50's ten official runs (0 to
-    9) its lists come from. `mnist` has no sessions made: it serves the disjoint stream of DRL's
+    9) its lists come from. `own` reads the layout of `data.session_folders` below `root`, and brings
+    the images to `side`. `mnist` has no sessions made: it serves the disjoint stream of DRL's
     Figure 2 as it is.
     """
     if name == "core50":
         return load_core50(root, order=order)
+    if name == OWN:
+        return load_session_folders(root, side=side)
     data = load_images(name, root)
     return without_sessions(data) if name == "mnist" else stand_in(data)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from relcl_lib.continual.streams import Task, TaskStream, class_incremental_stream
-from relcl_lib.data.core50 import TRAIN_SESSIONS, SessionData
+from relcl_lib.data.core50 import SessionData
 from relcl_lib.lab.runtime import make_generator
 
 
@@ -136,7 +136,7 @@ def _new_instances(data: SessionData, generator: torch.Generator) -> DomainStrea
     experiences, test = _official("NI", data) or (
         [
             _videos(data, range(data.n_classes), [session])
-            for session in _shuffled(TRAIN_SESSIONS, generator)
+            for session in _shuffled(data.train_sessions, generator)
         ],
         _test_images(data),
     )
@@ -147,16 +147,17 @@ def _new_instances_and_classes(data: SessionData, generator: torch.Generator) ->
     """NIC: a first experience of C/5 classes in one session, then one video at a time."""
     official = _official("NIC", data)
     if official is None:
-        first = max(1, data.n_classes // 5)
+        first, sessions = max(1, data.n_classes // 5), data.train_sessions
         pairs = [
             (label, session)
             for label in range(data.n_classes)
-            for session in TRAIN_SESSIONS
-            if label >= first or session != TRAIN_SESSIONS[0]
+            for session in sessions
+            if label >= first or session != sessions[0]
         ]
         videos = [_videos(data, [c], [s]) for c, s in _shuffled(pairs, generator)]
-        start = _videos(data, range(first), TRAIN_SESSIONS[:1])
-        official = [start, *videos], _test_images(data)
+        start = _videos(data, range(first), sessions[:1])
+        # Images of one's own may lack a class in a session.
+        official = [video for video in (start, *videos) if len(video)], _test_images(data)
     return _one_head(data, *official)
 
 
@@ -172,7 +173,7 @@ def _new_classes(data: SessionData, generator: torch.Generator) -> DomainStream:
         classes = torch.tensor(drawn)
         chunks = classes.split(sizes) if sizes else classes.tensor_split(min(5, len(drawn)))
         groups = [chunk.tolist() for chunk in chunks]
-        experiences = [_videos(data, group, TRAIN_SESSIONS) for group in groups]
+        experiences = [_videos(data, group, data.train_sessions) for group in groups]
         test = _test_images(data)
     else:
         experiences, test = official

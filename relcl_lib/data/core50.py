@@ -56,7 +56,7 @@ _PATH = re.compile(r"s(\d+)/o(\d+)/C_(\d+)_(\d+)_(\d+)\.png")
 
 @dataclass(frozen=True, eq=False)
 class SessionData:
-    """Images, each with a label and a session: those of `TEST_SESSIONS` test, the others train.
+    """Images, each with a label and a session: those of `test_sessions` test, the others train.
 
     Attributes:
         name: `core50`, `CORe50-standin(<base>)`, or the set's own where it has no sessions.
@@ -67,6 +67,7 @@ class SessionData:
         source: where the files came from.
         video_length: training images of one class in one session, about.
         valid_every: which of the test images validate: every `valid_every`-th.
+        test_sessions: numbers of the sessions that test.
         experiences: track -> positions of each experience, then of the test images, where the data
             set brings its own lists (CORe50, one run of them).
     """
@@ -80,6 +81,7 @@ class SessionData:
     note: str = ""
     video_length: int = VIDEO_LENGTH
     valid_every: int = 5
+    test_sessions: tuple[int, ...] = TEST_SESSIONS
     experiences: Mapping[str, tuple[Tensor, ...]] = field(default_factory=dict)
 
     @property
@@ -90,7 +92,12 @@ class SessionData:
     @property
     def is_test(self) -> Tensor:
         """Which images test, (N,) bool."""
-        return torch.isin(self.sessions, torch.tensor(TEST_SESSIONS))
+        return torch.isin(self.sessions, torch.tensor(self.test_sessions))
+
+    @property
+    def train_sessions(self) -> list[int]:
+        """Numbers of the sessions that train, in ascending order."""
+        return self.sessions[~self.is_test].unique().tolist()
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -108,6 +115,8 @@ class SessionData:
     def fingerprint(self) -> str:
         """SHA-256 over shapes, labels, sessions, lists and pixels: names the content in records."""
         digest = hashlib.sha256()
+        if self.test_sessions != TEST_SESSIONS:
+            digest.update(f"test {sorted(self.test_sessions)}".encode())
         lists = [part for track in sorted(self.experiences) for part in self.experiences[track]]
         for part in (self.labels, self.sessions, *lists, self.images):
             digest.update(f"{part.dtype}{tuple(part.shape)}".encode())

@@ -28,6 +28,7 @@ BACKBONES = {
     "cifar10": "reduced_resnet18",
     "mnist": "mlp",
     "digits": "mlp",
+    "own": "reduced_resnet18",
 }
 FROM_SCRATCH = ("mlp", "reduced_resnet18")
 
@@ -55,7 +56,9 @@ class DrlParameters(Parameters):
         "full": {"dataset": "core50"},
     }
 
-    dataset: Literal[tuple(BACKBONES)] = Field("core50", description="CORe50, or a stand-in's base")
+    dataset: Literal[tuple(BACKBONES)] = Field(
+        "core50", description="CORe50, a stand-in's base, or own: images of your own with sessions"
+    )
     data_root: str | None = Field(None, description="folder that holds the data set")
     track: Literal[tuple(TRACKS)] | None = Field(None, description="None: NI; mnist: Disjoint")
     order: int = Field(0, ge=0, le=9, description="order of the experiences, CORe50's official run")

@@ -13,7 +13,6 @@ from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from relcl_lib.data.core50 import TEST_SESSIONS
 from relcl_lib.lab.live import Progress
 from relcl_lib.lab.plots import (
     BESIDE,
@@ -34,18 +33,23 @@ if TYPE_CHECKING:
 
 
 def plot_sessions(data: SessionData, classes: Sequence[int] = (0, 1, 2)) -> Figure:
-    """Draw one image of some classes in each session; test sessions have red titles."""
+    """Draw one image of some classes in each session; test sessions have red titles.
+
+    A class that is absent from a session has an empty place there.
+    """
+    classes = classes[: data.n_classes]
     sessions = data.sessions.unique().tolist()
     size = (WIDTH, 0.25 + WIDTH * len(classes) / len(sessions))
     figure, axes = plt.subplots(len(classes), len(sessions), squeeze=False, figsize=size)
     for row, label in zip(axes, classes, strict=True):
         for axis, session in zip(row, sessions, strict=True):
             found = ((data.labels == label) & (data.sessions == session)).nonzero()
-            image = data.images[found[0, 0]].permute(1, 2, 0)
-            axis.imshow(image.squeeze(-1), cmap="gray", vmin=0, vmax=255)
             axis.axis("off")
+            if len(found):
+                image = data.images[found[0, 0]].permute(1, 2, 0)
+                axis.imshow(image.squeeze(-1), cmap="gray", vmin=0, vmax=255)
     for axis, session in zip(axes[0], sessions, strict=True):
-        colour = "tab:red" if session in TEST_SESSIONS else "black"
+        colour = "tab:red" if session in data.test_sessions else "black"
         axis.set_title(f"{session}", fontsize="small", color=colour)
     return figure
 

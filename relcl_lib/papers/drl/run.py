@@ -95,7 +95,8 @@ class DrlRun(Run):
     @classmethod
     def load_data(cls, parameters: DrlParameters) -> SessionData:
         """The images that parameters name, their sessions in the order asked for."""
-        return load_sessions(parameters.dataset, parameters.data_root, order=parameters.order)
+        given = {"order": parameters.order, "side": parameters.image_size}
+        return load_sessions(parameters.dataset, parameters.data_root, **given)
 
     @property
     def total(self) -> int:

@@ -23,7 +23,9 @@ NETWORKS = {"ResNet50": "microsoft/resnet-50", "ResNeSt50": "timm/resnest50d.in1
 #: stand-ins with rows of their own: those whose images the reduced ResNet-18 takes
 STAND_INS = ("cifar10", "cifar100", "tiny_imagenet", "tiny_imagenet_100")
 #: data sets whose images have sessions, or can be given some; `mnist` has the Disjoint stream alone
-DATASETS: dict[str, tuple[int, ...]] = dict.fromkeys(("core50", *STAND_INS, "digits", "mnist"), ())
+DATASETS: dict[str, tuple[int, ...]] = dict.fromkeys(
+    ("core50", *STAND_INS, "digits", "mnist", "own"), ()
+)
 COUNTS = ("avg_valid_acc", "test_acc")
 STRATEGIES = ("Shuffle", "ER", "BER")
 
