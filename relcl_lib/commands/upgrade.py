@@ -24,13 +24,13 @@ Metrics, seeds, dates and everything else stay as they are.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from relcl_lib.lab.json_text import parse_json
 from relcl_lib.lab.protocol import departures, printed_settings
 from relcl_lib.lab.records import (
     Record,
@@ -129,7 +129,7 @@ def upgrade_file(path: Path, root: Path) -> Path | None:
         RecordError: it cannot be read, or a record of the same run is there already.
     """
     try:
-        old = json.loads(path.read_text(encoding="utf-8"))
+        old = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RecordError(f"{path} cannot be read as a record: {error}") from error
     if not isinstance(old, dict) or old.get("schema") not in (1, 2):

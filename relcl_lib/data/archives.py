@@ -5,22 +5,22 @@ Each returns arrays as they are, labels checked; which counts are official is th
 
 from __future__ import annotations
 
-import gzip
 import re
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from relcl_lib.data.download import DataFormatError, DataNotFoundError, check_md5, is_hidden
-from relcl_lib.data.image_files import AGAIN, RawSplits, check_labels, decode_into
-from relcl_lib.data.pickles import load_pickle
+from relcl_lib.data.image_files import AGAIN, RawSplits, check_labels, decode_into, flat_array
+from relcl_lib.data.pickles import load_pickle, texts
 from relcl_lib.data.text_files import BOM, not_utf8
+from relcl_lib.data.unpacking import UNZIPPING, check_size, open_gzip
 
 
 def table_of(value: Any, file: str | Path) -> dict[str, Any]:
@@ -53,8 +53,7 @@ def read_cifar(path: Path, name: str, n_labels: int, md5: str | None) -> RawSpli
         file = path / member
         table = table_of(load_pickle(stream, file), file)
         if member.endswith("meta"):
-            raw = _entry(table, names_field, file)
-            class_names = tuple(n.decode() if isinstance(n, bytes) else str(n) for n in raw)
+            class_names = tuple(texts(_entry(table, names_field, file), file, names_field))
             continue
         data = _entry(table, "data", file)
         if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3072,):
@@ -85,7 +84,7 @@ def _members(path: Path, wanted: set[str], md5: str | None) -> Iterator[tuple[st
         return
     check_md5(path, md5)
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with open_gzip(path) as content, tarfile.open(fileobj=content, mode="r|") as archive:
             for info in archive:
                 name = info.name.rsplit("/", 1)[-1]
                 if info.isfile() and name in wanted:
@@ -127,9 +126,8 @@ def idx_file(folder: Path, stem: str, rank: int, required: bool = False) -> Path
 
 def _idx(file: Path, rank: int) -> np.ndarray:
     """Read one idx file of unsigned bytes."""
-    opened: Callable = gzip.open if file.suffix == ".gz" else open
     try:
-        with opened(file, "rb") as stream:
+        with open_gzip(file) if file.suffix == ".gz" else file.open("rb") as stream:
             content = stream.read()
     except (OSError, EOFError, zlib.error) as error:
         raise DataFormatError(file, f"truncated or damaged gzip file ({error})", AGAIN) from error
@@ -188,7 +186,9 @@ class _Tree:
     def read(self, name: str) -> bytes:
         if self._zip is None:
             return (self.path / name).read_bytes()
-        return self._zip.read(self._prefix + name)
+        member = self._zip.getinfo(self._prefix + name)
+        check_size(self.path / name, member.compress_size, member.file_size)
+        return self._zip.read(member)
 
     def lines(self, name: str, fix: str) -> list[list[str]]:
         """The rows of a table of text; `fix` says what to do where it is missing."""
@@ -246,7 +246,7 @@ def read_tiny_imagenet(path: Path, shape: tuple[int, int, int], md5: str | None)
             splits += [images, np.array([label for _, label in files], np.int64)]
     except DataFormatError:
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError) as error:
+    except (*UNZIPPING, KeyError, ValueError) as error:
         raise DataFormatError(
             path, f"truncated or damaged archive, or a file of it is missing ({error})", AGAIN
         ) from error
@@ -286,7 +286,8 @@ def _validation_images(tree: _Tree, label_of: dict[str, int]) -> list[tuple[str,
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """A sort key by which `val_10` comes after `val_9`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    parts = enumerate(re.split("([0-9]{1,9})", name))  # every second one is a number
+    return [(int(part), "") if at % 2 else (-1, part) for at, part in parts]
 
 
 MINI_FILES = {
@@ -347,9 +348,13 @@ def _drain(pieces: list[np.ndarray]) -> np.ndarray:
 def _classes(table: dict, n_images: int, n_classes: int, file: Path) -> list[np.ndarray]:
     """Indices of each class: by the file's own map, or as equal runs (it is sorted by class)."""
     if table.get("class_dict"):
-        groups = [np.asarray(indices) for indices in table["class_dict"].values()]
-        groups.sort(key=lambda indices: int(indices.min()))
-        if not np.array_equal(np.sort(np.concatenate(groups)), np.arange(n_images)):
+        try:
+            groups = [flat_array(indices) for indices in table["class_dict"].values()]
+            groups.sort(key=lambda indices: int(indices.min()))
+            whole = np.array_equal(np.sort(np.concatenate(groups)), np.arange(n_images))
+        except (AttributeError, TypeError, ValueError) as error:
+            raise DataFormatError(file, f"field class_dict: {error}", AGAIN) from error
+        if not whole or any(indices.dtype.kind not in "iu" for indices in groups):
             raise DataFormatError(file, "field class_dict does not cover each image once", AGAIN)
         return groups
     if n_images == 0 or n_images % n_classes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +17,8 @@ from torch import Tensor
 
 from relcl_lib.data.archives import table_of
 from relcl_lib.data.download import DataFormatError, is_hidden, locate
-from relcl_lib.data.image_files import AGAIN, decode_into
-from relcl_lib.data.pickles import load_pickle
+from relcl_lib.data.image_files import AGAIN, decode_into, flat_array
+from relcl_lib.data.pickles import load_pickle, texts
 from relcl_lib.data.text_files import read_lines
 
 #: track -> its name in the pickles, the folder of its text lists, its number of experiences
@@ -51,7 +51,8 @@ TEST_SESSIONS = (3, 7, 10)
 #: images of one object in one session, about; stand-ins keep at most as many
 VIDEO_LENGTH = 300
 Pairs = list[tuple[np.ndarray, np.ndarray]]  # positions and labels of each list
-_PATH = re.compile(r"s(\d+)/o(\d+)/C_(\d+)_(\d+)_(\d+)\.png")
+_LABEL = re.compile("[0-9]{1,3}")
+_PATH = re.compile(r"s([0-9]{1,2})/o([0-9]{1,2})/C_([0-9]{1,2})_([0-9]{1,2})_([0-9]{1,6})\.png")
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +185,9 @@ def _tree(folder: Path) -> Path | None:
 def _paths(folder: Path) -> list[str]:
     """The relative paths of all images: as paths.pkl lists them, else as they lie there."""
     listed, packed = folder / "paths.pkl", folder / "core50_imgs.npz"
-    paths = _texts(unpickled(listed), listed) if listed.is_file() else None
+    paths = texts(unpickled(listed), listed) if listed.is_file() else None
+    for path in paths or ():
+        _place(path, folder)
     if packed.is_file():
         if paths is None:
             raise DataFormatError(packed, "paths.pkl is not beside it", "Put it there")
@@ -213,6 +216,9 @@ def _images(folder: Path, paths: list[str]) -> tuple[Tensor, str]:
 def _packed_images(file: Path, count: int) -> Tensor:
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            size = archive.zip.getinfo("x.npy").file_size
+            if size > count * SIDE * SIDE * 3 + 4096:  # before it fills the memory
+                raise ValueError(f"x has {size} bytes, too many for {count} images")
             array = archive["x"]
     # numpy raises what zipfile, zlib and its own parser raise (BadZipFile, KeyError, ValueError...).
     except Exception as error:
@@ -233,7 +239,7 @@ def _packed_images(file: Path, count: int) -> Tensor:
 
 
 def _numbers(path: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", path)))
+    return tuple(map(int, re.findall("[0-9]{1,9}", path)))
 
 
 def _missing(missing: list[str], paths: list[str]) -> str:
@@ -246,12 +252,6 @@ def _missing(missing: list[str], paths: list[str]) -> str:
     words = [f"sessions {', '.join(whole)} are missing"] if whole else []
     words += [f"{', '.join(part)} are missing"] if part else []
     return f"{'; '.join(words)} (the first: {missing[0]})"
-
-
-def _texts(values: Iterable, file: Path) -> list[str]:
-    if not isinstance(values, list | tuple | np.ndarray):
-        raise DataFormatError(file, f"it holds a {type(values).__name__}, not a list", AGAIN)
-    return [v.decode("latin1") if isinstance(v, bytes) else str(v) for v in values]
 
 
 def _place(path: str, folder: Path) -> tuple[int, int]:
@@ -316,7 +316,7 @@ def _pickled_lists(
     parts = []
     for name, table in (("LUP.pkl", indices), ("labels.pkl", labels)):
         try:
-            parts.append([np.asarray(part, np.int64) for part in table[key][order]])
+            parts.append([flat_array(part).astype(np.int64) for part in table[key][order]])
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise DataFormatError(
                 folder / name, f"no lists of integers under {key}, run {order} ({error!r})", AGAIN
@@ -348,7 +348,7 @@ def _text_list(file: Path, positions: dict[str, int]) -> tuple[np.ndarray, np.nd
     rows = []
     for record, line in enumerate(filter(None, map(str.strip, read_lines(file)))):
         path, _, label = line.rpartition(" ")
-        if path not in positions or not label.isdigit():
+        if path not in positions or not _LABEL.fullmatch(label):
             raise DataFormatError(
                 file, f"record {record}: {line!r} is no image of the data set and a label", AGAIN
             )

@@ -158,7 +158,14 @@ def _sentences(path: str | Path, where: str, sentences: Any) -> tuple[tuple[str,
 def _mention(record: dict) -> Mention:
     start, end = (_whole_number(x, "pos") for x in record["pos"])
     sentence = _whole_number(record["sent_id"], "sent_id")
-    return Mention(sentence, start, end, record["type"], record["name"])
+    kind, name = (_text(record[field], field) for field in ("type", "name"))
+    return Mention(sentence, start, end, kind, name)
+
+
+def _text(value: Any, field: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{field}: {value!r} is no text")
+    return value
 
 
 def _whole_number(value: Any, field: str) -> int:
@@ -199,7 +206,11 @@ def _facts(
     for label in labels:
         try:
             head, tail = _whole_number(label["h"], "h"), _whole_number(label["t"], "t")
-            fact = Fact(head, str(label["r"]), tail)
+            fact = Fact(head, _text(label["r"], "r"), tail)
+            marks = label.get("stated"), label.get("hops")
+            counted = marks[1] is None or (type(marks[1]) is int and marks[1] >= 0)
+            if not isinstance(marks[0], bool | None) or not counted:
+                raise TypeError(f"stated and hops: {marks} are no true or false and a number")
         except (KeyError, TypeError, ValueError) as error:
             raise DataFormatError(
                 path, f"{where}, field labels: {error} in {label!r}", "A label is {h, t, r}"
@@ -221,7 +232,7 @@ def _facts(
                 + ("add it to" if beside else "put beside the file a")
                 + " rel2id.json",
             )
-        found[fact] = label.get("stated"), label.get("hops")
+        found[fact] = marks
     return found
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import io
-import json
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from relcl_lib.data.download import DataFormatError
+from relcl_lib.data.unpacking import check_size
+from relcl_lib.lab.json_text import parse_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,12 +43,23 @@ class RawSplits(NamedTuple):
     reencoded: bool = False
 
 
+def flat_array(values: Any) -> np.ndarray:
+    """A list of numbers as an array; ValueError for a list of lists, which may be built to explode."""
+    if isinstance(values, np.ndarray):
+        return values
+    if not isinstance(values, list | tuple):
+        raise ValueError(f"is a {type(values).__name__}, no list")
+    if any(isinstance(value, list | tuple | dict | set | frozenset) for value in values):
+        raise ValueError("is no flat list")
+    return np.asarray(values)
+
+
 def check_labels(labels: np.ndarray, n_labels: int, file: str | Path, field: str) -> np.ndarray:
     """The labels as int64; DataFormatError names the first one outside 0..n_labels-1."""
     try:
-        labels = np.asarray(labels)
-    except ValueError as error:  # lists of unequal length
-        raise DataFormatError(file, f"field {field} is no flat list ({error})", AGAIN) from error
+        labels = flat_array(labels)
+    except ValueError as error:
+        raise DataFormatError(file, f"field {field} {error}", AGAIN) from error
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise DataFormatError(
             file, f"field {field} holds {labels.dtype} of shape {labels.shape}, not integers", AGAIN
@@ -149,6 +162,9 @@ def read_parquet(
     total = sum(source.metadata.num_rows for _, source, _, _ in sources)
     if total == 0:
         raise DataFormatError(files[0], "it holds no records", AGAIN)
+    # A table may say in a few bytes that it has a billion rows.
+    packed = sum(file.stat().st_size for file in files)
+    check_size(files[0], packed, total * math.prod(shape))
     images = np.empty((total, *shape), dtype=np.uint8)
     labels: list[np.ndarray] = []
     try:
@@ -238,8 +254,8 @@ def _class_names(metadata: dict[bytes, bytes], label: str) -> tuple[str, ...] | 
     """Read class names from the schema: the hub's own key, or a plain list under class_names."""
     try:
         if b"class_names" in metadata:
-            return tuple(map(str, json.loads(metadata[b"class_names"])))
-        features = json.loads(metadata[b"huggingface"])["info"]["features"]
+            return tuple(map(str, parse_json(metadata[b"class_names"].decode())))
+        features = parse_json(metadata[b"huggingface"].decode())["info"]["features"]
         return tuple(map(str, features[label]["names"]))
     except (KeyError, TypeError, ValueError):
         return None  # names only decorate plots: a file without them is a good file

@@ -16,6 +16,8 @@ from numpy import dtype, frombuffer, ndarray
 
 from relcl_lib.data.download import DataFormatError
 
+AGAIN = "Download the file again"
+
 # A pickle can set attributes on whatever it is handed. Instances of these have none to set.
 
 
@@ -42,6 +44,20 @@ class _Dtype:
         return found
 
 
+class _Reconstruct:
+    """`numpy._core.multiarray._reconstruct` as pickles call it: empty, to be filled from their bytes."""
+
+    __slots__ = ()
+
+    def __call__(self, kind: type, shape: tuple, code: bytes) -> np.ndarray:
+        if kind is not ndarray or shape != (0,):
+            raise pickle.UnpicklingError("an array without its content is not admitted")
+        return _RECONSTRUCT(kind, shape, code)
+
+
+_RECONSTRUCT = np.zeros(0, np.uint8).__reduce__()[0]
+
+
 class _FromBuffer:
     """`numpy._core.numeric._frombuffer`, by which protocol 5 writes arrays."""
 
@@ -52,7 +68,6 @@ class _FromBuffer:
 
 
 def _admitted() -> dict[tuple[str, str], object]:
-    array = np.zeros(0, np.uint8)
     table: dict[tuple[str, str], object] = {
         ("numpy", "ndarray"): ndarray,
         ("numpy", "dtype"): _Dtype(),
@@ -60,12 +75,24 @@ def _admitted() -> dict[tuple[str, str], object]:
         ("collections", "OrderedDict"): OrderedDict,
     }
     for core in ("numpy.core", "numpy._core"):  # the name before and since numpy 2
-        table[f"{core}.multiarray", "_reconstruct"] = array.__reduce__()[0]
+        table[f"{core}.multiarray", "_reconstruct"] = _Reconstruct()
         table[f"{core}.multiarray", "scalar"] = np.uint8(0).__reduce__()[0]
         table[f"{core}.numeric", "_frombuffer"] = _FromBuffer()
     for builtins in ("builtins", "__builtin__"):
         table |= {(builtins, kind.__name__): kind for kind in (set, frozenset)}
     return table
+
+
+def texts(values: Any, file: str | Path, field: str = "") -> list[str]:
+    """A list of texts, or of the bytes that Python 2 had for them, out of a pickle."""
+    where = f"field {field}" if field else "it"
+    if not isinstance(values, list | tuple | ndarray):
+        what = type(values).__name__
+        raise DataFormatError(file, f"{where} holds a {what}, not a list of texts", AGAIN)
+    found = [v.decode("latin1") if isinstance(v, bytes) else v for v in values]
+    if not all(isinstance(value, str) for value in found):
+        raise DataFormatError(file, f"{where} holds something else than texts", AGAIN)
+    return list(map(str, found))
 
 
 class _ArraysOnly(pickle.Unpickler):

@@ -28,6 +28,7 @@ FIX = (
     "BioRED, whether it is novel), columns apart by tabs"
 )
 ORIENTATIONS = ("document", "kind")
+_PLACE = re.compile("[0-9]{1,9}")
 _TEXT = re.compile(r"(?P<pmid>[^|\t]+)\|(?P<part>[ta])\|(?P<text>.*)")
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _SEPARATORS = "|,;"  # between identifiers: CDR's and GDA's, BioRED's, PubTator Central's
@@ -129,7 +130,7 @@ def make_abstract(
             )
         while len(columns) > 4 and not columns[-1].strip():  # tabs at the line's end
             columns.pop()
-        numbered = all(column.strip().isdigit() for column in columns[1:3])
+        numbered = all(_PLACE.fullmatch(column.strip()) for column in columns[1:3])
         if 5 + (not numbered) <= len(columns) <= 7:
             mentions.append((path, where, columns))
         elif numbered or len(columns) not in (4, 5):

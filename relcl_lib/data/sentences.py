@@ -125,6 +125,9 @@ def read_tacred(path: Path) -> Iterator[RawSentence]:
         if missing:
             problem = f"record {at} lacks {', '.join(missing)}: this is no file of TACRED"
             raise DataFormatError(path, problem, TACRED_FIX)
+        if not isinstance(record["relation"], str):
+            problem = f"record {at}, field relation: {record['relation']!r} is no text"
+            raise DataFormatError(path, problem, TACRED_FIX)
         place = f"record {at} ({record['relation']})"
         tokens = _tokens(path, place, "token", record["token"], TACRED_FIX)
         spans = []
@@ -140,7 +143,7 @@ def read_tacred(path: Path) -> Iterator[RawSentence]:
                 )
             spans.append((start, end + 1))
         where = f"{Path(path).name}, record {at}"
-        yield RawSentence(tokens, *spans, str(record["relation"]), place=where)
+        yield RawSentence(tokens, *spans, record["relation"], place=where)
 
 
 def _checked(path: str | Path, relation: str, records: Any) -> list:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import gzip
-import json
+import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from relcl_lib.data.download import DataFormatError
+from relcl_lib.data.unpacking import open_gzip
+from relcl_lib.lab.json_text import parse_json
 
 AGAIN = "Get the file again: it is incomplete, or no JSON"
 BOM = "\ufeff"
@@ -43,9 +44,12 @@ def not_utf8(path: Path, start: bytes, reason: str = "") -> DataFormatError:
 
 def read_lines(path: Path) -> Iterator[str]:
     """Yield the lines of a file without their ends."""
-    opened = gzip.open if path.suffix == ".gz" else open
+
+    def opened() -> contextlib.AbstractContextManager[io.BufferedReader]:
+        return open_gzip(path) if path.suffix == ".gz" else path.open("rb")
+
     try:
-        with opened(path, "rt", encoding="utf-8") as stream:
+        with opened() as content, io.TextIOWrapper(content, encoding="utf-8") as stream:
             for number, line in enumerate(stream, start=1):
                 if number == 1:
                     line = line.lstrip(BOM)  # twice where a tool marked a marked file
@@ -53,8 +57,8 @@ def read_lines(path: Path) -> Iterator[str]:
                     raise not_utf8(path, line.encode(), f"line {number}")
                 yield line.rstrip("\n")
     except UnicodeDecodeError as error:
-        with opened(path, "rb") as stream:
-            start = stream.read(64)
+        with opened() as content:
+            start = content.read(64)
         byte = error.object[error.start]
         raise not_utf8(path, start, f"{error.reason}: 0x{byte:02x}") from error
     except (OSError, EOFError, zlib.error) as error:
@@ -71,7 +75,7 @@ def read_records(path: Path) -> Iterator[Any]:
     text = read_text(path)
     if text.lstrip()[:1] == "[":
         try:
-            yield from json.loads(text)
+            yield from parse_json(text)
         except ValueError as error:
             raise DataFormatError(path, f"is no JSON array: {error}", AGAIN) from error
         return
@@ -79,13 +83,13 @@ def read_records(path: Path) -> Iterator[Any]:
         raise DataFormatError(path, "is empty", AGAIN)
     if "\n" in text.strip():
         with contextlib.suppress(ValueError):  # one object over several lines
-            yield json.loads(text)
+            yield parse_json(text)
             return
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.lstrip(BOM)  # of a file that was appended
         if line.strip():
             try:
-                yield json.loads(line)
+                yield parse_json(line)
             except ValueError as error:
                 raise DataFormatError(path, f"line {number} is no JSON: {error}", AGAIN) from error
 
@@ -105,7 +109,7 @@ def read_object(path: Path, fix: str) -> dict[str, Any]:
         return found
 
     try:
-        found = json.loads(read_text(path), object_pairs_hook=unique)
+        found = parse_json(read_text(path), object_pairs_hook=unique)
     except DataFormatError:
         raise
     except ValueError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from relcl_lib.data.download import DataFormatError, DataNotFoundError
 from relcl_lib.lab.digests import content_digest, file_digest
 from relcl_lib.lab.files import packaged_data
+from relcl_lib.lab.json_text import parse_json
 
 #: name of the small encoder that the repository holds
 TINY = "tiny"
@@ -119,6 +119,15 @@ def _first_damaged(folder: Path) -> Path:
     return folder
 
 
+def tensors_in(folder: str | os.PathLike[str]) -> set[str]:
+    """The names of all tensors in a folder's weights; SafetensorError where a file is damaged."""
+    names: set[str] = set()
+    for file in Path(folder).glob("model*.safetensors"):
+        with safe_open(file, framework="pt") as weights:
+            names.update(weights.keys())
+    return names
+
+
 def is_published(given: str | os.PathLike[str], name: str) -> bool:
     """Whether weights are those that were published as `name`, a key of `ENCODERS`.
 
@@ -132,8 +141,10 @@ def is_published(given: str | os.PathLike[str], name: str) -> bool:
     if str(given) not in (name, *(f"{owner}/{name}" for owner in OWNERS)) or Path(given).exists():
         return False
     try:
-        config = json.loads((found / "config.json").read_text(encoding="utf-8"))
+        config = parse_json((found / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        return False
+    if not isinstance(config, dict):
         return False
     sizes = [config.get(key) for key in ("num_hidden_layers", "hidden_size", "vocab_size")]
     return sizes == list(published[:3])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from relcl_lib.lab.digests import check_sums, write_sums
 from relcl_lib.lab.files import atomic_directory, locked, remove_leftovers
+from relcl_lib.lab.json_text import parse_json
 
 
 class CheckpointError(RuntimeError):
@@ -80,12 +81,35 @@ def load(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
 def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         check_sums(folder)
-        progress = json.loads((folder / "progress.json").read_text())
+        progress = parse_json((folder / "progress.json").read_text())
+        if not isinstance(progress, dict):
+            raise ValueError(f"progress.json holds a {type(progress).__name__}, not an object")
         return load_file(folder / "state.safetensors"), progress
     except Exception as error:  # safetensors has an error class of its own
         raise CheckpointError(
             f"the checkpoint {folder} cannot be read ({error}); delete that folder to start over"
         ) from error
+
+
+def expect_shapes(build: Callable[[], torch.nn.Module], state: Mapping[str, Tensor]) -> None:
+    """Compare the network that a saved folder describes with its tensors, before it takes memory.
+
+    Raises:
+        ValueError: names the first tensor that is missing, left over or of another shape.
+    """
+    with torch.device("meta"):
+        wanted = build().state_dict()
+    for name in sorted({*wanted, *state}):
+        shapes = [tuple(s[name].shape) if name in s else None for s in (wanted, state)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"{name}: shape {shapes[0]} is described, {shapes[1]} is saved")
+
+
+def few_layers(config: Any, state: Collection[str]) -> None:
+    """ValueError where a Transformer's configuration has more layers than tensors are saved."""
+    layers = getattr(config, "num_hidden_layers", 0)
+    if type(layers) is not int or not 0 <= layers <= len(state):
+        raise ValueError(f"num_hidden_layers is {layers!r}, but {len(state)} tensors are saved")
 
 
 def join(**parts: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -15,7 +15,6 @@ of the paired differences it is
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from relcl_lib.lab.files import packaged_data
 from relcl_lib.lab.format import markdown_table
+from relcl_lib.lab.json_text import parse_json
 from relcl_lib.lab.metrics import confidence_interval
 from relcl_lib.lab.parameters import explain
 from relcl_lib.lab.records import (
@@ -170,7 +170,7 @@ def read_claims(paper: str, folder: Path | None = None) -> tuple[Claim, ...]:
     """
     path = (folder or packaged_data() / "claims") / f"{paper}.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ClaimError(f"{path} cannot be read as claims: {error}") from error
     if not isinstance(found, list):

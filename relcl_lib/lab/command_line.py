@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import codecs
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
+
+from relcl_lib.lab.json_text import parse_json
 
 
 def positive(text: str) -> int:
@@ -50,7 +51,7 @@ def read_json_lines(
         if not line.strip():
             continue
         try:
-            yield number, read(number, json.loads(line.decode("utf-8")))
+            yield number, read(number, parse_json(line.decode("utf-8")))
         except ValueError as error:  # no UTF-8, no JSON, or not what is read here
             skipped.append(number)
             print(f"line {number} skipped: {error}", file=complain)

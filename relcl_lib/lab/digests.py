@@ -54,7 +54,8 @@ def check_sums(folder: str | os.PathLike[str]) -> None:
     """Compare the files of a folder with what `write_sums` wrote; without that there is no check.
 
     Raises:
-        ValueError: names a file that is missing or has changed, or the list where it is damaged.
+        ValueError: names a file that is missing, has changed or came later (hidden ones may), or the
+            list where it is damaged.
         OSError: a file cannot be read.
     """
     folder = Path(folder)
@@ -67,18 +68,18 @@ def check_sums(folder: str | os.PathLike[str]) -> None:
             raise ValueError(f"{SUMS} is damaged")
         listed[name] = digest
     for file in _files(folder):
-        digest = listed.pop(file.relative_to(folder).as_posix(), None)
-        if digest is not None and _read(file) != digest:
+        if listed.pop(file.relative_to(folder).as_posix(), None) != _read(file):
             raise ValueError(
-                f"{file.name} is damaged: its SHA-256 is not that in {SUMS}; if you have changed it "
-                f"yourself, remove {SUMS}"
+                f"{file.name} is damaged or foreign: its SHA-256 is not in {SUMS}; if you have changed "
+                f"or added it yourself, remove {SUMS}"
             )
     if listed:
         raise ValueError(f"{next(iter(listed))} is missing, or {SUMS} is damaged")
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.is_file() and file.name != SUMS)
+    files = (f for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
+    return sorted(file for file in files if file.name != SUMS)
 
 
 def _read(path: Path) -> str:

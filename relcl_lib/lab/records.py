@@ -29,6 +29,7 @@ from pydantic import (
 )
 
 from relcl_lib.lab.files import atomic_write_text, locked, repository_root
+from relcl_lib.lab.json_text import parse_json
 from relcl_lib.lab.parameters import explain
 
 SCHEMA_VERSION = 2
@@ -328,7 +329,7 @@ def read_record(path: str | os.PathLike[str]) -> Record:
     """
     path = Path(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RecordError(f"{path} cannot be read as a record: {error}") from error
     if not isinstance(data, dict):

@@ -151,7 +151,10 @@ def read_paper_table(paper: str, table: str | None = None) -> pd.DataFrame:
         known = ", ".join(sorted(file.stem for file in folder.glob("*.csv"))) or "none"
         raise TableError(f"no table file for the paper {paper!r} in {folder}; there are: {known}")
     # As text first: a method called "nan" or a setting "1e3" must stay what the paper prints.
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (ValueError, OSError) as error:  # no UTF-8, no rows, or rows of unequal length
+        raise TableError(f"{path} cannot be read: {error}") from error
     if tuple(frame.columns) != Entry._fields:
         raise TableError(f"{path}: columns {list(frame.columns)}, expected {list(Entry._fields)}")
     try:

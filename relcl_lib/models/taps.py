@@ -226,7 +226,7 @@ def _transformers_network(name: str, classes: int) -> nn.Module:
     try:
         with damage_named(place):
             return ResNetForImageClassification.from_pretrained(
-                place, num_labels=classes, ignore_mismatched_sizes=True
+                place, num_labels=classes, ignore_mismatched_sizes=True, use_safetensors=True
             )
     finally:
         logging.set_verbosity(level)

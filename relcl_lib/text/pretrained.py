@@ -13,7 +13,8 @@ import torch
 
 from relcl_lib.data.download import DataFormatError, DataNotFoundError
 from relcl_lib.data.text_files import read_text
-from relcl_lib.data.weights import TINY, damage_named, weights_folder
+from relcl_lib.data.weights import TINY, damage_named, tensors_in, weights_folder
+from relcl_lib.lab.checkpoints import few_layers
 from relcl_lib.lab.runtime import is_watched
 from relcl_lib.text.words import FIRST_WORD, RANDOM_SCALE, WordVectors
 
@@ -49,7 +50,7 @@ def load_encoder(
     with warnings.catch_warnings():
         # tqdm misses ipywidgets in a notebook; its bars of text do.
         warnings.filterwarnings("ignore", message="IProgress not found")
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     with _bars_if_watched():
         folder = weights_folder(name)
@@ -59,13 +60,26 @@ def load_encoder(
     options = {} if attention is None else {"attn_implementation": attention}
     try:
         with _bars_if_watched(), damage_named(folder):
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+            few_layers(
+                AutoConfig.from_pretrained(folder, trust_remote_code=False), tensors_in(folder)
+            )
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             if _lowers_unasked(tokenizer, folder):
-                tokenizer = AutoTokenizer.from_pretrained(folder, do_lower_case=False)
-            model = AutoModel.from_pretrained(folder, use_safetensors=True, **options)
+                tokenizer = AutoTokenizer.from_pretrained(
+                    folder, trust_remote_code=False, do_lower_case=False
+                )
+            options |= {"use_safetensors": True, "output_loading_info": True}
+            model, found = AutoModel.from_pretrained(folder, trust_remote_code=False, **options)
+            # A pooler may be missing, and is not used; of all else there would be random weights.
+            if absent := sorted(n for n in found["missing_keys"] if not n.startswith("pooler.")):
+                raise ValueError(f"{len(absent)} weights are not in the files, {absent[0]} first")
+            tokenizer("a text")  # settings of a wrong kind are noticed only here
+            rows = model.get_input_embeddings().num_embeddings
+            if not all(0 <= index < rows for index in tokenizer.get_vocab().values()):
+                raise ValueError(f"the tokenizer has ids beyond the {rows} of the network")
     except DataFormatError:
         raise
-    except (OSError, ValueError) as error:
+    except Exception as error:  # transformers and its tokenizers raise nearly anything
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise DataNotFoundError(
             f"encoder {str(name)!r} cannot be loaded ({type(error).__name__}: {reason}). Give a "

@@ -39,6 +39,16 @@ class Schema:
     subject_types: tuple[str, ...]
     source: str
 
+    def __post_init__(self) -> None:
+        if len(self.relations) != len(self.subject_types):
+            raise ValueError(
+                f"{len(self.relations)} relations, but {len(self.subject_types)} subject types"
+            )
+        if len(set(self.relations)) < len(self.relations):
+            raise ValueError("a relation is listed twice")
+        if strange := set(self.subject_types) - set(self.types):
+            raise ValueError(f"the subject types {sorted(strange)} are not among the types")
+
     @property
     def relation_ids(self) -> dict[str, int]:
         """Relation -> id."""

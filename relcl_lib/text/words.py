@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import gzip
 import os
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from torch import Tensor
 from relcl_lib.data.download import DataFormatError, is_hidden
 from relcl_lib.data.ragged import pad_rows
 from relcl_lib.data.text_files import not_utf8
+from relcl_lib.data.unpacking import UNZIPPING, open_gzip, open_member
 from relcl_lib.lab.runtime import make_generator
 
 PAD, UNKNOWN, FIRST_WORD = 0, 1, 2
@@ -138,7 +137,7 @@ def read_glove(
                 words.append(word)
                 rows.append(row)
                 lines.append(number)
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except UNZIPPING as error:
         raise DataFormatError(path, f"cannot be read: {error}", GLOVE_FIX) from error
     if not held:
         raise DataFormatError(path, "is empty", GLOVE_FIX)
@@ -182,7 +181,7 @@ def _coverage(
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
     """The lines of a file of vectors as bytes, and the file's own name."""
     if path.suffix == ".gz":
-        with gzip.open(path, "rb") as file:
+        with open_gzip(path) as file:
             yield file, path.stem
     elif path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
@@ -194,7 +193,7 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
                     f"holds {len(inside)} files ({', '.join(inside) or 'none'}), and one is read",
                     "Extract it, and name the file you want",
                 )
-            with archive.open(inside[0]) as file:
+            with open_member(archive, inside[0], path) as file:
                 yield file, inside[0].rsplit("/", 1)[-1]
     else:
         with path.open("rb") as file:

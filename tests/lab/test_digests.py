@@ -86,8 +86,12 @@ def test_sums_tell_a_changed_and_a_missing_file(tmp_path):
     check_sums(tmp_path)
     told = subprocess.run(["sha256sum", "-c", SUMS], cwd=tmp_path, capture_output=True, check=True)
     assert told.stdout.count(b"OK") == 2
-    (tmp_path / "further").write_text("")
+    (tmp_path / ".hidden").write_text("")
     check_sums(tmp_path)
+    (tmp_path / "further").write_text("")
+    with pytest.raises(ValueError, match="further is damaged or foreign"):
+        check_sums(tmp_path)
+    (tmp_path / "further").unlink()
     (tmp_path / "inner" / "b").write_text("c")
     with pytest.raises(ValueError, match=r"b is damaged.*remove SHA256SUMS"):
         check_sums(tmp_path)

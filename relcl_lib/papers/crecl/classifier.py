@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -27,8 +28,10 @@ from torch import Tensor, nn
 from relcl_lib.continual.streams import Task, TaskStream
 from relcl_lib.data.sentences import MarkedSentence, RawSentence, RelationSentences
 from relcl_lib.data.weights import weights_digest, weights_folder
-from relcl_lib.lab.checkpoints import CheckpointError
+from relcl_lib.lab.checkpoints import CheckpointError, expect_shapes, few_layers
+from relcl_lib.lab.digests import check_sums, write_sums
 from relcl_lib.lab.files import atomic_directory, remove_leftovers
+from relcl_lib.lab.json_text import parse_json
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.lab.protocol import HIDDEN
 from relcl_lib.lab.runtime import drawing_from, make_generator, resolve_device
@@ -334,6 +337,21 @@ class ContinualClassifier:
         unknown = {"unknown": len(refused), "unknown_refused": _share(refused)} if refused else {}
         return result | unknown
 
+    def _check(self) -> None:
+        """What is wrong with a model that was read shows here, if nowhere else; ValueError names it."""
+        names = self.relations
+        if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+            raise ValueError("relations are no list of different texts")
+        if self.threshold is not None and not -math.inf < self.threshold < math.inf:
+            raise ValueError(f"threshold {self.threshold} is no number")
+        for row in (*self.memory, *self.held_out):
+            if row.relation not in names or not all(isinstance(t, str) for t in row.tokens):
+                raise ValueError(f"{_as_record(row)} is no sentence of these relations")
+            for start, end in (row.head, row.tail):
+                if not (type(start) is type(end) is int and 0 <= start < end <= len(row.tokens)):
+                    raise ValueError(f"{_as_record(row)}: an entity lies outside its sentence")
+        self.predict(self.memory[:1])
+
     # ----------------------------------------------------------------- folder
 
     def save(self, folder: str | Path) -> Path:
@@ -368,6 +386,7 @@ class ContinualClassifier:
                 save_file(tensors, temporary / WEIGHTS)
                 text = json.dumps(about, ensure_ascii=False, indent=1)
                 (temporary / ABOUT).write_text(text, encoding="utf-8")
+                write_sums(temporary)
         except OSError as error:
             raise CheckpointError(f"cannot write the model to {folder}: {error}") from error
         return folder
@@ -382,9 +401,10 @@ class ContinualClassifier:
         folder = Path(folder)
         remove_leftovers(folder.parent)
         try:
-            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            about = parse_json((folder / ABOUT).read_text(encoding="utf-8"))
             if about["format"] != FORMAT:
                 raise ValueError(f"format {about['format']!r} found, {FORMAT} expected")
+            check_sums(folder)
             settings = CreclParameters(
                 **about["settings"],
                 encoder=about["encoder"]["name"],
@@ -405,6 +425,7 @@ class ContinualClassifier:
             found.prototypes = prototypes.to(found.device)
             found.threshold, found.report = about["threshold"], about["report"]
             found.lessons = about["lessons"]
+            found._check()
         except Exception as error:  # safetensors and transformers have error classes of their own
             raise CheckpointError(
                 f"{folder} holds no model that can be read ({type(error).__name__}: {error}); it "
@@ -502,11 +523,20 @@ def _rebuild(
     """Tokenizer and network of a saved model, in eval mode."""
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    bert = AutoModel.from_config(AutoConfig.from_pretrained(folder)).float()
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    few_layers(config, state)
+    if not all(0 <= index < config.vocab_size for index in tokenizer.get_vocab().values()):
+        raise ValueError(f"the tokenizer has ids beyond the {config.vocab_size} of the encoder")
     rows = tuple(range(len(state["head.linear.weight"])))
     nothing = torch.zeros(0, dtype=torch.long)
     stream = TaskStream((Task(0, rows, nothing, nothing),), rows)
-    network = build_network(settings, tokenizer, bert, stream, 0, longest=0, attends=False)
+
+    def build() -> CreclNetwork:
+        bert = AutoModel.from_config(config, trust_remote_code=False).float()
+        return build_network(settings, tokenizer, bert, stream, 0, longest=0, attends=False)
+
+    expect_shapes(build, state)
+    network = build()
     network.load_state_dict(state)
     return tokenizer, network.to(resolve_device(settings.device)).eval()

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from pydantic import FiniteFloat, TypeAdapter
 from safetensors.torch import load_file, save_file
 
-from relcl_lib.data.document_files import Document
+from relcl_lib.data.document_files import Document, Mention
 from relcl_lib.data.document_sets import DocumentData
-from relcl_lib.lab.checkpoints import CheckpointError
+from relcl_lib.lab.checkpoints import CheckpointError, expect_shapes, few_layers
 from relcl_lib.lab.digests import check_sums, write_sums
 from relcl_lib.lab.files import atomic_directory, remove_leftovers
+from relcl_lib.lab.json_text import parse_json
 from relcl_lib.lab.protocol import HIDDEN
 from relcl_lib.lab.runtime import releasing_memory, resolve_precision
 from relcl_lib.models.pair_inference import iterate_logits
@@ -178,26 +180,42 @@ class Predictor:
         Raises:
             CheckpointError: names what is missing, damaged or of another version.
         """
+        from transformers import AutoConfig
+
         folder = Path(folder)
         if not (folder / ABOUT).exists() and (folder / "model").is_dir():
             folder /= "model"  # what `train --out` was given
         try:
-            about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+            about = parse_json((folder / ABOUT).read_text(encoding="utf-8"))
             if about["format"] != FORMAT:
                 raise ValueError(f"format {about['format']!r} found, {FORMAT} expected")
             check_sums(folder)
             settings = DocreParameters(**about["settings"], encoder=str(folder / ENCODER))
-            relations = tuple(about["relations"])
+            relations = tuple(TypeAdapter(list[str]).validate_python(about["relations"]))
+            threshold = TypeAdapter(FiniteFloat).validate_python(about["threshold"])
+            rest = (threshold, about["note"])
+            state = load_file(folder / WEIGHTS)
+            few_layers(AutoConfig.from_pretrained(folder / ENCODER, trust_remote_code=False), state)
+            expect_shapes(lambda: _rebuild(folder, settings, relations)[1], state)
             tokenizer, model = _rebuild(folder, settings, relations)
-            model.load_state_dict(load_file(folder / WEIGHTS))
-            rest = (about["threshold"], about["note"])
-            return cls(model.to(device).eval(), tokenizer, settings, relations, *rest)
+            model.load_state_dict(state)
+            found = cls(model.to(device).eval(), tokenizer, settings, relations, *rest)
+            rows = found.model.base.encoder.network.get_input_embeddings().num_embeddings
+            if not all(0 <= index < rows for index in tokenizer.get_vocab().values()):
+                raise ValueError(f"the tokenizer has ids beyond the {rows} of the encoder")
+            found.predict([_SAMPLE])  # what is wrong with the settings shows here, if nowhere else
+            return found
         except Exception as error:  # safetensors and transformers have error classes of their own
             raise CheckpointError(
                 f"{folder} holds no trained model that can be read ({type(error).__name__}: "
                 f"{error}); it needs {ABOUT}, {WEIGHTS} and {ENCODER}/, as "
                 "'python -m relcl_lib docre_ii train' writes them"
             ) from error
+
+
+_SAMPLE = Document(
+    "sample", (("a", "b"),), ((Mention(0, 0, 1, "", "a"),), (Mention(0, 1, 2, "", "b"),)), None
+)
 
 
 def _unlabelled(document: Document) -> Document:
@@ -211,11 +229,13 @@ def _rebuild(
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     def make_base(settings: DocreParameters, data: DocumentData) -> tuple[Any, Any]:
-        config = AutoConfig.from_pretrained(folder / ENCODER)
+        config = AutoConfig.from_pretrained(folder / ENCODER, trust_remote_code=False)
         if settings.long_documents == "positions":
             config.max_position_embeddings //= POSITION_BLOCKS  # building extends them again
-        network = AutoModel.from_config(config, attn_implementation="eager").float()
-        tokenizer = AutoTokenizer.from_pretrained(folder / ENCODER)
+        network = AutoModel.from_config(
+            config, trust_remote_code=False, attn_implementation="eager"
+        ).float()
+        tokenizer = AutoTokenizer.from_pretrained(folder / ENCODER, trust_remote_code=False)
         return build_atlop_on(tokenizer, network, settings, data)
 
     data = DocumentData("", (), (), (), relations, "", "reduced")

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from relcl_lib.lab.command_line import parse, positive
+from relcl_lib.lab.json_text import parse_json
 
 WORDS = """\
 Plain text is split into words and punctuation, and by characters where a script has no spaces;
@@ -82,14 +83,12 @@ def read_text(line: bytes | None, jsonl: bool) -> str:
         raise ValueError("holds a NUL character; this is no text file")
     if jsonl:
         try:
-            record = json.loads(text)
+            record = parse_json(text)
         except ValueError as error:
             raise ValueError(f"no JSON: {error}") from None
         text = record.get("text") if isinstance(record, dict) else None
         if not isinstance(text, str):
             raise ValueError('no object with a text in the field "text"')
-        if any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise ValueError("holds half a surrogate pair, which no file can")
     return text
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
+from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from relcl_lib.lab.checkpoints import CheckpointError
+from relcl_lib.lab.checkpoints import CheckpointError, expect_shapes, few_layers
 from relcl_lib.lab.digests import check_sums, write_sums
 from relcl_lib.lab.files import atomic_directory, remove_leftovers
+from relcl_lib.lab.json_text import parse_json
 from relcl_lib.lab.runtime import resolve_device
 from relcl_lib.losses.threshold import above_threshold
 from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
@@ -24,7 +26,9 @@ from relcl_lib.text.decode import SpanRules, join_triples, pair_spans
 from relcl_lib.text.schema import Schema
 from relcl_lib.text.spans import Reader, trim
 from relcl_lib.text.splitting import SPACES, split_text, word_spans
-from relcl_lib.text.words import WordReader
+from relcl_lib.text.words import FIRST_WORD, WordReader
+
+Item = TypeVar("Item")
 
 FORMAT = 1
 CELLS = 1 << 23  # logits of tails at a time: 32 MiB of float32
@@ -171,6 +175,13 @@ class Extractor:
         """Whether a text has more words than the network reads."""
         return len(split_text(text, self.words)) > self.reader.max_tokens
 
+    @torch.inference_mode()
+    def try_out(self) -> None:
+        """Read a text: what is wrong with a network or its settings shows here, if nowhere else."""
+        inputs = self.reader.read([split_text("A text of some words .", self.words)])
+        batch = {name: value.to(self.device) for name, value in trim(inputs).items()}
+        self._batch(batch, self.schema.mask().to(self.device))
+
     # ----------------------------------------------------------------- folder
 
     def save(self, folder: str | Path) -> Path:
@@ -223,24 +234,29 @@ class Extractor:
         if not (folder / "tagger.json").exists() and (folder / "model").is_dir():
             folder /= "model"  # what `train --out` was given
         try:
-            about = json.loads((folder / "tagger.json").read_text(encoding="utf-8"))
+            about = parse_json((folder / "tagger.json").read_text(encoding="utf-8"))
             if about["format"] != FORMAT:
                 raise ValueError(f"format {about['format']!r} found, {FORMAT} expected")
             check_sums(folder)
             state = load_file(folder / "tagger.safetensors")
             model, reader = _rebuild(folder, about, state)
-            rules = [SpanRules(**about[name]) for name in ("head_rules", "tail_rules")]
-            return cls(
+            rules = [read_as(SpanRules, about[name]) for name in ("head_rules", "tail_rules")]
+            threshold = about["threshold"]
+            if not (threshold is None or 0 <= threshold <= 1):
+                raise ValueError(f"threshold {threshold} is no probability")
+            found = cls(
                 model.to(device).eval(),
                 reader,
-                Schema.from_dict(about["schema"]),
+                read_as(Schema, about["schema"]),
                 *rules,
                 words=about.get("split", SPACES),  # before there was a choice
                 filter_relations=about["filter_relations"],
-                threshold=about["threshold"],
+                threshold=threshold,
                 batch_size=batch_size,
                 note=about["note"],
             )
+            found.try_out()
+            return found
         except Exception as error:  # safetensors and transformers have error classes of their own
             raise CheckpointError(
                 f"{folder} holds no trained tagger that can be read ({type(error).__name__}: "
@@ -255,18 +271,43 @@ def _rebuild(
     if about["encoder"] == "PretrainedEncoder":
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-        network = AutoModel.from_config(AutoConfig.from_pretrained(folder / "encoder"))
-        reader: Reader = PieceReader(
-            AutoTokenizer.from_pretrained(folder / "encoder"), about["config"]["max_tokens"]
-        )
-        model = CasRel(CasRelConfig(**about["config"]), PretrainedEncoder(network))
+        kind = AutoConfig.from_pretrained(folder / "encoder", trust_remote_code=False)
+        config = read_as(CasRelConfig, about["config"])
+        tokenizer = AutoTokenizer.from_pretrained(folder / "encoder", trust_remote_code=False)
+        reader: Reader = PieceReader(tokenizer, config.max_tokens)
+
+        def build() -> FastRE | CasRel:
+            return CasRel(
+                config, PretrainedEncoder(AutoModel.from_config(kind, trust_remote_code=False))
+            )
+
+        few_layers(kind, state)
+        rows = kind.vocab_size
+        if not all(0 <= index < rows for index in tokenizer.get_vocab().values()):
+            raise ValueError(f"the tokenizer has ids beyond the {rows} of the encoder")
     else:
         vectors = state.pop("encoder.vectors")
-        config = TaggerConfig(**about["encoder_config"])
-        reader = WordReader(about["words"], config.max_tokens)
-        if about["model"] == "FastRE":
-            model = FastRE(config, vectors)
-        else:
-            model = CasRel(CasRelConfig(**about["config"]), ConvEncoder(config, vectors))
+        inner = read_as(TaggerConfig, about["encoder_config"])
+        reader = WordReader(
+            TypeAdapter(list[str]).validate_python(about["words"]), inner.max_tokens
+        )
+        if len(reader.words) + FIRST_WORD != len(vectors):
+            raise ValueError(f"{len(reader.words)} words, but {len(vectors)} vectors")
+
+        def build() -> FastRE | CasRel:
+            if about["model"] == "FastRE":
+                return FastRE(inner, vectors)
+            outer = read_as(CasRelConfig, about["config"])
+            return CasRel(outer, ConvEncoder(inner, vectors))
+
+    expect_shapes(build, state)
+    model = build()
     model.load_state_dict(state)
     return model, reader
+
+
+def read_as(kind: type[Item], values: Any) -> Item:
+    """A dataclass of values out of JSON, whose kinds are checked; ValueError where they do not fit."""
+    if not isinstance(values, dict) or values.keys() - {field.name for field in fields(kind)}:
+        raise ValueError(f"{values!r} are not the fields of {kind.__name__}")
+    return TypeAdapter(kind).validate_json(json.dumps(values), strict=True)
