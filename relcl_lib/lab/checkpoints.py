@@ -91,11 +91,11 @@ def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from error
 
 
-def expect_shapes(build: Callable[[], torch.nn.Module], state: Mapping[str, Tensor]) -> None:
+def check_state(build: Callable[[], torch.nn.Module], state: Mapping[str, Tensor]) -> None:
     """Compare the network that a saved folder describes with its tensors, before it takes memory.
 
     Raises:
-        ValueError: names the first tensor that is missing, left over or of another shape.
+        ValueError: names the first tensor that is missing, left over, of another shape or not finite.
     """
     with torch.device("meta"):
         wanted = build().state_dict()
@@ -103,6 +103,8 @@ def expect_shapes(build: Callable[[], torch.nn.Module], state: Mapping[str, Tens
         shapes = [tuple(s[name].shape) if name in s else None for s in (wanted, state)]
         if shapes[0] != shapes[1]:
             raise ValueError(f"{name}: shape {shapes[0]} is described, {shapes[1]} is saved")
+        if state[name].is_floating_point() and not state[name].isfinite().all():
+            raise ValueError(f"{name}: not all its numbers are finite")
 
 
 def few_layers(config: Any, state: Collection[str]) -> None:

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from relcl_lib.continual.streams import Task, TaskStream
 from relcl_lib.data.sentences import MarkedSentence, RawSentence, RelationSentences
 from relcl_lib.data.weights import weights_digest, weights_folder
-from relcl_lib.lab.checkpoints import CheckpointError, expect_shapes, few_layers
+from relcl_lib.lab.checkpoints import CheckpointError, check_state, few_layers
 from relcl_lib.lab.digests import check_sums, write_sums
 from relcl_lib.lab.files import atomic_directory, remove_leftovers
 from relcl_lib.lab.json_text import parse_json
@@ -536,7 +536,7 @@ def _rebuild(
         bert = AutoModel.from_config(config, trust_remote_code=False).float()
         return build_network(settings, tokenizer, bert, stream, 0, longest=0, attends=False)
 
-    expect_shapes(build, state)
+    check_state(build, state)
     network = build()
     network.load_state_dict(state)
     return tokenizer, network.to(resolve_device(settings.device)).eval()

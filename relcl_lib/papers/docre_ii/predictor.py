@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from relcl_lib.data.document_files import Document, Mention
 from relcl_lib.data.document_sets import DocumentData
-from relcl_lib.lab.checkpoints import CheckpointError, expect_shapes, few_layers
+from relcl_lib.lab.checkpoints import CheckpointError, check_state, few_layers
 from relcl_lib.lab.digests import check_sums, write_sums
 from relcl_lib.lab.files import atomic_directory, remove_leftovers
 from relcl_lib.lab.json_text import parse_json
@@ -196,7 +196,7 @@ class Predictor:
             rest = (threshold, about["note"])
             state = load_file(folder / WEIGHTS)
             few_layers(AutoConfig.from_pretrained(folder / ENCODER, trust_remote_code=False), state)
-            expect_shapes(lambda: _rebuild(folder, settings, relations)[1], state)
+            check_state(lambda: _rebuild(folder, settings, relations)[1], state)
             tokenizer, model = _rebuild(folder, settings, relations)
             model.load_state_dict(state)
             found = cls(model.to(device).eval(), tokenizer, settings, relations, *rest)

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from relcl_lib.lab.checkpoints import CheckpointError, expect_shapes, few_layers
+from relcl_lib.lab.checkpoints import CheckpointError, check_state, few_layers
 from relcl_lib.lab.digests import check_sums, write_sums
 from relcl_lib.lab.files import atomic_directory, remove_leftovers
 from relcl_lib.lab.json_text import parse_json
@@ -300,7 +300,7 @@ def _rebuild(
             outer = read_as(CasRelConfig, about["config"])
             return CasRel(outer, ConvEncoder(inner, vectors))
 
-    expect_shapes(build, state)
+    check_state(build, state)
     model = build()
     model.load_state_dict(state)
     return model, reader

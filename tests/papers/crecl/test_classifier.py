@@ -118,7 +118,7 @@ def test_a_reload_between_lessons_changes_no_bit(tmp_path, two_lessons):
     for one in (third, again):
         one.learn({"of": rows("of", 6, start=90), "by": rows("by", 1)})
     assert equal(third, again)
-    assert {path.name for path in moved.iterdir()} == {ABOUT, WEIGHTS, "encoder"}  # no pickle
+    assert {path.name for path in moved.iterdir()} == {ABOUT, WEIGHTS, "encoder", "SHA256SUMS"}
     assert load_file(moved / WEIGHTS)["prototypes"].shape == (6, 32)
 
 
