@@ -171,7 +171,7 @@ class Run:
         if found is None or found[1][self.counter] <= self.done:
             return None
         state, progress = found
-        for name in self.progress_made():
+        for name in self.progress_made().keys() & progress.keys():  # an older one may lack some
             setattr(self, name, progress[name])
         return state
 

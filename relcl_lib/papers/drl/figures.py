@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from relcl_lib.lab import plots
 from relcl_lib.lab.compare import compare
 from relcl_lib.lab.records import Record, most_seeds
+from relcl_lib.papers.drl.control import TRACKS, differences, missing, spread
 from relcl_lib.papers.drl.similarity_plots import plot_correlations
-from relcl_lib.papers.drl.tables import printed_rows, stand_in_rows
+from relcl_lib.papers.drl.tables import CONTROL, SHARE, STRATEGIES, printed_rows, stand_in_rows
 
 
 def tracks(records: Sequence[Record], base: str = "cifar10") -> Figure:
@@ -60,4 +62,88 @@ def similarity(records: Sequence[Record]) -> Figure:
     return plot_correlations(ours, reference=printed, title=title).figure
 
 
-FIGURES = {"drl_tracks": tracks, "drl_similarity": similarity}
+def control(records: Sequence[Record], base: str = "cifar10") -> Figure:
+    """What lambda alone changes: runs less those at lambda = 0 of the same seed, in points.
+
+    Dots are seeds, strokes their mean with a 95 % interval. The first place, 1e-12, shows what
+    rounding alone does to two runs of one seed.
+    """
+    found = differences(records, base)
+    weights = CONTROL[1:]
+    style = {"figsize": (plots.WIDTH, 4.6), "sharex": True, "sharey": True, "squeeze": False}
+    metrics = {"avg_valid_acc": "validation", "test_acc": "test"}
+    figure, axes = plt.subplots(len(metrics), len(TRACKS), **style)
+    widths = sorted({each.width for each in found})
+    for row, metric in zip(axes, metrics, strict=True):
+        for axis, track in zip(row, TRACKS, strict=True):
+            axis.axhline(0, color="black", lw=0.8)
+            for each in (e for e in found if (e.track, e.metric) == (track, metric)):
+                place = STRATEGIES.index(each.strategy)
+                shift = 0.24 * (place - 1) + 0.09 * widths.index(each.width)
+                x, colour = weights.index(each.weight) + shift, f"C{place}"
+                mean, half = spread(each)
+                marker = "o" if each.width == widths[0] else "^"
+                seeds = {"s": 12, "alpha": 0.8, "lw": 0, "marker": marker, "color": colour}
+                axis.scatter([x] * len(each.gains), each.gains, **seeds)
+                axis.errorbar(x, mean, half, color=colour, lw=1.4, capsize=2, marker="_", ms=8)
+            axis.set_xticks(range(len(weights)), [f"{weight:g}" for weight in weights])
+        row[0].set_ylabel(f"{metrics[metric]}: points more\nthan at $\\lambda=0$", fontsize="small")
+    for axis, track in zip(axes[0], TRACKS, strict=True):
+        axis.set_title(track, fontsize="small")
+    for axis in axes[-1]:
+        axis.set_xlabel(r"$\lambda$")
+        axis.set_xlim(-0.6, len(weights) - 0.4)
+    handles = [
+        Line2D([], [], color=f"C{place}", label=name) for place, name in enumerate(STRATEGIES)
+    ]
+    for width, marker in zip(widths, "o^", strict=False):
+        handles.append(Line2D([], [], color="grey", ls="", marker=marker, label=f"width {width}"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    note = missing(records, 8, base)
+    figure.suptitle(
+        f"CORe50-standin({base}), from the committed records" + (f"\n{note}" if note else ""),
+        fontsize="small",
+    )
+    return figure
+
+
+def shares(records: Sequence[Record], base: str = "cifar10") -> Figure:
+    """The loss's share of the gradient through training, of the control's runs with ER.
+
+    The length of the gradient of lambda L_DR over that of the cross-entropy's, in per cent, the mean
+    over the looks of an experience and over seeds.
+    """
+    measured = [r for r in records if r.paper == "drl" and not r.failed]
+    figure, axes = plt.subplots(1, 2, figsize=(plots.WIDTH, 2.8), sharey=True)
+    for axis, track in zip(axes, TRACKS, strict=True):
+        drawn = False
+        for row in stand_in_rows("control", base, ("test_acc",)):
+            held = row.where_parameters
+            if row.where_dataset["track"] != track or row.method != "ER":
+                continue
+            seeds = [
+                r.curves[SHARE]
+                for r in most_seeds(filter(row.matches, measured))
+                if r.curves and SHARE in r.curves
+            ]
+            if seeds and held["drl_weight"] > 1e-9:
+                mean = [sum(values) / len(values) for values in zip(*seeds, strict=True)]
+                label = f"$\\lambda={held['drl_weight']:g}$, n={len(seeds)}"
+                axis.plot(range(1, len(mean) + 1), mean, marker="o", ms=3, label=label)
+                drawn = True
+        axis.set(title=track, xlabel="experience", yscale="log")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        if drawn:
+            axis.legend(frameon=False, fontsize="x-small")
+        else:
+            axis.text(0.5, 0.5, "no records yet", ha="center", transform=axis.transAxes)
+    axes[0].set_ylabel("share of the gradient (%)")
+    return figure
+
+
+FIGURES = {
+    "drl_tracks": tracks,
+    "drl_similarity": similarity,
+    "drl_control": control,
+    "drl_shares": shares,
+}

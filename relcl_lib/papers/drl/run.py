@@ -61,7 +61,7 @@ class DrlRun(Run):
 
     paper = "drl"
     counter = "experiences_done"
-    progress = ("step", "first_lengths", "losses")
+    progress = ("step", "first_lengths", "losses", "shares")
     elsewhere = ("track", "backbone", "width")
 
     def __init__(
@@ -91,6 +91,8 @@ class DrlRun(Run):
         self.first_lengths: list[float] = []
         self.losses: list[float] = []
         self.resident: list[int] = []
+        self.shares: list[float] = []
+        self._shares_seen: list[Tensor] = []
 
     @classmethod
     def load_data(cls, parameters: DrlParameters) -> SessionData:
@@ -164,6 +166,9 @@ class DrlRun(Run):
         index = self.experiences_done
         self.resident.append(resident_memory_bytes())
         self.losses.append(self.train_experience(index))
+        if self._shares_seen:
+            self.shares.append(float(torch.stack(self._shares_seen).mean()))
+            self._shares_seen = []
         self.valid[index] = self._end_experience(index)
 
     def draws(self, index: int) -> dict[str, list[torch.Generator]]:
@@ -232,10 +237,26 @@ class DrlRun(Run):
         loss = cross_entropy_loss(logits, labels)
         if not self.settings.drl_weight:
             return loss
-        self._check_lengths(representations)
-        return loss + self.settings.drl_weight * discriminative_loss(
+        own = self.settings.drl_weight * discriminative_loss(
             representations, labels, variant=self.settings.loss, alpha=self.settings.alpha
         )
+        if not self.first_lengths or self.step % CHECK_EVERY == 0:
+            self._check_lengths(representations)
+            self._note_share(loss, own)
+        return loss + own
+
+    def _note_share(self, loss: Tensor, own: Tensor) -> None:
+        """How long the gradient of lambda L_DR is beside the cross-entropy's, in per cent."""
+        if not own.requires_grad:
+            return
+        wanted = {"retain_graph": True, "allow_unused": True}
+        lengths = [
+            flatten_gradients(
+                torch.autograd.grad(term, self.parameters, **wanted), self.parameters
+            ).norm()
+            for term in (own, loss)
+        ]
+        self._shares_seen.append(100 * lengths[0] / lengths[1].clamp(min=1e-12))
 
     def gradient(self, positions: Tensor) -> Tensor:
         """The gradient of the loss of the images at (n,), as one vector; changes none.
@@ -260,8 +281,6 @@ class DrlRun(Run):
         return owner[self.labels_of(positions)]
 
     def _check_lengths(self, representations: list[Tensor]) -> None:
-        if self.step % CHECK_EVERY and self.first_lengths:
-            return
         lengths = mean_lengths(representations)
         self.first_lengths = self.first_lengths or lengths
         advice = (
@@ -389,10 +408,14 @@ class DrlRun(Run):
         experience as the release does (records of before 28 November 2026 have the process's peak);
         `time_min` the minutes of training and validation, without loading the data, which the runs
         of a process share. Both belong to a machine and are no measure of a method. With a head per task, the accuracy matrix holds the validation accuracy of each task after
-        each, tasks to come among them, as the paper's averages do.
+        each, tasks to come among them, as the paper's averages do. A run with the loss keeps by
+        experience how long its gradient is beside the cross-entropy's, in per cent.
         """
         valid = 100 * self.valid.double()
         curve = valid.mean(1)
+        # None without the loss, and short where a run went on from before they were kept.
+        whole = len(self.shares) == len(self.stream)
+        shares = {tables.SHARE: [float(f"{v:.4g}") for v in self.shares]} if whole else {}
         multi_head, order = self.stream.multi_head, " ".join(map(str, self.stream.class_order))
         return {
             "metrics": {
@@ -402,7 +425,7 @@ class DrlRun(Run):
                 "time_min": self.seconds / 60,
             },
             "accuracy_matrix": valid.numpy().round(4) if multi_head else None,
-            "curves": {"validation": curve.numpy().round(4)},
+            "curves": {"validation": curve.numpy().round(4), **shares},
             "notes": [self.data.note, f"class order {order}" if multi_head else ""],
         }
 

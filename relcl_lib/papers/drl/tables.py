@@ -156,6 +156,8 @@ TABLES = {
         ours=True,
     ),
 }
+#: the loss's share of the gradient by experience, among a record's curves
+SHARE = "gradient_share"
 #: cells of a sweep on a stand-in -> what stands for a table, as the paper has none
 MEASURED_TABLES = {
     "table1": f"{MEASURED}: Table 1",

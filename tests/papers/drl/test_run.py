@@ -10,10 +10,12 @@ from states import kept, same
 
 from relcl_lib.continual.tracks import TRACKS, padded_batches
 from relcl_lib.data.core50 import SessionData
-from relcl_lib.losses import cross_entropy_loss
+from relcl_lib.losses import cross_entropy_loss, discriminative_loss
 from relcl_lib.models.taps import save_head, set_head
 from relcl_lib.papers.drl.divergence import DivergenceError
 from relcl_lib.papers.drl.methods import METHODS
+from relcl_lib.papers.drl.run import DrlRun
+from relcl_lib.papers.drl.tables import SHARE
 
 
 def watched(monkeypatch, run):
@@ -159,6 +161,40 @@ def test_gss_looks_at_gradients_of_convolutions_that_train_in_half_precision():
     assert run.network.precision == torch.bfloat16
     scores = run.memory.fields["_score"]
     assert ((scores >= -1.001) & (scores <= 1.001)).all() and scores.std() > 0
+
+
+class TestShares:
+    def test_the_share_of_the_gradient_is_that_of_the_two_terms(self):
+        """By two separate backward passes over a copy of the network."""
+        run, plain = make_run(drl_weight=0.3), make_run(drl_weight=0.0)
+        positions = run.stream[0].train_indices[:8]
+        run.loss(positions)
+        logits, taps = plain.network(plain.pixels(positions))
+        labels = plain.labels_of(positions)
+        terms = [0.3 * discriminative_loss(taps, labels), cross_entropy_loss(logits, labels)]
+        lengths = []
+        for term in terms:
+            plain.network.zero_grad()
+            term.backward(retain_graph=True)
+            lengths.append(torch.cat([p.grad.ravel() for p in plain.parameters]).norm())
+        (found,) = run._shares_seen
+        assert float(found) == pytest.approx(100 * float(lengths[0] / lengths[1]), rel=1e-4)
+
+    def test_they_are_kept_by_experience_and_change_nothing(self, monkeypatch):
+        run = make_run(method="ER", drl_weight=0.01, epochs=8, limit=24).train()
+        monkeypatch.setattr(DrlRun, "_note_share", lambda *terms: None)
+        other = make_run(method="ER", drl_weight=0.01, epochs=8, limit=24).train()
+        assert same(run.network, other.network)
+        assert len(run.shares) in (7, 8) and all(share > 0 for share in run.shares)
+        assert not other.shares
+
+    def test_a_record_has_them_where_every_experience_was_looked_at(self):
+        run = make_run(method="ER", drl_weight=0.01, epochs=16, limit=24, batch_size=6).train()
+        assert run.record().curves[SHARE] == pytest.approx(run.shares, rel=1e-3)
+        assert len(run.shares) == 8
+        assert set(make_run(method="ER", drl_weight=0.0, limit=8).train().record().curves) == {
+            "validation"
+        }
 
 
 def test_it_learns():

@@ -1,0 +1,95 @@
+"""What lambda alone does: runs of one seed that differ in nothing else, by their differences.
+
+At lambda = 1e-12 the loss changes a run by rounding only. So what differs there is what two runs of
+one seed differ by anyway, and an effect of the loss must be larger.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from relcl_lib.lab.metrics import confidence_interval
+from relcl_lib.lab.records import Record, canonical_json, configuration
+from relcl_lib.papers.drl.tables import CONTROL, COUNTS, STRATEGIES, stand_in_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: of the control
+TRACKS = ("NI", "Multi-Task-NC")
+
+
+class Difference(NamedTuple):
+    """Runs at a lambda less the runs at 0, seed by seed, in points: the seeds in common."""
+
+    track: str
+    width: int
+    strategy: str
+    weight: float
+    metric: str
+    gains: tuple[float, ...]
+
+
+def differences(
+    records: Iterable[Record], base: str = "cifar10", metrics: Sequence[str] = COUNTS
+) -> list[Difference]:
+    """All differences that the records of the control on a stand-in have, of `metrics`."""
+    chosen = [record for record in records if record.paper == "drl" and not record.failed]
+    rows = stand_in_rows("control", base, metrics[:1])
+    runs: dict[str, dict[float, dict[int, Record]]] = {}
+    for record in (record for record in chosen if any(row.matches(record) for row in rows)):
+        shape = {**configuration(record), "seed": None}
+        shape["parameters"] = {**shape["parameters"]}
+        weight = shape["parameters"].pop("drl_weight")
+        of_weight = runs.setdefault(canonical_json(shape), {}).setdefault(weight, {})
+        of_weight[record.seed] = record
+    found = []
+    for by_weight in runs.values():
+        plain = by_weight.pop(0.0, {})
+        for weight, by_seed in by_weight.items():
+            seeds = sorted(plain.keys() & by_seed.keys())
+            for metric in metrics if seeds else ():
+                gains = (by_seed[s].metrics[metric] - plain[s].metrics[metric] for s in seeds)
+                first = by_seed[seeds[0]]
+                place = (first.dataset["track"], first.parameters["width"], first.method)
+                found.append(Difference(*place, weight, metric, tuple(gains)))
+    order = {name: place for place, name in enumerate(STRATEGIES)}
+    return sorted(
+        found, key=lambda d: (TRACKS.index(d.track), d.width, order[d.strategy], d.weight)
+    )
+
+
+def table(records: Iterable[Record], base: str = "cifar10") -> pd.DataFrame:
+    """The differences with a 95 % interval (three seeds at least), a row per run and lambda."""
+    import pandas as pd
+
+    lines: dict[tuple, dict[str, str | int]] = {}
+    for each in differences(records, base):
+        mean, half = spread(each)
+        shown = f"{mean:+.1f}" + ("" if math.isnan(half) else f" ± {half:.1f}")
+        place = (each.track, each.width, each.strategy, f"{each.weight:g}")
+        lines.setdefault(place, {})[each.metric] = shown
+        lines[place]["n"] = len(each.gains)
+    names = ["track", "width", "strategy", "lambda"]
+    index = pd.MultiIndex.from_tuples(list(lines), names=names) if lines else None
+    return pd.DataFrame(list(lines.values()), index, columns=[*COUNTS, "n"])
+
+
+def missing(records: Iterable[Record], width: int, base: str = "cifar10") -> str:
+    """Which comparisons of the control have no records yet, in words; "" where all have."""
+    there = {
+        (d.track, d.strategy, d.weight) for d in differences(records, base) if d.width == width
+    }
+    weights = [weight for weight in CONTROL if weight]
+    every = len(TRACKS) * len(STRATEGIES) * len(weights)
+    absent = every - len({place for place in there if place[2] in weights})
+    which = "all" if absent == every else f"{absent} of {every}"
+    return f"no records yet at width {width}: {which} of the comparisons" if absent else ""
+
+
+def spread(difference: Difference) -> tuple[float, float]:
+    """Mean and half width of the 95 % interval; NaN for the latter with fewer than three seeds."""
+    mean, half = confidence_interval(list(difference.gains))
+    return mean, half if len(difference.gains) > 2 else math.nan
