@@ -36,13 +36,15 @@ MOST_NODES = 3
 # --- processes of this machine -------------------------------------------------------------------
 
 
-def run_locally(cells: Sequence[Cell], jobs: int, work: Work, **options: Any) -> Iterator[str]:
+def run_locally(
+    cells: Sequence[Cell], jobs: int, work: Work, threads: int | None = None, **options: Any
+) -> Iterator[str]:
     """Yield the outcome of each cell as it ends, `jobs` processes at a time.
 
     The processes end with the sweep, also where it is killed. `options` go to `work`.
     """
     # Each process gets its share of the cores: more threads than cores is far slower than fewer.
-    options["threads"] = max(1, (os.cpu_count() or 1) // jobs)
+    options["threads"] = threads or max(1, (os.cpu_count() or 1) // jobs)
     waiting, idle = list(reversed(cells)), []
     busy: dict[connection.Connection, tuple[_Worker, Cell]] = {}
 

@@ -107,6 +107,8 @@ def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
         "as cores: a thread each); more than cells: the seeds run apart (not HPCR's)"
     )
     line.add_argument("--jobs", type=positive, default=1, help=jobs)
+    each = "local: of each process (default: the cores, shared among the jobs)"
+    line.add_argument("--threads", type=positive, help=each)
     line.add_argument("--address", help="ray: address of the cluster (default: start one here)")
     line.add_argument("--gpus-per-run", type=float, default=0.0, help="ray: may be a fraction")
     line.add_argument("--cpus-per-run", type=float, default=1.0, help="ray: cores of a run")
@@ -184,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         share = (options.gpus_per_run, options.cpus_per_run)
         outcomes = run_on_ray(cells, options.address, *share, **shared)
     else:
-        outcomes = run_locally(cells, options.jobs, **shared)
+        outcomes = run_locally(cells, options.jobs, threads=options.threads, **shared)
     failed, trained, started = 0, 0, time.monotonic()
     for number, outcome in enumerate(outcomes, start=1):
         failed += outcome.startswith("failed")

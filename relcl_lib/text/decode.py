@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 EVERY, NEAREST = "every", "nearest"
@@ -78,6 +79,15 @@ def _keys(on: Tensor) -> Tensor:
     _, n, classes = on.shape
     row, position, label = on.nonzero().unbind(1)
     return ((row * classes + label) * n + position).sort().values
+
+
+def log_probability(starts: Tensor, ends: Tensor, spans: Tensor) -> Tensor:
+    """log sigmoid of the margin of each span's start plus that of its end: (S,).
+
+    `starts` and `ends` (N, n, C) are scores over their thresholds, `spans` (S, 4) of `pair_spans`.
+    """
+    row, first, last, label = spans.unbind(1)
+    return F.logsigmoid(starts[row, first, label]) + F.logsigmoid(ends[row, last, label])
 
 
 def join_triples(heads: Tensor, tails: Tensor, allowed: Tensor | None = None) -> Tensor:

@@ -141,3 +141,21 @@ def overlap_with_training(train: Sentences, test: Sentences) -> float:
     known = {triple for triples in train for triple in matched(triples, "exact")}
     found = [triple in known for triples in test for triple in matched(triples, "exact")]
     return 100 * sum(found) / len(found) if found else 0.0
+
+
+def recall_by_seen(train: Sentences, predicted: Sentences, gold: Sentences) -> dict[str, float]:
+    """Recall (partial match) of the gold triples that occur in the training set, and of the others.
+
+    `seen_share` is the per cent of the former; a recall of no triple is left out.
+    """
+    known = {triple for triples in train for triple in matched(triples, "exact")}
+    found: dict[bool, list[bool]] = {True: [], False: []}
+    for mine, theirs in zip(predicted, gold, strict=True):
+        ours = matched(mine)
+        for triple in dict.fromkeys(theirs):
+            (exact,), (partial,) = matched([triple], "exact"), matched([triple])
+            found[exact in known].append(partial in ours)
+    total = sum(map(len, found.values()))
+    names = {True: "recall_seen", False: "recall_unseen"}
+    scores = {name: 100 * sum(found[k]) / len(found[k]) for k, name in names.items() if found[k]}
+    return scores | ({"seen_share": 100 * len(found[True]) / total} if total else {})

@@ -96,10 +96,11 @@ def test_a_failing_cell_leaves_the_others_running_and_sets_the_exit_code(tmp_pat
 
 
 def test_more_processes_than_cells_get_a_seed_each(monkeypatch, capsys):
-    begun = []
+    begun, threads = [], []
 
     def locally(cells, jobs, **options):
         begun.extend(cells)
+        threads.append(options["threads"])
         return (sweep.describe(cell) for cell in cells)
 
     monkeypatch.setattr(sweep, "run_locally", locally)
@@ -107,7 +108,8 @@ def test_more_processes_than_cells_get_a_seed_each(monkeypatch, capsys):
     assert sweep.main([*table, "--jobs", "2"]) == 0
     assert [cell["seeds"] for cell in begun] == [[5, 7], [5, 7]]
     begun.clear()
-    assert sweep.main([*table, "--jobs", "3"]) == 0
+    assert sweep.main([*table, "--jobs", "3", "--threads", "2"]) == 0
+    assert threads == [None, 2]
     assert [(cell["method"], *cell["seeds"]) for cell in begun] == [
         *(("CRECL", 5), ("JOINT", 5), ("CRECL", 7), ("JOINT", 7))
     ]

@@ -122,7 +122,8 @@ def flat(lists):
 
 def metrics(record):
     """Metrics without those that belong to a machine."""
-    return {k: v for k, v in record.metrics.items() if k not in ("ram_mb", "time_min")}
+    timed = ("ram_mb", "time_min", "infer_", "train_")
+    return {k: v for k, v in record.metrics.items() if not k.startswith(timed)}
 
 
 def broken(run):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,7 +11,6 @@ from torch import Tensor, nn
 
 from relcl_lib.models.convolution import SelfAttention
 from relcl_lib.papers.fastre.network import batch_loss
-from relcl_lib.papers.fastre.run import FastreRun
 from relcl_lib.text import triple_metrics
 from relcl_lib.text.spans import Batch, TaggedSentences
 
@@ -52,7 +49,7 @@ def attention_received(attention: SelfAttention, hidden: Tensor, mask: Tensor) -
     return (attention.weights(hidden, mask).mean(1) * mask).sum(1)
 
 
-def gradient_norms(run: FastreRun, batch: Batch) -> Tensor:
+def gradient_norms(run: Any, batch: Batch) -> Tensor:
     """The norm of the loss's gradient at each word vector over the largest of its sentence: (b, n).
 
     In [0, 1], 0 at pads. Without dropout; word vectors may be trained or not.
@@ -75,29 +72,17 @@ def gradient_norms(run: FastreRun, batch: Batch) -> Tensor:
     return norms / norms.max(1, keepdim=True).values.clamp(min=1e-30)
 
 
-def f1_at(run: FastreRun, split: str, p: float) -> float:
+def f1_at(run: Any, split: str, p: float) -> float:
     """The F1 of a split (partial match, per cent) when triples are read off at another threshold.
 
     p in (0, 1) takes the place of a global threshold; learned ones are all raised by log(p / (1 - p)),
     so that 0.5 leaves them as trained.
     """
     gold = [sentence.triples for sentence in getattr(run.data, split)]
-    if run.model.threshold is not None:
-        return triple_metrics.triple_scores(run.predict(split, threshold=p), gold)["F1"]
-    trained = copy.deepcopy(run.model.state_dict())
-    try:
-        with torch.no_grad():
-            for tagger in (run.model.heads, run.model.tails):
-                for layer in (tagger.start, tagger.end):
-                    layer.bias[0] += math.log(p / (1 - p))
-        return triple_metrics.triple_scores(run.predict(split), gold)["F1"]
-    finally:
-        run.model.load_state_dict(trained)
+    return triple_metrics.triple_scores(run.predict(split, threshold=p), gold)["F1"]
 
 
-def padding_effect(
-    run: FastreRun, words: Sequence[str], company: Sequence[str]
-) -> tuple[float, float]:
+def padding_effect(run: Any, words: Sequence[str], company: Sequence[str]) -> tuple[float, float]:
     """How far a sentence's head scores move when it is batched with a longer one, which pads it.
 
     The largest change at its last word, and at all others.

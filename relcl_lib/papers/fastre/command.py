@@ -236,7 +236,7 @@ def train(options: argparse.Namespace) -> int:
         folder = out / ("model" if len(parameters.seeds) == 1 else f"model-seed{seed}")
         # Every epoch is in the checkpoint, so this trains nothing that is already trained.
         run = FastreRun(parameters, data, seed, work).train(on_epoch)
-        print(f"tagger: {run.extractor().save(folder)}", file=sys.stderr)
+        print(f"tagger: {run.calibrated().save(folder)}", file=sys.stderr)
     for record in records:
         names = ("precision", "recall", "F1", "F1_exact", "F1_valid")
         shown = {name: record.metrics[name] for name in names if name in record.metrics}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -19,10 +20,10 @@ from relcl_lib.lab.digests import check_sums, write_sums
 from relcl_lib.lab.files import atomic_directory, remove_leftovers
 from relcl_lib.lab.json_text import parse_json
 from relcl_lib.lab.runtime import resolve_device
-from relcl_lib.losses.threshold import above_threshold
 from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
 from relcl_lib.models.tagger import ConvEncoder, FastRE, TaggerConfig
-from relcl_lib.text.decode import SpanRules, join_triples, pair_spans
+from relcl_lib.papers.fastre.confidence import Calibration
+from relcl_lib.text.decode import SpanRules, join_triples, log_probability, pair_spans
 from relcl_lib.text.schema import Schema
 from relcl_lib.text.spans import Reader, trim
 from relcl_lib.text.splitting import SPACES, split_text, word_spans
@@ -35,7 +36,11 @@ CELLS = 1 << 23  # logits of tails at a time: 32 MiB of float32
 
 
 class Found(NamedTuple):
-    """A triple found in a text; spans are characters: text[start:end] is the entity."""
+    """A triple found in a text; spans are characters: text[start:end] is the entity.
+
+    `score` is the probability that it is right (see `confidence`); of a tagger without calibration
+    the product of its boundaries' probabilities.
+    """
 
     subject: str
     relation: str
@@ -43,14 +48,28 @@ class Found(NamedTuple):
     subject_span: tuple[int, int]
     object_span: tuple[int, int]
     subject_type: str
+    score: float
+
+
+class Scored(NamedTuple):
+    """Triples (T, 7) and the logarithm of the product of each one's boundary probabilities (T,).
+
+    Columns: sentence, head start, head end, type, relation, tail start, tail end, in tokens, ends
+    inclusive; in order of sentences.
+    """
+
+    triples: Tensor
+    log_products: Tensor
 
 
 @dataclass
 class Extractor:
     """A network, what turns words into its inputs, and the rules that turn scores into triples.
 
-    `words` is how a text is split into words (`text.splitting`), as the training texts were. `filter_relations` drops relations that the head's type may not have; `threshold` is a
-    probability, for networks without thresholds of their own.
+    `words` is how a text is split into words (`text.splitting`), as the training texts were.
+    `filter_relations` drops relations that the head's type may not have. `threshold` is a
+    probability that boundaries must exceed: a network's own thresholds are raised by its log-odds,
+    so that 0.5, or None, leaves them as they are. `calibration` turns scores into probabilities.
     """
 
     model: FastRE | CasRel
@@ -61,6 +80,7 @@ class Extractor:
     words: str = SPACES
     filter_relations: bool = True
     threshold: float | None = None
+    calibration: Calibration | None = None
     batch_size: int = 128
     note: dict[str, Any] = field(default_factory=dict)
 
@@ -86,52 +106,61 @@ class Extractor:
 
     # ------------------------------------------------------------------ spans
 
-    @torch.inference_mode()
     def predict(self, inputs: Mapping[str, Tensor], *, unfiltered: bool = False) -> Tensor:
-        """The triples of the reader's `inputs`, (T, 7) int64 on the CPU, in order of sentences.
+        """The triples of the reader's `inputs`, (T, 7) int64 on the CPU; see `Scored`.
 
-        Columns: sentence, head start, head end, type, relation, tail start, tail end, in tokens,
-        ends inclusive. Sentences run sorted by length, `batch_size` at a time. `unfiltered` keeps
-        relations that the head's type may not have.
+        `unfiltered` keeps relations that the head's type may not have.
         """
+        return self.predict_scored(inputs, unfiltered=unfiltered).triples
+
+    @torch.inference_mode()
+    def predict_scored(self, inputs: Mapping[str, Tensor], *, unfiltered: bool = False) -> Scored:
+        """The same with scores. Sentences run sorted by length, `batch_size` at a time."""
         lengths, device = inputs["lengths"], self.device
         order = lengths.argsort(descending=True, stable=True)
         order = order[: int((lengths > 0).sum())]
         allowed = self.schema.mask().to(device)
         allowed = allowed if self.filter_relations and not unfiltered else None
-        found = [torch.zeros(0, 7, dtype=torch.long)]
+        found = [Scored(torch.zeros(0, 7, dtype=torch.long), torch.zeros(0))]
         with self.ready():
             for rows in order.split(self.batch_size) if len(order) else ():
                 batch = trim({name: value[rows] for name, value in inputs.items()})
                 batch = {name: value.to(device) for name, value in batch.items()}
-                triples = self._batch(batch, allowed).cpu()
+                triples, scores = (part.cpu() for part in self._batch(batch, allowed))
                 triples[:, 0] = rows.cpu()[triples[:, 0]]
-                found.append(triples)
-        triples = torch.cat(found)
-        return triples[triples[:, 0].argsort(stable=True)]  # (T, 7)
+                found.append(Scored(triples, scores))
+        triples, scores = (torch.cat(parts) for parts in zip(*found, strict=True))
+        at = triples[:, 0].argsort(stable=True)
+        return Scored(triples[at], scores[at])
 
-    def _batch(self, inputs: Mapping[str, Tensor], allowed: Tensor | None) -> Tensor:
+    def _batch(self, inputs: Mapping[str, Tensor], allowed: Tensor | None) -> Scored:
         lengths = inputs["lengths"]
         hidden, mask = self.model.encode(inputs)  # (B, n, d), (B, n, 1)
-        starts, ends = (self._on(logits) for logits in self.model.head_logits(hidden, mask))
-        heads = pair_spans(starts, ends, self.head_rules, lengths)  # (H, 4)
+        ends = [self._margins(logits) for logits in self.model.head_logits(hidden, mask)]
+        heads = pair_spans(*(part > 0 for part in ends), self.head_rules, lengths)  # (H, 4)
+        head_scores = log_probability(*ends, heads)  # (H,)
         cells = 2 * hidden.shape[1] * self.model.config.columns[1]
-        triples = [heads.new_zeros(0, 7)]
-        for some in heads.split(max(1, CELLS // cells)):
-            if not len(some):
-                continue
+        found = [Scored(heads.new_zeros(0, 7), head_scores.new_zeros(0))]
+        for some in torch.arange(len(heads), device=heads.device).split(max(1, CELLS // cells)):
+            chosen = heads[some]
             # Sentences without a head entity leave here: their share of the tail tagger is spared.
-            kept, row = some[:, 0].unique(return_inverse=True)
-            local = torch.cat([row.unsqueeze(1), some[:, 1:]], dim=1)
+            kept, row = chosen[:, 0].unique(return_inverse=True)
+            local = torch.cat([row.unsqueeze(1), chosen[:, 1:]], dim=1)
             logits = self.model.tail_logits(hidden[kept], mask[kept], local, lengths[kept])
-            on = (self._on(part) for part in logits)  # starts and ends, (M, n, R) bool
-            tails = pair_spans(*on, self.tail_rules, lengths[some[:, 0]])
-            triples.append(join_triples(some, tails, allowed))
-        return torch.cat(triples)
+            ends = [self._margins(part) for part in logits]  # starts and ends, (M, n, R)
+            tails = pair_spans(*(part > 0 for part in ends), self.tail_rules, lengths[chosen[:, 0]])
+            if allowed is not None:
+                tails = tails[allowed[chosen[tails[:, 0], 3], tails[:, 3]]]
+            scores = head_scores[some][tails[:, 0]] + log_probability(*ends, tails)
+            found.append(Scored(join_triples(chosen, tails), scores))
+        return Scored(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
-    def _on(self, logits: Tensor) -> Tensor:
-        own = self.model.threshold is None
-        return above_threshold(logits, None if own else self.threshold or self.model.threshold)
+    def _margins(self, logits: Tensor) -> Tensor:
+        """How far scores lie above their threshold: (..., C + 1) or (..., C) to (..., C)."""
+        p = self.threshold or self.model.threshold or 0.5
+        if self.model.threshold is None:
+            logits = logits[..., 1:] - logits[..., :1]
+        return logits if p == 0.5 else logits - math.log(p / (1 - p))
 
     # ---------------------------------------------------------------- strings
 
@@ -140,22 +169,29 @@ class Extractor:
     ) -> list[list[tuple[str, str, str]]]:
         """The texts of predicted spans (T, 7), a list per sentence, words joined by spaces."""
         found: list[dict[tuple[str, str, str], None]] = [{} for _ in words]
-        relations = self.schema.relations
-        for at, a, b, _, relation, p, q in triples.tolist():
-            text = words[at]
-            triple = (" ".join(text[a : b + 1]), relations[relation], " ".join(text[p : q + 1]))
-            found[at][triple] = None
+        for row in triples.tolist():
+            found[row[0]][self.text_of(words[row[0]], row)] = None
         return [list(triples) for triples in found]
 
-    def extract(self, texts: Sequence[str]) -> list[list[Found]]:
-        """The triples of each text, in order of their places.
+    def text_of(self, words: Sequence[str], row: Sequence[int]) -> tuple[str, str, str]:
+        """The texts of one predicted row (7) in the words of its sentence."""
+        _, a, b, _, relation, p, q = row
+        texts = (" ".join(words[a : b + 1]), " ".join(words[p : q + 1]))
+        return texts[0], self.schema.relations[relation], texts[1]
+
+    def extract(self, texts: Sequence[str], min_score: float = 0.0) -> list[list[Found]]:
+        """The triples of each text whose score is at least `min_score`, in order of their places.
 
         A text is cut to the network's longest sentence; `cut` tells which ones are.
         """
         inputs = self.reader.read([split_text(text, self.words) for text in texts])
         found: list[dict[Found, None]] = [{} for _ in texts]
         spans: list[list[tuple[int, int]] | None] = [None] * len(texts)
-        for at, a, b, kind, relation, p, q in self.predict(inputs).tolist():
+        triples, scores = self.predict_scored(inputs)
+        scores = self.probabilities(scores)
+        kept = (scores >= min_score).nonzero()[:, 0]
+        rows = zip(triples[kept].tolist(), scores[kept].tolist(), strict=True)
+        for (at, a, b, kind, relation, p, q), score in rows:
             place, text = spans[at], texts[at]
             if place is None:
                 place = spans[at] = word_spans(text, self.words)
@@ -167,9 +203,14 @@ class Extractor:
                 subject,
                 thing,
                 self.schema.types[kind],
+                round(score, 4),
             )
             found[at][triple] = None
         return [sorted(rows, key=lambda f: (f.subject_span, f.object_span)) for rows in found]
+
+    def probabilities(self, log_products: Tensor) -> Tensor:
+        """Scores of triples in [0, 1]: calibrated, if the tagger is."""
+        return log_products.exp() if self.calibration is None else self.calibration(log_products)
 
     def cut(self, text: str) -> bool:
         """Whether a text has more words than the network reads."""
@@ -198,6 +239,7 @@ class Extractor:
             "split": self.words,
             "filter_relations": self.filter_relations,
             "threshold": self.threshold,
+            "calibration": self.calibration and asdict(self.calibration),
             "note": self.note,
         }
         if isinstance(encoder, ConvEncoder):
@@ -244,7 +286,8 @@ class Extractor:
             threshold = about["threshold"]
             if not (threshold is None or 0 <= threshold <= 1):
                 raise ValueError(f"threshold {threshold} is no probability")
-            found = cls(
+            found = about.get("calibration")
+            tagger = cls(
                 model.to(device).eval(),
                 reader,
                 read_as(Schema, about["schema"]),
@@ -252,11 +295,12 @@ class Extractor:
                 words=about.get("split", SPACES),  # before there was a choice
                 filter_relations=about["filter_relations"],
                 threshold=threshold,
+                calibration=found and read_as(Calibration, found),
                 batch_size=batch_size,
                 note=about["note"],
             )
-            found.try_out()
-            return found
+            tagger.try_out()
+            return tagger
         except Exception as error:  # safetensors and transformers have error classes of their own
             raise CheckpointError(
                 f"{folder} holds no trained tagger that can be read ({type(error).__name__}: "

@@ -142,6 +142,9 @@ class FastreParameters(Parameters):
     )
     augment: bool | None = Field(None, description="swap entities; default: for nyt11 only")
     patience: int | None = Field(None, ge=1, description="epochs without gain before stopping")
+    threshold_curve: bool = Field(
+        False, description="tune the threshold after every epoch, too, for the record's curves"
+    )
     device: Device = Field("auto", description="auto, cpu or cuda")
 
     @property

@@ -8,6 +8,7 @@ run.extractor().extract(["Sonja Bosivmann is a national of Dosstan ."])
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +27,8 @@ from relcl_lib.lab.run import Run, State
 from relcl_lib.lab.runtime import drawing_from, make_generator
 from relcl_lib.lab.schedule import epoch_batches
 from relcl_lib.models.tagger import trainable_parameters
-from relcl_lib.papers.fastre import tables
+from relcl_lib.papers.fastre import measures, tables
+from relcl_lib.papers.fastre.confidence import calibrate, calibration_error, reliability
 from relcl_lib.papers.fastre.extract import Extractor
 from relcl_lib.papers.fastre.network import (
     augment_sentences,
@@ -57,7 +59,10 @@ class FastreRun(Run):
     paper = "fastre"
     counter = "epochs_done"
     progress = ("step", "best_epoch", "best_score", "threshold", "history")
-    elsewhere = ("reduced_data", "train_limit", "words", "allow_lost", "encoder", "word_vectors")
+    elsewhere = (
+        *("reduced_data", "train_limit", "words", "allow_lost", "threshold_curve"),
+        *("encoder", "word_vectors"),
+    )
 
     def __init__(
         self,
@@ -199,18 +204,25 @@ class FastreRun(Run):
 
     def advance(self) -> dict[str, float]:
         """Train an epoch and score it on the validation set."""
+        begin = measures.process_seconds(self.device)
         loss = self.train_epoch(self.epochs_done)
+        seconds = measures.process_seconds(self.device) - begin
         score = self.evaluate("valid", details=False)["F1"]
         if score > self.best_score:
             self.best_score, self.best_epoch = score, self.epochs_done + 1
             self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        return {"loss": loss, "valid_F1": score}
+        entry = {"loss": loss, "valid_F1": score, "train_seconds": seconds}
+        if self.settings.threshold_curve:
+            started = self.history[-1]["tuned_threshold"] if self.history else 0.5
+            best, entry["valid_F1_tuned"] = self._tune_threshold(started, step=0.1)
+            entry["tuned_threshold"] = best
+        return entry
 
     def conclude(self) -> None:
         """Take the best weights, and the threshold that suits them."""
         self.model.load_state_dict(self.best)
         if self.settings.threshold == "global":
-            self.threshold = self._tune_threshold()
+            self.threshold, _ = self._tune_threshold()
 
     def train_epoch(self, epoch: int) -> float:
         """Make one pass over the sentences that have a triple; returns the mean loss."""
@@ -276,19 +288,23 @@ class FastreRun(Run):
     ) -> list[list[tuple[str, str, str]]]:
         """The triples found in each sentence of a split."""
         words = [sentence.text.split() for sentence in getattr(self.data, split)]
-        if split not in self._inputs:
-            self._inputs[split] = self.reader.read(words)
         extractor = self.extractor(threshold)
-        found = extractor.predict(self._inputs[split], unfiltered=unfiltered)
+        found = extractor.predict(self._read(split), unfiltered=unfiltered)
         return extractor.word_triples(words, found)
+
+    def _read(self, split: str) -> dict[str, Tensor]:
+        if split not in self._inputs:
+            words = [sentence.text.split() for sentence in getattr(self.data, split)]
+            self._inputs[split] = self.reader.read(words)
+        return self._inputs[split]
 
     def evaluate(self, split: str = "test", *, details: bool = True) -> dict[str, float]:
         """Score a split against all its gold triples, those that cannot be tagged among them.
 
         Returns:
             `precision`, `recall`, `F1` under the partial match, in per cent; with `details` also
-            those of `triple_metrics.all_scores`, and `F1_unfiltered`, without the type-relation map
-            in decoding.
+            those of `triple_metrics.all_scores` and `recall_by_seen`, and `F1_unfiltered`, without
+            the type-relation map in decoding.
         """
         gold = [sentence.triples for sentence in getattr(self.data, split)]
         found = self.predict(split)
@@ -298,26 +314,48 @@ class FastreRun(Run):
         if self.settings.relation_mask == "infer":
             free = self.predict(split, unfiltered=True)
             scores["F1_unfiltered"] = triple_metrics.triple_scores(free, gold)["F1"]
-        return scores
+        train = [sentence.triples for sentence in self.data.train]
+        return scores | triple_metrics.recall_by_seen(train, found, gold)
 
-    def _tune_threshold(self) -> float:
-        """The global threshold that is best on the validation set, from 0.5 outwards.
+    def _tune_threshold(self, start: float = 0.5, step: float = 0.05) -> tuple[float, float]:
+        """The threshold that is best on the validation set, from `start` outwards, and its F1.
 
         A direction is left after two steps without gain: far below the best threshold a network
         finds everything everywhere, which takes long and scores nothing.
         """
         gold = [sentence.triples for sentence in self.data.valid]
-        best, best_score = 0.5, -1.0
-        for direction in (0.05, -0.05):
-            threshold, waited = 0.5, 0
+        scores: dict[float, float] = {}
+        best, best_score = start, -1.0
+        for direction in (step, -step):
+            threshold, waited = start, 0
             while waited < 2 and 0.04 < threshold < 0.96:
-                found = self.predict("valid", threshold=threshold)
-                score = triple_metrics.triple_scores(found, gold)["F1"]
+                if threshold not in scores:
+                    found = self.predict("valid", threshold=threshold)
+                    scores[threshold] = triple_metrics.triple_scores(found, gold)["F1"]
+                score = scores[threshold]
                 waited = 0 if score > best_score else waited + 1
                 if score > best_score:
                     best, best_score = threshold, score
                 threshold = round(threshold + direction, 2)
-        return best
+        return best, best_score
+
+    def calibrated(self) -> Extractor:
+        """The network as an extractor whose scores are probabilities, fitted on validation."""
+        extractor = self.extractor()
+        extractor.calibration = calibrate(*self.judged("valid"))
+        return extractor
+
+    def judged(self, split: str) -> tuple[Tensor, Tensor]:
+        """The log products of the triples found in a split (see `Scored`), and which are right.
+
+        A triple is right if subject, relation and object stand in the gold whole.
+        """
+        words = [sentence.text.split() for sentence in getattr(self.data, split)]
+        gold = [triple_metrics.matched(s.triples, "exact") for s in getattr(self.data, split)]
+        extractor = self.extractor()
+        triples, scores = extractor.predict_scored(self._read(split))
+        right = [extractor.text_of(words[row[0]], row) in gold[row[0]] for row in triples.tolist()]
+        return scores, torch.tensor(right, dtype=torch.bool)
 
     # ----------------------------------------------------------- checkpoints
 
@@ -365,16 +403,40 @@ class FastreRun(Run):
         }
 
     def outcome(self, seed: int) -> dict[str, Any]:
-        """Scores on the test set; beside them `params_K`, trained numbers in thousands."""
+        """Scores on the test set, counts of parameters, times, and what the network looks at.
+
+        `params_K` are trained numbers in thousands, `network_K` those without word vectors;
+        `train_seconds` is the time of this process's cores, without validation, and
+        `train_log10_seconds` its logarithm, in which a ratio is a difference; `epochs_to_95` the first
+        epoch with 95 % of the best validation F1.
+        """
         total, tagged = self.tagged.report["triples"], self.tagged.report["tagged"]
         lost = f"{total - tagged} of {total} training triples could not be located"
+        seconds = sum(entry["train_seconds"] for entry in self.history)
+        names = [n for n in ("valid_F1", "valid_F1_tuned") if n in self.history[0]]
+        curves = {name: [entry[name] for entry in self.history] for name in names}
+        tested = {}
+        if self.data.test:
+            calibrated = self.calibrated().probabilities
+            scores, right = self.judged("test")
+            curve = reliability(calibrated(scores), right)
+            tested = self.evaluate("test") | {"calibration_error": 100 * calibration_error(curve)}
+            tested |= measures.inference_times(self) | measures.where_it_looks(self)
         return {
             "metrics": {
-                **(self.evaluate("test") if self.data.test else {}),
+                **tested,
                 "F1_valid": self.best_score,
                 "params_K": self.parameter_count / 1000,
+                "network_K": measures.network_thousands(self.model),
+                "train_seconds": seconds,
+                "train_log10_seconds": math.log10(max(seconds, 1e-3)),
                 "best_epoch": self.best_epoch,
+                **{
+                    f"epochs_to_95{name.removeprefix('valid_F1')}": measures.convergence(curve)
+                    for name, curve in curves.items()
+                },
             },
+            "curves": curves,
             "notes": [
                 f"word vectors: {self.vector_source}",
                 self.vectors.note if self.vectors else "",

@@ -1,0 +1,117 @@
+"""What a record says of a finished run beyond its scores: seen triples, time, attention, convergence."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from relcl_lib.models.tagger import FastRE
+from relcl_lib.papers.fastre.analysis import (
+    attention_received,
+    entity_boundaries,
+    gradient_norms,
+)
+from relcl_lib.text.spans import tag_sentences
+
+_WORDS = """
+and or but nor as because while although that than if of in on at by for from to with about into over
+after before between under during through against
+"""
+#: conjunctions and prepositions, whose gradients the paper finds near 0 (Section 3.7)
+FUNCTION_WORDS = frozenset(_WORDS.split())
+#: sentences that attention and gradients are looked at in
+LOOKED_AT = 256
+
+
+def process_seconds(device: torch.device) -> float:
+    """A clock for a run's own work: time of this process's cores; on a GPU, of the wall."""
+    return time.process_time() if device.type == "cpu" else time.perf_counter()
+
+
+def network_thousands(model: torch.nn.Module) -> float:
+    """Trained numbers without word vectors, in thousands, as the paper counts them (Table 3)."""
+    return (
+        sum(
+            parameter.numel()
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad and name != "encoder.vectors"
+        )
+        / 1000
+    )
+
+
+def convergence(scores: Sequence[float], share: float = 0.95) -> float:
+    """The first epoch, from 1, whose score reaches a share of the best one."""
+    best = max(scores)
+    return next(epoch for epoch, score in enumerate(scores, 1) if score >= share * best)
+
+
+def inference_times(run: Any, split: str = "test") -> dict[str, float]:
+    """Milliseconds per sentence from words to strings, at batch 1 (the first 100) and at 128.
+
+    `infer_log10_ms` is the logarithm of the latter, in which a ratio is a difference.
+    """
+    words = [sentence.text.split() for sentence in getattr(run.data, split)]
+    found = {}
+    for size, texts in ((1, words[:100]), (128, words)):
+        extractor = run.extractor()
+        extractor.batch_size = size
+
+        def extract(extractor: Any = extractor, texts: Any = texts) -> None:
+            extractor.word_triples(texts, extractor.predict(run.reader.read(texts)))
+
+        found[f"infer_ms_batch{size}"] = 1000 * _seconds(extract, run.device) / len(texts)
+    return found | {"infer_log10_ms": math.log10(found["infer_ms_batch128"])}
+
+
+def _seconds(action: Callable[[], Any], device: torch.device) -> float:
+    begin = process_seconds(device)
+    action()
+    return process_seconds(device) - begin
+
+
+def where_it_looks(run: Any, split: str = "test") -> dict[str, float]:
+    """Attention at entity boundaries and elsewhere; gradients of function words and of others.
+
+    Attention is in units of an even share, a gradient relative to the largest of its sentence; entity
+    boundaries count for neither kind of word. Of a split's first sentences that have a triple.
+    """
+    if not isinstance(run.model, FastRE):
+        return {}
+    sentences = [s for s in getattr(run.data, split) if s.triples][: 2 * LOOKED_AT]
+    tagged = tag_sentences(sentences, run.reader, run.schema, unknown_relations="skip")
+    rows = tagged.usable[:LOOKED_AT]
+    if not len(rows):
+        return {}
+    batch = tagged.to(run.device).batch(rows.to(run.device), "sum")
+    boundary = entity_boundaries(batch)
+    training = run.model.training
+    run.model.eval()
+    with torch.inference_mode():
+        hidden, mask = run.model.encode(batch.inputs)
+        real = mask[..., 0].bool()
+        found = {}
+        for name, tagger in (("heads", run.model.heads), ("tails", run.model.tails)):
+            received = attention_received(tagger.attention, hidden, mask)
+            for kind, where in (("boundary", boundary & real), ("other", real & ~boundary)):
+                if where.any():
+                    found[f"attention_{name}_{kind}"] = received[where].mean().item()
+    run.model.train(training)
+    norms = gradient_norms(run, batch).cpu()
+    n = norms.shape[1]
+    lowered = [sentences[row].text.lower().split()[:n] for row in rows.tolist()]
+    functional = torch.tensor(
+        [
+            [word in FUNCTION_WORDS for word in words] + [False] * (n - len(words))
+            for words in lowered
+        ]
+    )
+    inside = (real & ~boundary).cpu()
+    for kind, where in (("function", functional & inside), ("other", ~functional & inside)):
+        if where.any():
+            found[f"gradient_{kind}_words"] = norms[where].mean().item()
+    return found

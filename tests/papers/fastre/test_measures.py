@@ -1,0 +1,82 @@
+"""What a record says beyond scores: counts, times, seen triples, attention, convergence."""
+
+import math
+
+import pytest
+import torch
+from fastre_data import parameters, tiny_data
+
+from relcl_lib.papers.fastre import measures
+from relcl_lib.papers.fastre.run import FastreRun
+from relcl_lib.text.triple_metrics import recall_by_seen, triple_scores
+
+
+@pytest.fixture(scope="module")
+def run():
+    changes = {"epochs": 12, "learning_rate": 0.01, "heads": "mean", "threshold_curve": True}
+    return FastreRun(parameters(**changes), tiny_data()).train()
+
+
+def test_convergence_is_the_first_epoch_near_the_best():
+    assert measures.convergence([0, 50, 96, 100, 90]) == 3
+    assert measures.convergence([100]) == 1
+    assert measures.convergence([0, 0]) == 1
+
+
+def test_recalls_of_seen_and_unseen_triples():
+    a, b, c = ("A x", "r", "B"), ("C", "r", "D"), ("E", "q", "F")
+    found = recall_by_seen([[a, b]], [[("A y", "r", "B")], [c]], [[a, b, b], [c]])
+    assert found == {"recall_seen": 50, "recall_unseen": 100, "seen_share": 100 * 2 / 3}
+    assert recall_by_seen([], [[]], [[a]]) == {"recall_unseen": 0, "seen_share": 0}
+    assert recall_by_seen([[a]], [], []) == {}
+
+
+def test_the_network_is_counted_without_its_vectors(run):
+    vectors = run.model.encoder.vectors.numel()
+    everything = sum(parameter.numel() for parameter in run.model.parameters())
+    assert measures.network_thousands(run.model) == (everything - vectors) / 1000
+    frozen = FastreRun(parameters(train_vectors=False), tiny_data())
+    assert measures.network_thousands(frozen.model) == frozen.parameter_count / 1000
+
+
+def test_a_record_has_all_of_it(run):
+    record = run.record()
+    found = record.metrics
+    assert all(0 <= found[name] <= 100 for name in ("recall_unseen", "F1_valid"))
+    assert 0 <= found["calibration_error"] <= 100
+    assert found["seen_share"] == 0  # the facts of the corpus's test are new
+    assert math.isclose(found["recall_unseen"], found["recall"], abs_tol=0.1)
+    assert found["infer_ms_batch1"] > found["infer_ms_batch128"] > 0
+    assert math.isclose(10 ** found["infer_log10_ms"], found["infer_ms_batch128"], rel_tol=1e-2)
+    assert found["train_seconds"] > 0
+    assert 0 <= found["gradient_function_words"] <= 1
+    assert found["attention_heads_boundary"] > 0
+    assert record.curves["valid_F1"] == pytest.approx([e["valid_F1"] for e in run.history])
+    for plain, tuned in zip(*record.curves.values(), strict=True):
+        assert tuned >= plain - 1e-9 or run.history[0]["tuned_threshold"] != 0.5
+    assert record.curves["valid_F1_tuned"][0] >= record.curves["valid_F1"][0]
+
+
+def test_the_curve_is_what_the_best_threshold_gives(run):
+    threshold, score = run._tune_threshold(0.5, step=0.1)
+    gold = [sentence.triples for sentence in run.data.valid]
+    found = run.predict("valid", threshold=threshold)
+    assert triple_scores(found, gold)["F1"] == score >= run.evaluate("valid")["F1"]
+
+
+def test_the_curve_changes_no_number(run):
+    changes = {"epochs": 12, "learning_rate": 0.01, "heads": "mean"}
+    without = FastreRun(parameters(**changes), tiny_data())
+    assert without.configuration() == run.configuration()
+    without.train()
+    assert all(
+        torch.equal(value, run.model.state_dict()[name])
+        for name, value in without.model.state_dict().items()
+    )
+
+
+def test_casrel_has_no_taggers_that_attend():
+    changes = {"method": "CasRel tagger + FastRE encoder", "epochs": 1}
+    casrel = FastreRun(parameters(**changes), tiny_data()).train()
+    assert measures.where_it_looks(casrel) == {}
+    assert "attention_heads_boundary" not in casrel.record().metrics
