@@ -186,7 +186,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         share = (options.gpus_per_run, options.cpus_per_run)
         outcomes = run_on_ray(cells, options.address, *share, **shared)
     else:
-        outcomes = run_locally(cells, options.jobs, threads=options.threads, **shared)
+        own = {"threads": options.threads} if options.threads else {}
+        outcomes = run_locally(cells, options.jobs, **own, **shared)
     failed, trained, started = 0, 0, time.monotonic()
     for number, outcome in enumerate(outcomes, start=1):
         failed += outcome.startswith("failed")

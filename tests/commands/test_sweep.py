@@ -100,7 +100,7 @@ def test_more_processes_than_cells_get_a_seed_each(monkeypatch, capsys):
 
     def locally(cells, jobs, **options):
         begun.extend(cells)
-        threads.append(options["threads"])
+        threads.append(options.get("threads"))
         return (sweep.describe(cell) for cell in cells)
 
     monkeypatch.setattr(sweep, "run_locally", locally)
