@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from relcl_lib.lab import plots
-from relcl_lib.lab.records import Record, most_seeds
+from relcl_lib.lab.files import repository_root
+from relcl_lib.lab.records import Record, config_hash, most_seeds
 from relcl_lib.lab.rows import entries, parse_setting
 from relcl_lib.papers.crecl.plots import (
     plot_history_and_current,
     plot_memory_sizes,
+    plot_two_tasks_side_by_side,
     task_curves,
 )
 from relcl_lib.papers.crecl.tables import ABLATIONS, AS_WRITTEN, leads
+
+#: a copy of what a recorded run of CRECL on FewRel left beside its checkpoint
+RECORDED_FEATURES = repository_root() / "data" / "features" / "crecl_fewrel.safetensors"
 
 
 def _chosen(records: Sequence[Record], dataset: str, *varied: str) -> list[Record]:
@@ -100,8 +106,37 @@ def memory_sizes(records: Sequence[Record]) -> Figure:
     return plot_memory_sizes(values, reference=at_end, title=title).figure
 
 
+def two_tasks(records: Sequence[Record], path: Path = RECORDED_FEATURES) -> Figure:
+    """Figures 1 and 5: sentences of two tasks in the plane, before and after the contrast.
+
+    The features are those that a recorded run left (`separation.write_features`).
+    """
+    from relcl_lib.papers.crecl.separation import read_features
+
+    frames, about = read_features(path)
+    of_run = [record for record in records if config_hash(record) == about["record"]]
+    if not of_run:
+        figure = plt.figure(figsize=(plots.WIDTH, 1.0))
+        figure.suptitle("Figures 1 and 5: no records yet of the run that the features are of")
+        return figure
+    titles = {"classification": "before contrast (Figure 1)"}
+    panels = {
+        titles.get(phase, f"after {phase}" + (" (Figure 5)" if phase == "CL2" else "")): (
+            plots.embed_together(found.projections.float())[0]
+        )
+        for phase, found in frames.items()
+    }
+    (found, *_), (record, *_) = frames.values(), of_run
+    figure = plot_two_tasks_side_by_side(panels, found.labels, found.tasks, about["names"])
+    title = f"{record.dataset['set']} ({record.protocol}, {record.backbone}, seed {record.seed}): s"
+    figure.suptitle(title, fontsize="medium")
+    return figure
+
+
 FIGURES = {
     "crecl_curves": curves,
     "crecl_ablation": ablation,
     "crecl_memory_sizes": memory_sizes,
 }
+if RECORDED_FEATURES.is_file():
+    FIGURES["crecl_two_tasks"] = two_tasks

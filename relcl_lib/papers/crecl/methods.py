@@ -245,6 +245,7 @@ _OTHERS = {
     "JOINT": Procedure(train_jointly, head_scores),
     "RP-CRE": _RP_CRE,
     "RP-CRE+MA": _RP_CRE,
+    "RP-CRE (25 epochs)": _RP_CRE,
     "EMAR+BERT": Procedure(train_emar, dot_products),
 }
 

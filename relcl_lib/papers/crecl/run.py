@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from relcl_lib.data.sentences import RelationSentences, load_sentences
 from relcl_lib.data.weights import is_published, weights_digest, weights_folder
 from relcl_lib.lab.protocol import protocol
-from relcl_lib.lab.records import Record
+from relcl_lib.lab.records import Record, config_hash
 from relcl_lib.lab.run import Run, State
 from relcl_lib.models.contrastive_network import CreclNetwork
 from relcl_lib.papers.crecl import tables
@@ -29,7 +29,13 @@ from relcl_lib.papers.crecl.learner import Learner
 from relcl_lib.papers.crecl.methods import Score, head_scores, procedure
 from relcl_lib.papers.crecl.network import build_network, task_stream, without_lost
 from relcl_lib.papers.crecl.parameters import STREAMS, CreclParameters
-from relcl_lib.papers.crecl.separation import instances, separation
+from relcl_lib.papers.crecl.separation import (
+    FEATURES,
+    few_of,
+    instances,
+    separation,
+    write_features,
+)
 from relcl_lib.text.pretrained import load_encoder
 
 
@@ -62,6 +68,7 @@ class CreclRun(Learner, Run):
         self.accuracy = torch.zeros(len(self.stream), len(self.stream))
         self.head_accuracy = torch.zeros_like(self.accuracy)  # see `at_head`
         self.separation: dict[str, float] = {}  # see `note_separation`
+        self._features: dict[str, Tensor] = {}
 
     @classmethod
     def load_data(cls, parameters: CreclParameters) -> RelationSentences:
@@ -128,7 +135,8 @@ class CreclRun(Learner, Run):
     def note_separation(self, phase: str, task: int) -> None:
         """Keep, in `separation`, how far the first two tasks lie apart after a phase of the second.
 
-        Names are like `mixed_s_CL2`: the measure, the space (h or s), and the phase.
+        Names are like `mixed_s_CL2`: the measure, the space (h or s), and the phase. Where the run
+        keeps checkpoints, features of some sentences lie beside them, for Figures 1 and 5.
         """
         if task != 1:
             return
@@ -136,6 +144,10 @@ class CreclRun(Learner, Run):
         for space, features in (("h", found.h), ("s", found.projections)):
             values = separation(features, found.labels, found.tasks)
             self.separation |= {f"{name}_{space}_{phase}": value for name, value in values.items()}
+        self._features |= {f"{phase}.{name}": value for name, value in few_of(found).items()}
+        if self.folder is not None:
+            about = {"record": config_hash(self.configuration()), "names": self.data.relation_names}
+            write_features(self.folder / FEATURES, self._features, about)
 
     # ------------------------------------------------------------ evaluation
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from relcl_lib.continual.streams import TaskStream
+from relcl_lib.lab.files import atomic_write_bytes
 from relcl_lib.models.contrastive_network import CreclNetwork
 from relcl_lib.text.markers import MarkedTokens
+
+#: what a run leaves beside its checkpoint
+FEATURES = "two_tasks.safetensors"
+#: relations of each task in Figures 1 and 5, and sentences of each relation here
+DRAWN, EACH = 4, 50
 
 
 class Encoding(Protocol):
@@ -64,3 +74,37 @@ def separation(features: Tensor, labels: Tensor, tasks: Tensor) -> dict[str, flo
         "silhouette": float(silhouette_score(features.double().numpy(), labels.numpy())),
         "mixed": 100 * float((~old)[nearest].double().mean()),
     }
+
+
+def few_of(found: Instances) -> dict[str, Tensor]:
+    """What the figures draw: the first sentences of the first relations of both tasks, in float16."""
+    places = []
+    for task in found.tasks.unique().tolist():
+        of_task = found.tasks == task
+        for label in list(dict.fromkeys(found.labels[of_task].tolist()))[:DRAWN]:
+            own = of_task & (found.labels == label)
+            places.append(own.nonzero().squeeze(1)[:EACH])
+    chosen = torch.cat(places)
+    kept = {name: value[chosen] for name, value in found._asdict().items()}
+    return {name: v.half() if v.is_floating_point() else v for name, v in kept.items()}
+
+
+def write_features(path: Path, features: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write features as safetensors, whole or not at all; `about` goes with them as JSON."""
+    tensors = {name: value.contiguous() for name, value in features.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write_bytes(path, save(tensors, {"about": json.dumps(about)}))
+
+
+def read_features(path: Path) -> tuple[dict[str, Instances], dict[str, Any]]:
+    """What `write_features` wrote: phase -> instances, and what goes with them."""
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        about = json.loads(file.metadata()["about"])
+    phases = dict.fromkeys(name.split(".")[0] for name in tensors)
+    order = [phase for phase in ("classification", "CL1", "CL2") if phase in phases]
+    found = {
+        phase: Instances(*(tensors[f"{phase}.{name}"] for name in Instances._fields))
+        for phase in order
+    }
+    return found, about

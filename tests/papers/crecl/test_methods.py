@@ -54,6 +54,7 @@ ORDER = {
         *("means", "classification", "memory activation", "remember", "means"),
         *("memory", "remember"),
     ],
+    "RP-CRE (25 epochs)": ["means", "classification", "remember", "means", "memory", "remember"],
     "EMAR+BERT": [
         *("classification", "remember"),
         *("means", "round 1", "consolidation 1", "means", "round 2", "consolidation 2"),
@@ -207,6 +208,21 @@ def test_the_release_and_the_paper_have_us_layer_norm_with_the_encoder():
     for variant in ("paper", "released"):
         for method in METHODS:
             assert CreclParameters.create(method=method, variant=variant).norm_group == "encoder"
+
+
+@pytest.mark.parametrize("profile, apart", [("full", 0.03), ("reduced", 0.0)])
+def test_the_longer_rp_cre_makes_as_many_gradient_passes_as_crecl(profile, apart):
+    """On all of FewRel: 10 tasks of 8 relations with 420 sentences each."""
+
+    def passes(method):
+        s = CreclParameters.create(profile=profile, method=method).resolved()
+        new, memory = 10 * 8 * 420, sum(8 * k * s.memory_size for k in range(1, 11))
+        own = s.epochs_classification + (s.epochs_current if method == "CRECL" else 0)
+        return own * new + s.epochs_memory * memory
+
+    crecl, longer, usual = map(passes, ("CRECL", "RP-CRE (25 epochs)", "RP-CRE"))
+    assert abs(longer / crecl - 1) <= apart
+    assert usual == 380_000 and (profile != "full" or crecl == 862_000)
 
 
 def test_the_released_rp_cre_chooses_memory_and_prototypes_with_dropout():

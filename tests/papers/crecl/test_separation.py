@@ -2,7 +2,17 @@ import pytest
 import torch
 from crecl_data import make_run
 
-from relcl_lib.papers.crecl.separation import instances, separation
+from relcl_lib.lab.records import config_hash
+from relcl_lib.papers.crecl import figures
+from relcl_lib.papers.crecl.separation import (
+    DRAWN,
+    EACH,
+    FEATURES,
+    few_of,
+    instances,
+    read_features,
+    separation,
+)
 
 
 def test_clusters_apart_and_mixed():
@@ -51,3 +61,46 @@ def test_a_run_notes_the_first_two_tasks_after_each_phase_of_the_second(tmp_path
     assert run.record().metrics["mixed_s_CL2"] == pytest.approx(seen["mixed_s_CL2"], abs=1e-4)
     assert make_run(work_dir=tmp_path).train().separation == seen  # read from the checkpoint
     assert make_run(method="RP-CRE").train().separation == {}
+
+
+def test_a_run_with_checkpoints_leaves_what_figures_1_and_5_draw(tmp_path, monkeypatch):
+    frames = {}
+
+    def look(run, phase):
+        if run.tasks_done == 1:
+            frames[phase] = instances(run)
+
+    run = make_run(work_dir=tmp_path).train(on_phase=look)
+    path = run.folder / FEATURES
+    found, about = read_features(path)
+    assert list(found) == list(frames) == ["classification", "CL1", "CL2"]
+    for phase, whole in frames.items():
+        part = found[phase]
+        assert torch.equal(part.labels, few_of(whole)["labels"]) and len(part.labels) == 48
+        torch.testing.assert_close(part.projections.float(), whole.projections, atol=1e-3, rtol=0)
+    record = run.record()
+    assert about["record"] == config_hash(record)
+    assert about["names"] == list(run.data.relation_names)
+    figure = figures.two_tasks([record], path)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["before contrast (Figure 1)", "after CL1", "after CL2 (Figure 5)"]
+    assert "Synthetic (stand-in" in figure.get_suptitle()
+    other = record.model_copy(update={"seed": 5})
+    assert "no records yet" in figures.two_tasks([other], path).get_suptitle()
+
+
+def test_few_are_the_first_sentences_of_the_first_relations_of_each_task():
+    run = make_run(n_tasks=1)
+    whole = instances(run, 0, 0)
+    many = whole._replace(
+        h=whole.h.repeat(9, 1),
+        projections=whole.projections.repeat(9, 1),
+        labels=whole.labels.repeat(9),
+        tasks=torch.arange(2).repeat_interleave(len(whole.labels) * 9 // 2),
+    )
+    few = few_of(many)
+    for task in (0, 1):
+        labels = few["labels"][few["tasks"] == task]
+        assert len(labels.unique()) == DRAWN
+        assert labels.bincount().max() == EACH
+    assert few["h"].dtype == torch.float16
