@@ -12,7 +12,12 @@ from relcl_lib.lab import plots
 from relcl_lib.lab.compare import compare
 from relcl_lib.lab.records import Record, most_seeds
 from relcl_lib.papers.drl.control import TRACKS, differences, missing, spread
-from relcl_lib.papers.drl.similarity_plots import plot_correlations
+from relcl_lib.papers.drl.similarity import FIGURE1_PAIRS, KINDS, RecordedSimilarities
+from relcl_lib.papers.drl.similarity_plots import (
+    plot_correlations,
+    plot_similarity_densities,
+    plot_similarity_scatter,
+)
 from relcl_lib.papers.drl.tables import CONTROL, SHARE, STRATEGIES, printed_rows, stand_in_rows
 
 
@@ -141,7 +146,57 @@ def shares(records: Sequence[Record], base: str = "cifar10") -> Figure:
     return figure
 
 
+def scatter(records: Sequence[Record]) -> Figure:
+    """DRL's Figure 1 on MNIST from records: 250 pairs of each kind, of the first seed of each pair."""
+    figure, axes = plt.subplots(2, 2, figsize=(plots.WIDTH, 6.2), sharex=True, sharey=True)
+    kept = [r for r in _kept(records, "figure1") if r.parameters["classifier"] == "closest"]
+    for row, classes in zip(axes, FIGURE1_PAIRS, strict=True):
+        found = [r for r in kept if tuple(r.parameters["classes"]) == classes]
+        found = sorted(found, key=lambda record: record.seed)[:1]
+        for axis, kind in zip(row, KINDS, strict=True):
+            if found:
+                name = f"{{{classes[0]}, {classes[1]}}}: {kind}"
+                plot_similarity_scatter(RecordedSimilarities(tuple(found)), kind, axis, title=name)
+            else:
+                axis.text(0.5, 0.5, "no records yet", ha="center", transform=axis.transAxes)
+    plt.setp(axes[0], xlabel="")
+    plt.setp(axes, ylabel="")
+    plt.setp(axes[:, 0], ylabel="cosine of what the title says")
+    figure.suptitle("MNIST, compare Figure 1: a dot per pair of samples", fontsize="medium")
+    return figure
+
+
+def densities(records: Sequence[Record]) -> Figure:
+    """DRL's Figure 2 on MNIST from records: 250 pairs of each kind, of all seeds together."""
+    figure, axes = plt.subplots(1, 2, figsize=(plots.WIDTH, 3.4))
+    kept = _kept(records, "figure2")
+    found = {
+        name: RecordedSimilarities(tuple(seeds))
+        for name, weight in (("without", 0.0), ("with", 1e-3))
+        if (seeds := [r for r in kept if r.parameters["drl_weight"] == weight])
+    }
+    for axis, kind in zip(axes, ("representations", "gradients"), strict=True):
+        if found:
+            plot_similarity_densities(found, kind, axis)
+        else:
+            axis.text(0.5, 0.5, "no records yet", ha="center", transform=axis.transAxes)
+    axes[1].set_ylabel("")
+    plots.share_legend(axes, below=True)
+    counts = " and ".join(str(len(each.records)) for each in found.values())
+    title = f"MNIST, compare Figure 2: with the loss and without, seeds: {counts or 'none'}"
+    figure.suptitle(title, fontsize="medium")
+    return figure
+
+
+def _kept(records: Sequence[Record], experiment: str) -> list[Record]:
+    """Records of a figure on MNIST that keep cosines of pairs."""
+    ours = (r for r in records if r.paper == "drl" and r.experiment == experiment and r.curves)
+    return [record for record in ours if record.dataset["name"] == "mnist"]
+
+
 FIGURES = {
+    "drl_figure1": scatter,
+    "drl_figure2": densities,
     "drl_tracks": tracks,
     "drl_similarity": similarity,
     "drl_control": control,

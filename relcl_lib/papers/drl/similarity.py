@@ -13,6 +13,7 @@ from torch import Tensor
 from relcl_lib.continual.gradients import Loss, cosines, per_sample_gradients
 from relcl_lib.data.core50 import SessionData
 from relcl_lib.data.images import ImageData
+from relcl_lib.lab.records import Record
 from relcl_lib.lab.runtime import make_generator
 from relcl_lib.losses import cross_entropy_loss
 from relcl_lib.models.taps import TappedNetwork, tapped_network
@@ -22,6 +23,13 @@ from relcl_lib.papers.drl.run import DrlRun
 #: the pairs of digits of Figure 1
 FIGURE1_PAIRS = ((7, 9), (0, 1))
 KINDS = ("features", "representations")
+#: pairs of samples of which a record keeps the cosines, of different classes and of one
+PAIRS_KEPT = 250
+
+
+def pair_name(kind: str, same: bool) -> str:
+    """What the cosines of a kind are called in records."""
+    return f"{kind}_{'same' if same else 'different'}"
 
 
 def sigmoid_cross_entropy_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -57,6 +65,21 @@ class Similarities:
         """The cosines (pairs,) of a kind (a field) of the pairs of one class, or of different ones."""
         return getattr(self, kind)[(self.same == same).triu(1)]
 
+    def sample(self, kinds: Sequence[str]) -> dict[str, list[float]]:
+        """Of each kind the cosines of some pairs, the same ones of all kinds: what a record keeps.
+
+        At most `PAIRS_KEPT` of different classes and as many of one, evenly spaced, by names such as
+        `gradients_same`.
+        """
+        found = {}
+        for same in (False, True):
+            count = int((self.same == same).triu(1).sum())
+            chosen = torch.linspace(0, count - 1, min(count, PAIRS_KEPT)).long()
+            for kind in kinds:
+                values = self.pairs(kind, same)[chosen].double()
+                found[pair_name(kind, same)] = [round(value, 3) for value in values.tolist()]
+        return found
+
     def correlation(self, kind: str, same: bool) -> float:
         """Pearson's r of gradient cosines and those of `kind`; NaN without spread."""
         both = torch.stack([self.pairs("gradients", same), self.pairs(kind, same)]).double()
@@ -90,6 +113,22 @@ def similarities(
     return Similarities(*parts, (labels.unsqueeze(0) == labels.unsqueeze(1)).cpu())
 
 
+@dataclass(frozen=True)
+class RecordedSimilarities:
+    """The cosines that records keep, those of several seeds together, drawn as `Similarities` are."""
+
+    records: tuple[Record, ...]
+
+    def pairs(self, kind: str, same: bool) -> Tensor:
+        """The cosines (pairs,) of a kind of the pairs of one class, or of different ones."""
+        return torch.tensor([v for r in self.records for v in r.curves[pair_name(kind, same)]])
+
+    def correlation(self, kind: str, same: bool) -> float:
+        """Pearson's r over all pairs, the mean over seeds."""
+        values = [record.metrics[f"r_{pair_name(kind, same)}"] for record in self.records]
+        return sum(values) / len(values)
+
+
 # --- Figure 1 ------------------------------------------------------------------------------------
 
 
@@ -104,11 +143,15 @@ class PairStudy:
     def metrics(self) -> dict[str, float]:
         """The four correlations, and the accuracy in per cent."""
         found = {
-            f"r_{kind}_{'same' if same else 'different'}": self.similarities.correlation(kind, same)
+            f"r_{pair_name(kind, same)}": self.similarities.correlation(kind, same)
             for kind in KINDS
             for same in (False, True)
         }
         return {**found, "test_acc": 100 * self.accuracy}
+
+    def curves(self) -> dict[str, list[float]]:
+        """Cosines of some pairs, for the scatter."""
+        return self.similarities.sample(("gradients", *KINDS))
 
 
 def pair_study(
@@ -175,9 +218,13 @@ class DisjointStudy:
         for kind in ("representations", "gradients"):
             for same in (False, True):
                 values = self.similarities.pairs(kind, same)
-                name = f"{kind}_{'same' if same else 'different'}"
+                name = pair_name(kind, same)
                 found |= {name: float(values.mean()), f"{name}_sd": float(values.std())}
         return found
+
+    def curves(self) -> dict[str, list[float]]:
+        """Cosines of some pairs, for the densities."""
+        return self.similarities.sample(("gradients", "representations"))
 
 
 def disjoint_run(data: SessionData, seed: int = 0, weight: float = 0.0, **changes: Any) -> DrlRun:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from relcl_lib.lab.plots import BESIDE, arrow, axes_of
 
 if TYPE_CHECKING:
-    from relcl_lib.papers.drl.similarity import Similarities
+    from relcl_lib.papers.drl.similarity import RecordedSimilarities, Similarities
 
 #: pairs of different classes, and of one class, as in the paper's figures
 PAIR_COLOURS = {False: "#1f77b4", True: "#ff7f0e"}
@@ -53,9 +53,15 @@ def plot_cosine_matrix(
 
 
 def plot_similarity_scatter(
-    found: Similarities, kind: str, axes: Axes | None = None, *, title: str = ""
+    found: Similarities | RecordedSimilarities,
+    kind: str,
+    axes: Axes | None = None,
+    *,
+    title: str = "",
 ) -> Axes:
     """Draw a panel of Figure 1: cosines of gradients against those of `kind`, a dot per pair.
+
+    All panels have the range of cosines, -1 to 1, in both directions, so slopes can be compared.
 
     The lines are least squares fits, one for the pairs of different classes and one for those of one
     class; the legend has Pearson's r of each. `kind` is `features` or `representations`.
@@ -67,14 +73,20 @@ def plot_similarity_scatter(
         axes.scatter(x, y, s=4, color=colour, alpha=0.25, lw=0, rasterized=True)
         if len(x) > 1 and np.ptp(x) > 0:
             ends = np.array([x.min(), x.max()])
-            axes.plot(ends, np.polyval(np.polyfit(x, y, 1), ends), color=colour, label=label)
+            fit = np.clip(np.polyval(np.polyfit(x, y, 1), ends), -1, 1)
+            axes.plot(ends, fit, color=colour, label=label)
     axes.set(xlabel="cosine of gradients", ylabel=f"cosine of {kind}", title=title)
-    axes.legend(frameon=True, fontsize="x-small", loc="best")
+    axes.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
+    axes.legend(frameon=True, fontsize="x-small", loc="lower right")
     return axes
 
 
 def plot_similarity_densities(
-    found: Mapping[str, Similarities], kind: str, axes: Axes | None = None, *, title: str = ""
+    found: Mapping[str, Similarities | RecordedSimilarities],
+    kind: str,
+    axes: Axes | None = None,
+    *,
+    title: str = "",
 ) -> Axes:
     """Draw a panel of Figure 2: how the cosines of pairs are distributed, two curves per network.
 

@@ -59,12 +59,15 @@ class FigureStudy:
         """Make the study; its record."""
         started = time.perf_counter()
         try:
-            metrics = self.make().metrics()
+            study = self.make()
         finally:  # a failed study's record has the time, too
             self.seconds = time.perf_counter() - started
-        found = {name: round(value, 4) for name, value in metrics.items()}
-        seconds = round(self.seconds, 2)
-        return [Record(**self.fields, metrics=found, seconds=seconds, **run_facts(self.device))]
+        found = {
+            "metrics": {name: round(value, 4) for name, value in study.metrics().items()},
+            "curves": study.curves(),
+            "seconds": round(self.seconds, 2),
+        }
+        return [Record(**self.fields, **found, **run_facts(self.device))]
 
 
 def read_or_make(studies: Iterable[FigureStudy], results: str | Path | None) -> list[Record]:
