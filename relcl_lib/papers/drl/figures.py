@@ -168,7 +168,7 @@ def scatter(records: Sequence[Record]) -> Figure:
 
 def densities(records: Sequence[Record]) -> Figure:
     """DRL's Figure 2 on MNIST from records: 250 pairs of each kind, of all seeds together."""
-    figure, axes = plt.subplots(1, 2, figsize=(plots.WIDTH, 3.4))
+    figure, axes = plt.subplots(1, 2, figsize=(plots.WIDTH, 3.4), sharey=True)
     kept = _kept(records, "figure2")
     found = {
         name: RecordedSimilarities(tuple(seeds))

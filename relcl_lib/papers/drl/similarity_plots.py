@@ -61,7 +61,8 @@ def plot_similarity_scatter(
 ) -> Axes:
     """Draw a panel of Figure 1: cosines of gradients against those of `kind`, a dot per pair.
 
-    All panels have the range of cosines, -1 to 1, in both directions, so slopes can be compared.
+    All panels reach from -1 to 1 in gradients; panels that share their other axis have slopes that
+    can be compared.
 
     The lines are least squares fits, one for the pairs of different classes and one for those of one
     class; the legend has Pearson's r of each. `kind` is `features` or `representations`.
@@ -76,8 +77,8 @@ def plot_similarity_scatter(
             fit = np.clip(np.polyval(np.polyfit(x, y, 1), ends), -1, 1)
             axes.plot(ends, fit, color=colour, label=label)
     axes.set(xlabel="cosine of gradients", ylabel=f"cosine of {kind}", title=title)
-    axes.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
-    axes.legend(frameon=True, fontsize="x-small", loc="lower right")
+    axes.set_xlim(-1.05, 1.05)
+    axes.legend(frameon=True, fontsize="x-small", loc="lower center")
     return axes
 
 

@@ -8,19 +8,26 @@ import numpy as np
 import pytest
 import torch
 from drl_data import tiny_data
+from example_records import make
 from gratings import gratings
 
 from relcl_lib.data.images import load_images
+from relcl_lib.lab.records import read_records
 from relcl_lib.losses import cross_entropy_loss
 from relcl_lib.models.taps import tapped_network
+from relcl_lib.papers.drl import figures
 from relcl_lib.papers.drl.similarity import (
     FIGURE1_PAIRS,
+    PAIRS_KEPT,
+    RecordedSimilarities,
+    Similarities,
     disjoint_study,
     pair_study,
     sigmoid_cross_entropy_loss,
     similarities,
 )
 
+DISJOINT = {"dataset": "cifar10", "backbone": "mlp", "limit": 20, "device": "cpu"}
 SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 
 
@@ -130,3 +137,74 @@ def test_figure_1_on_mnist(mnist, classifier):
         assert found["r_representations_different"] < -0.55
         assert found["r_representations_same"] > 0.3
         assert found["test_acc"] > (99.5 if classes == (0, 1) else 94)
+
+
+def test_a_record_keeps_some_pairs_the_same_ones_of_each_kind(monkeypatch):
+    monkeypatch.setattr("relcl_lib.papers.drl.similarity.PAIRS_KEPT", 4)
+    n = 7
+    upper = torch.arange(n * n, dtype=torch.float32).view(n, n) / 1000
+    labels = torch.arange(n) % 2
+    same = labels[None] == labels[:, None]
+    found = Similarities(upper, -upper, upper / 2, same).sample(("gradients", "features"))
+    assert set(found) == {
+        f"{k}_{p}" for k in ("gradients", "features") for p in ("same", "different")
+    }
+    for pairs, kept in ((True, found["gradients_same"]), (False, found["gradients_different"])):
+        # i < j once each, evenly spaced, first and last among them
+        every = [i * n + j for i in range(n) for j in range(i + 1, n) if bool(same[i, j]) == pairs]
+        spaced = [every[place * (len(every) - 1) // 3] for place in range(4)]
+        assert kept == pytest.approx([value / 1000 for value in spaced])
+    assert found["features_same"] == [-value for value in found["gradients_same"]]
+    few = Similarities(*(upper[:3, :3],) * 3, same[:3, :3]).sample(("gradients",))
+    assert len(few["gradients_same"]) == 1 and len(few["gradients_different"]) == 2
+
+
+def test_what_records_keep_is_drawn_as_what_was_computed():
+    """Cosines of several seeds together, r of all pairs as recorded."""
+    study = pair_study(gratings(), (1, 3), 0)
+    curves, metrics = study.curves(), study.metrics()
+    records = [make(metrics=metrics, curves=curves), make(metrics=metrics, curves=curves, seed=1)]
+    found = RecordedSimilarities(tuple(records))
+    for kind in ("features", "representations"):
+        for same in (False, True):
+            recorded, whole = found.pairs(kind, same), study.similarities.pairs(kind, same)
+            assert len(recorded) == 2 * min(len(whole), PAIRS_KEPT)
+            assert recorded.mean() == pytest.approx(float(whole.mean()), abs=0.05)
+            expected = study.similarities.correlation(kind, same)
+            assert found.correlation(kind, same) == pytest.approx(expected)
+    assert set(disjoint_study(tiny_data(), samples=20, **DISJOINT)[0].curves()) == {
+        "gradients_same",
+        "gradients_different",
+        "representations_same",
+        "representations_different",
+    }
+
+
+def test_the_committed_records_of_mnist_have_the_figures_values():
+    for experiment, kinds in (("figure1", 6), ("figure2", 4)):
+        records = read_records(paper="drl", experiment=experiment)
+        assert len(records) == 10
+        for record in records:
+            assert len(record.curves) == kinds
+            assert {len(values) for values in record.curves.values()} == {PAIRS_KEPT}
+            for pairs in ("same", "different"):
+                x = np.array(record.curves[f"gradients_{pairs}"])
+                if experiment == "figure2":  # of 250 pairs, beside the mean of all
+                    assert x.mean() == pytest.approx(record.metrics[f"gradients_{pairs}"], abs=0.06)
+                else:
+                    r = np.corrcoef(x, record.curves[f"representations_{pairs}"])[0, 1]
+                    known = record.metrics[f"r_representations_{pairs}"]
+                    assert r == pytest.approx(known, abs=0.15)
+
+
+def test_the_figures_share_their_axes():
+    records = read_records(paper="drl")
+    scatter, densities = figures.scatter(records), figures.densities(records)
+    for axes in (scatter.axes, densities.axes):
+        assert len({axis.get_ylim() for axis in axes}) == len({a.get_xlim() for a in axes}) == 1
+    assert [axis.get_title() for axis in scatter.axes] == [
+        f"{pair}: {kind}"
+        for pair in ("{7, 9}", "{0, 1}")
+        for kind in ("features", "representations")
+    ]
+    assert "5 and 5" in densities.get_suptitle()
