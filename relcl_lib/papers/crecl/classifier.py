@@ -378,7 +378,7 @@ class ContinualClassifier:
         state = {**self.network.state_dict(), "prototypes": self.prototypes}
         tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
         folder = Path(folder)
-        remove_leftovers(folder.parent)
+        refuse_foreign(folder)
         try:
             with atomic_directory(folder) as temporary:
                 self.network.encoder.network.config.save_pretrained(temporary / ENCODER)
@@ -433,6 +433,24 @@ class ContinualClassifier:
                 "writes them"
             ) from error
         return found
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Leave a folder alone that holds other things than a model: saving one replaces all of it.
+
+    Raises:
+        CheckpointError: it does, or it is a file.
+    """
+    remove_leftovers(folder.parent)  # of a process killed while it saved: the model may be there
+    if folder.is_dir():
+        foreign = any(folder.iterdir()) and not (folder / ABOUT).is_file()
+    else:
+        foreign = folder.exists()
+    if foreign:
+        raise CheckpointError(
+            f"{folder} is there and holds no model ({ABOUT}), and a model would replace what it "
+            "holds: name a new folder"
+        )
 
 
 class _Reader(Learner):

@@ -79,9 +79,10 @@ def _begun_or_loaded(options: argparse.Namespace) -> ContinualClassifier:
     """
     from relcl_lib.data.weights import weights_digest, weights_folder
     from relcl_lib.lab.parameters import ParameterError, read_settings
-    from relcl_lib.papers.crecl.classifier import ABOUT, ContinualClassifier
+    from relcl_lib.papers.crecl.classifier import ABOUT, ContinualClassifier, refuse_foreign
 
     given = read_settings(options.settings)
+    refuse_foreign(options.model)  # now, not when an hour's training is to be saved
     if not Path(options.model, ABOUT).is_file():
         profile = options.profile or "reduced"
         return ContinualClassifier.begin(profile, **{"device": options.device, **given})

@@ -256,6 +256,24 @@ def test_a_damaged_folder_is_named(two_lessons, tmp_path):
         ContinualClassifier.load(tmp_path / "nowhere")
 
 
+def test_a_folder_that_holds_other_things_is_left_alone(two_lessons, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    for place in (tmp_path / "mine" / "notes.txt", tmp_path / "file"):
+        place.write_text("years of work")
+    data = write(tmp_path / "1.jsonl", WORDS[:2], 2)
+    for folder in (tmp_path / "mine", tmp_path / "file"):
+        with pytest.raises(CheckpointError, match=r"holds no model .*name a new folder"):
+            two_lessons.save(folder)
+        learn = ["crecl", "learn", "--model", str(folder), "--data", data]
+        assert relcl.main([*learn, *given()]) == 2
+        shown = capsys.readouterr().err
+        assert "name a new folder" in shown and "classification" not in shown  # before training
+    assert (tmp_path / "mine" / "notes.txt").read_text() == (tmp_path / "file").read_text()
+    assert two_lessons.save(tmp_path / "deep" / "new" / "model").is_dir()
+    (tmp_path / "empty").mkdir()
+    assert two_lessons.save(tmp_path / "empty") == tmp_path / "empty"
+
+
 # --- the commands ---------------------------------------------------------------------------------
 
 
