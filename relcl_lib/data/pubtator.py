@@ -73,6 +73,11 @@ class Abstract(NamedTuple):
     relations: tuple[tuple[str, str, str], ...]
 
 
+def is_pubtator(line: str) -> bool:
+    """Whether a line is the title line of a document in the PubTator format."""
+    return not line.lstrip().startswith(("{", "[")) and bool(_TEXT.match(line))
+
+
 def read_pubtator(
     path: str | os.PathLike[str],
     relation: str | None = None,

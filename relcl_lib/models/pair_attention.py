@@ -73,6 +73,11 @@ class _Attention(nn.Module):
         self.out = nn.Linear(size, size)
         self.dropout = nn.Dropout(dropout)
 
+    def _heads(self, queries: Tensor, memory: Tensor) -> list[Tensor]:
+        """Queries, keys and values of the pairs, (p, 4, e) each."""
+        parts = ((self.query, queries), (self.key, memory), (self.value, memory))
+        return [layer(x).unflatten(-1, (HEADS, -1)) for layer, x in parts]
+
 
 class CrossedAttention(_Attention):
     """Extended cross attention (Eq. 5 to 7): pair (s, o) attends to the pairs that share s or o.
@@ -90,17 +95,21 @@ class CrossedAttention(_Attention):
 
     def forward(self, queries: Tensor, memory: Tensor, cells: PairMatrix) -> Tensor:
         """(p, size) for queries (p, size) and the memory (p, m) of the same pairs."""
-        heads = (
-            layer(x).unflatten(-1, (HEADS, -1))
-            for layer, x in ((self.query, queries), (self.key, memory), (self.value, memory))
-        )
-        q, k, v = (cells.fill(x) for x in heads)
+        q, k, v = (cells.fill(x) for x in self._heads(queries, memory))
         attended = self.attend(q * self.scale, k, v, cells.valid())
         return self.dropout(self.out(cells.read(attended).flatten(1)))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, valid: Tensor) -> Tensor:
         """(b, n, n, 4, e) of scaled queries, keys and values of that shape; V (b, n, n)."""
-        query, key, value = _queries_by_line(q), _by_line(k), _by_line(v)  # (4, b, line, place, e)
+        value = _by_line(v)  # (4, b, line, place, e)
+        weights = self.dropout(self._weights(q, k, valid)).to(value.dtype)
+        lines = weights[..., 1:] @ value + weights[..., :1] * _queries_by_line(v)
+        row, column, into, out = lines.unbind(0)
+        return torch.stack([row, column.transpose(1, 2), into, out.transpose(1, 2)], dim=3)
+
+    def _weights(self, q: Tensor, k: Tensor, valid: Tensor) -> Tensor:
+        """(4, b, line, place, 1 + n): of the own cell, then of the cells of the line that is read."""
+        query, key = _queries_by_line(q), _by_line(k)  # (4, b, line, place, e)
         own = _queries_by_line((q * k).sum(-1, keepdim=True)) + self.own_bonus  # (4, b, n, n, 1)
         across = valid.transpose(1, 2)
         seen = torch.stack([valid, across, across, valid]).unsqueeze(3)  # (4, b, line, 1, place)
@@ -109,13 +118,25 @@ class CrossedAttention(_Attention):
         # In heads 1 and 2 the own cell lies on the line; it counts once, by its extra slot.
         itself = F.pad(itself, (0, 0, 0, 0, 0, 2))[:, None, None]
         scores = (query @ key.transpose(-1, -2)).masked_fill(~seen | itself, -math.inf)
-        weights = torch.cat([own.to(scores.dtype), scores], dim=-1).softmax(
-            -1
-        )  # (4, b, n, n, 1 + n)
-        weights = self.dropout(weights).to(value.dtype)
-        lines = weights[..., 1:] @ value + weights[..., :1] * _queries_by_line(v)
-        row, column, into, out = lines.unbind(0)
-        return torch.stack([row, column.transpose(1, 2), into, out.transpose(1, 2)], dim=3)
+        return torch.cat([own.to(scores.dtype), scores], dim=-1).softmax(-1)
+
+    def attention_map(
+        self, queries: Tensor, memory: Tensor, cells: PairMatrix, rows: Tensor
+    ) -> Tensor:
+        """Where the pairs `rows` (r,) look, mean over heads: (r, n, n), of sum 1 each."""
+        q, k, _ = (cells.fill(x) for x in self._heads(queries, memory))
+        weights = self._weights(q * self.scale, k, cells.valid())
+        document, s, o = cells.pairs[rows].unbind(1)
+        at = torch.arange(len(rows), device=rows.device)
+        row, column = weights[0, document, s, o], weights[1, document, o, s]  # (r, 1 + n)
+        into, out = weights[2, document, s, o], weights[3, document, o, s]
+        seen = weights.new_zeros(len(rows), cells.n, cells.n)
+        seen[at, s] += row[:, 1:]
+        seen[at, :, o] += column[:, 1:]
+        seen[at, :, s] += into[:, 1:]
+        seen[at, o] += out[:, 1:]
+        seen[at, s, o] += (row + column + into + out)[:, 0]
+        return seen / HEADS
 
 
 class PairAttention(_Attention):
@@ -141,11 +162,9 @@ class PairAttention(_Attention):
         place = place - (count.cumsum(0) - count)[document]
         widest = int(count.max())
         heads = []
-        for layer, x in ((self.query, queries), (self.key, memory), (self.value, memory)):
-            values = layer(x)
-            padded = values.new_zeros(cells.b, widest, values.shape[-1])
-            padded = padded.index_put((document, place), values)
-            heads.append(padded.unflatten(-1, (HEADS, -1)).transpose(1, 2))
+        for values in self._heads(queries, memory):
+            padded = values.new_zeros(cells.b, widest, *values.shape[1:])
+            heads.append(padded.index_put((document, place), values).transpose(1, 2))
         mask = torch.arange(widest, device=count.device) < count.unsqueeze(1)
         queries_at_once = max(1, SCORES // max(1, cells.b * HEADS * widest))
         attend = partial(
@@ -160,3 +179,15 @@ class PairAttention(_Attention):
         attended = torch.cat([attend(chunk, k, v) for chunk in chunks], dim=2)
         attended = attended.transpose(1, 2).flatten(2)[document, place]
         return self.dropout(self.out(attended))
+
+    def attention_map(
+        self, queries: Tensor, memory: Tensor, cells: PairMatrix, rows: Tensor
+    ) -> Tensor:
+        """Where the pairs `rows` (r,) look, mean over heads: (r, n, n), of sum 1 each."""
+        q, k, _ = (x.transpose(0, 1) for x in self._heads(queries, memory))  # (4, p, e)
+        scores = q[:, rows] @ k.transpose(1, 2) / math.sqrt(q.shape[-1])  # (4, r, p)
+        document, s, o = cells.pairs.unbind(1)
+        elsewhere = document[rows].unsqueeze(1) != document
+        weights = scores.masked_fill(elsewhere, -math.inf).softmax(-1).mean(0)  # (r, p)
+        seen = weights.new_zeros(len(rows), cells.n * cells.n)
+        return seen.index_add(1, s * cells.n + o, weights).unflatten(1, (cells.n, cells.n))

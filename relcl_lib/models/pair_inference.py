@@ -150,6 +150,15 @@ class InferenceLayer(nn.Module):
         first, second = (norm(slot + network(new)) for slot, new, network, norm in parts)
         return first, second
 
+    def attention_map(
+        self, slots: tuple[Tensor, Tensor], cells: PairMatrix, rows: Tensor
+    ) -> Tensor:
+        """Where the pairs `rows` (r,) look, mean over both attentions: (r, n, n)."""
+        memory = self.mix(torch.cat(slots, dim=1))
+        units = zip(self.attend, slots, strict=True)
+        maps = [attend.attention_map(slot, memory, cells, rows) for attend, slot in units]
+        return torch.stack(maps).mean(0)
+
 
 class PairInference(nn.Module):
     """Layers, relation embedding, classifier, and the predictor of the contrastive loss.
@@ -203,6 +212,20 @@ class PairInference(nn.Module):
         for layer in self.layers:
             slots = layer(slots, cells)
         return self.project(torch.cat(slots, dim=1))
+
+    def attention_map(
+        self, first: Tensor, second: Tensor, cells: PairMatrix, rows: Tensor
+    ) -> Tensor:
+        """Where the pairs `rows` (r,) look in the matrix of their document: (r, n, n), of sum 1 each.
+
+        The mean over heads, slots and layers, of the attention weights alone: what residuals and
+        the gate carry past them is not in it.
+        """
+        slots, maps = (first, second), []
+        for layer in self.layers:
+            maps.append(layer.attention_map(slots, cells, rows))
+            slots = layer(slots, cells)
+        return torch.stack(maps).mean(0)
 
     def predict(self, vectors: Tensor) -> Tensor:
         """What the predictor makes of pair vectors, for the contrastive loss.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from relcl_lib.models.fast_dropout import fast_dropout
@@ -10,6 +13,67 @@ from relcl_lib.text.pretrained import usable_positions
 
 ROW_EPSILON = 1e-10  # added to the sum of an attention row of two windows
 DOUBLE_END = ("roberta", "xlm-roberta")  # their windows end with two specials
+#: name of `attention_rows` among transformers' implementations, and the models that take one by name
+ROWS = "relcl_attention_rows"
+TAKE_ROWS = ("bert", "roberta", "xlm-roberta")
+
+
+def attention_rows(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    places: tuple[Tensor, Tensor],
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple[Tensor, Tensor]:
+    """Fused attention, and the weights of some places alone, as an implementation of transformers.
+
+    Whole maps take most of the memory and half of the time of a prediction; the base module reads
+    the rows of mentions.
+
+    Args:
+        module: the attention's.
+        query: (b, heads, T, e), as are `key` and `value`.
+        key: of what is read.
+        value: the same.
+        attention_mask: (b, 1, T, T) bool, or None.
+        places: rows (m,) and columns (m,) of what is wanted.
+        scaling: of scores.
+        options: of the model; there is no dropout.
+
+    Returns:
+        The output (b, T, heads, e), and weights (m, heads, T).
+    """
+    del module, options
+    out = F.scaled_dot_product_attention(
+        query, key, value, attn_mask=attention_mask, scale=scaling
+    ).transpose(1, 2)
+    rows, columns = places
+    count = rows.bincount(minlength=len(query))
+    order = rows.argsort(stable=True)
+    slot = torch.empty_like(rows)  # the place of each among those of its document
+    first = (count.cumsum(0) - count)[rows[order]]
+    slot[order] = torch.arange(len(rows), device=rows.device) - first
+    most = int(count.max()) if len(rows) else 0
+    column = columns.new_zeros(len(query), most).index_put((rows, slot), columns)
+    at = torch.arange(len(query), device=rows.device).unsqueeze(1)
+    chosen = query.transpose(1, 2)[at, column].transpose(1, 2)  # (b, heads, most, e)
+    scores = chosen @ key.transpose(2, 3) * (scaling or query.shape[-1] ** -0.5)
+    if attention_mask is not None:  # it is the same for every query
+        scores = scores.masked_fill(~attention_mask[:, :, :1], -torch.inf)
+    return out, scores.softmax(-1).transpose(1, 2)[rows, slot]
+
+
+def _register() -> None:
+    """Make `attention_rows` known to transformers, which takes an implementation by its name."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(ROWS, attention_rows)
+    AttentionMaskInterface.register(ROWS, sdpa_mask)
 
 
 class WindowEncoder(nn.Module):
@@ -23,6 +87,12 @@ class WindowEncoder(nn.Module):
         super().__init__()
         self.network, self.layers = network, layers
         config = network.config
+        eager = getattr(config, "_attn_implementation", "") == "eager"
+        # Earlier versions of transformers have no such choice for these models.
+        able = getattr(network, "_supports_attention_backend", False)
+        self.takes_rows = eager and able and config.model_type in TAKE_ROWS
+        if self.takes_rows:
+            _register()
         self.size = config.hidden_size
         double = config.model_type in DOUBLE_END
         self.window = usable_positions(config)
@@ -41,10 +111,10 @@ class WindowEncoder(nn.Module):
         """
         steps = torch.arange(ids.shape[1], device=ids.device)
         if ids.shape[1] <= self.window:
-            hidden, attention = self._run(ids, steps < lengths.unsqueeze(1))
-            return hidden, attention[rows, :, places]
+            return self._run(ids, steps < lengths.unsqueeze(1), rows, places)
         pieces, mask, origin, owner = self._windows(ids, lengths)
-        hidden, attention = self._run(pieces, mask)  # (w, W, D), (w, heads, W, W)
+        mention, *seen = self._seen(origin, owner, rows, places)
+        hidden, attention = self._run(pieces, mask, *seen)  # (w, W, D), (k, heads, W)
         inside = origin >= 0
         window, column = inside.nonzero(as_tuple=True)
         merged = hidden.new_zeros(*ids.shape, hidden.shape[-1])  # (b, T, D)
@@ -52,22 +122,39 @@ class WindowEncoder(nn.Module):
         at = (owner[window], origin[window, column])
         merged = merged.index_put(at, hidden[window, column], accumulate=True)
         cover = cover.index_put(at, cover.new_ones(len(window), 1), accumulate=True)
-        return merged / cover.clamp(min=1), self._merge_rows(
-            attention, origin, owner, rows, places, ids.shape[1]
-        )
+        target = origin[seen[0]]
+        target = torch.where(target < 0, ids.shape[1], target)  # the specials' share goes nowhere
+        spread = attention.new_zeros(len(mention), attention.shape[1], ids.shape[1] + 1)
+        spread = spread.scatter(2, target.unsqueeze(1).expand_as(attention), attention)
+        total = spread.new_zeros(len(rows), *spread.shape[1:]).index_add(0, mention, spread)
+        total = total[..., : ids.shape[1]]
+        return merged / cover.clamp(min=1), total / (total.sum(-1, keepdim=True) + ROW_EPSILON)
 
-    def _run(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        with fast_dropout(ids.device):
-            out = self.network(
-                input_ids=ids,
-                attention_mask=mask.long(),
-                output_attentions=True,
-                output_hidden_states=self.layers > 1,
-            )
+    def _run(
+        self, ids: Tensor, mask: Tensor, rows: Tensor, places: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Hidden states (w, W, D) and the attention rows (m, heads, W), without a gradient fused."""
+        config, options = self.network.config, {}
+        usual = config._attn_implementation
+        if self.takes_rows and not torch.is_grad_enabled() and not self.training:
+            config._attn_implementation, options = ROWS, {"places": (rows, places)}
+        try:
+            with fast_dropout(ids.device):
+                out = self.network(
+                    input_ids=ids,
+                    attention_mask=mask.long(),
+                    output_attentions=True,
+                    output_hidden_states=self.layers > 1,
+                    **options,
+                )
+        finally:
+            config._attn_implementation = usual
+        found = out.attentions[-self.layers :]
+        found = list(found) if options else [attention[rows, :, places] for attention in found]
         if self.layers == 1:
-            return out.last_hidden_state, out.attentions[-1]
-        states, attentions = out.hidden_states[-self.layers :], out.attentions[-self.layers :]
-        return torch.stack(states).mean(0), torch.stack(attentions).mean(0)
+            return out.last_hidden_state, found[0]
+        states = out.hidden_states[-self.layers :]
+        return torch.stack(states).mean(0), torch.stack(found).mean(0)
 
     def _windows(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Pieces, mask, origin (w, W) and owner (w,) of all windows; origin -1: no piece.
@@ -94,31 +181,20 @@ class WindowEncoder(nn.Module):
         mask = (origin >= 0) | torch.cat([long, long.new_ones(len(second))]).unsqueeze(1)
         return pieces, mask, origin, owner
 
-    def _merge_rows(
-        self,
-        attention: Tensor,
-        origin: Tensor,
-        owner: Tensor,
-        rows: Tensor,
-        places: Tensor,
-        length: int,
-    ) -> Tensor:
-        """Add the attention rows of both windows, in positions of the document."""
+    def _seen(
+        self, origin: Tensor, owner: Tensor, rows: Tensor, places: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Mention, window and column (k,) of places, twice where both windows cover one."""
         count = int(owner.max()) + 1
         other = torch.full((count,), -1, device=owner.device)
         other[owner[count:]] = torch.arange(count, len(owner), device=owner.device)
-        total = attention.new_zeros(len(rows), attention.shape[1], length + 1)
+        found = []
         for window in (rows, other[rows]):  # a document's first window, then its second
             matches = (origin[window.clamp(min=0)] == places.unsqueeze(1)) & (window >= 0)[:, None]
             mention, column = matches.nonzero(as_tuple=True)
-            found = attention[window[mention], :, column]  # (k, heads, W)
-            target = origin[window[mention]]
-            target = torch.where(target < 0, length, target)  # the specials' share goes nowhere
-            added = found.new_zeros(len(mention), found.shape[1], length + 1)
-            added = added.scatter(2, target.unsqueeze(1).expand_as(found), found)
-            total = total.index_add(0, mention, added)
-        total = total[..., :length]
-        return total / (total.sum(-1, keepdim=True) + ROW_EPSILON)
+            found.append((mention, window[mention], column))
+        mention, window, column = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return mention, window, column
 
 
 #: how many times as many positions the release has

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
+from relcl_lib.models import window_encoder
 from relcl_lib.models.atlop import (
     Atlop,
     AtlopConfig,
@@ -134,6 +135,37 @@ def test_windows_of_roberta_end_twice():
     ids, lengths = documents([50])
     hidden, _ = encoder(ids, lengths, torch.tensor([0]), torch.tensor([1]))
     torch.testing.assert_close(hidden[0], by_hand(network, ids[0], 34, [2, 2])[0])
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("lengths", [[32, 20], [33, 20], [12, 62, 40]], ids=str)
+@pytest.mark.parametrize(
+    "network",
+    [bert(), bert(35, RobertaModel, RobertaConfig, pad_token_id=0)],
+    ids=["BERT", "RoBERTa"],
+)
+def test_without_a_gradient_only_the_rows_are_made(network, lengths, layers, monkeypatch):
+    encoder = WindowEncoder(network, ENDS, layers).eval()
+    ids, lengths = documents(lengths)
+    rows = torch.tensor([1, 0, 1, 1])
+    places = torch.tensor([3, 11, 0, 3])
+    hidden, attention = encoder(ids, lengths, rows, places)
+    made, usual = [], window_encoder.attention_rows
+
+    def spy(*tensors, **options):
+        made.append(usual(*tensors, **options))
+        return made[-1]
+
+    monkeypatch.setattr(window_encoder, "attention_rows", spy)
+    window_encoder._register()
+    with torch.no_grad():
+        fused, some = encoder(ids, lengths, rows, places)
+        encoder(ids, lengths, rows[:0], places[:0])  # no mention at all
+    assert len(made) == 2 * len(network.encoder.layer)
+    real = torch.arange(ids.shape[1]) < lengths.unsqueeze(1)
+    torch.testing.assert_close(fused[real], hidden[real])
+    torch.testing.assert_close(some, attention)
+    assert network.config._attn_implementation == "eager"
 
 
 def test_more_positions_keep_the_first_block():

@@ -217,3 +217,30 @@ def test_matrices_are_filled_and_read_back():
     assert torch.equal(cells.read(matrix), values)
     assert (matrix[~cells.valid()] == 0).all()
     assert int(cells.valid().sum()) == len(values)
+
+
+@pytest.mark.parametrize("attention", [CrossedAttention, PairAttention])
+@pytest.mark.parametrize("sizes, share", [([5], 1.0), ([4, 2, 6], 0.6), ([2, 1], 1.0)])
+def test_the_map_is_what_the_values_are_weighted_with(attention, sizes, share):
+    cells = pair_matrix(sizes, keep=holes(sizes, share))
+    layer, queries, memory = make(cells, bonus=0.5, attention=attention)
+    rows = torch.arange(len(cells.pairs)).flip(0)
+    seen = layer.attention_map(queries, memory, cells, rows)
+    assert seen.shape == (len(rows), cells.n, cells.n)
+    torch.testing.assert_close(seen.sum((1, 2)), torch.ones(len(rows), dtype=seen.dtype))
+    # With values of 1 for one pair, and an output that sums the heads, a pair gets its weight.
+    with torch.no_grad():
+        for part in (layer.value.weight, layer.value.bias, layer.out.weight, layer.out.bias):
+            part.zero_()
+        layer.value.weight[:, 0] = 1
+        layer.out.weight[0] = 1 / 8
+        layer.key.weight[:, 0] = 0  # the mark is no part of the keys
+        seen = layer.attention_map(queries, memory, cells, rows)
+        for at, (document, s, o) in enumerate(cells.pairs.tolist()):
+            marked = memory.clone()
+            marked[:, 0] = 0
+            marked[at, 0] = 1
+            share_of_it = layer(queries, marked, cells)[rows, 0]
+            same = cells.pairs[rows, 0] == document
+            torch.testing.assert_close(seen[same, s, o], share_of_it[same])
+            assert not share_of_it[~same].any()

@@ -4,12 +4,16 @@
     python -m relcl_lib docre_ii predict --model FOLDER < documents.jsonl > facts.jsonl
     python -m relcl_lib docre_ii evaluate --gold FILE --predictions FILE [--train FILE]
 
-Entities have to be marked already. `predict` reads one document per line in DocRED's layout (an
-object with title, sents, vertexSet; labels are not looked at) and writes one object per line,
-{"line", "title", "facts"}, in order; a fact has head and tail (numbers in vertexSet, with names),
-relation, score, margin over the threshold, and whether the base or the inference module added it. A
-line that cannot be read is named on standard error and skipped; the exit code is then 1. `evaluate`
-reads these, or the file that DocRED's competition takes (which `predict --submission` writes).
+Entities have to be marked already. `predict` reads DocRED's layout, one document per line (an object
+with title, sents, vertexSet), or the PubTator format with any kinds of entity; labels are not looked
+at. It writes one object per document, {"line", "title", "facts"}, in order; a fact has head and tail
+(numbers of entities, with names), relation, score, margin over the threshold, and whether the base
+or the inference module added it (`by`); one that inference added also names the pairs it rests on,
+those with the largest attention weights, and what had been predicted of them. What cannot be read is
+named on standard error and skipped; the exit code is then 1. `evaluate` reads these, or the file
+that DocRED's competition takes (which `predict --submission` writes), and gold in either format. In
+PubTator files entities are numbered in the order of their first mention line. CDR's hypernym filter
+is not applied to a gold file.
 """
 
 from __future__ import annotations
@@ -18,33 +22,28 @@ import argparse
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from relcl_lib.lab.command_line import parse, positive, read_json_lines
+from relcl_lib.lab.command_line import parse, positive
 
 SKIPPED = 1  # exit code
 
 
-def read_stream(lines: Iterable[bytes], skipped: list[int], complain: TextIO) -> Iterator[Any]:
-    """Yield (line, document) of each line that holds one; others are named and counted."""
-    from relcl_lib.data.document_files import as_document
-
-    def read(number: int, record: Any) -> Any:
-        return as_document("input", number, record, labelled=False)
-
-    yield from read_json_lines(lines, read, skipped, complain)
-
-
 def predict(options: argparse.Namespace) -> int:
     """Run `predict`; the exit code says whether lines were skipped."""
+    from relcl_lib.data.document_stream import stream_documents
     from relcl_lib.papers.docre_ii.predictor import Predictor
 
     model, skipped, numbers = Predictor.load(options.model, device=options.device), [], []
+    left_out: Counter[str] = Counter()
 
     def documents() -> Iterator[Any]:
-        for number, document in read_stream(sys.stdin.buffer, skipped, sys.stderr):
+        lines = sys.stdin.buffer
+        for number, document in stream_documents(lines, skipped, sys.stderr, left_out):
             numbers.append(number)
             yield document
 
@@ -57,7 +56,10 @@ def predict(options: argparse.Namespace) -> int:
         names = [mentions[0].name for mentions in document.entities]
         if not options.submission:
             shown = [
-                fact._asdict() | {"head_name": names[fact.head], "tail_name": names[fact.tail]}
+                {
+                    **_named(fact, names),
+                    "rests_on": [_named(support, names) for support in fact.rests_on],
+                }
                 for fact in facts
             ]
             line = {"line": number, "title": document.title, "facts": shown}
@@ -70,7 +72,14 @@ def predict(options: argparse.Namespace) -> int:
             first = False
     if options.submission:
         print("[]" if first else "]")
+    if count := left_out["ungrounded_mentions"]:
+        print(f"{count} mentions have no identifier and were left out", file=sys.stderr)
     return SKIPPED if skipped else 0
+
+
+def _named(found: Any, names: Sequence[str]) -> dict[str, Any]:
+    """A fact, or a pair that it rests on, with the names of its entities."""
+    return {**found._asdict(), "head_name": names[found.head], "tail_name": names[found.tail]}
 
 
 def read_predictions(path: Path) -> dict[str, set[Any]]:
@@ -104,15 +113,32 @@ def read_predictions(path: Path) -> dict[str, set[Any]]:
     return found
 
 
+def _sorted(fact: Any) -> Any:
+    """A fact whose head is the entity of the smaller number."""
+    head, tail = sorted((fact.head, fact.tail))
+    return fact._replace(head=head, tail=tail)
+
+
+def _undirected(document: Any) -> Any:
+    """A document whose facts go from the entity of the smaller number to the other."""
+    return replace(document, facts=tuple(map(_sorted, document.facts)))
+
+
 def evaluate(options: argparse.Namespace) -> int:
     """Print the official scores of a file of predictions as one JSON object."""
-    from relcl_lib.data.document_files import read_documents
+    from relcl_lib.data.document_stream import read_any
     from relcl_lib.data.download import DataFormatError
     from relcl_lib.text.document_metrics import all_scores, name_facts
 
-    gold = read_documents(options.gold)
-    known = name_facts(read_documents(options.train)) if options.train else set()
+    gold, is_pubtator = read_any(options.gold)
+    training = read_any(options.train)[0] if options.train else []
+    if not any(document.facts for document in gold):
+        raise DataFormatError(options.gold, "no document has a relation", "Score on labelled ones")
     found = read_predictions(options.predictions)
+    if is_pubtator and not options.directed:
+        gold, training = (list(map(_undirected, documents)) for documents in (gold, training))
+        found = {title: set(map(_sorted, facts)) for title, facts in found.items()}
+    known = name_facts(training)
     titles = [document.title for document in gold]
     if len(set(titles)) < len(titles):
         raise DataFormatError(options.gold, "two documents have one title", "Rename one of them")
@@ -193,9 +219,11 @@ def build_parser() -> argparse.ArgumentParser:
     found.add_argument("--device", default="cpu")
     found.set_defaults(run=predict)
     scored = commands.add_parser("evaluate", help="F1, IgnF1, Infer-F1 of predictions")
-    scored.add_argument("--gold", required=True, type=Path, help="documents in DocRED's layout")
+    scored.add_argument("--gold", required=True, type=Path, help="labelled documents")
     scored.add_argument("--predictions", required=True, type=Path, help="what predict wrote")
     scored.add_argument("--train", type=Path, help="training documents, for IgnF1")
+    directed = "PubTator: the direction of a fact counts (a model trained with orientation=kind)"
+    scored.add_argument("--directed", action="store_true", help=directed)
     scored.set_defaults(run=evaluate)
     trained = commands.add_parser("train", help="train a model and save it")
     trained.add_argument(

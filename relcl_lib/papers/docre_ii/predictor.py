@@ -13,15 +13,19 @@ from typing import Any, NamedTuple
 import torch
 from pydantic import FiniteFloat, TypeAdapter
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
+from relcl_lib.data.candidate_sets import CANDIDATES
 from relcl_lib.data.document_files import Document, Mention
 from relcl_lib.data.document_sets import DocumentData
+from relcl_lib.data.document_stream import Pairing
 from relcl_lib.lab.checkpoints import CheckpointError, check_state, few_layers
 from relcl_lib.lab.digests import check_sums, write_sums
 from relcl_lib.lab.files import atomic_directory, remove_leftovers
 from relcl_lib.lab.json_text import parse_json
 from relcl_lib.lab.protocol import HIDDEN
 from relcl_lib.lab.runtime import releasing_memory, resolve_precision
+from relcl_lib.models.atlop import PairScores
 from relcl_lib.models.pair_inference import iterate_logits
 from relcl_lib.models.window_encoder import POSITION_BLOCKS
 from relcl_lib.papers.docre_ii.network import (
@@ -34,17 +38,33 @@ from relcl_lib.papers.docre_ii.network import (
 from relcl_lib.papers.docre_ii.parameters import DocreParameters
 from relcl_lib.papers.docre_ii.run import DocreRun
 from relcl_lib.text.document_metrics import within_limit
-from relcl_lib.text.document_tokens import tokenize_documents
+from relcl_lib.text.document_tokens import DocumentBatch, tokenize_documents
 
-FORMAT = 1
+FORMAT = 2
+#: how many other pairs a fact says it rests on, and of how many facts that is looked up at once
+SUPPORTS, AT_ONCE = 3, 256
 ABOUT, WEIGHTS, ENCODER = "docre.json", "docre.safetensors", "encoder"
+
+
+class Support(NamedTuple):
+    """Another pair that a fact rests on.
+
+    `weight` is the share of attention it gets in the last iteration, mean over heads, slots and
+    layers; `relations` are those that were read of it there.
+    """
+
+    head: int
+    tail: int
+    relations: tuple[str, ...]
+    weight: float
 
 
 class Finding(NamedTuple):
     """A fact of a document: entities by their number there, and how sure the model is.
 
     `margin` is the relation's logit less the threshold's, `score` its sigmoid; `by` is `base` where
-    the base module alone finds it, too, else `inference`.
+    the base module alone finds it, too, else `inference`. Then `rests_on` holds the other pairs with
+    the largest attention weights, the largest first; what the base finds rests on none.
     """
 
     head: int
@@ -53,13 +73,15 @@ class Finding(NamedTuple):
     score: float
     margin: float
     by: str
+    rests_on: tuple[Support, ...] = ()
 
 
 @dataclass
 class Predictor:
     """A network with what its input is made of.
 
-    `threshold` is that of the margins which is best on dev.
+    `threshold` is that of the margins which is best on dev; `pairing` says which pairs are
+    candidates in a document that lists none.
     """
 
     model: DocreNetwork
@@ -68,6 +90,7 @@ class Predictor:
     relations: tuple[str, ...]
     threshold: float = 0.0
     note: dict[str, Any] = field(default_factory=dict)
+    pairing: Pairing = field(default_factory=Pairing)
 
     @classmethod
     def of(cls, run: DocreRun) -> Predictor:
@@ -75,7 +98,11 @@ class Predictor:
         tuned = run.evaluate("dev")["threshold"]
         note = {"data": run.data.name, "protocol": run.data.protocol, "seed": run.seed}
         threshold = tuned if abs(tuned) < torch.inf else 0.0
-        found = cls(run.model, run.tokenizer, run.settings, run.data.relations, threshold, note)
+        kinds, _ = CANDIDATES.get(run.data.name, (None, None))
+        listed = any(document.pairs is not None for document in run.data.train)
+        pairing = Pairing(kinds, once=listed and run.settings.orientation == "document")
+        rest = (run.settings, run.data.relations, threshold, note, pairing)
+        found = cls(run.model, run.tokenizer, *rest)
         found.model.eval()
         return found
 
@@ -106,7 +133,7 @@ class Predictor:
         Documents run sorted by length, twice the training's batch size at a time.
         """
         tokens = tokenize_documents(
-            [_unlabelled(document) for document in documents],
+            [self.pairing(_unlabelled(document)) for document in documents],
             self.tokenizer,
             self.relations,
             markers=self.settings.markers,
@@ -117,6 +144,7 @@ class Predictor:
         options = {"limit": self.limit, "sum_logits": self.settings.sum_logits}
         self.model.eval()
         groups = usable.split(2 * self.settings.batch_size) if len(usable) else ()
+        # One context for all batches: it keeps the weights that it has cast.
         for rows in releasing_memory(groups):
             batch = tokens.batch(rows)
             with self.autocast():
@@ -126,14 +154,63 @@ class Predictor:
             base, last = (x[:, 1:] - x[:, :1] for x in (logits[0], logits[-1]))
             base_too = within_limit(base, self.limit) > threshold
             margins = within_limit(last, self.limit)
-            for pair, relation in (margins > threshold).nonzero().tolist():
-                row, head, tail = batch.pairs[pair].tolist()
-                margin = float(margins[pair, relation])
-                score = float(torch.tensor(margin).sigmoid())
-                by = "base" if base_too[pair, relation] else "inference"
-                fact = Finding(head, self.relations[relation], tail, score, margin, by)
+            chosen = margins > threshold
+            inferred = (chosen & ~base_too).any(1).nonzero()[:, 0]
+            supports = self._supports(batch, scores, logits, inferred)
+            values, by_base, pairs = margins.tolist(), base_too.tolist(), batch.pairs.tolist()
+            certain = margins.sigmoid().tolist()
+            for pair, relation in chosen.nonzero().tolist():
+                row, head, tail = pairs[pair]
+                is_base = by_base[pair][relation]
+                fact = Finding(
+                    head,
+                    self.relations[relation],
+                    tail,
+                    certain[pair][relation],
+                    values[pair][relation],
+                    "base" if is_base else "inference",
+                    () if is_base else supports[pair],
+                )
                 found[int(rows[row])].append(fact)
         return [sorted(facts, key=lambda f: (-f.margin, f[:3])) for facts in found]
+
+    def _supports(
+        self, batch: DocumentBatch, scores: PairScores, logits: list[Tensor], pairs: Tensor
+    ) -> dict[int, tuple[Support, ...]]:
+        """What each of `pairs` (r,) of a batch rests on in the last iteration."""
+        if not len(pairs):
+            return {}
+        inference, cells = self.model.inference, pair_matrix(batch)
+        read = inference.fed_back(logits[-2], self.limit)  # (p, R + 1)
+        labels, n = cells.fill(read), cells.n  # (b, n, n, R + 1)
+        document, subject, other = batch.pairs.unbind(1)
+        found: dict[int, tuple[Support, ...]] = {}
+        with self.autocast():
+            slots = inference.embed_features(scores.features), inference.embed_relations(read)
+        for some in pairs.split(AT_ONCE):
+            with self.autocast():
+                seen = inference.attention_map(*slots, cells, some).float()  # (r, n, n)
+            seen[torch.arange(len(some)), subject[some], other[some]] = 0  # itself
+            best = seen.flatten(1).topk(min(SUPPORTS, n * n), dim=1)
+            rows = zip(
+                some.tolist(),
+                document[some].tolist(),
+                best.values.tolist(),
+                best.indices.tolist(),
+                strict=True,
+            )
+            for pair, which, weights, at in rows:
+                cell = [divmod(index, n) for index in at]
+                found[pair] = tuple(
+                    Support(head, tail, self._names(labels[which, head, tail]), weight)
+                    for (head, tail), weight in zip(cell, weights, strict=True)
+                    if weight > 0
+                )
+        return found
+
+    def _names(self, classes: Tensor) -> tuple[str, ...]:
+        """The relations among the classes of a pair, (R + 1,) bool."""
+        return tuple(self.relations[i] for i in classes[1:].nonzero()[:, 0].tolist())
 
     def stream(
         self, documents: Iterable[Document], *, threshold: float = 0.0, chunk: int = 64
@@ -156,6 +233,7 @@ class Predictor:
             "relations": list(self.relations),
             "threshold": self.threshold,
             "note": self.note,
+            "pairing": {"kinds": self.pairing.kinds, "once": self.pairing.once},
         }
         folder = Path(folder)
         remove_leftovers(folder.parent)
@@ -193,7 +271,8 @@ class Predictor:
             settings = DocreParameters(**about["settings"], encoder=str(folder / ENCODER))
             relations = tuple(TypeAdapter(list[str]).validate_python(about["relations"]))
             threshold = TypeAdapter(FiniteFloat).validate_python(about["threshold"])
-            rest = (threshold, about["note"])
+            pairing = TypeAdapter(Pairing).validate_python(about["pairing"])
+            rest = (threshold, about["note"], pairing)
             state = load_file(folder / WEIGHTS)
             few_layers(AutoConfig.from_pretrained(folder / ENCODER, trust_remote_code=False), state)
             check_state(lambda: _rebuild(folder, settings, relations)[1], state)

@@ -7,12 +7,16 @@ import sys
 from dataclasses import replace
 
 import pytest
+import torch
 from docre_data import parameters, tiny_data
 
 from relcl_lib.data.document_files import Fact
+from relcl_lib.data.document_stream import Pairing
 from relcl_lib.data.download import DataFormatError
 from relcl_lib.lab.checkpoints import CheckpointError
+from relcl_lib.models.pair_inference import iterate_logits
 from relcl_lib.papers.docre_ii.command import main, read_predictions
+from relcl_lib.papers.docre_ii.network import pair_matrix
 from relcl_lib.papers.docre_ii.predictor import ABOUT, WEIGHTS, Predictor
 from relcl_lib.papers.docre_ii.run import DocreRun
 from relcl_lib.text.document_metrics import all_scores, fact_scores, name_facts
@@ -91,6 +95,73 @@ def test_what_is_found_says_by_whom_and_how_sure(run):
     assert sum(map(len, last)) == sum(map(len, model.predict(run.data.test)))
 
 
+@pytest.mark.parametrize("changes", [{}, {"attention": "all"}, {"inference_layers": 2}], ids=str)
+def test_what_inference_adds_names_the_pairs_it_rests_on(changes, run):
+    made = run if not changes else DocreRun(parameters(**changes), tiny_data(4), 0).train()
+    model = Predictor.of(made)
+    limit = max(len(facts) for facts in model.predict(made.data.test, -100.0))
+    assert limit
+    by = {"base": 0, "inference": 0}
+    for threshold in (0.0, -0.5, -2.0):
+        for document, facts in zip(
+            made.data.test, model.predict(made.data.test, threshold), strict=True
+        ):
+            count = len(document.entities)
+            for fact in facts:
+                by[fact.by] += 1
+                if fact.by == "base":
+                    assert fact.rests_on == ()
+                    continue
+                assert 0 < len(fact.rests_on) <= 3
+                weights = [support.weight for support in fact.rests_on]
+                assert weights == sorted(weights, reverse=True) and 0 < sum(weights) < 1.001
+                for support in fact.rests_on:
+                    pair = (support.head, support.tail)
+                    assert pair != (fact.head, fact.tail)
+                    assert max(pair) < count and support.head != support.tail
+                    if not changes:  # one layer sees what is near
+                        assert {*pair} & {fact.head, fact.tail}
+    assert by["inference"]
+
+
+def test_what_a_fact_rests_on_is_read_off_the_layer(run):
+    """The weights by hand: both attentions of the one layer, in the last iteration."""
+    model, document = Predictor.of(run), run.data.test[0]
+    tokens = run.tokens("test")
+    batch = tokens.batch(torch.tensor([0]))
+    scores, cells = run.model.base(batch), pair_matrix(batch)
+    inference, layer = run.model.inference, run.model.inference.layers[0]
+    with torch.no_grad():
+        logits = iterate_logits(inference, scores, cells, model.iterations, limit=model.limit)
+        read = inference.fed_back(logits[-2], model.limit)
+        slots = inference.embed_features(scores.features), inference.embed_relations(read)
+        memory = layer.mix(torch.cat(slots, dim=1))
+        rows = torch.arange(len(cells.pairs))
+        maps = [
+            attend.attention_map(slot, memory, cells, rows)
+            for attend, slot in zip(layer.attend, slots, strict=True)
+        ]
+    seen = sum(maps) / 2
+    (facts,) = model.predict([document], -3.0)
+    added = [fact for fact in facts if fact.by == "inference"]
+    assert added
+    for fact in added:
+        row = ((cells.pairs[:, 1] == fact.head) & (cells.pairs[:, 2] == fact.tail)).nonzero().item()
+        others = seen[row].clone()
+        others[fact.head, fact.tail] = 0
+        best = others.flatten().topk(3).values.tolist()
+        assert [s.weight for s in fact.rests_on] == pytest.approx(best, abs=1e-4)
+        for support in fact.rests_on:
+            assert support.weight == pytest.approx(
+                others[support.head, support.tail].item(), abs=1e-4
+            )
+            at = (
+                (cells.pairs[:, 1] == support.head) & (cells.pairs[:, 2] == support.tail)
+            ).nonzero()
+            classes = read[at.item(), 1:].nonzero()[:, 0].tolist()
+            assert support.relations == tuple(run.data.relations[i] for i in classes)
+
+
 def test_documents_stream_in_order_whatever_the_chunk(run):
     model, seen = Predictor.of(run), []
 
@@ -129,7 +200,7 @@ def test_what_cannot_be_loaded_or_saved_is_named(run, saved, tmp_path):
     broken = shutil.copytree(saved, tmp_path / "broken")
     about = json.loads((broken / ABOUT).read_text())
     (broken / ABOUT).write_text(json.dumps({**about, "format": 9}))
-    with pytest.raises(CheckpointError, match="format 9 found, 1 expected"):
+    with pytest.raises(CheckpointError, match="format 9 found, 2 expected"):
         Predictor.load(broken)
     (broken / ABOUT).write_text(json.dumps(about))
     (broken / WEIGHTS).write_bytes(b"short")
@@ -263,3 +334,148 @@ def test_train_writes_a_model_and_is_not_trained_again(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "epoch" not in err and "F1_dev" in out
     assert Predictor.load(tmp_path / "out").predict(data.test) == model.predict(data.test)
+
+
+# --- the PubTator format ---------------------------------------------------------------------------
+
+#: kinds and relations that no data set of the papers has; the last document is for predictions only
+BANDS = (
+    ("r1", "Aurora", "Tallinn", "Mari Kask", "violin"),
+    ("r2", "Boreas", "Riga", "Ilze Berg", "flute"),
+    ("r3", "Cirrus", "Vilnius", "Jonas Rim", "cello"),
+)
+
+
+def as_pubtator(name, band, place, person, instrument, *, labelled=True):
+    title = f"{band} is a band from {place}."
+    abstract = f"Its singer is {person}, who plays the {instrument}."
+    text = f"{title} {abstract}"
+    lines = [f"{name}|t|{title}", f"{name}|a|{abstract}"]
+    for mention, kind in (
+        (band, "Band"),
+        (place, "Place"),
+        (person, "Person"),
+        (instrument, "Thing"),
+    ):
+        at = text.index(mention)
+        row = (name, at, at + len(mention), mention, kind, f"{kind}:{mention}")
+        lines.append("\t".join(map(str, row)))
+    if labelled:
+        related = (
+            ("from", f"Band:{band}", f"Place:{place}"),
+            ("member", f"Person:{person}", f"Band:{band}"),  # against the order of the text
+            ("plays", f"Person:{person}", f"Thing:{instrument}"),
+        )
+        lines += ["\t".join((name, *relation)) for relation in related]
+    return "\n".join([*lines, ""])
+
+
+@pytest.mark.parametrize("orientation", ["document", "kind"])
+def test_pubtator_of_any_kinds_is_trained_on_predicted_and_scored(
+    orientation, tmp_path, monkeypatch, capsys
+):
+    from docre_data import SMALL, encoder_folder
+
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    (data / "train.pubtator").write_text("\n".join(as_pubtator(*band) for band in BANDS[:2]))
+    (data / "dev.pubtator").write_text(as_pubtator(*BANDS[2]))
+    settings = {**SMALL, "encoder": encoder_folder(), "orientation": orientation}
+    words = [f"{k}={v}" for k, v in settings.items() if k not in ("dataset", "seeds")]
+    assert main(["train", "--data", str(data), "--out", str(out), *words]) == 0
+    capsys.readouterr()
+    model = Predictor.load(out)
+    assert model.relations == ("from", "member", "plays")
+
+    # Whatever it has learned: with every pair above the threshold its candidates are seen.
+    plain = "\r\n".join(as_pubtator(*band, labelled=False) for band in BANDS).replace("\n", "\r\n")
+    predict = Predictor.predict
+    monkeypatch.setattr(Predictor, "predict", lambda self, docs, *_: predict(self, docs, -1e9))
+    feed(monkeypatch, [plain.encode()])
+    assert main(["predict", "--model", str(out)]) == 0
+    shown, complaints = capsys.readouterr()
+    lines = [json.loads(line) for line in shown.splitlines()]
+    assert [line["title"] for line in lines] == ["r1", "r2", "r3"] and not complaints
+    for line, band in zip(lines, BANDS, strict=True):
+        names = {fact["head_name"] for fact in line["facts"]} | {
+            fact["tail_name"] for fact in line["facts"]
+        }
+        assert names == set(band[1:])
+        pairs = {(fact["head"], fact["tail"]) for fact in line["facts"]}
+        assert len(pairs) == (6 if orientation == "document" else 12)
+        assert (
+            all(head < tail for head, tail in pairs)
+            if orientation == "document"
+            else (1, 0) in pairs
+        )
+
+    # Right facts alone score 100, in the direction that the model has.
+    gold, mine = tmp_path / "gold.txt", tmp_path / "mine.jsonl"
+    gold.write_text("\n".join(as_pubtator(*band) for band in BANDS))
+    ends = {"from": (0, 1), "member": (2, 0), "plays": (2, 3)}
+    if orientation == "document":
+        ends["member"] = (0, 2)
+    right = [{"head": h, "relation": r, "tail": t} for r, (h, t) in ends.items()]
+    rows = [json.dumps({"title": band[0], "facts": right}) for band in BANDS]
+    mine.write_text("\n".join(rows))
+    command = ["evaluate", "--gold", str(gold), "--predictions", str(mine)]
+    for directed in ([], ["--directed"]):
+        assert main([*command, *directed, "--train", str(data / "train.pubtator")]) == 0
+        scores = json.loads(capsys.readouterr().out)
+        wrong = directed and orientation == "document"
+        assert scores["F1"] == pytest.approx(66.67 if wrong else 100)
+        assert scores["Intra-F1"] == scores["F1"] or wrong
+        assert "IgnF1" in scores
+    gold.write_text("\n".join(as_pubtator(*band, labelled=False) for band in BANDS))
+    with pytest.raises(DataFormatError, match="no document has a relation"):
+        main(command)
+
+
+def test_a_pubtator_document_that_cannot_be_read_is_named_and_skipped(saved, monkeypatch, capsys):
+    good = as_pubtator(*BANDS[0], labelled=False)
+    offset = good.replace("Tallinn\tPlace", "Elsewhere\tPlace").replace("r1", "r2")
+    bare = "r9|t|A title\nr9|a|and more\nr9\t0\t1\tA\tKind\n"
+    feed(monkeypatch, [part.encode() for part in ("\n" + good, offset, bare)] + [b"r4|t|\xff", b""])
+    assert main(["predict", "--model", str(saved)]) == 1
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["title"] for line in out.splitlines()] == ["r1", "r9"]
+    assert [json.loads(line)["line"] for line in out.splitlines()] == [2, 16]
+    assert "document at line 9 skipped: " in err and "fields start and end" in err
+    assert "document at line 20 skipped: " in err
+    assert "1 mentions have no identifier and were left out" in err
+
+
+def test_a_model_of_two_kinds_asks_for_their_pairs_alone(run):
+    document = replace(run.data.test[0], facts=None, pairs=None)
+    kinds = [mentions[0].type for mentions in document.entities]
+    one, other = list(dict.fromkeys(kinds))[:2]
+    first = [min(mention[:2] for mention in mentions) for mentions in document.entities]
+    for once in (False, True):
+        listed = Pairing((one, other), once)(document).pairs
+        assert listed
+        for head, tail in listed:
+            assert {kinds[head], kinds[tail]} == {one, other}
+            assert first[head] <= first[tail] if once else kinds[head] == one
+        assert len(listed) == kinds.count(one) * kinds.count(other)
+    assert Pairing()(document).pairs is None
+    given = replace(document, pairs=((0, 1),))
+    assert Pairing((one, other), True)(given) is given
+
+
+def test_the_pairs_of_a_data_set_are_the_models(run, tmp_path):
+    listed = [
+        replace(d, pairs=tuple(p for p in d.candidates() if p[0] < p[1])) for d in run.data.train
+    ]
+    listed = [replace(d, facts=tuple(f for f in d.facts if f.head < f.tail)) for d in listed]
+    data = replace(run.data, train=tuple(listed))
+    for name, orientation, pairing in (
+        ("mine", "document", Pairing(None, True)),
+        ("mine", "kind", Pairing()),
+        ("cdr", "document", Pairing(("Chemical", "Disease"), True)),
+        ("cdr", "kind", Pairing(("Chemical", "Disease"), False)),
+    ):
+        made = DocreRun(parameters(orientation=orientation), replace(data, name=name), 0)
+        model = Predictor.of(made)
+        assert model.pairing == pairing
+        assert Predictor.load(model.save(tmp_path / name / orientation)).pairing == pairing
+    assert Predictor.of(run).pairing == Pairing()
