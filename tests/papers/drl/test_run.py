@@ -10,6 +10,7 @@ from states import kept, same
 
 from relcl_lib.continual.tracks import TRACKS, padded_batches
 from relcl_lib.data.core50 import SessionData
+from relcl_lib.lab import checkpoints
 from relcl_lib.losses import cross_entropy_loss, discriminative_loss
 from relcl_lib.models.taps import save_head, set_head
 from relcl_lib.papers.drl.divergence import DivergenceError
@@ -195,6 +196,20 @@ class TestShares:
         assert set(make_run(method="ER", drl_weight=0.0, limit=8).train().record().curves) == {
             "validation"
         }
+
+    def test_a_checkpoint_of_before_they_were_kept_is_gone_on_from(self, tmp_path):
+        given = {"method": "ER", "drl_weight": 0.01, "epochs": 16, "limit": 24, "batch_size": 6}
+        run = make_run(work_dir=tmp_path, **given)
+        run.advance()
+        run.experiences_done = 1
+        run.save()
+        state, progress = checkpoints.load(run.folder / "checkpoint")
+        del progress["shares"]
+        checkpoints.save(run.folder / "checkpoint", state, progress)
+        resumed = make_run(work_dir=tmp_path, **given).train()
+        assert same(resumed.network, make_run(**given).train().network)
+        assert len(resumed.shares) == 7
+        assert set(resumed.record().curves) == {"validation"}  # not of every experience
 
 
 def test_it_learns():
