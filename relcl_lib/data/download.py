@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from relcl_lib.lab.files import packaged_data, repository_root
 
@@ -308,30 +309,94 @@ def _not_found(
     return DataNotFoundError("\n".join([*lines, hint] if hint else lines))
 
 
+#: seconds before each further try of a download
+WAITS = (0.5, 2.0)
+T = TypeVar("T")
+
+
 def fetch(hub: HubFiles) -> Path:
     """Download the files of `hub` into the hub's own cache and return their common folder.
 
-    Files already in that cache at this revision cost no request. A file whose SHA-256 is not
-    the pinned one is removed from the cache, so that the next call fetches it anew.
+    Files already in that cache at this revision cost no request. A file whose SHA-256 is not the pinned
+    one, or the one by which the hub names it, is removed from the cache and fetched anew.
+
+    Raises:
+        DataNotFoundError: a file could not be had in several tries.
+        DataFormatError: each try gave another content than the pinned one.
     """
     from huggingface_hub import hf_hub_download
 
     folder = Path()
     for name, digest in hub.files.items():
-        local = Path(
-            hf_hub_download(hub.repo, name, repo_type=hub.repo_type, revision=hub.revision)
-        )
-        if digest is not None and (found := file_digest(local, "sha256")) != digest:
-            local.resolve().unlink()
-            local.unlink(missing_ok=True)
-            raise DataFormatError(
-                f"{hub.repo}@{hub.revision[:7]}/{name}",
-                f"the download has SHA-256 {found}, not {digest}",
-                "It was removed; load again, and if it happens again fetch the file by hand: "
-                + hub.command,
-            )
+
+        def download(name: str = name, digest: str | None = digest) -> Path:
+            options = {"repo_type": hub.repo_type, "revision": hub.revision}
+            local = Path(hf_hub_download(hub.repo, name, **options))
+            where = f"{hub.repo}@{hub.revision[:7]}/{name}"
+            check_blob(local, where, digest, f"fetch the file by hand: {hub.command}")
+            return local
+
+        local = patiently(download, f"{hub.repo}/{name}")
         folder = local.parents[len(PurePosixPath(name).parts) - 1]
     return folder
+
+
+def patiently(download: Callable[[], T], what: str) -> T:
+    """What `download` returns, tried again where the line or the file was bad.
+
+    Raises:
+        DataNotFoundError: it failed each time, or in a way that another try would not mend.
+        DataFormatError: what came was damaged each time.
+    """
+    from huggingface_hub import constants
+
+    for tries, wait in enumerate((*WAITS, None), start=1):
+        try:
+            return download()
+        # A boundary: the hub client, its HTTP library and the disk each have their own errors.
+        except Exception as error:
+            status = getattr(getattr(error, "response", None), "status_code", None) or 0
+            hopeless = constants.HF_HUB_OFFLINE or 400 <= status < 500
+            if wait is None or (hopeless and not isinstance(error, DataFormatError)):
+                if isinstance(error, DataFormatError):
+                    raise
+                first = (str(error).strip().splitlines() or [""])[0]
+                raise DataNotFoundError(
+                    f"{what} could not be downloaded ({tries} tries; {type(error).__name__}: {first})"
+                ) from error
+            time.sleep(wait)
+    raise AssertionError  # the last wait is None
+
+
+def check_blob(local: Path, where: str, digest: str | None = None, otherwise: str = "") -> None:
+    """Remove a file of the hub's cache that is not what it should be, and what kills left of it.
+
+    Args:
+        local: where it lies: a link to a file that is named by its SHA-256, if the hub knows that.
+        where: what errors call it.
+        digest: the SHA-256 that is expected; None takes that of the name.
+        otherwise: what to do if it happens again.
+
+    Raises:
+        DataFormatError: it had another content; it is gone.
+    """
+    blob = local.resolve()
+    if digest is None and re.fullmatch("[0-9a-f]{64}", blob.name):
+        digest = blob.name
+    if digest is None or (found := file_digest(local, "sha256")) == digest:
+        for leftover in blob.parent.glob(
+            f"{blob.name}.*incomplete"
+        ):  # of a process that was killed
+            leftover.unlink(missing_ok=True)
+        return
+    blob.unlink(missing_ok=True)
+    local.unlink(missing_ok=True)
+    raise DataFormatError(
+        where,
+        f"the download has SHA-256 {found}, not {digest}",
+        "It was removed; load again, and if it happens again "
+        + (otherwise or "try from another network"),
+    )
 
 
 def file_digest(path: str | Path, algorithm: str) -> str:

@@ -10,7 +10,12 @@ from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
-from relcl_lib.data.download import DataFormatError, DataNotFoundError
+from relcl_lib.data.download import (
+    DataFormatError,
+    DataNotFoundError,
+    check_blob,
+    patiently,
+)
 from relcl_lib.lab.digests import content_digest, file_digest
 from relcl_lib.lab.files import packaged_data
 from relcl_lib.lab.json_text import parse_json
@@ -78,7 +83,16 @@ def weights_folder(name: str | os.PathLike[str]) -> Path:
             folder = Path(snapshot_download(**wanted, local_files_only=True))
             if any(folder.glob("model*.safetensors")):  # not just the configuration, say
                 return folder
-        return Path(snapshot_download(**wanted))
+
+        def download() -> Path:
+            found = Path(snapshot_download(**wanted))
+            for file in found.glob("*.safetensors"):
+                check_blob(file, f"{name}/{file.name}")
+            return found
+
+        return patiently(download, str(name))
+    except DataFormatError:
+        raise
     except (OSError, ValueError, HFValidationError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise DataNotFoundError(

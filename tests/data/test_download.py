@@ -83,6 +83,7 @@ def test_offline_names_the_cause_and_the_places(monkeypatch):
         raise OSError("Network is unreachable\nand more")
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
+    monkeypatch.setattr(download, "WAITS", ())
     with pytest.raises(DataNotFoundError, match="OSError: Network is unreachable") as caught:
         locate("things", holds, hub=HUB, layouts=["here.txt"])
     assert "- here.txt" in str(caught.value) and "and more" not in str(caught.value)
@@ -91,6 +92,8 @@ def test_offline_names_the_cause_and_the_places(monkeypatch):
 def fake_cache(tmp_path, monkeypatch, content):
     """The hub's cache: a snapshot of links to blobs, filled on demand."""
     import huggingface_hub
+
+    monkeypatch.setattr(download, "WAITS", ())
 
     def fake(repo, name, *, repo_type, revision):
         assert (repo, repo_type, revision) == ("someone/things", "dataset", COMMIT)
@@ -141,7 +144,7 @@ class Hub(BaseHTTPRequestHandler):
         if known:
             self.send_header("X-Repo-Commit", COMMIT)
             # Files of one ETag are one blob to the client, downloaded once.
-            self.send_header("ETag", f'"{hashlib.sha256(self.path.encode()).hexdigest()}"')
+            self.send_header("ETag", f'"{hashlib.sha1(self.path.encode()).hexdigest()}"')
         self.send_header("Content-Length", str(len(CONTENT) if known else 0))
         self.end_headers()
         if body and known:

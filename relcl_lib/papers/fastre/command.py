@@ -5,13 +5,15 @@
 
 `extract` reads one sentence per line from standard input (with --jsonl: one object with a field
 "text") and writes one JSON object per line, {"line", "text", "triples"}, in order. A line that cannot
-be read is named on standard error and skipped; the exit code is then 1.
+be read is named on standard error and skipped; the exit code is then 1. With --out FILE it goes on
+where it was, if it was stopped and the same input comes again.
 """
 
 from __future__ import annotations
 
 import argparse
 import codecs
+import contextlib
 import io
 import json
 import re
@@ -45,6 +47,13 @@ class Counts:
     cut: int = 0
     skipped: int = 0
     started: float = field(default_factory=time.perf_counter)
+
+    def add(self, result: dict[str, Any]) -> None:
+        """Count a result."""
+        self.sentences += 1
+        self.triples += len(result["triples"])
+        self.empty += not result["text"].strip()
+        self.cut += "cut" in result
 
     def line(self) -> str:
         """Say it in one line."""
@@ -100,25 +109,64 @@ def extract_stream(
     chunk: int = 1024,
     counts: Counts | None = None,
     complain: TextIO | None = None,
+    first: int = 1,
 ) -> Iterator[dict[str, Any]]:
     """Yield one result per readable line of `read_lines`, in order, extracting `chunk` lines at a time.
 
     No more than a chunk is held, however many lines there are; within one, sentences are sorted by
     length, so a larger chunk wastes less on padding. `counts` is updated on the way; malformed lines
-    are named in `complain` (None: standard error).
+    are named in `complain` (None: standard error). `first` is the number of the first of the lines.
     """
     counts = Counts() if counts is None else counts
     held: list[tuple[int, str]] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            held.append((number, read_text(line, jsonl)))
-        except ValueError as error:
-            counts.skipped += 1
-            print(f"line {number} skipped: {error}", file=complain or sys.stderr)
+    for number, line in enumerate(lines, start=first):
+        text = _read(number, line, jsonl, counts, complain)
+        if text is not None:
+            held.append((number, text))
         if len(held) == chunk:
             yield from _results(extractor, held, counts)
             held = []
     yield from _results(extractor, held, counts)
+
+
+def _read(
+    number: int, line: bytes | None, jsonl: bool, counts: Counts, complain: TextIO | None
+) -> str | None:
+    """The sentence of a line; None where it is malformed, which is counted and told."""
+    try:
+        return read_text(line, jsonl)
+    except ValueError as error:
+        counts.skipped += 1
+        print(f"line {number} skipped: {error}", file=complain or sys.stderr)
+        return None
+
+
+def pass_over(
+    lines: Iterator[bytes | None],
+    kept: Iterable[dict[str, Any]],
+    *,
+    jsonl: bool = False,
+    counts: Counts,
+    complain: TextIO | None = None,
+) -> int:
+    """Pass over the lines whose results are kept from an earlier try; how many there were.
+
+    Raises:
+        ValueError: the results are of other lines.
+    """
+    passed = 0
+    for result in kept:
+        text = None
+        while text is None:
+            passed += 1
+            text = _read(passed, next(lines, b""), jsonl, counts, complain)
+        if (passed, text) != (result["line"], result["text"]):
+            raise ValueError(
+                f"line {passed} is not the one that was extracted before: the input has changed. Take "
+                "another --out, or delete the file beside it whose name has .part-"
+            )
+        counts.add(result)
+    return passed
 
 
 def _results(
@@ -129,31 +177,37 @@ def _results(
         result = {"line": number, "text": text, "triples": [t._asdict() for t in triples]}
         if extractor.cut(text):
             result["cut"] = extractor.reader.max_tokens
-            counts.cut += 1
-        counts.sentences += 1
-        counts.empty += not text.strip()
-        counts.triples += len(triples)
+        counts.add(result)
         yield result
 
 
 def extract(options: argparse.Namespace) -> int:
     """Run `extract`; the exit code says whether lines were skipped."""
     from relcl_lib.papers.fastre.extract import Extractor
+    from relcl_lib.papers.fastre.resume import ResultFile
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
     extractor = Extractor.load(options.model, device=options.device, batch_size=options.batch_size)
-    counts, watched = Counts(), sys.stderr.isatty()
-    with extractor.ready():  # once, not for every chunk
+    counts, watched, told = Counts(), sys.stderr.isatty(), {"jsonl": options.jsonl}
+    lines, out, passed = read_lines(sys.stdin.buffer), None, 0
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(extractor.ready())  # once, not for every chunk
+        if options.out:
+            shaping = (options.model, options.chunk)
+            out = ResultFile(options.out, *shaping, batch_size=options.batch_size, **told)
+            passed = pass_over(lines, stack.enter_context(out).kept(), counts=counts, **told)
         results = extract_stream(
             extractor,
-            read_lines(sys.stdin.buffer),
-            jsonl=options.jsonl,
+            lines,
             chunk=options.chunk,
             counts=counts,
+            first=passed + 1,
+            **told,
         )
-        for result in results:
-            sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
+        for result in out.write(results) if out else results:
+            if not out:
+                sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
             if counts.sentences % options.progress == 0:
                 print(counts.line(), end="\r" if watched else "\n", file=sys.stderr, flush=True)
     sys.stdout.flush()
@@ -260,6 +314,11 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=raw,
     )
     found.add_argument("--model", required=True, help="folder of a trained tagger")
+    found.add_argument(
+        "--out",
+        help="file for the triples instead of standard output; killed and started again with the same "
+        "input, extraction goes on where it was",
+    )
     found.add_argument("--jsonl", action="store_true", help='lines are objects with "text"')
     found.add_argument("--batch-size", type=positive, default=128)
     found.add_argument("--chunk", type=positive, default=1024, help="lines held in memory")

@@ -1,0 +1,107 @@
+"""Long runs hold constant memory and a constant number of open files."""
+
+import json
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from processes import children, handles, relcl, resident
+
+pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
+MIB = 1 << 20
+
+
+def test_an_extraction(tmp_path, long, tell):
+    import readers
+    import torch
+    from fastre_data import load_triples
+
+    extractor = readers.tagger()
+    with (
+        torch.no_grad()
+    ):  # an untrained tagger finds everything everywhere; this one, next to nothing
+        for name, value in extractor.model.named_parameters():
+            if name.endswith("bias") and "encoder" not in name:
+                value.fill_(-4.0)
+    extractor.save(tmp_path / "model")
+    texts = [sentence.text for sentence in load_triples("synthetic").train]
+    total, seen = 1_000_000 if long else 3000, []
+    process = relcl(
+        *("fastre", "extract", "--model", tmp_path / "model", "--out", tmp_path / "out"),
+        *("--progress", 10_000 if long else 500),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+
+    def feed():
+        for at in range(total):
+            process.stdin.write(f"{texts[at % len(texts)]}\n")
+        process.stdin.close()
+
+    def listen():
+        for line in process.stderr:
+            if " sentences, " in line:
+                done = int(line.split()[0])
+                if done < total:
+                    seen.append((done, resident(process.pid), handles(process.pid)))
+
+    threads = [threading.Thread(target=each) for each in (feed, listen)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert process.wait() == 0
+    process.stderr.close()
+    seconds = time.monotonic() - began
+    with (tmp_path / "out").open() as lines:
+        assert sum(1 for _ in lines) == total
+    first, last = seen[0], seen[-1]
+    growth = (
+        max(memory for _, memory, _ in seen[len(seen) // 10 :]) - seen[len(seen) // 10][1]
+    ) / MIB
+    assert growth < 32 and {files for *_, files in seen} == {last[2]}, seen
+    tell(
+        f"{total} lines in {seconds:.0f} s: {first[1] / MIB:.0f} MiB and {first[2]} open files after "
+        f"{first[0]}, {last[1] / MIB:.0f} MiB and {last[2]} after {last[0]}"
+    )
+
+
+CELLS = "fastre sweep table5 --dataset synthetic --methods FastRE --jobs 2 --set"
+SMALL = "train_limit=8 epochs=1 hidden=8 attention_heads=2 vector_size=8 type_size=4 dilations=[1]"
+
+
+def test_a_sweep_of_many_cells(tmp_path, long, tell):
+    if not long:
+        pytest.skip("in make test-hard")
+    count = 200
+    seeds = list(map(str, range(count)))
+    process = relcl(
+        *(*CELLS.split(), *SMALL.split(), "heads=mean"),
+        *("--seeds", *seeds, "--results", tmp_path / "results", "--work-dir", tmp_path / "work"),
+        stdout=subprocess.PIPE,
+    )
+    seen, cells = [], 0
+    for line in process.stdout:
+        if line.startswith("["):
+            workers = [pid for pid in children(process.pid) if resident(pid) > 100 * MIB]
+            if " done: " in line and len(workers) == 2:
+                every = [process.pid, *workers]
+                seen.append(([resident(p) for p in every], [handles(p) for p in every], workers))
+            cells += line.startswith("[sweep]")
+    process.stdout.close()
+    assert process.wait() == 0
+    records = list((tmp_path / "results").rglob("*.json"))
+    assert len(records) == count == cells
+    assert len({tuple(workers) for *_, workers in seen}) == 1
+    start, end = seen[len(seen) // 5], seen[-1]
+    grown = [(b - a) / MIB for a, b in zip(start[0], end[0], strict=True)]
+    assert max(grown) < 40 and start[1] == end[1], (start, end)
+    tell(
+        f"{count} cells; sweep and workers from {[m // MIB for m in start[0]]} to "
+        f"{[m // MIB for m in end[0]]} MiB, {start[1]} and {end[1]} open files; "
+        f"{len(records)} records: {json.dumps(sorted({len(r.read_bytes()) // 1000 for r in records}))} kB"
+    )
