@@ -54,6 +54,7 @@ OWN = {
     ),
     ("fastre", "train"): Command(_FASTRE, "train a tagger and save it", ("train",)),
     ("fastre", "extract"): Command(_FASTRE, "triples of your own sentences", ("extract",)),
+    ("fastre", "evaluate"): Command(_FASTRE, "scores of a saved tagger on a file", ("evaluate",)),
     ("crecl", "learn"): Command(_CRECL, "teach a classifier your own relations", ("learn",)),
     ("crecl", "predict"): Command(_CRECL, "relations of your own sentences", ("predict",)),
     ("crecl", "evaluate"): Command(_CRECL, "accuracy on your own sentences", ("evaluate",)),

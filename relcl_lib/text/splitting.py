@@ -38,6 +38,7 @@ _WORD = regex.compile(
     | \p{{Lu}}\.(?=\s+\S)                                   # an initial
     | {_LETTER}+?(?=n['’]t\b) | n['’]t\b | {_CLITIC}
     | {_LETTER}+(?:(?:[-‐/.&@] | (?!{_CLITIC})['’] | (?<=\p{{N}})[,:](?=\p{{N}})){_LETTER}+)*
+      (?:(?<=-(?:{_SHORT}))\.)?                             # Vincent-St. Mary
     | ([^\s\x1c-\x1f])\1*                                     # a mark, or the same mark again: ... --
     """,
     regex.VERSION1 | regex.VERBOSE,
@@ -96,6 +97,8 @@ def split_sentences(sentences: Iterable[Sentence], way: str) -> list[Sentence]:
 
 def _split(sentence: Sentence, way: str) -> Sentence:
     text = sentence.text
+    if way == AUTO:  # entities as their text
+        way = PUNCTUATION if is_plain([text]) else SPACES
     places = word_spans(text, way)
     words = [text[start:end] for start, end in places]
     first = {start: at for at, (start, _) in enumerate(places)}

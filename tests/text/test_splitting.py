@@ -27,6 +27,7 @@ from relcl_lib.text.splitting import (
         ("Lowford’s U.S. office, 5:30 p.m.", "Lowford ’s U.S. office , 5:30 p.m."),
         ("25,320.4 mm -- well-known, 2014-15...", "25,320.4 mm -- well-known , 2014-15 ..."),
         ("Roger S. Bagnall; plan B", "Roger S. Bagnall ; plan B"),
+        ("St. Vincent-St. Mary", "St. Vincent-St. Mary"),
         ('"Oren Tace," said HIV/AIDS.', '" Oren Tace , " said HIV/AIDS .'),
         ("See www.example.org/a, a.b@c.org!", "See www.example.org/a , a.b@c.org !"),
         ("小明1958年生于上海。", "小 明 1958 年 生 于 上 海 。"),

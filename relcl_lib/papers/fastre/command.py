@@ -1,7 +1,8 @@
-"""The commands of FastRE: train a tagger, and extract triples with it.
+"""The commands of FastRE: train a tagger, extract triples with it, evaluate it.
 
     python -m relcl_lib fastre train --data FOLDER --out FOLDER [NAME=VALUE ...]
     python -m relcl_lib fastre extract --model FOLDER < sentences.txt > triples.jsonl
+    python -m relcl_lib fastre evaluate --model FOLDER --data FILE
 
 `extract` reads one sentence per line from standard input (with --jsonl: one object with a field
 "text") and writes one JSON object per line, {"line", "text", "triples"}, in order. A line that cannot
@@ -110,6 +111,7 @@ def extract_stream(
     counts: Counts | None = None,
     complain: TextIO | None = None,
     first: int = 1,
+    min_score: float = 0.0,
 ) -> Iterator[dict[str, Any]]:
     """Yield one result per readable line of `read_lines`, in order, extracting `chunk` lines at a time.
 
@@ -124,9 +126,9 @@ def extract_stream(
         if text is not None:
             held.append((number, text))
         if len(held) == chunk:
-            yield from _results(extractor, held, counts)
+            yield from _results(extractor, held, counts, min_score)
             held = []
-    yield from _results(extractor, held, counts)
+    yield from _results(extractor, held, counts, min_score)
 
 
 def _read(
@@ -170,9 +172,9 @@ def pass_over(
 
 
 def _results(
-    extractor: Any, held: Sequence[tuple[int, str]], counts: Counts
+    extractor: Any, held: Sequence[tuple[int, str]], counts: Counts, min_score: float
 ) -> Iterator[dict[str, Any]]:
-    found = extractor.extract([text for _, text in held]) if held else []
+    found = extractor.extract([text for _, text in held], min_score) if held else []
     for (number, text), triples in zip(held, found, strict=True):
         result = {"line": number, "text": text, "triples": [t._asdict() for t in triples]}
         if extractor.cut(text):
@@ -195,7 +197,8 @@ def extract(options: argparse.Namespace) -> int:
         stack.enter_context(extractor.ready())  # once, not for every chunk
         if options.out:
             shaping = (options.model, options.chunk)
-            out = ResultFile(options.out, *shaping, batch_size=options.batch_size, **told)
+            sifted = {"min_score": options.min_score, "device": str(extractor.device)}
+            out = ResultFile(options.out, *shaping, batch_size=options.batch_size, **sifted, **told)
             passed = pass_over(lines, stack.enter_context(out).kept(), counts=counts, **told)
         results = extract_stream(
             extractor,
@@ -204,6 +207,7 @@ def extract(options: argparse.Namespace) -> int:
             counts=counts,
             first=passed + 1,
             **told,
+            min_score=options.min_score,
         )
         for result in out.write(results) if out else results:
             if not out:
@@ -213,6 +217,28 @@ def extract(options: argparse.Namespace) -> int:
     sys.stdout.flush()
     print(counts.line(), file=sys.stderr)
     return SKIPPED if counts.skipped else 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Print the scores of a saved tagger on a file as one JSON object."""
+    from relcl_lib.data.triples import read_sentences
+    from relcl_lib.papers.fastre.evaluate import evaluate_on
+    from relcl_lib.papers.fastre.extract import Extractor
+
+    sentences = read_sentences(options.data)
+    train = read_sentences(options.train) if options.train else []
+    extractor = Extractor.load(options.model, device=options.device)
+    scores = evaluate_on(extractor, sentences, train, options.min_score)
+    print(json.dumps({name: round(value, 2) for name, value in scores.items()}, indent=1))
+    return 0
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1, as a `type` of argparse."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{value} is not from 0 to 1")
+    return value
 
 
 def dataset_name(folder: str, known: Sequence[str]) -> str:
@@ -254,6 +280,9 @@ def train(options: argparse.Namespace) -> int:
     values: dict[str, Any] = {"data_root": options.data, "seeds": [0], "profile": options.profile}
     if options.data and "dataset" not in settings:
         values["dataset"] = dataset_name(options.data, tuple(DATASETS))
+    vectors = settings.get("word_vectors")
+    if isinstance(vectors, str) and Path(vectors).expanduser().is_file():
+        values["all_words"] = True  # so that the tagger knows words of other texts, too
     parameters = FastreParameters.create(values | settings)
     out, trained, told = Path(options.out), False, {""}
 
@@ -323,8 +352,26 @@ def build_parser() -> argparse.ArgumentParser:
     found.add_argument("--batch-size", type=positive, default=128)
     found.add_argument("--chunk", type=positive, default=1024, help="lines held in memory")
     found.add_argument("--progress", type=positive, default=10_000, help="count every N sentences")
-    found.add_argument("--device", default="auto", help="auto, cpu or cuda")
     found.set_defaults(run=extract)
+    scored = commands.add_parser(
+        "evaluate",
+        help="scores of a saved tagger on a file",
+        description=(
+            "Precision, recall and F1 of a saved tagger on a file of sentences with triples, in any "
+            "layout of data/README.md. Their texts are split as the tagger's training texts were."
+        ),
+    )
+    scored.add_argument("--model", required=True, help="folder of a trained tagger")
+    scored.add_argument("--data", required=True, help="file of sentences with triples")
+    scored.add_argument(
+        "--train", help="its training file: scores of triples seen there, and others"
+    )
+    scored.set_defaults(run=evaluate)
+    for command in (found, scored):
+        command.add_argument(
+            "--min-score", type=share, default=0.0, help="leave out triples below this probability"
+        )
+        command.add_argument("--device", default="auto", help="auto, cpu or cuda")
     trained = commands.add_parser(
         "train",
         help="train a tagger and save it",

@@ -272,9 +272,7 @@ class Extractor:
             DeviceError: there is no such device here.
         """
         device = resolve_device(str(device))  # first: a tagger without a fault is not to be blamed
-        folder = Path(folder)
-        if not (folder / "tagger.json").exists() and (folder / "model").is_dir():
-            folder /= "model"  # what `train --out` was given
+        folder = tagger_folder(folder)
         try:
             about = parse_json((folder / "tagger.json").read_text(encoding="utf-8"))
             if about["format"] != FORMAT:
@@ -307,6 +305,13 @@ class Extractor:
                 f"{error}); it needs tagger.json and tagger.safetensors, as "
                 "'python -m relcl_lib fastre train' writes them"
             ) from error
+
+
+def tagger_folder(folder: str | Path) -> Path:
+    """Where a tagger lies: in a folder, or in `model/` of what `train --out` was given."""
+    folder = Path(folder).expanduser()
+    inside = folder / "model"
+    return inside if not (folder / "tagger.json").exists() and inside.is_dir() else folder
 
 
 def _rebuild(

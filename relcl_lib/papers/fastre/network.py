@@ -16,6 +16,7 @@ from relcl_lib.losses import cascade_loss, tagging_loss
 from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
 from relcl_lib.models.tagger import ConvEncoder, FastRE, TaggerConfig
 from relcl_lib.papers.fastre.parameters import FastreParameters
+from relcl_lib.papers.fastre.warm_start import known_and_new, load_start, take_over
 from relcl_lib.text.decode import CASREL, EVERY, NEAREST, SpanRules
 from relcl_lib.text.pretrained import encoder_vectors, load_encoder
 from relcl_lib.text.schema import Schema
@@ -59,12 +60,19 @@ def build_network(
             encoder = PretrainedEncoder(network, precision)
             return CasRel(sizes, encoder), reader, None
         vectors = word_vectors(settings, data, seed)
+        start = load_start(settings.start_from) if settings.start_from else None
+        if start is not None:
+            vectors = known_and_new(start, vectors)
         config = tagger_config(settings, schema, vectors.matrix.shape[1])
         reader = WordReader(vectors.words, settings.max_tokens)
         if settings.casrel:
             encoder = ConvEncoder(config, vectors.matrix, settings.train_vectors)
-            return CasRel(sizes, encoder), reader, vectors
-        return FastRE(config, vectors.matrix, settings.train_vectors), reader, vectors
+            model: FastRE | CasRel = CasRel(sizes, encoder)
+        else:
+            model = FastRE(config, vectors.matrix, settings.train_vectors)
+        if start is not None:
+            take_over(model, schema, start)
+        return model, reader, vectors
 
 
 def tagger_config(settings: FastreParameters, schema: Schema, vector_size: int) -> TaggerConfig:

@@ -94,6 +94,7 @@ class FastreParameters(Parameters):
         "float32", description="of CasRel's encoder"
     )
     word_vectors: str | None = Field(None, description="GloVe text file; folder of an encoder")
+    start_from: str | None = Field(None, description="folder of a saved tagger to start from")
     vector_size: int = Field(300, ge=1, description="of random word vectors")
     train_vectors: bool | None = Field(None, description="default: only where they start random")
     all_words: bool = Field(False, description="keep vectors of words outside the data")
@@ -165,6 +166,8 @@ class FastreParameters(Parameters):
                 "encoder names the pretrained encoder of method='CasRel', and only of it: a hub "
                 "name such as 'bert-base-cased', or a folder"
             )
+        if self.method == "CasRel" and self.start_from:
+            raise ParameterError("start_from: method='CasRel' starts from its encoder")
         form = RELEASED if self.exact_release else VARIANTS[self.variant]
         filled = {
             "dilations": [1, 2, 4, 1, 1, 1],

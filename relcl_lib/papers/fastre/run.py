@@ -29,7 +29,7 @@ from relcl_lib.lab.schedule import epoch_batches
 from relcl_lib.models.tagger import trainable_parameters
 from relcl_lib.papers.fastre import measures, tables
 from relcl_lib.papers.fastre.confidence import calibrate, calibration_error, reliability
-from relcl_lib.papers.fastre.extract import Extractor
+from relcl_lib.papers.fastre.extract import Extractor, tagger_folder
 from relcl_lib.papers.fastre.network import (
     augment_sentences,
     batch_loss,
@@ -61,7 +61,7 @@ class FastreRun(Run):
     progress = ("step", "best_epoch", "best_score", "threshold", "history")
     elsewhere = (
         *("reduced_data", "train_limit", "words", "allow_lost", "threshold_curve"),
-        *("encoder", "word_vectors"),
+        *("encoder", "word_vectors", "start_from"),
     )
 
     def __init__(
@@ -113,6 +113,9 @@ class FastreRun(Run):
                 found[name] = file_digest(place) if file else weights_digest(weights_folder(place))
         if given.encoder is not None:  # CasRel's words are its encoder's
             found["word_vectors"] = found["encoder"]
+        if given.start_from is not None:
+            weights = tagger_folder(given.start_from) / "tagger.safetensors"
+            found["start_from"] = file_digest(weights)
         if given.type_map not in TYPE_MAPS:
             found["type_map"] = file_digest(given.type_map)
         return {name: digest[:SHOWN] for name, digest in found.items()}

@@ -11,6 +11,7 @@ import torch
 from fastre_data import parameters, tiny_data
 
 from relcl_lib.__main__ import main
+from relcl_lib.data.triples import assemble
 from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.papers.fastre.command import Counts, dataset_name, extract_stream, read_lines
@@ -18,6 +19,7 @@ from relcl_lib.papers.fastre.command import main as main_of_fastre
 from relcl_lib.papers.fastre.extract import Extractor
 from relcl_lib.papers.fastre.parameters import FastreParameters
 from relcl_lib.papers.fastre.run import FastreRun
+from relcl_lib.text.schema import any_schema
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -340,3 +342,105 @@ def test_settings_may_stand_between_options():
         main_of_fastre(words)
     with pytest.raises(SystemExit):
         main_of_fastre([*words, "--seed", "3"])
+
+
+# --- scores, evaluation, another start -----------------------------------------------------------
+
+
+def test_scores_are_products_of_boundaries_and_sift_triples(extractor):
+    every = [found for row in extractor.extract(texts()) for found in row]
+    assert all(0 < found.score <= 1 for found in every)
+    middle = sorted(found.score for found in every)[len(every) // 2]
+    kept = [found for row in extractor.extract(texts(), min_score=middle) for found in row]
+    assert {found for found in every if found.score > middle} <= set(kept) < set(every)
+    inputs = extractor.reader.read([texts()[0].split()])
+    triples, logs = extractor.predict_scored(inputs)
+    hidden, mask = extractor.model.eval().encode(inputs)
+    for (_, a, b, kind, relation, p, q), log in zip(triples.tolist(), logs, strict=True):
+        heads = torch.tensor([[0, a, b, kind]])
+        tails = extractor.model.tail_logits(hidden, mask, heads, inputs["lengths"])
+        parts = [*extractor.model.head_logits(hidden, mask), *tails]
+        places = ((a, kind), (b, kind), (p, relation), (q, relation))
+        margins = [
+            part[0, at, column + 1] - part[0, at, 0]
+            for part, (at, column) in zip(parts, places, strict=True)
+        ]
+        expected = torch.stack(margins).sigmoid().prod()
+        assert torch.isclose(log.exp(), expected, atol=1e-4)
+    assert len(triples)
+
+
+def test_a_calibrated_tagger_keeps_its_calibration(run, tmp_path):
+    calibrated = run.calibrated()
+    assert calibrated.calibration.triples == len(run.judged("valid")[0])
+    loaded = Extractor.load(calibrated.save(tmp_path / "model"))
+    assert loaded.calibration == calibrated.calibration
+    assert (
+        loaded.extract(texts()) == calibrated.extract(texts()) != run.extractor().extract(texts())
+    )
+
+
+def test_evaluation_of_a_file_equals_the_runs_own(run, folder, tmp_path, capsys):
+    rows = [{"text": s.text, "triple_list": s.triples} for s in run.data.valid]
+    (tmp_path / "valid.json").write_text(json.dumps(rows))
+    call = ["fastre", "evaluate", "--model", str(folder), "--data", str(tmp_path / "valid.json")]
+    assert main(call) == 0
+    found = json.loads(capsys.readouterr().out)
+    for name, value in run.evaluate("valid").items():
+        assert name not in found or found[name] == round(value, 2)
+    assert found["unknown_relations"] == 0 and "recall_seen" not in found
+    assert main([*call, "--train", str(tmp_path / "valid.json"), "--min-score", "1"]) == 0
+    strict = json.loads(capsys.readouterr().out)
+    assert strict["seen_share"] == 100 and strict["found"] < found["found"]
+    with pytest.raises(SystemExit):
+        main([*call, "--min-score", "2"])
+
+
+def test_a_run_starts_from_a_saved_tagger(run, folder):
+    wider = tiny_data(30)
+    same = {"max_tokens": 30, "allow_lost": True, "dropout": 0.0, "embedding_dropout": 0.0}
+    start = parameters(start_from=str(folder), learning_rate=1e-9, epochs=1, **same)
+    again = FastreRun(start, wider)
+    assert set(run.reader.words) <= set(again.reader.words)
+    assert again.inputs["start_from"] and again.identity() != run.identity()
+    assert again.train().evaluate("valid")["F1"] == run.evaluate("valid")["F1"] > 0
+    with pytest.raises(ParameterError, match=r"another one \(.*hidden"):
+        FastreRun(parameters(start_from=str(folder), hidden=64), wider)
+    with pytest.raises(ParameterError, match="24 numbers, the run's 16"):
+        FastreRun(parameters(start_from=str(folder), vector_size=16), wider)
+
+
+def test_new_relations_start_anew_and_known_ones_go_on(run, folder):
+    data = tiny_data()
+    kept, new = data.train[0].triples[0].relation, "a new one"
+
+    def renamed(sentences):
+        return [
+            s._replace(
+                triples=tuple(
+                    t._replace(relation=kept if t.relation == kept else new) for t in s.triples
+                )
+            )
+            for s in sentences
+        ]
+
+    splits = {name: renamed(getattr(data, name)) for name in ("train", "valid", "test")}
+    other = assemble("mine", splits)
+    start = parameters(start_from=str(folder), max_tokens=30, allow_lost=True)
+    model, schema = FastreRun(start, other).model, any_schema(other.relations)
+    mine, theirs = model.tails.start.weight, run.model.tails.start.weight
+    assert torch.equal(mine[0], theirs[0])  # the threshold's
+    assert torch.equal(
+        mine[1 + schema.relations.index(kept)], theirs[1 + data.relations.index(kept)]
+    )
+    fresh = mine[1 + schema.relations.index(new)]
+    assert not any(torch.equal(fresh, row) for row in theirs)
+
+
+def test_a_tagger_keeps_every_word_of_the_users_vectors(tmp_path, capsys):
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("was 1 2\nzebra 3 4\n")
+    call = ["fastre", "train", "--profile", "quick", "--out", str(tmp_path / "out"), "epochs=1"]
+    small = ["hidden=16", "attention_heads=2", "train_limit=20", f"word_vectors={vectors}"]
+    assert main([*call, *small]) == 0
+    assert "zebra" in Extractor.load(tmp_path / "out").reader.words

@@ -1,0 +1,96 @@
+"""Training that starts from a saved tagger: its words and vectors, its weights, by name.
+
+Relations and types that both have keep their rows of the taggers' last layers; new ones start as
+they would, and so do words that the tagger does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from relcl_lib.lab.parameters import ParameterError
+from relcl_lib.models.casrel import CasRel
+from relcl_lib.models.tagger import ConvEncoder, FastRE
+from relcl_lib.papers.fastre.extract import Extractor
+from relcl_lib.text.schema import Schema
+from relcl_lib.text.words import FIRST_WORD, WordVectors
+
+
+def load_start(folder: str) -> Extractor:
+    """The tagger to start from; one on a pretrained encoder is refused."""
+    tagger = Extractor.load(folder)
+    if not isinstance(tagger.model.encoder, ConvEncoder):
+        raise ParameterError(
+            f"start_from={folder!r}: a tagger on a pretrained encoder starts from that: set encoder"
+        )
+    return tagger
+
+
+def known_and_new(tagger: Extractor, vectors: WordVectors) -> WordVectors:
+    """The tagger's words with its vectors, then the words that it lacks with those given."""
+    known = tagger.model.encoder.vectors.detach()
+    if known.shape[1] != vectors.matrix.shape[1]:
+        raise ParameterError(
+            f"start_from: its word vectors have {known.shape[1]} numbers, the run's "
+            f"{vectors.matrix.shape[1]}; set vector_size, or give word_vectors of that size"
+        )
+    words = tagger.reader.words
+    have = set(words)
+    new = [at for at, word in enumerate(vectors.words) if word not in have]
+    matrix = torch.cat([known, vectors.matrix[[at + FIRST_WORD for at in new]]])
+    return WordVectors(
+        (*words, *(vectors.words[at] for at in new)),
+        matrix,
+        f"a tagger's, {vectors.source}",
+        vectors.in_file,
+        vectors.note,
+    )
+
+
+def take_over(model: FastRE | CasRel, schema: Schema, tagger: Extractor) -> None:
+    """Give a new network the tagger's weights.
+
+    Raises:
+        ParameterError: the networks differ in more than words, types and relations.
+    """
+    ours, theirs = model.state_dict(), tagger.model.state_dict()
+    unlike = (ours.keys() ^ theirs.keys()) - {"encoder.vectors"}
+    for name in (ours.keys() & theirs.keys()) - {"encoder.vectors"}:
+        if ours[name].shape[1:] != theirs[name].shape[1:]:
+            unlike.add(name)
+        elif (field := _classes(name)) is not None:
+            _take_rows(
+                ours[name], theirs[name], getattr(schema, field), getattr(tagger.schema, field)
+            )
+        elif ours[name].shape == theirs[name].shape:
+            ours[name].copy_(theirs[name])
+        else:
+            unlike.add(name)
+    if unlike:
+        raise ParameterError(
+            f"start_from: the tagger's network is another one ({', '.join(sorted(unlike)[:3])}); set "
+            "method, variant, hidden, dilations, type_size and max_tokens as it was trained"
+        )
+
+
+def _classes(name: str) -> str | None:
+    """The field of a schema that names the rows of a weight; None where they are no classes."""
+    layer = name.rpartition(".")[0]
+    if layer in ("heads.start", "heads.end", "tails.types"):
+        return "types"
+    if layer in ("tails.start", "tails.end", "tail_start", "tail_end"):
+        return "relations"
+    return None
+
+
+def _take_rows(mine: Tensor, other: Tensor, names: Sequence[str], theirs: Sequence[str]) -> None:
+    """Copy the rows of the classes that both have, and those before them: the threshold's, if any."""
+    first = len(other) - len(theirs)
+    places = {name: first + at for at, name in enumerate(theirs)}
+    mine[:first] = other[:first]
+    for at, name in enumerate(names, start=len(mine) - len(names)):
+        if name in places:
+            mine[at] = other[places[name]]
