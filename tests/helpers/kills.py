@@ -11,6 +11,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -21,6 +22,9 @@ import torch
 
 torch.set_num_threads(1)
 
+
+#: metrics that are measured anew by each run
+MEASURED = re.compile(r"(^|_)(ms|ram|seconds|time)(_|$)")
 
 # --- what is killed ------------------------------------------------------------------------------
 
@@ -142,8 +146,8 @@ def outcome(folder):
             value = json.loads(content)
             for name in ("seconds", "date", "peak_memory_bytes", "history", "commit", "versions"):
                 value.pop(name, None)
-            for name in ("time_min", "ram_mb"):  # which DRL's table has among its metrics
-                value.get("metrics", {}).pop(name, None)
+            metrics = value.get("metrics", {})  # some tables have times and memory among theirs
+            value["metrics"] = {k: v for k, v in metrics.items() if not MEASURED.search(k)}
             content = json.dumps(value, sort_keys=True).encode()
         if path.name != "SHA256SUMS":  # of files with seconds in them
             found[path.relative_to(folder).as_posix()] = content
