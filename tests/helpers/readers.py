@@ -9,6 +9,7 @@ import pickle
 import struct
 import tarfile
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -820,10 +821,11 @@ def make_lines(folder):
     lines = ["Ann lives in Rome .", "", '{"text": "A b c"}', "Ünï ."]
     put(folder, "lines", "\n".join(lines))
     put(folder, "documents", "\n".join(map(json.dumps, documents(3))))
+    put(folder, "abstracts", PUBTATOR)
 
 
 def read_command_lines(folder):
-    from relcl_lib.papers.docre_ii.command import read_stream
+    from relcl_lib.data.document_stream import Pairing, stream_documents
     from relcl_lib.papers.fastre.command import read_lines, read_text
 
     found = []
@@ -834,9 +836,11 @@ def read_command_lines(folder):
                     found.append(read_text(line, jsonl))
                 except ValueError as error:
                     found.append(str(error))
-    with (folder / "documents").open("rb") as stream:
-        skipped, complaints = [], io.StringIO()
-        found += [document for _, document in read_stream(stream, skipped, complaints)]
+    pair = Pairing(once=True)
+    for name in ("documents", "abstracts"):
+        with (folder / name).open("rb") as stream:
+            held = stream_documents(stream, [], io.StringIO(), Counter())
+            found += [pair(document) for _, document in held]
     return found
 
 
