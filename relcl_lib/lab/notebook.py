@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -203,6 +205,31 @@ def _is_literal(value: ast.expr) -> bool:
     except (ValueError, TypeError):
         return False
     return True
+
+
+def source(thing: Any, first: str = "", last: str = "") -> str:
+    """The source of a function, method or class as Markdown, so that what is shown is what runs.
+
+    Args:
+        thing: what is shown.
+        first: a text in the first line that is shown; "" begins at the beginning.
+        last: a text in the last one, at or after it; "" ends at the end.
+
+    Raises:
+        ValueError: there is no such line (any more).
+    """
+    lines = textwrap.dedent(inspect.getsource(thing)).splitlines()
+    begin = _line_with(lines, first, 0, thing) if first else 0
+    end = _line_with(lines, last, begin, thing) if last else len(lines) - 1
+    shown = textwrap.dedent("\n".join(lines[begin : end + 1]))
+    return f"`{thing.__module__}`, `{thing.__qualname__}`:\n\n```python\n{shown}\n```"
+
+
+def _line_with(lines: list[str], text: str, begin: int, thing: Any) -> int:
+    for at, line in enumerate(lines[begin:], start=begin):
+        if text in line:
+            return at
+    raise ValueError(f"no line of {thing.__qualname__} has {text!r}")
 
 
 def show_messages_alone() -> None:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from relcl_lib.commands.demo import kernel_environment
 from relcl_lib.lab.errors import explains_itself
-from relcl_lib.lab.notebook import notebook_parameters
+from relcl_lib.lab.notebook import notebook_parameters, source
 from relcl_lib.lab.parameters import ParameterError, Parameters
 from relcl_lib.papers.crecl.parameters import CreclNotebook
 from relcl_lib.papers.docre_ii.parameters import DocreNotebook
@@ -290,3 +290,18 @@ def test_in_a_kernel_a_corrected_typo_is_gone_and_errors_are_one_box(kernel):
     assert shown[6].startswith("DataNotFoundError: root='no/such/place' is no folder.")
     assert "Traceback" not in shown[6] and "Traceback" in shown[7] and "Traceback" in shown[8]
     assert shown[10].startswith("ParameterError: parameter device: device='gpu' is not a device")
+
+
+def test_source_shows_what_is_there_and_names_what_is_not():
+    from relcl_lib.lab import metrics
+
+    shown = source(metrics.confidence_interval)
+    assert shown.startswith("`relcl_lib.lab.metrics`, `confidence_interval`:\n\n```python\ndef ")
+    assert shown.endswith("\n```")
+    part = source(metrics.confidence_interval, "if runs == 1", "half = np.full")
+    assert part.splitlines()[3:-1] == ["if runs == 1:", "    half = np.full_like(mean, np.nan)"]
+    one = source(metrics.confidence_interval, "runs = array", "runs = array")
+    assert one.splitlines()[3:-1] == ["runs = array.shape[axis]"]
+    for texts in (("no such line",), ("runs = array", "array = _array(values)")):
+        with pytest.raises(ValueError, match="no line of confidence_interval has"):
+            source(metrics.confidence_interval, *texts)

@@ -16,6 +16,7 @@ from relcl_lib.text.document_metrics import (
     inference_scores,
     is_intra,
     name_facts,
+    paired_bootstrap,
     stated_recalls,
     threshold_f1,
     triangle_facts,
@@ -206,3 +207,31 @@ def test_average_precision_knows_of_no_threshold():
     margins, labels = torch.tensor([[2.0], [1.0], [-3.0]]), torch.tensor([[True], [True], [False]])
     assert average_precision(margins - 9, labels, 2) == pytest.approx(100)
     assert average_precision(margins, labels & False, 0) == 0
+
+
+def test_the_bootstrap_equals_a_loop():
+    entities = tuple((Mention(0, i, i + 1, "X", str(i)),) for i in range(4))
+    documents = [
+        Document(str(i), (("a", "b", "c", "d"),), entities, (Fact(0, "r", 1), Fact(1, "r", 2)))
+        for i in range(6)
+    ]
+    right, wrong = Fact(0, "r", 1), Fact(2, "r", 3)
+    one = [{right}, {wrong}, set(), {right, wrong}, {right}, set()]
+    other = [{right, Fact(1, "r", 2)}, set(), {right}, {wrong}, {right}, {wrong}]
+    found = paired_bootstrap(one, other, documents, draws=200)
+    drawn = torch.randint(6, (200, 6), generator=torch.Generator().manual_seed(0)).tolist()
+    loop = []
+    for rows in drawn:
+        some = [documents[i] for i in rows]
+        f1 = [fact_scores([each[i] for i in rows], some)["F1"] for each in (one, other)]
+        loop.append(f1[1] - f1[0])
+    assert found["p"] == pytest.approx(sum(x <= 0 for x in loop) / 200)
+    low, high = torch.tensor(loop).double().quantile(torch.tensor([0.025, 0.975]).double()).tolist()
+    assert (found["low"], found["high"]) == (pytest.approx(low), pytest.approx(high))
+    whole = [fact_scores(each, documents)["F1"] for each in (one, other)]
+    assert found["difference"] == pytest.approx(whole[1] - whole[0])
+    assert found["low"] < found["difference"] < found["high"]
+    same = paired_bootstrap(one, one, documents)
+    assert same == {"difference": 0, "low": 0, "high": 0, "p": 1}
+    better = paired_bootstrap([set()] * 6, [set(d.facts) for d in documents], documents)
+    assert better == {"difference": 100, "low": 100, "high": 100, "p": 0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -60,6 +61,9 @@ def build_atlop_on(
         for module in network.modules():
             if isinstance(module, nn.Dropout):
                 module.p = settings.encoder_dropout
+    for name, parameter in network.named_parameters():
+        if 0 <= _depth(name) < settings.frozen_layers + (settings.frozen_layers > 0):
+            parameter.requires_grad_(False)
     config = AtlopConfig(
         n_relations=len(data.relations),
         size=settings.pair_size,
@@ -72,6 +76,12 @@ def build_atlop_on(
     )
     ends = (tokenizer.cls_token_id, tokenizer.sep_token_id)
     return tokenizer, Atlop(config, WindowEncoder(network, ends, settings.encoder_layers))
+
+
+def _depth(name: str) -> int:
+    """Of an encoder's parameter: 0 in its embeddings, i + 1 in its layer i, else (a pooler) -1."""
+    layer = re.search(r"\blayers?\.(\d+)\.", name)
+    return int(layer[1]) + 1 if layer else 0 if "embedding" in name else -1
 
 
 #: `DocreParameters.base` -> what builds it; the records name a base as its builder, without `build_`
@@ -129,14 +139,19 @@ def stage_loss(
     stage: int,
     limit: int,
     generator: torch.Generator,
+    handed: PairScores | None = None,
 ) -> Tensor:
-    """The base's L_R; in stage 2 also L_R of the noisy view and the contrastive loss."""
+    """The base's L_R; in stage 2 also L_R of the noisy view and the contrastive loss.
+
+    `handed` is what the inference module reads in place of the base's scores (`held_out`).
+    """
     frozen = stage == 2 and settings.freeze_base
     with torch.no_grad() if frozen else contextlib.nullcontext():
         scores = network.base(batch)
     loss = base_loss(scores, batch)
     if stage == 2:
-        loss = loss + inference_loss(network.inference, scores, batch, settings, limit, generator)
+        read = scores if handed is None else handed
+        loss = loss + inference_loss(network.inference, read, batch, settings, limit, generator)
     return loss
 
 
@@ -208,7 +223,7 @@ def parameter_groups(
     of_encoder = {id(p) for p in encoder.parameters()} if encoder is not None else set()
     base = list(network.base.parameters())
     apart = [
-        ([p for p in base if id(p) in of_encoder], settings.encoder_rate),
+        *_encoder_parts(encoder, settings),
         ([p for p in base if id(p) not in of_encoder], settings.classifier_rate),
     ]
     if stage == 1:
@@ -225,6 +240,24 @@ def parameter_groups(
             if chosen:
                 groups.append({"params": chosen, "peak": rate, "lr": rate, "weight_decay": decay})
     return groups
+
+
+def _encoder_parts(
+    encoder: nn.Module | None, settings: DocreParameters
+) -> list[tuple[list[nn.Parameter], float]]:
+    """The encoder's parameters with their rates, which with `layer_decay` fall from layer to layer."""
+    if encoder is None:
+        return [([], settings.encoder_rate)]
+    parts: dict[int, list[nn.Parameter]] = {}
+    named = list(encoder.named_parameters())
+    top = max(_depth(name) for name, _ in named)
+    for name, parameter in named:
+        depth = top if settings.layer_decay == 1 or _depth(name) < 0 else _depth(name)
+        parts.setdefault(depth, []).append(parameter)
+    decay = settings.layer_decay
+    return [
+        (found, settings.encoder_rate * decay ** (top - depth)) for depth, found in parts.items()
+    ]
 
 
 def fed_logits(

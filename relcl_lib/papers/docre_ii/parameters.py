@@ -92,6 +92,7 @@ STAGE_2 = (
         "contrast_weight",
         "temperature",
         "freeze_base",
+        "training_scores",
     ),
     *("dropout", "stage2_epochs", "base_rate", "inference_rate", "variant"),
 )
@@ -227,6 +228,18 @@ class DocreParameters(Parameters):
     contrast_weight: float = Field(0.2, ge=0)
     temperature: float = Field(0.1, gt=0, description="of contrast='negatives'; not printed")
     freeze_base: bool = Field(False, description="in stage 2")
+    training_scores: Literal["own", "out_of_fold", "early"] = Field(
+        "own",
+        description="whose R_0 and F_0 of training documents stage 2 reads: the base's, those of "
+        "bases that have not seen the document (five folds), of one trained a third of the epochs",
+    )
+    chosen_by: Literal["F1", "AP"] = Field("F1", description="dev score that chooses an epoch")
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="the encoder's rate falls by it with each layer downwards"
+    )
+    frozen_layers: int = Field(
+        0, ge=0, description="lowest layers of the encoder that are not trained, nor its embeddings"
+    )
     dropout: float = Field(0.1, ge=0, lt=1, description="of the inference module")
     batch_size: int | None = Field(None, ge=1, description="documents")
     bucket: int = Field(50, ge=0, description="batches sorted by length together; 0: none")
@@ -276,6 +289,13 @@ class DocreParameters(Parameters):
             raise ParameterError(
                 f"pair_size={filled['pair_size']} must be a multiple of block={filled['block']}"
             )
+        if filled["training_scores"] != "own" and not (
+            filled["stage1_epochs"] and filled["stage2_epochs"]
+        ):
+            raise ParameterError(
+                f"training_scores={filled['training_scores']} needs both stages: bases are trained "
+                "as in stage 1, and read in stage 2"
+            )
         if not filled["stage1_epochs"] and filled["freeze_base"]:
             raise ParameterError("freeze_base with stage1_epochs=0 would freeze an untrained base")
         found = type(self).model_validate(filled)
@@ -293,6 +313,16 @@ class DocreParameters(Parameters):
         if given.get("dataset") not in (None, "synthetic") and given.get("generated") is None:
             given["generated"] = 0
         return super().create(given)
+
+    @property
+    def as_before(self) -> tuple[str, ...]:
+        """Settings that came after the first records and with which the run is what it was before.
+
+        Records and checkpoints leave them out, so that such a run is found under its old name.
+        """
+        names = ("training_scores", "chosen_by", "layer_decay", "frozen_layers")
+        usual = {name: type(self).model_fields[name].default for name in names}
+        return tuple(name for name, value in usual.items() if getattr(self, name) == value)
 
     @property
     def noise_range(self) -> tuple[float, float]:

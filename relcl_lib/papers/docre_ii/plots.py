@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -238,3 +239,92 @@ def progress(run: Any) -> Progress:
     )
     due = done in (settings.stage1_epochs, total)
     return Progress(done, total, line, lambda axes: plot_stages(run.history, axes), due)
+
+
+#: part of the model -> where its box stands (left, bottom, width), its text with the shapes
+_BOXES = {
+    "document": (0.0, 7.0, 3.4, "document, marked mentions\nids (b, T)"),
+    "encoder": (0.0, 5.6, 3.4, "encoder, last layers\nH (b, T, D), A (m, heads, T)"),
+    "entities": (0.0, 4.2, 3.4, "entities: log sum exp\nh(e) (b N, D)"),
+    "context": (0.0, 2.8, 3.4, "localized context\nc (b, N, N, D)"),
+    "features": (0.0, 1.4, 3.4, "bilinear groups\nF_0 (p, D')"),
+    "base": (0.0, 0.0, 3.4, "classifier of the base\nlogits (p, R + 1)"),
+    "feature slot": (4.6, 1.4, 2.6, "reduce\nF (p, d)"),
+    "relation slot": (4.6, 0.0, 2.6, "embed predictions\nR (p, d)"),
+    "memory": (4.6, 2.8, 5.6, "M = [F; R] (p, 2d), as a matrix of pairs (b, N, N)"),
+    "feature attention": (4.6, 4.2, 2.6, "crossed attention\nqueries F (p, d)"),
+    "relation attention": (7.6, 4.2, 2.6, "crossed attention\nqueries R (p, d)"),
+    "gate": (4.6, 5.6, 5.6, "gate: g F~ + (1 - g) R~, one mixture (p, d)"),
+    "networks": (4.6, 7.0, 5.6, "a network, a residual and a norm per slot\nF, R (p, d)"),
+    "classifier": (11.4, 7.0, 3.0, "classifier on [F; R]\nlogits (p, R + 1)"),
+    "decode": (11.4, 0.0, 3.0, "decode by the threshold\nlabels (p, R + 1)"),
+}
+_BASE_COLOUR, _INFERENCE_COLOUR = "#4c72b0", "#dd8452"
+
+
+def plot_architecture(axes: Axes | None = None) -> Axes:
+    """Draw base and inference module with the shapes of what passes between their parts."""
+    axes = axes_of(axes, 4.4)
+    height = 1.0
+    for left, bottom, width, text in _BOXES.values():
+        colour = _BASE_COLOUR if left == 0 else _INFERENCE_COLOUR
+        axes.add_patch(Rectangle((left, bottom), width, height, fc=pale(colour, 0.25), ec=colour))
+        middle = (left + width / 2, bottom + height / 2)
+        axes.text(*middle, text, ha="center", va="center", fontsize=6.5)
+
+    def edge(name: str, x: float, y: float) -> tuple[float, float]:
+        left, bottom, width, _ = _BOXES[name]
+        return left + x * width, bottom + y * height
+
+    down = ("document", "encoder", "entities", "context", "features", "base")
+    for above, below in itertools.pairwise(down):
+        arrow(axes, edge(above, 0.5, 0), edge(below, 0.5, 1), "#555555")
+    for start, end in (
+        (edge("features", 1, 0.5), edge("feature slot", 0, 0.5)),
+        (edge("base", 1, 0.5), edge("relation slot", 0, 0.5)),
+        (edge("feature slot", 0.5, 1), edge("memory", 0.5 * 2.6 / 5.6, 0)),
+        (edge("memory", 0.5 * 2.6 / 5.6, 1), edge("feature attention", 0.5, 0)),
+        (edge("memory", 1 - 0.5 * 2.6 / 5.6, 1), edge("relation attention", 0.5, 0)),
+        (edge("feature attention", 0.5, 1), edge("gate", 0.5 * 2.6 / 5.6, 0)),
+        (edge("relation attention", 0.5, 1), edge("gate", 1 - 0.5 * 2.6 / 5.6, 0)),
+        (edge("gate", 0.5, 1), edge("networks", 0.5, 0)),
+        (edge("networks", 1, 0.5), edge("classifier", 0, 0.5)),
+        (edge("classifier", 0.5, 0), edge("decode", 0.5, 1)),
+        (edge("decode", 0, 0.5), edge("relation slot", 1, 0.5)),
+    ):
+        arrow(axes, start, end, "#555555")
+    # From the relation slot, beside the feature slot, into the memory.
+    corner = (8.9, 0.7)
+    axes.plot([7.2, corner[0]], [corner[1]] * 2, color="#555555", lw=1.6)
+    arrow(axes, corner, (corner[0], 2.8), "#555555")
+    axes.add_patch(Rectangle((4.35, 2.6), 6.1, 5.6, fc="none", ec=_INFERENCE_COLOUR, ls="--"))
+    axes.text(10.4, 8.28, "a layer, N_I times", ha="right", fontsize=7, color=_INFERENCE_COLOUR)
+    axes.text(9.3, 0.12, "fed back, K times", ha="center", fontsize=7, color="#555555")
+    axes.text(0, 8.28, "base module (ATLOP)", fontsize=7, color=_BASE_COLOUR)
+    axes.set(xlim=(-0.2, 14.6), ylim=(-0.3, 8.9))
+    axes.axis("off")
+    return axes
+
+
+def plot_ablations(losses: Mapping[str, Mapping[str, float]], axes: Axes | None = None) -> Axes:
+    """Draw what each ablation adds to the whole's F1: whose numbers -> ablation -> difference."""
+    names = list(dict.fromkeys(name for found in losses.values() for name in found))
+    axes = axes_of(axes, 0.6 + 0.45 * len(names))
+    palette = sns.color_palette("colorblind", len(losses))
+    for index, (whose, found) in enumerate(losses.items()):
+        shift = 0.6 * (index / max(1, len(losses) - 1) - 0.5)
+        axes.plot(
+            list(found.values()),
+            [names.index(name) + shift for name in found],
+            linestyle="none",
+            marker="D" if whose.startswith("paper") else "o",
+            markersize=5,
+            color=palette[index],
+            label=whose,
+        )
+    axes.axvline(0, color="#555555", lw=1)
+    axes.set(yticks=range(len(names)), yticklabels=names, xlabel="F1 less the whole's (points)")
+    axes.invert_yaxis()
+    axes.grid(False, axis="y")
+    axes.legend(fontsize="x-small", **BESIDE)
+    return axes

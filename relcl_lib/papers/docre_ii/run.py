@@ -32,8 +32,10 @@ from relcl_lib.lab.runtime import (
     releasing_memory,
 )
 from relcl_lib.lab.schedule import epoch_batches, warm_up_then_fall
+from relcl_lib.models.atlop import PairScores
 from relcl_lib.models.pair_inference import decode_relations, iterate_logits, with_class_zero
 from relcl_lib.papers.docre_ii import tables
+from relcl_lib.papers.docre_ii.held_out import HandedScores, held_out_scores
 from relcl_lib.papers.docre_ii.linear import LinearRun, about, load_named
 from relcl_lib.papers.docre_ii.network import (
     BUILDERS,
@@ -97,8 +99,9 @@ class DocreRun(Run):
         if parameters.method == LINEAR:
             raise ValueError(f"{LINEAR!r} has no network: make a LinearRun, or call train_or_read")
         make_base = make_base or BUILDERS[parameters.base]
-        self.base_name = make_base.__name__.removeprefix("build_")
+        self.make_base, self.base_name = make_base, make_base.__name__.removeprefix("build_")
         super().__init__(parameters, data, [seed], work_dir)
+        self.elsewhere = (*type(self).elsewhere, *self.settings.as_before)
         keep_freed_memory()  # attention maps are large
         name = f"{parameters.dataset}-base"
         self.base_folder = checkpoints.run_folder(work_dir, name, self._base_identity)
@@ -184,12 +187,15 @@ class DocreRun(Run):
         if self.stage == 1 and self.epochs_done >= self.settings.stage1_epochs:
             self._enter_stage_2()
         loss = self.train_epoch(self.epochs_done)
-        found = self.predict("dev", self.iterations if self.stage == 2 else 0)[-1]
-        score = docre_metrics.fact_scores(found, self.data.dev)["F1"]
+        k = self.iterations if self.stage == 2 else 0
+        by_rank = self.settings.chosen_by == "AP"
+        found = self.read("dev", k, margins_after=k if by_rank else None)
+        f1 = docre_metrics.fact_scores(found.facts[-1], self.data.dev)["F1"]
+        score = docre_metrics.average_precision(*self._ranked("dev", found)) if by_rank else f1
         if score > self.best_score or not self.data.has_facts("dev"):
             self.best_score, self.best_epoch = score, self.epochs_done + 1
             self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        return {"stage": self.stage, "loss": loss, "dev_F1": score}
+        return {"stage": self.stage, "loss": loss, "dev_F1": f1}
 
     def conclude(self) -> None:
         """Take the best weights."""
@@ -219,16 +225,33 @@ class DocreRun(Run):
         total = torch.zeros((), device=self.device)
         with drawing_from(make_generator(self.seed, "dropout", epoch), self.device):
             for rows in releasing_memory(batches):
-                batch = tokens.batch(usable[rows.to(self.device)])
-                total += self.training_step(batch, steps, noise)
+                chosen = usable[rows.to(self.device)]
+                handed = self.handed.of(chosen) if self.handed else None
+                total += self.training_step(tokens.batch(chosen), steps, noise, handed)
         return float(total) / len(batches)
 
-    def training_step(self, batch: DocumentBatch, steps: int, noise: torch.Generator) -> Tensor:
+    @cached_property
+    def _held_out(self) -> HandedScores:
+        return held_out_scores(self)
+
+    @property
+    def handed(self) -> HandedScores | None:
+        """What stage 2 reads of training documents in place of the base's scores, if it does."""
+        other = self.stage == 2 and self.settings.training_scores != "own"
+        return self._held_out if other else None
+
+    def training_step(
+        self,
+        batch: DocumentBatch,
+        steps: int,
+        noise: torch.Generator,
+        handed: PairScores | None = None,
+    ) -> Tensor:
         """One update on one batch, of `steps` in the stage; returns its loss, detached."""
         warmup = self.settings.warmup
         for group in self.optimizer.param_groups:
             group["lr"] = warm_up_then_fall(self.step, steps, peak=group["peak"], warmup=warmup)
-        loss = self.loss(batch, noise)
+        loss = self.loss(batch, noise, handed)
         loss.backward()
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(trained, self.settings.clip)
@@ -239,11 +262,13 @@ class DocreRun(Run):
         self.step += 1
         return loss.detach()
 
-    def loss(self, batch: DocumentBatch, noise: torch.Generator) -> Tensor:
+    def loss(
+        self, batch: DocumentBatch, noise: torch.Generator, handed: PairScores | None = None
+    ) -> Tensor:
         """The stage's loss of a batch."""
         with self.autocast():
             limit = self.data.max_labels
-            return stage_loss(self.model, batch, self.settings, self.stage, limit, noise)
+            return stage_loss(self.model, batch, self.settings, self.stage, limit, noise, handed)
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """The context in which the network computes in the run's number format."""
@@ -315,6 +340,12 @@ class DocreRun(Run):
         `AP` is `document_metrics.average_precision`, which knows of no threshold. `F1_tuned` is the F1
         with `threshold` in place of training's; dev has the best one for itself, as `threshold`.
         """
+        return self._evaluate(split, iterations, threshold)[0]
+
+    def _evaluate(
+        self, split: str, iterations: int | None = None, threshold: float | None = None
+    ) -> tuple[dict[str, float], list[set[Fact]]]:
+        """Scores, and the facts that they are of."""
         k = self.iterations if iterations is None else iterations
         documents = getattr(self.data, split)
         most, feed = max(k, MOST_ITERATIONS) if k else 0, bool(self.settings.stage2_epochs)
@@ -322,19 +353,22 @@ class DocreRun(Run):
         names = [f"K{i}" for i in range(most + 1)] + [f"fed_{name}" for name in FED if feed]
         each = (docre_metrics.fact_scores(facts, documents)["F1"] for facts in found.facts)
         single = {f"F1_{name}": value for name, value in zip(names, each, strict=True)}
-        return self._scores(split, found, k, threshold) | single
+        return self._scores(split, found, k, threshold) | single, found.facts[k]
 
     def _scores(
         self, split: str, found: Reading, k: int, threshold: float | None
     ) -> dict[str, float]:
         documents = getattr(self.data, split)
         scores = docre_metrics.all_scores(found.facts[k], documents, self.known)
-        gold = sum(len(document.gold()) for document in documents)
-        ranked = (found.margins, found.labels, gold)
+        ranked = self._ranked(split, found)
         if threshold is None and split != "dev":
             return scores | {"AP": docre_metrics.average_precision(*ranked)}
         limit = self.data.max_labels
         return scores | docre_metrics.ranked_scores(*ranked, limit, threshold=threshold)
+
+    def _ranked(self, split: str, found: Reading) -> tuple[Tensor, Tensor, int]:
+        gold = sum(len(document.gold()) for document in getattr(self.data, split))
+        return found.margins, found.labels, gold
 
     @contextlib.contextmanager
     def trained_base(self) -> Iterator[None]:
@@ -357,8 +391,14 @@ class DocreRun(Run):
         self, split: str = "test", threshold: float | None = None
     ) -> dict[str, float]:
         """Score the base module as stage 1 left it; `threshold` as for `evaluate`."""
+        return self._evaluate_base(split, threshold=threshold)[0]
+
+    def _evaluate_base(
+        self, split: str, threshold: float | None = None
+    ) -> tuple[dict[str, float], list[set[Fact]]]:
         with self.trained_base():
-            return self._scores(split, self.read(split, 0, margins_after=0), 0, threshold)
+            found = self.read(split, 0, margins_after=0)
+            return self._scores(split, found, 0, threshold), found.facts[0]
 
     def write_results(self, path: str | Path, split: str = "test") -> Path:
         """Write the predictions on a split as DocRED's competition takes them."""
@@ -371,7 +411,8 @@ class DocreRun(Run):
     def identity(self) -> dict[str, Any]:
         """As of any run; a base that was handed in has no setting."""
         identity = super().identity()
-        del identity["settings"]["base"]
+        for name in ("base", *self.settings.as_before):
+            del identity["settings"][name]
         return {**identity, "base": self.base_name}
 
     def _base_identity(self) -> dict[str, Any]:
@@ -432,24 +473,31 @@ class DocreRun(Run):
         `F1_base_train` and `AP_base_train` say how well it knows its own training documents; those
         with `_fed` are absent where no stage trains the inference module ("ATLOP (base)").
         `F1_tuned` has the threshold that is best on dev. `best_epoch`, the thresholds and the weights
-        of Figure 5 stand among them, not in per cent. Earlier records lack `F1_fed_neighbours`,
+        of Figure 5 stand among them, not in per cent. `F1_gain_low` and `_high` hold 95 % of the gains
+        over the base, and `F1_gain_p` is the share without one, in bootstrap samples of the test
+        documents (`document_metrics.paired_bootstrap`). Earlier records lack these, `F1_fed_neighbours`,
         `F1_tuned` or what is said of the training documents. What was cut of the documents is no part
         of the configuration, so that finding a record needs no tokens.
         """
         scores: dict[str, float] = {}
-        methods = {"": self.evaluate} | ({"_base": self.evaluate_base} if self.has_base else {})
+        methods = {"": self._evaluate} | ({"_base": self._evaluate_base} if self.has_base else {})
+        facts: list[list[set[Fact]]] = []
         for of, evaluate in methods.items():
-            dev = evaluate("dev") if self.data.has_facts("dev") else {}
+            dev = evaluate("dev")[0] if self.data.has_facts("dev") else {}
             threshold = dev.get("threshold")
             if threshold is not None and math.isinf(threshold):
                 del dev["threshold"]  # nothing right was found; a record holds no infinity
             if self.data.test and self.data.is_labelled("test"):
-                test = evaluate("test", threshold=threshold)
+                test, found = evaluate("test", threshold=threshold)
+                facts.append(found)
                 scores |= {f"{name}{of}": value for name, value in test.items()}
             scores |= {f"{name}{of}_dev": value for name, value in dev.items()}
         if self.has_base:
             train = self.evaluate_base("train")
             scores |= {f"{name}_base_train": train[name] for name in ("F1", "AP")}
+        if len(facts) == 2 and self.settings.stage2_epochs:
+            gain = docre_metrics.paired_bootstrap(facts[1], facts[0], self.data.test)
+            scores |= {f"F1_gain_{name}": gain[name] for name in ("low", "high", "p")}
         of_features, of_relations = self.model.inference.slot_weights()
         scores |= {"weight_features": of_features, "weight_relations": of_relations}
         names = {"training_documents": "train", "dev_documents": "dev", "test_documents": "test"}

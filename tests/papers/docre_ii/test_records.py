@@ -174,6 +174,7 @@ def test_finished_records_are_matched_to_their_runs(record):
         **{name: record.parameters[name] for name in shared},
     )
     hidden = {*HIDDEN, "dataset", "method", "variant", *run.elsewhere}
+    hidden |= {*chosen.resolved().as_before}
     settings = chosen.resolved().model_dump(exclude=hidden)
     named = ("base", "encoder_type", "orientation", "strengths")
     apart = {name: record.parameters[name] for name in named if name in record.parameters}

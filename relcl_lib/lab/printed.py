@@ -1,0 +1,165 @@
+"""A paper's printed tables in the paper's layout, as Markdown, with ours beside each number.
+
+Of several configurations that correspond to one number, the one with the most seeds is shown;
+RESULTS.md has a line for each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from relcl_lib.lab.compare import compare
+from relcl_lib.lab.format import DASH, TableError, markdown_table
+from relcl_lib.lab.rows import Row, entries, parse_setting
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from relcl_lib.lab.records import Record
+
+#: protocols of our numbers that have a mark
+MARKS = {"reduced": "\\*", "stand-in": "†"}
+#: label of a row -> (column, whose number) -> text; the column "" stands for all of them
+Grid = dict[str, dict[tuple[str, str], str]]
+
+
+@dataclass(frozen=True)
+class PrintedTables:
+    """How a paper's tables are laid out.
+
+    Attributes:
+        paper: its name in records.
+        layouts: table -> what goes down and what goes across: a column of the paper's numbers, or a
+            setting's name.
+        rows: all rows of the comparison.
+        words: keys of the paper's numbers in words.
+        per_cent: metrics that are shown with a decimal.
+        ours: what our number of a metric is called, where it is not `ours`.
+    """
+
+    paper: str
+    layouts: Mapping[str, tuple[str, str]]
+    rows: Callable[[], Iterable[Row]]
+    words: Mapping[str, str] = field(default_factory=dict)
+    per_cent: Collection[str] = ()
+    ours: Mapping[str, str] = field(default_factory=dict)
+
+    def beside(
+        self,
+        table: str,
+        records: Iterable[Record],
+        *datasets: str,
+        metric: str | None = None,
+        setting: str | None = None,
+    ) -> str:
+        """A printed table with ours beside each number, a dash where nothing was run.
+
+        Where none of it was run, the paper's numbers stand alone. What a method without a memory has
+        stands at every size of it.
+
+        Args:
+            table: e.g. `Table III`.
+            records: any runs.
+            datasets: the paper's names, e.g. `Split CIFAR10`; none for all that the table has.
+            metric: one of the table's; None for all.
+            setting: the same.
+        """
+        chosen = [
+            row
+            for row in self.rows()
+            if row.table == table
+            and (not datasets or row.dataset in datasets)
+            and metric in (None, row.metric)
+            and setting in (None, row.setting)
+        ]
+        if table not in self.layouts or not chosen:
+            about = ", ".join(filter(None, (*datasets, metric, setting)))
+            known = ", ".join(self.layouts)
+            raise TableError(f"{self.paper} has no {table!r} {about}; there are: {known}")
+        frame = most_seeds(compare(self.paper, chosen, records))
+        run = frame["n"].gt(0).any()
+        down, across = self.layouts[table]
+        found: Grid = {}
+        for line in frame.to_dict("records"):
+            column = self.label(line, across)
+            if column and across != "dataset" and frame["dataset"].nunique() > 1:
+                column = f"{self.label(line, 'dataset')}, {column}"
+            texts = found.setdefault(self.label(line, down), {})
+            texts.setdefault((column, "paper" if run else ""), self.printed(line))
+            if run:
+                texts[column, self.ours.get(line["metric"], "ours")] = measured(line)
+        return self.markdown(found, down)
+
+    def quoted(
+        self,
+        table: str,
+        ours: Mapping[str, Mapping[str, float | str] | Sequence[float]] | None = None,
+        setting: str | None = None,
+    ) -> str:
+        """A printed table with numbers of our own that no record holds, each a further column.
+
+        `ours` are column -> row, as the paper's file or this table has it, -> number (or a text that
+        is shown as it is); or one number per row. `setting` chooses among those of the table.
+        """
+        down, across = self.layouts[table]
+        found: Grid = {}
+        for entry in entries(self.paper, table):
+            if setting not in (None, entry.setting):
+                continue
+            line = {**entry._asdict(), "paper": entry.value, "paper_pm": entry.std}
+            column = (self.label(line, across), "paper" if ours else "")
+            found.setdefault(self.label(line, down), {})[column] = self.printed(line)
+        for column, values in (ours or {}).items():
+            given = values if isinstance(values, Mapping) else dict(zip(found, values, strict=True))
+            named = {self.words.get(row, row): value for row, value in given.items()}
+            if unknown := sorted({*named} - {*found}):
+                raise TableError(f"{table} has no row {unknown[0]!r}; it has: {', '.join(found)}")
+            for row, value in named.items():
+                found[row][column, ""] = value if isinstance(value, str) else f"{value:.3g}"
+        return self.markdown(found, down)
+
+    def label(self, line: Mapping[str, Any], name: str) -> str:
+        """What a row or a column of a layout is called; "" for a setting that the line lacks."""
+        if name in line:
+            return self.words.get(line[name], line[name])
+        value = parse_setting(line["setting"]).get(name, "none")
+        return "" if value == "none" else f"{self.words.get(name, name)} {value}"
+
+    def printed(self, line: Mapping[str, Any]) -> str:
+        """The paper's number, with a decimal where it is in per cent."""
+        value, half = line["paper"], line["paper_pm"]
+        short = line["metric"] in self.per_cent and value == round(value, 1)
+        shown = f"{value:.1f}" if short else f"{value:g}"
+        return shown if math.isnan(half) else f"{shown} ± {half:.1f}"
+
+    def markdown(self, found: Grid, down: str) -> str:
+        """The grid as a table, with what its marks mean."""
+        columns = list(dict.fromkeys(key for texts in found.values() for key in texts if key[0]))
+        header = [": ".join(filter(None, key)) for key in columns]
+        rows = [
+            [label, *(texts.get(key) or texts.get(("", key[1])) or DASH for key in columns)]
+            for label, texts in found.items()
+        ]
+        corner = "" if down in self.words else down  # where it stands in each label
+        shown = markdown_table([corner, *header], rows, right=header)
+        notes = [f"{mark} protocol `{kind}`" for kind, mark in MARKS.items() if mark in shown]
+        return "\n\n".join([shown, *notes])
+
+
+def most_seeds(frame: pd.DataFrame) -> pd.DataFrame:
+    """Of the configurations of each number the one with the most seeds, at a tie `paper`'s."""
+    number = ["dataset", "setting", "method", "metric"]
+    frame = frame.assign(nearest=frame["protocol"] == "paper")
+    frame = frame.sort_values(["n", "nearest"], kind="stable")
+    return frame.drop_duplicates(number, keep="last").sort_index()
+
+
+def measured(line: Mapping[str, Any]) -> str:
+    """Our mean with its interval, the number of seeds and the mark of its protocol."""
+    if not line["n"]:
+        return DASH
+    half = "" if math.isnan(line["ours_pm"]) else f" ± {line['ours_pm']:.1f}"
+    return f"{line['ours']:.1f}{half} (n={line['n']}){MARKS.get(line['protocol'], '')}"

@@ -1,0 +1,72 @@
+"""What every paper's printed tables share; the layouts themselves are tested with the papers."""
+
+import pytest
+
+from relcl_lib.lab.format import TableError
+from relcl_lib.lab.records import read_records, results_root
+from relcl_lib.papers.docre_ii import printed, tables
+
+
+@pytest.fixture(scope="module")
+def records():
+    return read_records(results_root(), paper="docre_ii")
+
+
+@pytest.mark.parametrize("table", printed.LAYOUTS)
+def test_every_printed_number_is_shown(table, records):
+    entries = [row for row in tables.printed_rows(table) if "_all" not in row.our_metric]
+    for setting in {row.setting for row in entries}:
+        text = printed.with_stand_in(table, [], setting)
+        for row in entries:
+            if row.setting == setting:
+                assert row.method in text
+    assert len(text.splitlines()) == 2 + len({row.method for row in entries})
+    if table in ("Table 3", "Table 8"):
+        assert "CDR" in printed.beside(table, records)
+
+
+def test_a_data_set_as_a_column_stands_there_once(records):
+    header = printed.beside("Table 8", records).splitlines()[0]
+    assert "CDR" in header and "CDR, CDR" not in header
+
+
+def test_a_stand_in_has_its_mark_and_its_mean(records):
+    runs = [r for r in records if r.experiment == "redocred" and "F1_base" in r.metrics]
+    text = printed.with_stand_in("Table 4", runs)
+    (line,) = (line for line in text.splitlines() if line.startswith("| ATLOP"))
+    of_whole = [r for r in runs if r.method == tables.OURS]
+    mean = sum(r.metrics["F1_base"] for r in of_whole) / len(of_whole)
+    assert f"{mean:.1f} (n={len(of_whole)})†" in line and "61.09" in line
+    assert "stand-in" in text.splitlines()[-1]
+    assert "Re-DocRED" not in printed.with_stand_in("Table 4", [])
+
+
+def test_unknown_tables_and_rows_are_named(records):
+    with pytest.raises(TableError, match="no 'Table 9'"):
+        printed.beside("Table 9", records)
+    with pytest.raises(TableError, match="no row 'nobody'"):
+        printed.TABLES.quoted("Table 8", {"ours": {"nobody": 1.0}})
+    shown = printed.TABLES.quoted("Table 8", {"ours": {"w/o ECA": 1.234}})
+    assert "1.23" in shown and "70.5" in shown
+
+
+def test_ablations_are_differences_over_common_seeds(records):
+    found = printed.ablations(records)
+    assert found["paper, CDR"]["w/o ECA"] == pytest.approx(70.5 - 73.2)
+    assert len(found["paper, DocRED"]) == 6
+    alone = found["ours, inference alone (noise_draw=not_gold)"]
+    row = next(
+        r
+        for r in tables.measured_rows("alone")
+        if r.metric == "F1" and r.setting == "N_I=2;noise_draw=not_gold" and r.method == "w/o ECA"
+    )
+    scores = {r.seed: r.metrics["F1"] for r in records if row.matches(r)}
+    whole = {
+        r.seed: r.metrics["F1"]
+        for r in records
+        if r.method == tables.OURS
+        and row.where_parameters.items() - {("attention", "all")} <= r.parameters.items()
+    }
+    both = scores.keys() & whole.keys()
+    assert len(both) >= 3
+    assert alone["w/o ECA"] == pytest.approx(sum(scores[s] - whole[s] for s in both) / len(both))
