@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -96,9 +97,9 @@ SWEEP = (
 def test_a_sweep(tmp_path, tell):
     draw, place = random.Random(3), tmp_path / "place"
 
-    def start(folder=place):
+    def start(folder=place, **more):
         words = [*SWEEP.split(), "--results", folder / "results", "--work-dir", folder / "work"]
-        return relcl(*words, stdout=subprocess.DEVNULL)
+        return relcl(*words, **{"stdout": subprocess.DEVNULL, **more})
 
     began = time.monotonic()
     assert start(tmp_path / "undisturbed").wait() == 0
@@ -109,6 +110,14 @@ def test_a_sweep(tmp_path, tell):
         assert leftovers(place) == []
         subprocess.run(["rm", "-r", str(place)], check=True)
 
+    stopped = start(start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while "[sweep]" not in stopped.stdout.readline():
+        pass
+    workers = children(stopped.pid)
+    os.killpg(stopped.pid, signal.SIGINT)  # as Ctrl-C does: to all of them
+    said = stopped.communicate()[1]
+    assert stopped.returncode == 130 and said.strip().endswith("what had finished is kept")
+    assert workers and not any(map(alive, workers))
     done = torment(start, finish, 8, length, draw)
     assert all(same), same
     tell(
