@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from relcl_lib.lab.digests import check_sums, write_sums
 from relcl_lib.lab.files import atomic_directory, locked, remove_leftovers
@@ -91,13 +92,22 @@ def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from error
 
 
+class _NothingDrawn(TorchFunctionMode):
+    """Initialisers fill nothing: on the meta device there is nothing, and `normal_` would import for it."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") == "normal_":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def check_state(build: Callable[[], torch.nn.Module], state: Mapping[str, Tensor]) -> None:
     """Compare the network that a saved folder describes with its tensors, before it takes memory.
 
     Raises:
         ValueError: names the first tensor that is missing, left over, of another shape or not finite.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _NothingDrawn():
         wanted = build().state_dict()
     for name in sorted({*wanted, *state}):
         shapes = [tuple(s[name].shape) if name in s else None for s in (wanted, state)]

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-#: Tokens up to which a matrix product beats the CPU's convolution, whose set-up then dominates.
+#: Tokens up to which a matrix product beats the CPU's convolution, whose set-up then dominates; in
+#: bfloat16 it does for any number.
 SMALL = 512
 
 
@@ -23,7 +24,8 @@ def convolve(conv: nn.Conv1d, x: Tensor, weight: Tensor | None = None) -> Tensor
     if kernel == 1:
         return F.linear(x, weight[:, :, 0], conv.bias)
     n = x.shape[1]
-    if x.device.type == "cpu" and not torch.is_grad_enabled() and x.shape[0] * n <= SMALL:
+    as_product = x.shape[0] * n <= SMALL or x.dtype == torch.bfloat16
+    if as_product and x.device.type == "cpu" and not torch.is_grad_enabled():
         padded = F.pad(x, (0, 0, reach, reach))
         seen = [padded[:, tap * dilation : tap * dilation + n] for tap in range(kernel)]
         return F.linear(torch.cat(seen, dim=-1), weight.transpose(1, 2).flatten(1), conv.bias)
@@ -88,6 +90,10 @@ class SelfAttention(nn.Module):
         """(B, n, d); no query attends to a pad, but queries at pads give values too."""
         q, k, v = self.projections(hidden)  # (B, heads, n, d / heads)
         keys = mask.bool().transpose(1, 2).unsqueeze(1)  # (B, 1, 1, n)
+        if q.dtype == torch.bfloat16 and q.device.type == "cpu":  # where the fused form is slow
+            scores = (q.float() @ k.float().transpose(-1, -2)) / math.sqrt(q.shape[-1])
+            weights = scores.masked_fill_(~keys, -math.inf).softmax(-1)  # (B, heads, n, n)
+            return (weights @ v.float()).to(v.dtype).transpose(1, 2).flatten(2)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=keys)
         return mixed.transpose(1, 2).flatten(2)
 

@@ -251,6 +251,7 @@ class FastRE(nn.Module):
     def encode(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """H (B, n, d) and the mask (B, n, 1) of a batch; `lengths` are at least 1."""
         mask = token_mask(inputs["lengths"], inputs["words"].shape[1])
+        mask = mask.to(self.encoder.projection.weight.dtype)
         return self.encoder(inputs, mask), mask
 
     def head_logits(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -94,7 +94,7 @@ def heads_found(extractor: Extractor, texts: list[str]) -> float:
     """Return head entities a sentence: each is a pass of the tail tagger."""
     inputs = extractor.reader.read([text.split() for text in texts])
     logits = extractor.model.head_logits(*extractor.model.encode(inputs))
-    on = (extractor._on(part) for part in logits)
+    on = (extractor._margins(part) > 0 for part in logits)
     return len(pair_spans(*on, extractor.head_rules, inputs["lengths"])) / len(texts)
 
 

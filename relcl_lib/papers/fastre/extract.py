@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from relcl_lib.lab.checkpoints import CheckpointError, check_state, few_layers
 from relcl_lib.lab.digests import check_sums, write_sums
 from relcl_lib.lab.files import atomic_directory, remove_leftovers
 from relcl_lib.lab.json_text import parse_json
-from relcl_lib.lab.runtime import resolve_device
+from relcl_lib.lab.runtime import resolve_device, resolve_precision
 from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
 from relcl_lib.models.tagger import ConvEncoder, FastRE, TaggerConfig
 from relcl_lib.papers.fastre.confidence import Calibration
@@ -70,6 +71,7 @@ class Extractor:
     `filter_relations` drops relations that the head's type may not have. `threshold` is a
     probability that boundaries must exceed: a network's own thresholds are raised by its log-odds,
     so that 0.5, or None, leaves them as they are. `calibration` turns scores into probabilities.
+    In a lower `precision` than float32 FastRE's network is faster, and a few triples are others.
     """
 
     model: FastRE | CasRel
@@ -82,7 +84,9 @@ class Extractor:
     threshold: float | None = None
     calibration: Calibration | None = None
     batch_size: int = 128
+    precision: torch.dtype = torch.float32
     note: dict[str, Any] = field(default_factory=dict)
+    _lower: FastRE | None = field(default=None, init=False, repr=False)  # while it is `ready`
 
     @property
     def device(self) -> torch.device:
@@ -97,12 +101,15 @@ class Extractor:
         self.model.eval()
         if fold:
             encoder.fold()
+        lower = self.precision != torch.float32 and isinstance(self.model, FastRE)
+        if lower and self._lower is None:
+            self._lower = in_precision(self.model, self.precision)
         try:
             yield
         finally:
             self.model.train(training)
             if fold:
-                encoder.folded = None
+                encoder.folded = self._lower = None
 
     # ------------------------------------------------------------------ spans
 
@@ -134,9 +141,9 @@ class Extractor:
         return Scored(triples[at], scores[at])
 
     def _batch(self, inputs: Mapping[str, Tensor], allowed: Tensor | None) -> Scored:
-        lengths = inputs["lengths"]
-        hidden, mask = self.model.encode(inputs)  # (B, n, d), (B, n, 1)
-        ends = [self._margins(logits) for logits in self.model.head_logits(hidden, mask)]
+        lengths, network = inputs["lengths"], self._lower or self.model
+        hidden, mask = network.encode(inputs)  # (B, n, d), (B, n, 1)
+        ends = [self._margins(logits) for logits in network.head_logits(hidden, mask)]
         heads = pair_spans(*(part > 0 for part in ends), self.head_rules, lengths)  # (H, 4)
         head_scores = log_probability(*ends, heads)  # (H,)
         cells = 2 * hidden.shape[1] * self.model.config.columns[1]
@@ -146,7 +153,7 @@ class Extractor:
             # Sentences without a head entity leave here: their share of the tail tagger is spared.
             kept, row = chosen[:, 0].unique(return_inverse=True)
             local = torch.cat([row.unsqueeze(1), chosen[:, 1:]], dim=1)
-            logits = self.model.tail_logits(hidden[kept], mask[kept], local, lengths[kept])
+            logits = network.tail_logits(hidden[kept], mask[kept], local, lengths[kept])
             ends = [self._margins(part) for part in logits]  # starts and ends, (M, n, R)
             tails = pair_spans(*(part > 0 for part in ends), self.tail_rules, lengths[chosen[:, 0]])
             if allowed is not None:
@@ -157,7 +164,7 @@ class Extractor:
 
     def _margins(self, logits: Tensor) -> Tensor:
         """How far scores lie above their threshold: (..., C + 1) or (..., C) to (..., C)."""
-        p = self.threshold or self.model.threshold or 0.5
+        p, logits = self.threshold or self.model.threshold or 0.5, logits.float()
         if self.model.threshold is None:
             logits = logits[..., 1:] - logits[..., :1]
         return logits if p == 0.5 else logits - math.log(p / (1 - p))
@@ -263,7 +270,12 @@ class Extractor:
 
     @classmethod
     def load(
-        cls, folder: str | Path, *, device: str | torch.device = "cpu", batch_size: int = 128
+        cls,
+        folder: str | Path,
+        *,
+        device: str | torch.device = "cpu",
+        batch_size: int = 128,
+        precision: str = "float32",
     ) -> Extractor:
         """Read what `save` wrote; it gives the same triples.
 
@@ -295,6 +307,7 @@ class Extractor:
                 threshold=threshold,
                 calibration=found and read_as(Calibration, found),
                 batch_size=batch_size,
+                precision=resolve_precision(precision, device),
                 note=about["note"],
             )
             tagger.try_out()
@@ -305,6 +318,15 @@ class Extractor:
                 f"{error}); it needs tagger.json and tagger.safetensors, as "
                 "'python -m relcl_lib fastre train' writes them"
             ) from error
+
+
+def in_precision(model: FastRE, precision: torch.dtype) -> FastRE:
+    """A copy of a folded network in another number format; word vectors are left behind."""
+    vectors = model.encoder.vectors
+    lower = copy.deepcopy(model, {id(vectors): vectors})
+    del lower.encoder.vectors
+    lower.encoder.register_buffer("vectors", vectors[:0].detach(), persistent=False)
+    return lower.to(precision)
 
 
 def tagger_folder(folder: str | Path) -> Path:

@@ -122,6 +122,29 @@ def plot_epochs(
     return axes
 
 
+def plot_reliability(
+    curves: Mapping[str, Sequence[tuple[float, float, int]]],
+    axes: Axes | None = None,
+    *,
+    title: str = "",
+) -> Axes:
+    """Draw reliability curves (see `confidence.reliability`); on the diagonal scores are what they say.
+
+    The area of a dot is the number of triples in its bin.
+    """
+    axes = axes_of(axes, 3.0)
+    axes.plot([0, 1], [0, 1], color="silver", lw=1, zorder=0)
+    for index, (name, curve) in enumerate(curves.items()):
+        mean, share, count = np.array(curve, dtype=float).reshape(-1, 3).T
+        colour = colour_of(name, index)
+        axes.plot(mean, share, color=colour, label=name)
+        axes.scatter(mean, share, s=200 * count / max(count.sum(), 1) + 4, color=colour)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="score", ylabel="share of triples that are right")
+    axes.set_title(title, fontsize="small")
+    axes.legend(fontsize="x-small")
+    return axes
+
+
 def progress(run: Any) -> Progress:
     """How far a `FastreRun` is: loss and validation F1 after each epoch."""
     last, method, epochs = run.history[-1], run.settings.method, run.settings.epochs

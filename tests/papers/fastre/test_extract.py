@@ -235,6 +235,16 @@ def test_the_command(folder, extractor):
     assert nowhere.stderr.startswith(b"error: ") and b"tagger.json" in nowhere.stderr
 
 
+def test_a_convolution_tagger_loads_no_package_that_it_does_not_need(folder):
+    code = (
+        "import sys; from relcl_lib.papers.fastre.extract import Extractor; "
+        f"Extractor.load({str(folder)!r}).extract(['a b']); "
+        "print({'transformers', 'pandas', 'sklearn', 'matplotlib', 'sympy'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True)
+    assert done.stdout == b"set()\n", done.stdout + done.stderr
+
+
 def test_training_from_the_command_line(tmp_path, capsys):
     data = tiny_data()
     folder = tmp_path / "data" / "mine"
@@ -378,6 +388,27 @@ def test_a_calibrated_tagger_keeps_its_calibration(run, tmp_path):
     assert (
         loaded.extract(texts()) == calibrated.extract(texts()) != run.extractor().extract(texts())
     )
+
+
+def test_a_lower_precision_finds_nearly_the_same_and_leaves_the_network_alone(folder):
+    exact, lower = Extractor.load(folder), Extractor.load(folder, precision="bfloat16")
+    first, second = (
+        {(at, *triple[:5]) for at, row in enumerate(e.extract(texts())) for triple in row}
+        for e in (exact, lower)
+    )
+    assert len(first & second) >= 0.8 * len(first | second) > 0
+    assert lower.device.type == "cpu" and lower._lower is None
+    assert all(p.dtype == torch.float32 for p in lower.model.parameters())
+    inputs = lower.reader.read([text.split() for text in texts()])
+    lengths = inputs["lengths"]
+    with torch.inference_mode(), lower.ready():
+        found = [m.head_logits(*m.encode(inputs)) for m in (lower.model, lower._lower)]
+        assert lower._lower.encoder.vectors.numel() == 0
+    real = torch.arange(int(lengths.max())) < lengths.unsqueeze(1)
+    for left, right in zip(*found, strict=True):
+        assert right.dtype == torch.bfloat16
+        scale = left[real].abs().mean()
+        assert (left - right.float())[real].abs().mean() < 0.02 * scale
 
 
 def test_evaluation_of_a_file_equals_the_runs_own(run, folder, tmp_path, capsys):

@@ -65,3 +65,13 @@ def test_epochs_are_counted_from_one():
     histories = {"FastRE": [{"valid_F1": 1.0}, {"valid_F1": 5.0}], "CasRel": [{"valid_F1": 2.0}]}
     drawn = {"FastRE": [(1, 1), (2, 5)], "CasRel": [(1, 2)]}
     check(plots.plot_epochs(histories), lines=drawn, legend=list(histories))
+
+
+def test_a_reliability_curve_has_a_dot_for_each_bin():
+    axes = plots.plot_reliability({"a": [(0.2, 0.1, 3), (0.9, 1.0, 7)], "b": [(0.5, 0.5, 1)]})
+    lines = [line.get_xydata().tolist() for line in axes.lines[1:]]
+    assert lines == [[[0.2, 0.1], [0.9, 1.0]], [[0.5, 0.5]]]
+    dots = [found.get_offsets().tolist() for found in axes.collections]
+    assert dots == lines
+    few, many = axes.collections[0].get_sizes()
+    assert few < many
