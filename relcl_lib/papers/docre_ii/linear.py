@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -143,13 +144,31 @@ def _of_pair(
     return features
 
 
+def kinds_of_pairs(documents: Iterable[Document]) -> np.ndarray:
+    """(p,) text: the types of head and tail of each candidate pair."""
+    return np.array(
+        [
+            f"{document.entities[head][0].type} {document.entities[tail][0].type}"
+            for document in documents
+            for head, tail in document.candidates()
+        ],
+        dtype=str,
+    )
+
+
 class LinearFloor:
-    """One logistic regression per relation of a data set, all on the same features."""
+    """One logistic regression per relation of a data set, all on the same features.
+
+    A relation is learnt among, and predicted for, the pairs of types that it has in training: of 96
+    relations each has a few, so the other pairs would take most of the time. Where the data set
+    lists the pairs (CDR, GDA), it is learnt among all of them.
+    """
 
     def __init__(self, data: DocumentData) -> None:
         self.data = data
         self.reader = make_pipeline(DictVectorizer(), MaxAbsScaler())
-        self.models: list[LogisticRegression | None] = []
+        self.models: list[tuple[LogisticRegression, np.ndarray] | None] = []
+        self._kinds: dict[str, np.ndarray] = {}
         self._features: dict[str, Any] = {}
         if not any(document.candidates() for document in data.train):
             raise ValueError(f"no document of {data.name}'s training split has a pair of entities")
@@ -163,6 +182,12 @@ class LinearFloor:
         if split not in self._features:
             self._features[split] = self.reader.transform(self._vectors(split))
         return self._features[split]
+
+    def kinds(self, split: str) -> np.ndarray:
+        """(p,) text, the types of the same pairs."""
+        if split not in self._kinds:
+            self._kinds[split] = kinds_of_pairs(getattr(self.data, split))
+        return self._kinds[split]
 
     def labels(self, split: str) -> Tensor:
         """(p, R) bool, gold of the same pairs."""
@@ -180,25 +205,33 @@ class LinearFloor:
     def fit(self, strength: float) -> LinearFloor:
         """Train; a relation that no training document has is never predicted."""
         self.models = []
+        features, kinds = self.features("train"), self.kinds("train")
+        listed = all(document.pairs is not None for document in self.data.train)
         for column in self.labels("train").T.numpy():
             trained = None
             if column.any() and not column.all():
-                trained = LogisticRegression(C=strength, solver="liblinear", random_state=0)
-                trained.fit(self.features("train"), column)
+                own = np.unique(kinds if listed else kinds[column])
+                rows = np.isin(kinds, own)
+                if column[rows].all():  # nothing to tell it from among these
+                    own, rows = np.unique(kinds), np.ones_like(column)
+                model = LogisticRegression(C=strength, solver="liblinear", random_state=0)
+                trained = (model.fit(features[rows], column[rows]), own)
             self.models.append(trained)
         return self
 
     def margins(self, split: str) -> Tensor:
         """(p, R) float: the log odds of each relation of each pair; hardly any without a model."""
-        count = sum(len(document.candidates()) for document in getattr(self.data, split))
-        none = torch.full((count,), NEVER)
-        columns = [
-            none
-            if trained is None or not count
-            else torch.tensor(trained.decision_function(self.features(split))).float()
-            for trained in self.models
-        ]
-        return torch.stack(columns, dim=1)
+        features, kinds = self.features(split), self.kinds(split)
+        margins = torch.full((len(kinds), len(self.models)), NEVER)
+        for column, trained in enumerate(self.models):
+            if trained is None:
+                continue
+            model, own = trained
+            rows = np.isin(kinds, own)
+            if rows.any():
+                found = torch.tensor(model.decision_function(features[rows])).float()
+                margins[torch.from_numpy(rows), column] = found
+        return margins
 
 
 def load_named(parameters: DocreParameters) -> DocumentData:

@@ -4,13 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from docre_data import parameters, tiny_data
 
 from relcl_lib.data.document_files import Document, Fact, Mention
 from relcl_lib.data.document_sets import assemble
 from relcl_lib.data.documents import load_documents
 from relcl_lib.lab.records import read_records
-from relcl_lib.papers.docre_ii.linear import LinearFloor, LinearRun, pair_features
+from relcl_lib.papers.docre_ii.linear import NEVER, LinearFloor, LinearRun, pair_features
 from relcl_lib.papers.docre_ii.parameters import LINEAR, DocreParameters
 from relcl_lib.papers.docre_ii.run import DocreRun, train_or_read
 from relcl_lib.text.document_metrics import average_precision, fact_scores
@@ -110,6 +111,51 @@ def test_strength_is_chosen_on_dev(trained):
         for c in (0.01, best)
     }
     assert scores[best] >= scores[0.01]
+
+
+def test_a_relation_is_learnt_among_the_types_that_it_has(trained):
+    data, floor = trained.data, trained.floor
+    seen = {}
+    for document in data.train:
+        for fact in document.facts:
+            types = [document.entities[e][0].type for e in (fact.head, fact.tail)]
+            seen.setdefault(fact.relation, set()).add(" ".join(types))
+    margins, kinds, at = floor.margins("test"), floor.kinds("test"), 0
+    for document in data.test:
+        for head, tail in document.candidates():
+            own = " ".join(document.entities[e][0].type for e in (head, tail))
+            assert kinds[at] == own
+            for column, relation in enumerate(data.relations):
+                if own not in seen.get(relation, ()):
+                    assert margins[at, column] == NEVER
+            at += 1
+    assert (margins > NEVER).any(1).sum() > len(margins) / 2
+    # Where the data set lists the pairs, all of them are among those that it is learnt from.
+    listed = [replace(d, pairs=tuple(d.candidates())) for d in data.train]
+    whole = LinearFloor(replace(data, train=tuple(listed))).fit(0.1)
+    learnt = [column for column, model in enumerate(whole.models) if model]
+    assert learnt and (whole.margins("test")[:, learnt] > NEVER).all()
+
+
+def test_a_relation_of_all_pairs_of_its_types_is_told_from_the_others():
+    data = tiny_data(4)
+    relation = data.relations[0]
+    pairs = [(d, pair) for d in data.train for pair in d.candidates()]
+    types = [tuple(d.entities[e][0].type for e in pair) for d, pair in pairs]
+    chosen = max(set(types), key=types.count)
+    train = []
+    for document in data.train:
+        facts = [
+            Fact(head, relation, tail)
+            for (owner, (head, tail)), own in zip(pairs, types, strict=True)
+            if owner is document and own == chosen
+        ]
+        train.append(replace(document, facts=tuple(facts)))
+    floor = LinearFloor(replace(data, train=tuple(train))).fit(1.0)
+    margins = floor.margins("train")[:, 0]
+    assert (margins > NEVER).all()
+    own = torch.tensor([found == chosen for found in types])
+    assert margins[own].mean() > 0 > margins[~own].mean()
 
 
 def test_a_relation_without_training_facts_is_never_found():
