@@ -9,7 +9,7 @@ import tokenize
 
 import nbformat
 
-MOST_BYTES = 1_000_000
+MOST_BYTES = 1_200_000
 MOST_LINES = 25
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # A folder of somebody's machine, but not the end of a URL or of a relative path.
@@ -97,8 +97,8 @@ def lengths(notebook):
             yield f"In [{number}] has {count} lines, more than {MOST_LINES}"
     if statistics.median(lines) >= 10:
         yield f"the median code cell has {statistics.median(lines)} lines, not under 10"
-    if not 25 <= len(lines) <= 60:
-        yield f"{len(lines)} code cells, not 25 to 60"
+    if not 25 <= len(lines) <= 65:
+        yield f"{len(lines)} code cells, not 25 to 65"
     if not any("solution" in tags(cell) for cell in notebook["cells"]):
         yield "no cell is tagged 'solution'"
 

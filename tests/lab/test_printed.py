@@ -17,10 +17,9 @@ def test_every_printed_number_is_shown(table, records):
     entries = [row for row in tables.printed_rows(table) if "_all" not in row.our_metric]
     for setting in {row.setting for row in entries}:
         text = printed.with_stand_in(table, [], setting)
-        for row in entries:
-            if row.setting == setting:
-                assert row.method in text
-    assert len(text.splitlines()) == 2 + len({row.method for row in entries})
+        methods = {row.method for row in entries if row.setting == setting}
+        assert all(method in text for method in methods)
+        assert len(text.splitlines()) == 2 + len(methods)
     if table in ("Table 3", "Table 8"):
         assert "CDR" in printed.beside(table, records)
 
