@@ -87,8 +87,9 @@ def is_plain(texts: Iterable[str]) -> bool:
 def split_sentences(sentences: Iterable[Sentence], way: str) -> list[Sentence]:
     """Sentences with their words apart by single spaces, entities and spans too.
 
-    An entity with a span is what stands there; a span that begins or ends inside a word stays as it
-    is only in the text, so that the entity is looked for by its words.
+    An entity of plain text is the words that stand where its span says, or where its characters are
+    found first, with the text's case and with the full stop of an abbreviation that it leaves out. One
+    that is nowhere as whole words is split by itself.
     """
     if way == SPACES:
         return list(sentences)
@@ -108,18 +109,58 @@ def _split(sentence: Sentence, way: str) -> Sentence:
         begins.append(position)
         position += len(word) + 1
 
-    def moved(span: Span) -> Span | None:
-        a, b = first.get(span[0]), last.get(span[1])
-        return None if a is None or b is None or b < a else (begins[a], begins[b] + len(words[b]))
+    def moved(entity: str, span: Span | None) -> tuple[str, Span | None]:
+        plain, alone = way != SPACES, " ".join(split_text(entity, way))
+        at = _words_at(text, [span] if span else [], first, last, stops=plain)
+        if at is None and plain:
+            at = _find(text, entity, first, last)
+        if at is None:
+            return alone, None
+        a, b = at
+        stands = " ".join(words[a : b + 1]) if plain else alone
+        return stands, (begins[a], begins[b] + len(words[b]))
 
     triples, spans = [], []
     for at, (subject, relation, thing) in enumerate(sentence.triples):
-        both = sentence.spans[at] if sentence.spans else None
-        both = None if both is None else tuple(map(moved, both))
-        subject, thing = (" ".join(split_text(part, way)) for part in (subject, thing))
+        given = (sentence.spans[at] if sentence.spans else None) or (None, None)
+        (subject, one), (thing, other) = moved(subject, given[0]), moved(thing, given[1])
         triples.append(Triple(subject, relation, thing))
-        spans.append(None if both is None or None in both else both)
+        spans.append(None if one is None or other is None else (one, other))
     return Sentence(" ".join(words), tuple(triples), tuple(spans) if any(spans) else ())
+
+
+def _find(
+    text: str, entity: str, first: dict[int, int], last: dict[int, int]
+) -> tuple[int, int] | None:
+    """The first and last of the words that an entity's characters cover; case counts if it can."""
+    letters = r"\s+".join(map(re.escape, entity.split()))
+    for flags in (re.NOFLAG, re.IGNORECASE):
+        # Looking ahead finds occurrences that overlap.
+        spans = [match.span(1) for match in re.finditer(f"(?=({letters}))", text, flags)]
+        if (found := _words_at(text, spans, first, last)) is not None:
+            return found
+    return None
+
+
+def _words_at(
+    text: str,
+    spans: Sequence[Span],
+    first: dict[int, int],
+    last: dict[int, int],
+    *,
+    stops: bool = True,
+) -> tuple[int, int] | None:
+    """The first and last of the words that make up the first span that is words; None if none is.
+
+    With `stops` a span may leave out the full stop that its last word, an abbreviation, ends with.
+    """
+    for stop in ("", ".") if stops else ("",):
+        for start, end in spans:
+            a, b = first.get(start), last.get(end + len(stop))
+            fits = not stop or (text[end] == stop != text[end - 1])
+            if a is not None and b is not None and a <= b and fits:
+                return a, b
+    return None
 
 
 def split_data(data: TripleData, way: str, keep: Sequence[str] = ()) -> TripleData:

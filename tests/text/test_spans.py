@@ -19,6 +19,7 @@ from relcl_lib.text.spans import (
     lost_share,
     tag_sentences,
 )
+from relcl_lib.text.splitting import PUNCTUATION, split_sentences
 from relcl_lib.text.triple_metrics import matched, overlap_patterns, triple_scores
 from relcl_lib.text.words import WordReader, count_words, random_vectors
 
@@ -72,6 +73,19 @@ def test_an_entity_inside_a_word_is_shown_with_the_word():
     assert report["lost_examples"] == {
         INSIDE_A_WORD: (1, "sentence 1: 'Lowford' in 'lowford-based'")
     }
+
+
+def test_plain_text_loses_no_entity_to_a_full_stop_or_to_capitals():
+    rows = [
+        ("Booker T. sang in Graz.", ("Booker T.", "r", "Graz")),
+        ("Ada Lund works for Orbit Inc.", ("Ada Lund", "r", "Orbit Inc")),
+        ("Oren Tace left Acme Corp. in May.", ("OREN TACE", "r", "ACME CORP.")),
+    ]
+    plain = [Sentence(text, (Triple(*triple),)) for text, triple in rows]
+    tagged = tag(split_sentences(plain, PUNCTUATION))
+    assert tagged.report["tagged"] == 3
+    assert tagged.heads.tolist() == [[0, 1, 0]] * 3
+    assert tagged.tails.tolist() == [[4, 4, 0], [4, 5, 0], [3, 4, 0]]
 
 
 def test_spans_say_which_occurrence_is_meant():

@@ -83,9 +83,54 @@ def test_entities_and_spans_move_with_their_words():
     assert sentence.text == "Pell , Marta Quill 's home ; Pell ( Eastria ) ."
     first, second, half = sentence.spans
     assert [sentence.text[slice(*span)] for span in first] == ["Marta Quill", "Pell"]
-    assert first[1][0] == 29 and second is None and half is None
+    assert first[1][0] == 29
+    assert [sentence.text[slice(*span)] for span in second] == ["Marta Quill", "Pell"]
+    assert second == half and second[1] == (0, 4)  # half a word is looked for, as what has no span
     (bare,) = split_sentences([Sentence("A.B.C. x", (Triple("A.B.C.", "r", "x's"),))], PUNCTUATION)
     assert bare.triples == (Triple("A.B.C.", "r", "x 's"),) and bare.spans == ()
+
+
+@pytest.mark.parametrize(
+    "text, entity, words",
+    [
+        ("Booker T. sang in Graz.", "Booker T.", "Booker T."),
+        ("Booker T. sang in Graz.", "Booker T", "Booker T."),
+        ("We saw Booker T.", "Booker T.", "Booker T ."),
+        ("She works for Orbit Inc.", "Orbit Inc", "Orbit Inc."),
+        ("She works for Orbit Inc.", "Orbit Inc.", "Orbit Inc."),
+        ("A U.S. firm", "U.S", "U.S."),
+        ("It fell on 3 Oct.", "3 Oct", "3 Oct."),
+        ("He left Acme Corp. in May.", "ACME CORP.", "Acme Corp."),
+        ("He left ACME CORP. in May.", "Acme Corp.", "ACME CORP ."),
+        ("They told us that the US won.", "US", "US"),
+        ("On Dec. 3 came Dec.", "Dec. 3", "Dec. 3"),
+        ("Born in New\n York.", "New York", "New York"),
+        ("U.S.A. it is", "U", "U"),  # not the beginning of a word
+        ("Well...", "Well.", "Well ."),  # nor one mark of several
+        ("AA A", "A", "A"),
+    ],
+)
+def test_an_entity_is_the_words_that_stand_in_the_text(text, entity, words):
+    spans = ()
+    if (start := text.find(entity)) >= 0:
+        spans = (((start, start + len(entity)),) * 2,)
+    for marked in ((), spans):
+        plain = Sentence(text, (Triple(entity, "r", entity),), marked)
+        (sentence,) = split_sentences([plain], PUNCTUATION)
+        assert sentence.triples == (Triple(words, "r", words),)
+        for span in sentence.spans and sentence.spans[0]:
+            assert sentence.text[slice(*span)] == words
+        assert bool(sentence.spans) == (words not in ("U", "Well ."))
+    (us,) = split_sentences([Sentence("us, US", (Triple("US", "r", "us"),))], PUNCTUATION)
+    assert us.spans == (((5, 7), (0, 2)),)
+
+
+def test_tokenised_sentences_keep_their_entities():
+    triple = Triple("Orbit Inc", "r", "TACE")
+    apart = Sentence("Mr. Tace left Orbit Inc. .", (triple,), (((14, 24), (4, 8)),))
+    assert split_sentences([apart], AUTO) == split_sentences([apart], SPACES) == [apart]
+    half = apart._replace(spans=(((14, 23), (4, 8)),))
+    assert split_sentences([half], AUTO) == [apart._replace(spans=())]
 
 
 def test_plain_data_are_split_and_tokenised_ones_are_not():
