@@ -35,8 +35,43 @@ def run_folder(
     """
     if work_dir is None:
         return None
-    text = json.dumps(identity(), sort_keys=True, default=str)
-    return Path(work_dir) / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return Path(work_dir) / f"{name}-{run_digest(identity())}"
+
+
+def run_digest(identity: Mapping[str, Any]) -> str:
+    """12 hex digits for everything that shapes a run's numbers."""
+    text = json.dumps(identity, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def refuse_other(folder: str | Path, about: str, run: Callable[[], str]) -> None:
+    """Leave a folder alone that holds anything but the model of this run: saving replaces all of it.
+
+    Args:
+        folder: where the model is to be saved; it may be absent or empty.
+        about: its JSON file whose `note` has the `run_digest` of the run as `run`.
+        run: returns the digest; asked only where something is there.
+
+    Raises:
+        CheckpointError: it holds another run's model, or none.
+    """
+    folder = Path(folder)
+    remove_leftovers(folder.parent)  # of a process killed while it saved: the model may be there
+    if not (any(folder.iterdir()) if folder.is_dir() else folder.exists()):
+        return
+    try:
+        note = dict(parse_json((folder / about).read_text(encoding="utf-8"))["note"])
+    except (OSError, ValueError, KeyError, TypeError):
+        note, what = {}, f"no model that can be read ({about})"
+    else:
+        what = "a model that does not say what it was trained with"
+        if "run" in note:
+            what = f"a model that was trained on other data or with other settings ({note})"
+    if note.get("run") != run():
+        raise CheckpointError(
+            f"{folder} holds {what}, and training would replace it. Name another --out, or move that "
+            "folder away"
+        )
 
 
 def save(folder: str | Path, state: Mapping[str, Tensor], progress: Mapping[str, Any]) -> None:

@@ -141,6 +141,11 @@ class Run:
         settings |= {"precision": precision_name(self.precision), **self.inputs}
         return {"settings": settings, "data": self.data.fingerprint, "seed": self.seed}
 
+    @property
+    def digest(self) -> str:
+        """12 hex digits for its identity, as in the name of its folder."""
+        return checkpoints.run_digest(self.identity())
+
     def state(self) -> State:
         """Tensors of a checkpoint."""
         raise NotImplementedError

@@ -166,9 +166,10 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """Train, or read what is trained, and save one model per seed."""
+    from relcl_lib.lab.checkpoints import refuse_other
     from relcl_lib.lab.parameters import read_settings
     from relcl_lib.papers.docre_ii.parameters import DocreParameters
-    from relcl_lib.papers.docre_ii.predictor import Predictor
+    from relcl_lib.papers.docre_ii.predictor import ABOUT, Predictor
     from relcl_lib.papers.docre_ii.run import DocreRun, load_data, train_or_read
 
     values: dict[str, Any] = {"dataset": "own", "seeds": [0], "profile": options.profile}
@@ -188,11 +189,14 @@ def train(options: argparse.Namespace) -> int:
     data, work = load_data(parameters), out / "checkpoints"
     if data.note:
         print(f"data: {data.note}", file=sys.stderr)
+    single = len(parameters.seeds) == 1
+    folders = {s: out / ("model" if single else f"model-seed{s}") for s in parameters.seeds}
+    for seed, folder in folders.items():  # now, not when an hour's training is to be saved
+        refuse_other(folder, ABOUT, lambda s=seed: DocreRun(parameters, data, s).digest)
     records = train_or_read(
         parameters, data=data, results=out / "results", work_dir=work, on_epoch=on_epoch
     )
-    for seed in parameters.seeds:
-        folder = out / ("model" if len(parameters.seeds) == 1 else f"model-seed{seed}")
+    for seed, folder in folders.items():
         # Every epoch is in the checkpoint, so this trains nothing that is already trained.
         run = DocreRun(parameters, data, seed, work).train(on_epoch)
         print(f"model: {Predictor.of(run).save(folder)}", file=sys.stderr)

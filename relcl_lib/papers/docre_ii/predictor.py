@@ -97,6 +97,7 @@ class Predictor:
         """What a finished run has trained, with dev's threshold."""
         tuned = run.evaluate("dev")["threshold"]
         note = {"data": run.data.name, "protocol": run.data.protocol, "seed": run.seed}
+        note["run"] = run.digest
         threshold = tuned if abs(tuned) < torch.inf else 0.0
         kinds, _ = CANDIDATES.get(run.data.name, (None, None))
         listed = any(document.pairs is not None for document in run.data.train)

@@ -271,7 +271,9 @@ class _SettingsHelp(argparse._HelpAction):
 
 def train(options: argparse.Namespace) -> int:
     """Train, or read what is trained, and save one tagger per seed."""
+    from relcl_lib.lab.checkpoints import refuse_other
     from relcl_lib.lab.parameters import read_settings
+    from relcl_lib.papers.fastre.extract import ABOUT
     from relcl_lib.papers.fastre.parameters import FastreParameters
     from relcl_lib.papers.fastre.run import FastreRun, load_data, location_report, train_or_read
     from relcl_lib.papers.fastre.tables import DATASETS
@@ -311,13 +313,16 @@ def train(options: argparse.Namespace) -> int:
         found = f"{split}: {report['sentences']} sentences, {report['tagged']} of "
         tell(f"{found}{report['triples']} triples located")
         tell(describe_lost(report, split))
+    single = len(parameters.seeds) == 1
+    folders = {s: out / ("model" if single else f"model-seed{s}") for s in parameters.seeds}
+    for seed, folder in folders.items():  # now, not when an hour's training is to be saved
+        refuse_other(folder, ABOUT, lambda s=seed: FastreRun(parameters, data, s).digest)
     records = train_or_read(
         parameters, data=data, results=out / "results", work_dir=work, on_epoch=on_epoch
     )
     if not trained:
         print(f"read: {len(records)} record(s) of {out / 'results'}", file=sys.stderr)
-    for seed in parameters.seeds:
-        folder = out / ("model" if len(parameters.seeds) == 1 else f"model-seed{seed}")
+    for seed, folder in folders.items():
         # Every epoch is in the checkpoint, so this trains nothing that is already trained.
         run = FastreRun(parameters, data, seed, work).train(on_epoch)
         print(f"tagger: {run.calibrated().save(folder)}", file=sys.stderr)
@@ -392,7 +397,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder with train.json, and valid.json and test.json if there are any, in a layout of "
         "data/README.md (default: the embedded corpus in the profile quick)",
     )
-    trained.add_argument("--out", required=True, help="folder for tagger, records, checkpoints")
+    trained.add_argument(
+        "--out",
+        required=True,
+        help="folder for tagger, records, checkpoints; a tagger of other data or settings is not replaced",
+    )
     trained.add_argument("--profile", default="full", help="quick, reduced or full")
     trained.add_argument("settings", nargs="*", help="NAME=VALUE, e.g. dataset=webnlg epochs=20")
     trained.set_defaults(run=train)

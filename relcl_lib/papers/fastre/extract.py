@@ -33,6 +33,7 @@ from relcl_lib.text.words import FIRST_WORD, WordReader
 Item = TypeVar("Item")
 
 FORMAT = 1
+ABOUT = "tagger.json"
 CELLS = 1 << 23  # logits of tails at a time: 32 MiB of float32
 
 
@@ -262,7 +263,7 @@ class Extractor:
                     self.reader.tokenizer.save_pretrained(temporary / "encoder")
                 save_file(tensors, temporary / "tagger.safetensors")
                 text = json.dumps(about, ensure_ascii=False, indent=1)
-                (temporary / "tagger.json").write_text(text, encoding="utf-8")
+                (temporary / ABOUT).write_text(text, encoding="utf-8")
                 write_sums(temporary)
         except OSError as error:
             raise CheckpointError(f"cannot write the tagger to {folder}: {error}") from error
@@ -286,7 +287,7 @@ class Extractor:
         device = resolve_device(str(device))  # first: a tagger without a fault is not to be blamed
         folder = tagger_folder(folder)
         try:
-            about = parse_json((folder / "tagger.json").read_text(encoding="utf-8"))
+            about = parse_json((folder / ABOUT).read_text(encoding="utf-8"))
             if about["format"] != FORMAT:
                 raise ValueError(f"format {about['format']!r} found, {FORMAT} expected")
             check_sums(folder)
@@ -333,7 +334,7 @@ def tagger_folder(folder: str | Path) -> Path:
     """Where a tagger lies: in a folder, or in `model/` of what `train --out` was given."""
     folder = Path(folder).expanduser()
     inside = folder / "model"
-    return inside if not (folder / "tagger.json").exists() and inside.is_dir() else folder
+    return inside if not (folder / ABOUT).exists() and inside.is_dir() else folder
 
 
 def _rebuild(

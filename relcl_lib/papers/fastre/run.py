@@ -343,8 +343,9 @@ class FastreRun(Run):
         return best, best_score
 
     def calibrated(self) -> Extractor:
-        """The network as an extractor whose scores are probabilities, fitted on validation."""
+        """The network as an extractor to be saved: its scores are probabilities, fitted on validation."""
         extractor = self.extractor()
+        extractor.note["run"] = self.digest
         extractor.calibration = calibrate(*self.judged("valid"))
         return extractor
 

@@ -334,6 +334,9 @@ def test_train_writes_a_model_and_is_not_trained_again(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "epoch" not in err and "F1_dev" in out
     assert Predictor.load(tmp_path / "out").predict(data.test) == model.predict(data.test)
+    with pytest.raises(CheckpointError, match=r"other data or with other settings.*another --out"):
+        main([*command, "seeds=[1]"])
+    assert Predictor.load(tmp_path / "out").note["seed"] == 0
 
 
 # --- the PubTator format ---------------------------------------------------------------------------

@@ -276,6 +276,36 @@ def test_training_from_the_command_line(tmp_path, capsys):
     assert "train.json" in capsys.readouterr().err
 
 
+def test_a_tagger_of_other_data_or_settings_is_not_replaced(tmp_path, capsys):
+    def corpus(name, relation):
+        (tmp_path / name).mkdir()
+        rows = [
+            {"text": f"Ada{i} met Bo{i}.", "triple_list": [[f"Ada{i}", relation, f"Bo{i}"]]}
+            for i in range(30)
+        ]
+        (tmp_path / name / "train.json").write_text(json.dumps(rows))
+        return str(tmp_path / name)
+
+    good, other, out = corpus("good", "knows"), corpus("other", "saw"), tmp_path / "out"
+    small = ["epochs=1", "hidden=16", "attention_heads=2", "vector_size=8", "--out", str(out)]
+    assert main(["fastre", "train", "--data", good, *small]) == 0
+    about = (out / "model" / "tagger.json").read_text()
+    for call in (["--data", other], ["--data", good, "epochs=2"], ["--data", good, "seeds=[1]"]):
+        capsys.readouterr()
+        words = [word for word in small if not (word == "epochs=1" and "epochs=2" in call)]
+        assert main(["fastre", "train", *call, *words]) == 2
+        said = capsys.readouterr().err
+        assert f"error: {out / 'model'} holds a model that was trained on other data" in said
+        assert (
+            "'dataset': 'good'" in said and "Name another --out" in said and "epoch 1" not in said
+        )
+        assert (out / "model" / "tagger.json").read_text() == about
+    assert main(["fastre", "train", "--data", good, *small]) == 0  # the same again
+    (out / "model" / "tagger.json").unlink()
+    assert main(["fastre", "train", "--data", good, *small]) == 2
+    assert "holds no model that can be read (tagger.json)" in capsys.readouterr().err
+
+
 def test_own_data_need_a_training_file_and_no_setting(tmp_path, capsys):
     folder = tmp_path / "My data"
     folder.mkdir()
