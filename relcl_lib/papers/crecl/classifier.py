@@ -308,23 +308,27 @@ class ContinualClassifier:
         """How it does on labelled sentences, in per cent; relations it does not know are counted apart.
 
         Returns:
-            `sentences` of known relations that could be read, `accuracy_of_all` without refusing,
-            `coverage`: how many are answered, `accuracy` of the answers; `relations`: accuracy without
-            refusing of each; and where there are sentences of relations that it does not know,
-            `unknown` of them, and `unknown_refused`.
+            `sentences` of known relations, `accuracy_of_all` without refusing, `coverage`: how many
+            are answered, `accuracy` of the answers; `too_long`: sentences of any relation of which an
+            entity lies beyond `room` tokens; `relations`: accuracy without refusing of each; and
+            where there are sentences of relations that it does not know, `unknown` of them, and
+            `unknown_refused`. A sentence that is too long has no answer: it counts as a wrong one in
+            `accuracy_of_all` and against `coverage`, and is not among the unknown ones.
         """
         right: list[bool] = []
         answered: list[bool] = []
         refused: list[bool] = []
         each: dict[str, float] = {}
+        too_long = 0
         for name, rows in lessons.items():
-            found = [one for one in self.predict(rows, threshold) if one is not None]
+            found = self.predict(rows, threshold)
+            too_long += sum(one is None for one in found)
             if name not in self.relations:
-                refused += [not one.accepted for one in found]
+                refused += [not one.accepted for one in found if one is not None]
                 continue
-            hits = [one.nearest == name for one in found]
+            hits = [one is not None and one.nearest == name for one in found]
             right += hits
-            answered += [one.accepted for one in found]
+            answered += [one is not None and one.accepted for one in found]
             each[name] = _share(hits)
         of_answers = [hit for hit, given in zip(right, answered, strict=True) if given]
         result = {
@@ -332,6 +336,7 @@ class ContinualClassifier:
             "accuracy_of_all": _share(right),
             "coverage": _share(answered),
             "accuracy": _share(of_answers),
+            "too_long": too_long,
             "relations": each,
         }
         unknown = {"unknown": len(refused), "unknown_refused": _share(refused)} if refused else {}

@@ -168,6 +168,9 @@ def evaluate(options: argparse.Namespace) -> int:
 
     model = ContinualClassifier.load(options.model, device=options.device)
     scores = model.evaluate(read_marked(options.data), options.threshold)
+    if scores["too_long"]:
+        unread = f"{scores['too_long']} sentences have no answer: an entity lies beyond {model.room} tokens"
+        print(unread, file=sys.stderr)
     each = {name: round(value, 2) for name, value in scores.pop("relations").items()}
     shown = {name: round(value, 2) for name, value in scores.items()}
     print(json.dumps({**shown, "relations": each}, ensure_ascii=False, indent=1))

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -196,7 +197,12 @@ def test_sentences_that_are_too_long_are_left_out_and_counted():
     counts = classifier.learn({"of": [*rows("of", 4), far], "in": rows("in", 5)})
     assert counts["too_long"] == 1 and counts["sentences"] == 9
     assert classifier.predict([far, *rows("of", 1), far])[0::2] == [None, None]
-    assert classifier.evaluate({"of": [far, *rows("of", 2)]})["sentences"] == 2
+    short = classifier.evaluate({"of": rows("of", 2)}, threshold=-1)
+    scores = classifier.evaluate({"of": [far, *rows("of", 2), far], "by": [far]}, threshold=-1)
+    assert (short["sentences"], short["too_long"], short["coverage"]) == (2, 0, 100)
+    assert (scores["sentences"], scores["too_long"], scores["coverage"]) == (4, 3, 50)
+    assert scores["accuracy_of_all"] == scores["relations"]["of"] == short["accuracy_of_all"] / 2
+    assert scores["accuracy"] == short["accuracy"] and "unknown" not in scores
     before = classifier.network.state_dict()
     with pytest.raises(ValueError, match="'by' has no sentence to learn from: in all 1 an entity"):
         classifier.learn({"by": [far]})
@@ -343,6 +349,12 @@ def test_learn_predict_and_evaluate_as_commands(tmp_path, monkeypatch, capsys):
     assert relcl.main(["crecl", "evaluate", "--model", str(folder), "--data", test]) == 0
     scores = json.loads(capsys.readouterr().out)
     assert (scores["sentences"], scores["unknown"]) == (25, 5) and len(scores["relations"]) == 5
+    with Path(test).open("a") as file:
+        file.write(json.dumps(far | {"relation": "r-of"}) + "\n")
+    assert relcl.main(["crecl", "evaluate", "--model", str(folder), "--data", test]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["sentences"] == 26 and json.loads(shown.out)["too_long"] == 1
+    assert "1 sentences have no answer: an entity lies beyond 128 tokens" in shown.err
 
 
 def test_a_model_keeps_its_encoder_and_its_settings(tmp_path, capsys):
