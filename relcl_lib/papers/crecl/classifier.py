@@ -13,8 +13,10 @@ where to refuse an answer. They lie in the saved folder, so it can be taught fur
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -85,8 +87,10 @@ class ContinualClassifier:
         relations: in the order in which they were last learned.
         memory: sentences to train on.
         held_out: sentences to choose the threshold by; nothing is ever trained on them.
+        trained: digests of all sentences that it was ever trained on; none of them is held out.
         prototypes: (C, d), of the relations.
-        threshold: the least cosine of an answer; None where no sentence is held out to choose it by.
+        threshold: the least cosine of an answer; None where no sentence is held out to choose it by,
+            or a single relation is known, so that there is no other one to tell it from.
         report: what the threshold does on the sentences held out.
         lessons: what was learned so far, see `learn`.
     """
@@ -98,6 +102,7 @@ class ContinualClassifier:
     relations: list[str] = field(default_factory=list)
     memory: list[RawSentence] = field(default_factory=list)
     held_out: list[RawSentence] = field(default_factory=list)
+    trained: set[str] = field(default_factory=set)
     prototypes: Tensor | None = None
     threshold: float | None = None
     report: dict[str, float] = field(default_factory=dict)
@@ -148,7 +153,9 @@ class ContinualClassifier:
 
         A relation that is known already is learned on: from these sentences and from what was
         remembered of it, and its memory is chosen anew from both. A fifth of a relation's sentences,
-        where it has five or more, is held out.
+        where it has five or more, is held out: none that it was trained on before, and none that the
+        lesson gives under another relation too. A sentence is the same one where its words and its
+        entities are.
 
         Args:
             lessons: sentences of each relation, one or more.
@@ -156,29 +163,38 @@ class ContinualClassifier:
 
         Returns:
             Counts: `new` relations and those learned on (`known`), `sentences` that were used,
-            of which `held_out`, `memory` as it is now, and `too_long`: sentences left out, as an
-            entity lies beyond `max_length`.
+            of which `held_out`, `memory` as it is now, `too_long`: sentences left out, as an entity
+            lies beyond `max_length`; `repeated`: left out, as they are held out, remembered or given
+            twice; `ambiguous`: sentences that are given, or remembered, under another relation too.
 
         Raises:
-            ValueError: there is no relation, or one has no sentence that is short enough.
+            ValueError: there is no relation, or one has no sentence that can be learned from.
         """
         number = len(self.lessons)
-        usable = {name: self._short_enough(name, rows) for name, rows in lessons.items()}
-        if not usable:
+        short = {name: self._short_enough(name, rows) for name, rows in lessons.items()}
+        if not short:
             raise ValueError("there is nothing to learn: no relation is given")
+        usable = {name: self._fresh(name, rows) for name, rows in short.items()}
+        lesson_keys = {_digest(row) for rows in short.values() for row in rows}
+        known = [row for rows in (self.memory, *short.values()) for row in rows]
+        relations = Counter(key for _, key in {(row.relation, _digest(row)) for row in known})
+        ambiguous = {key for key in lesson_keys if relations[key] > 1}
+        seen = self.trained | {_digest(row) for row in self.memory}
         stay = [name for name in self.relations if name not in usable]
         held_out, train = list(self.held_out), []
         for at, (name, rows) in enumerate(usable.items()):
+            unseen = [n for n, row in enumerate(rows) if _digest(row) not in seen | ambiguous]
             has = sum(row.relation == name for row in held_out)
-            count = max(0, min(int(HELD_OUT * len(rows)), MOST_HELD_OUT - has))
+            count = max(0, min(int(HELD_OUT * len(unseen)), MOST_HELD_OUT - has))
             drawn = make_generator(self._seed(number), "held out", at)
-            order = torch.randperm(len(rows), generator=drawn).tolist()
-            away = set(order[:count])
+            order = torch.randperm(len(unseen), generator=drawn).tolist()
+            away = {unseen[place] for place in order[:count]}
             held_out += [row for place, row in enumerate(rows) if place in away]
             train += [row for place, row in enumerate(rows) if place not in away]
         lesson = _Lesson(self, stay, list(usable), train, self._seed(number))
         lesson._on_phase = on_phase
         train_crecl(lesson, len(lesson.stream) - 1)
+        readable = sum(map(len, short.values()))
         sentences = sum(map(len, usable.values()))
         counts = {
             "new": len(set(usable) - set(self.relations)),
@@ -186,14 +202,22 @@ class ContinualClassifier:
             "sentences": sentences,
             "held_out": len(held_out) - len(self.held_out),
             "memory": len(lesson.memory),
-            "too_long": sum(map(len, lessons.values())) - sentences,
+            "too_long": sum(map(len, lessons.values())) - readable,
+            "repeated": readable - sentences,
+            "ambiguous": len(ambiguous),
         }
         self.memory = [lesson.rows[place] for place in lesson.remembered().tolist()]
         self.network, self.prototypes = lesson.network.eval(), lesson.prototypes()
         self.relations, self.held_out, self._bert = [*stay, *usable], held_out, None
+        self.trained = seen | {_digest(row) for row in train}
         self.lessons.append(counts)
         self._choose_threshold()
         return counts
+
+    def without_held_out(self) -> list[str]:
+        """The relations of which no sentence is held out: the report says nothing of them."""
+        have = {row.relation for row in self.held_out}
+        return [name for name in self.relations if name not in have]
 
     def _seed(self, lesson: int) -> int:
         """Each lesson draws from a seed of its own, so that its streams are no other's."""
@@ -214,6 +238,19 @@ class ContinualClassifier:
             )
         return [named[place] for place in tokens.usable.tolist()]
 
+    def _fresh(self, name: str, rows: Sequence[RawSentence]) -> list[RawSentence]:
+        """The different sentences that are neither held out nor remembered of this relation."""
+        known = {_digest(row) for row in self.held_out}
+        known |= {_digest(row) for row in self.memory if row.relation == name}
+        fresh = {_digest(row): row for row in reversed(rows)}  # the first of equal ones
+        fresh = [row for key, row in reversed(fresh.items()) if key not in known]
+        if not fresh and name not in self.relations:
+            raise ValueError(
+                f"relation {name!r} has no sentence to learn from: all {len(rows)} are held out as "
+                "another relation's, and nothing is trained on those; give others"
+            )
+        return fresh
+
     def _tokens(self, rows: Sequence[RawSentence], relations: Sequence[str]) -> Any:
         data = _as_data(rows, relations)
         limits = {"max_length": self.room, "room": self.room}
@@ -224,9 +261,11 @@ class ContinualClassifier:
 
         An unknown relation is what a sentence has whose own prototype is hidden. The threshold is
         where most known sentences are answered right, less the unknown ones that are answered (as
-        shares of each).
+        shares of each). There is none where a single relation is known: hiding it leaves no other.
         """
         self.threshold, self.report = None, {}
+        if len(self.relations) < 2:
+            return
         cosines, places = self._cosines(self.held_out)
         if not len(places):
             return
@@ -235,10 +274,9 @@ class ContinualClassifier:
         best, nearest = cosines.max(1)
         right = nearest == own
         hidden = cosines.scatter(1, own.unsqueeze(1), -torch.inf).amax(1)
-        hidden = hidden[hidden.isfinite()]  # none where a single relation is known
         values = torch.cat([best, hidden]).unique()  # ascending
         answered = _at_least(best[right], values) / len(best)
-        gain = answered - _at_least(hidden, values) / max(1, len(hidden))
+        gain = answered - _at_least(hidden, values) / len(hidden)
         lowest = int(gain.argmax())  # the first of equal ones
         # Halfway to the next score below, so that rounding turns no answer.
         cut = (values[lowest] + values[lowest - 1]) / 2 if lowest else torch.tensor(-1.0)
@@ -249,10 +287,8 @@ class ContinualClassifier:
             "accuracy_of_all": 100 * float(right.double().mean()),
             "coverage": 100 * float(accepted.double().mean()),
             "accuracy": 100 * float(right[accepted].double().mean()) if accepted.any() else 0.0,
+            "unknown_refused": 100 * float((hidden < self.threshold).double().mean()),
         }
-        if len(hidden):
-            refused = (hidden < self.threshold).double().mean()
-            self.report["unknown_refused"] = 100 * float(refused)
 
     # ------------------------------------------------------------- prediction
 
@@ -355,6 +391,8 @@ class ContinualClassifier:
             for start, end in (row.head, row.tail):
                 if not (type(start) is type(end) is int and 0 <= start < end <= len(row.tokens)):
                     raise ValueError(f"{_as_record(row)}: an entity lies outside its sentence")
+        if not all(isinstance(key, str) for key in self.trained):
+            raise ValueError("trained is no list of digests")
         self.predict(self.memory[:1])
 
     # ----------------------------------------------------------------- folder
@@ -379,6 +417,7 @@ class ContinualClassifier:
             "lessons": self.lessons,
             "memory": [_as_record(row) for row in self.memory],
             "held_out": [_as_record(row) for row in self.held_out],
+            "trained": sorted(self.trained),
         }
         state = {**self.network.state_dict(), "prototypes": self.prototypes}
         tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
@@ -430,6 +469,7 @@ class ContinualClassifier:
             found.prototypes = prototypes.to(found.device)
             found.threshold, found.report = about["threshold"], about["report"]
             found.lessons = about["lessons"]
+            found.trained = set(about.get("trained", ()))  # a model of before has none
             found._check()
         except Exception as error:  # safetensors and transformers have error classes of their own
             raise CheckpointError(
@@ -520,6 +560,12 @@ def _as_data(rows: Sequence[RawSentence], relations: Sequence[str]) -> RelationS
     names, places = tuple(relations), tuple(row.place for row in rows)
     nothing = (None,) * len(rows)
     return RelationSentences("own", "reduced", names, names, sentences, nothing, {}, places=places)
+
+
+def _digest(row: RawSentence) -> str:
+    """What two sentences share that have the same words and entities, whatever their relation."""
+    text = json.dumps([row.tokens, row.head, row.tail])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _as_record(row: RawSentence) -> dict[str, Any]:

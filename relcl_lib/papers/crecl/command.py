@@ -37,6 +37,8 @@ the end exclusive) or in place:
 A file of sentences may also be in FewRel's layout, or in a folder as train.jsonl or train.json.
 """
 SKIPPED = 1  # exit code
+#: sentences held out below which a report says that they are too few, and names that it shows
+ENOUGH, SHOWN = 20, 12
 
 
 def learn(options: argparse.Namespace) -> int:
@@ -63,11 +65,18 @@ def learn(options: argparse.Namespace) -> int:
             f"{counts['too_long']} sentences left out: an entity lies beyond {model.room} tokens"
         )
         print(left_out, file=sys.stderr)
+    if counts["repeated"]:
+        known = "held out, remembered, or given twice"
+        print(f"{counts['repeated']} sentences known already ({known}): left out", file=sys.stderr)
+    if counts["ambiguous"]:
+        said = f"{counts['ambiguous']} sentences are given under more than one relation, and were learned"
+        print(f"{said} as each; a sentence gets one answer", file=sys.stderr)
     print(f"model: {model.save(options.model)}", file=sys.stderr)
     print(in_words(model), file=sys.stderr)
     shown = {name: round(value, 2) for name, value in model.report.items()}
     shown = {**counts, "relations": len(model.relations), "threshold": model.threshold, **shown}
-    print(json.dumps(shown))
+    shown["without_held_out"] = model.without_held_out()
+    print(json.dumps(shown, ensure_ascii=False))
     return 0
 
 
@@ -109,24 +118,47 @@ def _begun_or_loaded(options: argparse.Namespace) -> ContinualClassifier:
 
 def in_words(model: ContinualClassifier) -> str:
     """What the report on the sentences held out means."""
+    if len(model.relations) == 1:
+        return (
+            f"With one relation nothing can be refused: every sentence gets {model.relations[0]!r} as "
+            "its answer. Teach a second one, and there is a threshold."
+        )
     report = model.report
     if not report:
         return (
             "No sentence is held out (a relation needs five for one), so there is no threshold: "
             "every sentence gets an answer, also one of a relation that the model does not know."
         )
+    n = report["held_out"]
+    answered = round(n * report["coverage"] / 100)
     text = (
-        f"Of {report['held_out']} sentences held out {report['accuracy_of_all']:.0f} % have the right "
+        f"Of {n} sentences held out {_with_interval(report['accuracy_of_all'], n)} have the right "
         f"relation nearest. With a cosine of at least {model.threshold:.2f} asked for, "
-        f"{report['coverage']:.0f} % get an answer, and {report['accuracy']:.0f} % of the answers are "
-        "right"
+        f"{_with_interval(report['coverage'], n)} get an answer, and of these {answered} answers "
+        f"{_with_interval(report['accuracy'], answered)} are right; of sentences of a relation that it "
+        "does not know (the same ones with their own relation hidden) "
+        f"{_with_interval(report['unknown_refused'], n)} get none. In brackets: 95 % intervals "
+        "(Wilson's). The threshold was chosen on these sentences: expect a little less on new ones."
     )
-    if "unknown_refused" in report:
+    if n < ENOUGH:
+        text += f" {n} sentences are too few to tell how it will do."
+    if without := model.without_held_out():
+        more = f" and {len(without) - SHOWN} more" if len(without) > SHOWN else ""
         text += (
-            "; of sentences of a relation that it does not know (the same ones with their own "
-            f"relation hidden) {report['unknown_refused']:.0f} % get none"
+            " No sentence is held out, so nothing is said here, of: "
+            f"{', '.join(without[:SHOWN])}{more}."
         )
-    return f"{text}. The threshold was chosen on these sentences: expect a little less on new ones."
+    return text
+
+
+def _with_interval(share: float, count: int) -> str:
+    """A share in per cent of a count of sentences, with its 95 % interval."""
+    from scipy.stats import binomtest
+
+    if not count:
+        return f"{share:.0f} %"
+    found = binomtest(round(count * share / 100), count).proportion_ci(method="wilson")
+    return f"{share:.0f} % ({100 * found.low:.0f} to {100 * found.high:.0f} %)"
 
 
 def predict(options: argparse.Namespace) -> int:

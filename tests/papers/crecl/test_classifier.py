@@ -97,7 +97,8 @@ def test_what_it_keeps(two_lessons):
         assert {word: kept.count(word) for word in WORDS[:6]} == dict.fromkeys(WORDS[:6], count)
     assert not {row[:3] for row in two_lessons.memory} & {row[:3] for row in two_lessons.held_out}
     assert two_lessons.lessons == [
-        {"new": 3, "known": 0, "sentences": 60, "held_out": 12, "memory": count, "too_long": 0}
+        {"new": 3, "known": 0, "sentences": 60, "held_out": 12, "memory": count}
+        | {"too_long": 0, "repeated": 0, "ambiguous": 0}
         for count in (9, 18)
     ]
     assert two_lessons.prototypes.shape == (6, 32)
@@ -135,7 +136,63 @@ def test_one_sentence_is_enough_and_leaves_nothing_to_choose_a_threshold_by():
     alone = begin()
     alone.learn({"only": rows("in", 5)})
     assert alone.predict(rows("of", 1))[0].nearest == "only"
-    assert "unknown_refused" not in alone.report and "relation hidden" not in in_words(alone)
+    assert alone.report == {} and alone.threshold is None and len(alone.held_out) == 1
+    assert "With one relation nothing can be refused: every sentence gets 'only'" in in_words(alone)
+
+
+def keys(rows):
+    return {row[:3] for row in rows}
+
+
+def test_what_is_held_out_stays_so_when_a_lesson_is_repeated(tmp_path):
+    few = {"epochs_classification": 0, "epochs_current": 0, "epochs_memory": 0}
+    classifier = begin(**few)
+    lesson = {word: rows(word) for word in WORDS[:3]}
+    classifier.learn(lesson)
+    first = keys(classifier.held_out)
+    seen = keys(row for part in lesson.values() for row in part) - first
+    classifier = ContinualClassifier.load(classifier.save(tmp_path / "m"), device="cpu")
+    counts = classifier.learn({"of": lesson["of"]})
+    # 4 held out and 3 remembered; the 13 others were trained on, so none of them is held out now.
+    assert (counts["repeated"], counts["sentences"], counts["held_out"]) == (7, 13, 0)
+    counts = classifier.learn({"of": [*lesson["of"], *rows("of", 10, start=50)]})
+    assert (counts["repeated"], counts["sentences"], counts["held_out"]) == (7, 23, 2)
+    assert first < keys(classifier.held_out) and not keys(classifier.held_out) & seen
+    assert not keys(classifier.held_out) & keys(classifier.memory)
+    assert len(keys(classifier.memory)) == len(classifier.memory) == 9
+    counts = classifier.learn({"of": classifier.held_out[:1]})  # nothing but known ones
+    assert (counts["repeated"], counts["sentences"], counts["memory"]) == (1, 0, 9)
+
+
+def test_equal_sentences_of_a_lesson_are_never_split():
+    classifier = begin(epochs_classification=0, epochs_current=0, epochs_memory=0)
+    counts = classifier.learn({"of": rows("of", 10) * 3, "in": rows("in", 10)})
+    assert (counts["repeated"], counts["sentences"], counts["held_out"]) == (20, 20, 4)
+    assert len(keys(classifier.held_out)) == 4
+    # Under two relations: learned as both, held out as neither.
+    counts = classifier.learn({"was": rows("by", 10), "is": [*rows("by", 8), *rows("is", 5)]})
+    assert (counts["ambiguous"], counts["repeated"], counts["sentences"]) == (8, 0, 23)
+    held_out = keys(classifier.held_out)
+    assert counts["held_out"] == 1 and not held_out & keys(rows("by", 8))
+    remembered = [row for row in classifier.memory if row.relation == "in"]
+    assert classifier.learn({"the": remembered})["ambiguous"] == len(remembered) == 3
+    away = [row for row in classifier.held_out if row.relation == "of"]
+    with pytest.raises(ValueError, match="all 2 are held out as another relation's"):
+        classifier.learn({"by": away})
+    assert "by" not in classifier.relations
+
+
+def test_the_report_says_how_little_it_rests_on():
+    classifier = begin(epochs_classification=0, epochs_current=0, epochs_memory=0)
+    classifier.learn({"of": rows("of", 10), "in": rows("in", 4), "by": rows("by", 1)})
+    assert classifier.without_held_out() == ["in", "by"]
+    classifier.report = {**classifier.report, "held_out": 2, "accuracy_of_all": 100.0}
+    said = in_words(classifier)
+    assert "Of 2 sentences held out 100 % (34 to 100 %)" in said  # Wilson: n / (n + 1.96^2)
+    assert "2 sentences are too few to tell" in said and "nothing is said here, of: in, by." in said
+    classifier.report = {**classifier.report, "held_out": 24, "accuracy_of_all": 50.0}
+    said = in_words(classifier)
+    assert "Of 24 sentences held out 50 % (31 to 69 %)" in said and "too few" not in said
 
 
 def test_a_known_relation_learns_on_and_its_memory_is_chosen_anew():
@@ -319,11 +376,19 @@ def test_learn_predict_and_evaluate_as_commands(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr()
     report = json.loads(shown.out)
     assert (report["new"], report["relations"], report["held_out"]) == (3, 3, 12)
+    assert report["without_held_out"] == []
     assert "classification: 4 epochs of 48 sentences, loss" in shown.err and "CL2" in shown.err
     assert "Of 12 sentences held out" in shown.err and "get none" in shown.err
     second = write(tmp_path / "2.jsonl", WORDS[3:6])
     assert relcl.main([*learn, "--data", second, "--relation", "r-and", "--relation", "r-was"]) == 0
     assert json.loads(capsys.readouterr().out)["relations"] == 5
+    assert relcl.main([*learn, "--data", first, "--relation", "r-of"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["repeated"] == 7 and "7 sentences known already" in shown.err
+    both = tmp_path / "both.jsonl"
+    both.write_text("".join(json.dumps(line("by", 1, relation=f"r-{w}")) + "\n" for w in WORDS[:2]))
+    assert relcl.main([*learn, "--data", str(both)]) == 0
+    assert "1 sentences are given under more than one relation" in capsys.readouterr().err
 
     strange = [b"{", b"", json.dumps({"text": "no entities"}).encode(), b"\xff\xfe"]
     far = line("of", 1) | {"text": "a1 " + "of " * 300 + "b1", "tail": [903, 905]}
