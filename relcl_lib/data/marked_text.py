@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ FIX = (
 )
 #: what a folder of one's own holds
 IN_A_FOLDER = ("train.jsonl", "train.json", "train.jsonl.gz")
+#: alphabets whose words stand between spaces and take no unmarked endings; Unicode's names of letters
+_SPACED = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "GEORGIAN")
 _MARKER = re.compile(r"\[(E11|E12|E21|E22)\]")
 
 
@@ -100,10 +103,19 @@ def as_sentence(
             if span is None:
                 problem = f"{value!r} is no [start, end] in a text of {len(text)} characters"
                 raise wrong(f", field {name}: {problem}")
+    for name, span in zip(("head", "tail"), spans, strict=True):
+        for place in span:
+            if _inside_word(text, place):
+                around = text[max(0, place - 10) : place] + "|" + text[place : place + 10]
+                problem = f"{list(span)} cuts a word, {around!r}; entities are whole words"
+                raise wrong(f", field {name}: {problem}")
     tokens, (head, tail) = _tokens(text, spans)
     for name, (start, end) in (("head", head), ("tail", tail)):
         if start == end:
             raise wrong(f", field {name}: the entity is empty, or holds spaces only")
+    if head == tail:
+        entity = " ".join(tokens[slice(*head)])
+        raise wrong(f", field tail: head and tail are the same words, {entity!r}")
     place = f"{Path(path).name}, record {at}"
     return RawSentence(tokens, head, tail, relation if labelled else "", place=place)
 
@@ -113,6 +125,19 @@ def _span(text: str, value: Any) -> Span | None:
         return None
     start, end = value
     return (start, end) if 0 <= start < end <= len(text) else None
+
+
+def _inside_word(text: str, place: int) -> bool:
+    """Whether a place lies between two letters of a word, two digits, or a letter and its accent."""
+    before, after = text[place - 1 : place], text[place : place + 1]
+    if not (before and after):
+        return False
+    if unicodedata.combining(after) or (before.isdecimal() and after.isdecimal()):
+        return True
+    letters = before.isalpha() and after.isalpha()
+    return letters and all(
+        unicodedata.name(letter, "").startswith(_SPACED) for letter in (before, after)
+    )
 
 
 def _unmarked(text: str) -> tuple[str, Span, Span]:

@@ -31,7 +31,7 @@ def test_both_forms_are_one_sentence():
     assert spelled(by_place) == ("[E11] Ada Byron [E12] was born in [E21] London [E22] , England.")
 
 
-def test_entities_inside_words_overlapping_tail_first_and_in_any_script():
+def test_entities_within_compounds_overlapping_tail_first_and_in_any_script():
     found = as_sentence(
         "m", 1, {"text": "a London-born poet", "head": [14, 18], "tail": [2, 8]}, labelled=False
     )
@@ -40,6 +40,8 @@ def test_entities_inside_words_overlapping_tail_first_and_in_any_script():
     assert spelled(as_sentence("m", 1, nested)) == "the [E11] king of [E21] Spain [E22] [E12]"
     inline = {"text": "the [E11]king of [E21]Spain[E22][E12]", "relation": "r"}
     assert as_sentence("m", 1, inline) == as_sentence("m", 1, nested)
+    korean = {"text": "서울에서 5km", "head": [0, 2], "tail": [5, 6], "relation": "r"}
+    assert spelled(as_sentence("m", 1, korean)) == "[E11] 서울 [E12] 에서 [E21] 5 [E22] km"
     other = {"text": "李白生于碎叶城", "head": [0, 2], "tail": [4, 7], "relation": "出生地"}
     assert spelled(as_sentence("m", 1, other)) == "[E11] 李白 [E12] 生于 [E21] 碎叶城 [E22]"
 
@@ -47,11 +49,17 @@ def test_entities_inside_words_overlapping_tail_first_and_in_any_script():
 def test_words_and_spans_agree_with_the_text_whatever_is_marked():
     rng = random.Random(0)
     for _ in range(300):
-        text = "".join(rng.choice("ab c") for _ in range(12))
+        text = "".join(rng.choice("天地 人") for _ in range(12))  # a script without spaces
         head, tail = (sorted(rng.sample(range(13), 2)) for _ in range(2))
         record = {"text": text, "head": head, "tail": tail, "relation": "r"}
         if not (text[slice(*head)].strip() and text[slice(*tail)].strip()):
             with pytest.raises(DataFormatError, match="the entity is empty"):
+                as_sentence("m", 1, record)
+            continue
+        if text[slice(*head)].strip() == text[slice(*tail)].strip() and max(head[0], tail[0]) < min(
+            head[1], tail[1]
+        ):
+            with pytest.raises(DataFormatError, match="head and tail are the same words"):
                 as_sentence("m", 1, record)
             continue
         found = as_sentence("m", 1, record)
@@ -77,6 +85,20 @@ def test_words_and_spans_agree_with_the_text_whatever_is_marked():
         ({"tail": [9, 10]}, "field tail: the entity is empty, or holds spaces only"),
         ({"text": "[E11]" + TEXT}, "field text: holds [E11] beside head and tail"),
         ({"head": None, "tail": None}, "each of [E11] [E12] [E21] [E22] has to stand in it once"),
+        ({"tail": [0, 9]}, "record 7, field tail: head and tail are the same words, 'Ada Byron'"),
+        ({"tail": [0, 10]}, "field tail: head and tail are the same words"),
+        (
+            {"head": [0, 7]},
+            "field head: [0, 7] cuts a word, 'Ada Byr|on was bor'; entities are whole",
+        ),
+        ({"tail": [23, 28]}, "field tail: [23, 28] cuts a word"),
+        ({"text": "in 1999, Éva", "head": [3, 5], "tail": [9, 12]}, "head: [3, 5] cuts a word"),
+        ({"text": "Éva in Pest", "head": [0, 1], "tail": [7, 11]}, "head: [0, 1] cuts a word"),
+        ({"text": "a Москва", "head": [0, 1], "tail": [2, 5]}, "tail: [2, 5] cuts a word"),
+        (
+            {**INLINE, "text": "[E11]Ada[E12]s in [E21]Ely[E22]", "head": None, "tail": None},
+            "head: [0, 3] cuts a word",
+        ),
         (
             {**INLINE, "text": "[E12] a [E11] b [E21] c [E22]", "head": None, "tail": None},
             "before its",
