@@ -61,6 +61,13 @@ def read_lines(path: Path) -> Iterator[str]:
             start = content.read(64)
         byte = error.object[error.start]
         raise not_utf8(path, start, f"{error.reason}: 0x{byte:02x}") from error
+    except FileNotFoundError as error:
+        raise DataFormatError(path, "there is no such file", "Check its name and folder") from error
+    except IsADirectoryError as error:
+        files = sorted(file for file in path.iterdir() if file.suffix in (".json", ".jsonl"))
+        tested = [file for file in files if "test" in file.name]
+        named = f", such as {(tested or files)[0]}" if files else ""
+        raise DataFormatError(path, "is a folder", f"Name a file in it{named}") from error
     except (OSError, EOFError, zlib.error) as error:
         raise DataFormatError(path, f"cannot be read: {error}", "Get the file again") from error
 

@@ -269,12 +269,22 @@ def describe_lost(report: Mapping[str, Any], split: str = "train", most: int = 3
     if not lost:
         return ""
     found = list(report["lost_examples"].items())
-    reasons = [f"{count} {reason} ({example})" for reason, (count, example) in found[:most]]
-    reasons += [f"{len(found) - most} more reasons"] if len(found) > most else []
-    done = "are not trained on"
+    reasons = [
+        f"{count} {_agreeing(reason, count)} ({example})"
+        for reason, (count, example) in found[:most]
+    ]
+    more = len(found) - most
+    reasons += [f"{more} more reason{'s' * (more > 1)}"] if more > 0 else []
+    done = f"{'is' if lost == 1 else 'are'} not trained on"
     if split != "train":
         done = f"of the {split} split cannot be found as they are written, which bounds its scores"
     return f"{lost} of {report['triples']} triples {done}: {'; '.join(reasons)}"
+
+
+def _agreeing(reason: str, count: int) -> str:
+    """A reason with its verb in the singular, where it is of one triple."""
+    verb, _, rest = reason.partition(" ")
+    return f"{ {'have': 'has', 'lie': 'lies'}.get(verb, verb) if count == 1 else verb } {rest}"
 
 
 def lost_share(report: Mapping[str, Any]) -> float:

@@ -34,6 +34,19 @@ text whose punctuation stands apart already ('born in Lowford .') keeps its word
 words=spaces or words=punctuation in training says which, and the tagger remembers it. Spans are
 characters [start, end) of the text.
 """
+SCORES = """\
+Precision, recall and F1, in per cent, of a saved tagger on a file of sentences with triples, in any
+layout of data/README.md. Their texts are split as the tagger's training texts were. A triple is right
+where its relation and both entities are the gold ones. Of an entity these are compared:
+  F1_exact  the whole of it
+  F1        its first word, as in the paper's numbers (the partial match); precision and recall too
+  F1_last   its last word, as in files that keep no other
+By the partial match, on the sentences
+  F1_normal, F1_EPO, F1_SEO  whose triples share no entity, both entities, or one entity
+  F1_n1 ... F1_n5+           with 1, 2, 3, 4, and 5 or more triples
+How many triples of the file can be found in its texts at all is said on standard error: the others
+cannot be right under the exact match.
+"""
 LINE_LIMIT = 1 << 20  # bytes; a longer line is malformed, so that no line can fill the memory
 SKIPPED = 1  # exit code
 
@@ -223,15 +236,27 @@ def extract(options: argparse.Namespace) -> int:
 def evaluate(options: argparse.Namespace) -> int:
     """Print the scores of a saved tagger on a file as one JSON object."""
     from relcl_lib.data.triples import read_sentences
-    from relcl_lib.papers.fastre.evaluate import evaluate_on
+    from relcl_lib.papers.fastre.evaluate import COMPARED, evaluate_on, locate
     from relcl_lib.papers.fastre.extract import Extractor
+    from relcl_lib.text.spans import describe_lost
 
     sentences = read_sentences(options.data)
     train = read_sentences(options.train) if options.train else []
     extractor = Extractor.load(options.model, device=options.device)
+    report = locate(extractor, sentences)
+    print(located(options.data, report), file=sys.stderr)
+    if lost := describe_lost(report, "evaluated"):
+        print(lost, file=sys.stderr)
     scores = evaluate_on(extractor, sentences, train, options.min_score)
-    print(json.dumps({name: round(value, 2) for name, value in scores.items()}, indent=1))
+    rounded = {name: round(value, 2) for name, value in scores.items()}
+    print(json.dumps({"compared": COMPARED, **rounded}, indent=1))
     return 0
+
+
+def located(name: str, report: dict[str, Any]) -> str:
+    """How many triples of some sentences could be located."""
+    found = f"{report['tagged']} of {report['triples']} triples located"
+    return f"{name}: {report['sentences']} sentence{'s' * (report['sentences'] != 1)}, {found}"
 
 
 def share(text: str) -> float:
@@ -271,8 +296,10 @@ class _SettingsHelp(argparse._HelpAction):
 
 def train(options: argparse.Namespace) -> int:
     """Train, or read what is trained, and save one tagger per seed."""
+    from relcl_lib.data.download import DataNotFoundError
     from relcl_lib.lab.checkpoints import refuse_other
     from relcl_lib.lab.parameters import read_settings
+    from relcl_lib.papers.fastre.evaluate import COMPARED
     from relcl_lib.papers.fastre.extract import ABOUT
     from relcl_lib.papers.fastre.parameters import FastreParameters
     from relcl_lib.papers.fastre.run import FastreRun, load_data, location_report, train_or_read
@@ -287,6 +314,12 @@ def train(options: argparse.Namespace) -> int:
     if isinstance(vectors, str) and Path(vectors).expanduser().is_file():
         values["all_words"] = True  # so that the tagger knows words of other texts, too
     parameters = FastreParameters.create(values | settings)
+    if options.data and not (place := Path(options.data).expanduser()).is_dir():
+        is_file = "is a file" if place.exists() else "is not there"
+        raise DataNotFoundError(
+            f"--data {options.data} {is_file}. Name the folder that holds train.json (other file names: "
+            "data/README.md)"
+        )
     out, trained, told = Path(options.out), False, {""}
 
     def tell(line: str) -> None:
@@ -310,8 +343,7 @@ def train(options: argparse.Namespace) -> int:
     tell(f"data: {data.name}, {data.source}" + (f"; {data.note}" if data.note else ""))
     for split in filter(data.sizes.get, data.sizes):
         report = location_report(data, parameters, split)
-        found = f"{split}: {report['sentences']} sentences, {report['tagged']} of "
-        tell(f"{found}{report['triples']} triples located")
+        tell(located(split, report))
         tell(describe_lost(report, split))
     single = len(parameters.seeds) == 1
     folders = {s: out / ("model" if single else f"model-seed{s}") for s in parameters.seeds}
@@ -326,8 +358,9 @@ def train(options: argparse.Namespace) -> int:
         # Every epoch is in the checkpoint, so this trains nothing that is already trained.
         run = FastreRun(parameters, data, seed, work).train(on_epoch)
         print(f"tagger: {run.calibrated().save(folder)}", file=sys.stderr)
+    tell(COMPARED)
     for record in records:
-        names = ("precision", "recall", "F1", "F1_exact", "F1_valid")
+        names = ("F1_exact", "precision", "recall", "F1", "F1_valid")
         shown = {name: record.metrics[name] for name in names if name in record.metrics}
         print(json.dumps({"seed": record.seed, "protocol": record.protocol, **shown}))
     return 0
@@ -368,10 +401,8 @@ def build_parser() -> argparse.ArgumentParser:
     scored = commands.add_parser(
         "evaluate",
         help="scores of a saved tagger on a file",
-        description=(
-            "Precision, recall and F1 of a saved tagger on a file of sentences with triples, in any "
-            "layout of data/README.md. Their texts are split as the tagger's training texts were."
-        ),
+        description=SCORES,
+        formatter_class=raw,
     )
     scored.add_argument("--model", required=True, help="folder of a trained tagger")
     scored.add_argument("--data", required=True, help="file of sentences with triples")

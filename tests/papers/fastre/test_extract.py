@@ -271,6 +271,12 @@ def test_training_from_the_command_line(tmp_path, capsys):
         assert main([*call, *wrong]) == 2
         said = capsys.readouterr().err
         assert said.startswith("error: ") and word in said
+    for place, said in ((tmp_path / "no", "is not there"), (folder / "train.json", "is a file")):
+        assert main(["fastre", "train", "--data", str(place), "--out", str(tmp_path / "out")]) == 2
+        shown = capsys.readouterr().err
+        assert shown.startswith(
+            f"error: --data {place} {said}. Name the folder that holds train.json"
+        )
     (folder / "train.json").write_text("[{")
     assert main(call) == 2
     assert "train.json" in capsys.readouterr().err
@@ -446,7 +452,13 @@ def test_evaluation_of_a_file_equals_the_runs_own(run, folder, tmp_path, capsys)
     (tmp_path / "valid.json").write_text(json.dumps(rows))
     call = ["fastre", "evaluate", "--model", str(folder), "--data", str(tmp_path / "valid.json")]
     assert main(call) == 0
-    found = json.loads(capsys.readouterr().out)
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    assert "10 sentences, " in shown.err and "triples located" in shown.err
+    names = list(found)
+    assert names[0] == "compared" and names.index("F1_exact") < names.index("F1")
+    for said in ("F1_exact: whole entities", "F1: the first word of each", "F1_last: the last"):
+        assert said in found["compared"]
     for name, value in run.evaluate("valid").items():
         assert name not in found or found[name] == round(value, 2)
     assert found["unknown_relations"] == 0 and "recall_seen" not in found
@@ -455,6 +467,32 @@ def test_evaluation_of_a_file_equals_the_runs_own(run, folder, tmp_path, capsys)
     assert strict["seen_share"] == 100 and strict["found"] < found["found"]
     with pytest.raises(SystemExit):
         main([*call, "--min-score", "2"])
+    capsys.readouterr()
+    for wrong, said in (
+        (
+            tmp_path,
+            f"{tmp_path}: is a folder. Name a file in it, such as {tmp_path / 'valid.json'}.",
+        ),
+        (tmp_path / "no.json", f"{tmp_path / 'no.json'}: there is no such file."),
+    ):
+        assert main([*call[:-1], str(wrong)]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_evaluation_says_what_cannot_be_located(folder, tmp_path, capsys):
+    relation = Extractor.load(folder).schema.relations[0]
+    rows = [{"text": "Ada met Bo .", "triple_list": [["Ada", relation, b] for b in ("Bo", "Cy")]}]
+    (tmp_path / "mine.json").write_text(json.dumps(rows))
+    call = ["fastre", "evaluate", "--model", str(folder), "--data", str(tmp_path / "mine.json")]
+    assert main(call) == 0
+    said = capsys.readouterr().err
+    assert "mine.json: 1 sentence, 1 of 2 triples located" in said
+    assert "1 has an entity that is not in the text (sentence 1: 'Cy')" in said
+    with pytest.raises(SystemExit):
+        main_of_fastre(["evaluate", "--help"])
+    said = capsys.readouterr().out
+    for name in ("F1_exact", "F1 ", "F1_last", "F1_SEO", "F1_n1"):
+        assert name in said
 
 
 def test_a_run_starts_from_a_saved_tagger(run, folder):
