@@ -18,6 +18,17 @@ def positive(text: str) -> int:
     return value
 
 
+def add_settings_help(parser: argparse.ArgumentParser, listing: Callable[[], str]) -> None:
+    """Give a parser made with `add_help=False` a help that ends in `listing()`, read when asked for."""
+
+    class SettingsHelp(argparse._HelpAction):
+        def __call__(self, parser: argparse.ArgumentParser, *rest: Any) -> None:
+            parser.epilog = listing()
+            super().__call__(parser, *rest)
+
+    parser.add_argument("-h", "--help", action=SettingsHelp, help="this, and every setting")
+
+
 def parse(
     parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None
 ) -> argparse.Namespace:

@@ -41,7 +41,7 @@ from relcl_lib.models.contrastive_network import CreclNetwork
 from relcl_lib.papers.crecl.learner import Learner
 from relcl_lib.papers.crecl.methods import train_crecl
 from relcl_lib.papers.crecl.network import build_network
-from relcl_lib.papers.crecl.parameters import CreclParameters
+from relcl_lib.papers.crecl.parameters import FOREIGN, OWN, CreclParameters
 from relcl_lib.text.markers import mark_sentences
 from relcl_lib.text.pretrained import load_encoder, usable_positions
 
@@ -49,15 +49,6 @@ FORMAT = 1
 ABOUT, WEIGHTS, ENCODER = "classifier.json", "classifier.safetensors", "encoder"
 #: share of a relation's sentences that is held out, and how many of a relation at most
 HELD_OUT, MOST_HELD_OUT = 0.2, 20
-#: the head has rows for the relations that are learned now: how many will come nobody knows
-_OWN: dict[str, Any] = {"dataset": "own", "method": "CRECL", "head": "per_task"}
-#: settings that cut a benchmark, or that make it another method
-_FOREIGN = (
-    *("dataset", "data_root", "n_tasks", "order", "sizes", "train_limit", "validation"),
-    *("method", "head", "prediction", "attention_memory", "attention_learning_rate"),
-    *("memory_dropout", "skip_long", "exact_paper", "epochs_joint"),
-)
-
 #: sentences by the name of their relation
 Lessons = Mapping[str, Sequence[RawSentence]]
 
@@ -120,11 +111,11 @@ class ContinualClassifier:
         Raises:
             ParameterError: a setting is unknown, or has no meaning here.
         """
-        if foreign := sorted(set(settings) & set(_FOREIGN)):
+        if foreign := sorted(set(settings) & set(FOREIGN)):
             raise ParameterError(
                 f"{', '.join(foreign)}: a setting of benchmarks, not of this model"
             )
-        given = {"seeds": [2021], **settings, **_OWN, "profile": profile}
+        given = {"seeds": [2021], **settings, **OWN, "profile": profile}
         chosen = CreclParameters.create(given).resolved()
         if len(chosen.seeds) > 1:
             raise ParameterError(f"seeds={chosen.seeds}: a model has one seed")

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relcl_lib.lab.command_line import parse, positive, read_json_lines
+from relcl_lib.lab.command_line import add_settings_help, parse, positive, read_json_lines
 
 if TYPE_CHECKING:
     from relcl_lib.papers.crecl.classifier import ContinualClassifier
@@ -209,6 +209,24 @@ def evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def cosine(text: str) -> float:
+    """A number from -1 to 1, as a `type` of argparse."""
+    value = float(text)
+    if not -1 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{value} is no cosine: from -1 to 1")
+    return value
+
+
+def list_settings() -> str:
+    """Every setting of `learn`, with what it is where nothing else is said."""
+    from relcl_lib.papers.crecl.parameters import FOREIGN, OWN, CreclParameters
+
+    usual = CreclParameters.create({"seeds": [2021], **OWN, "profile": "reduced"}).resolved()
+    return "settings, as NAME=VALUE, with their defaults (profile reduced):\n" + (
+        CreclParameters.listing(usual.model_dump(), leave_out=("profile", "device", *FOREIGN))
+    )
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the three commands."""
     parser = argparse.ArgumentParser(
@@ -218,7 +236,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     form = {"description": LAYOUT, "formatter_class": argparse.RawDescriptionHelpFormatter}
-    taught = commands.add_parser("learn", help="begin a model, or teach it further", **form)
+    begun = {"help": "begin a model, or teach it further", "add_help": False, **form}
+    taught = commands.add_parser("learn", **begun)
+    add_settings_help(taught, list_settings)
     taught.add_argument("--model", required=True, type=Path, help="folder of the model")
     taught.add_argument("--data", required=True, type=Path, help="sentences with their relations")
     taught.add_argument(
@@ -238,7 +258,7 @@ def build_parser() -> argparse.ArgumentParser:
     scored.set_defaults(run=evaluate)
     for command in (asked, scored):
         command.add_argument("--model", required=True, type=Path, help="folder of the model")
-        command.add_argument("--threshold", type=float, help="least cosine (default: the model's)")
+        command.add_argument("--threshold", type=cosine, help="least cosine (default: the model's)")
         command.add_argument("--device", default="auto")
     return parser
 

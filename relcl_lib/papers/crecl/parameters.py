@@ -159,6 +159,16 @@ PER_DATASET: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
+#: what a model of one's own has, see `classifier.py`: the head has rows for the relations that are learned now: how many will come nobody knows
+OWN: dict[str, Any] = {"dataset": "own", "method": "CRECL", "head": "per_task"}
+#: settings that a model of one's own does not take: they cut a benchmark, or make it another method
+FOREIGN = (
+    *("dataset", "data_root", "n_tasks", "order", "sizes", "train_limit", "validation"),
+    *("method", "head", "prediction", "attention_memory", "attention_learning_rate"),
+    *("memory_dropout", "skip_long", "exact_paper", "epochs_joint"),
+)
+
+
 class CreclParameters(Parameters):
     """Runs of one method on one stream of tasks, one a seed.
 

@@ -28,7 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from relcl_lib.lab.command_line import parse, positive
+from relcl_lib.lab.command_line import add_settings_help, parse, positive
 
 SKIPPED = 1  # exit code
 
@@ -207,6 +207,19 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
+def list_settings() -> str:
+    """Every setting of `train`, with what it is where nothing else is said."""
+    from relcl_lib.papers.docre_ii.parameters import DocreParameters
+
+    usual = DocreParameters.create(profile="full").resolved().model_dump() | {
+        "dataset": "own",
+        "seeds": [0],
+    }
+    return "settings, as NAME=VALUE, with their defaults (profile full):\n" + (
+        DocreParameters.listing(usual, leave_out=("profile", "data_root"))
+    )
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the three commands."""
     parser = argparse.ArgumentParser(
@@ -229,7 +242,13 @@ def build_parser() -> argparse.ArgumentParser:
     directed = "PubTator: the direction of a fact counts (a model trained with orientation=kind)"
     scored.add_argument("--directed", action="store_true", help=directed)
     scored.set_defaults(run=evaluate)
-    trained = commands.add_parser("train", help="train a model and save it")
+    trained = commands.add_parser(
+        "train",
+        help="train a model and save it",
+        add_help=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_settings_help(trained, list_settings)
     trained.add_argument(
         "--data", required=True, type=Path, help="folder in DocRED's layout, or PubTator files"
     )

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from relcl_lib.lab.command_line import parse, positive
+from relcl_lib.lab.command_line import add_settings_help, parse, positive
 from relcl_lib.lab.json_text import parse_json
 
 WORDS = """\
@@ -286,14 +286,6 @@ def list_settings() -> str:
     )
 
 
-class _SettingsHelp(argparse._HelpAction):
-    """The help of `train`, with all settings, which are read when it is asked for."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *rest: Any) -> None:
-        parser.epilog = list_settings()
-        super().__call__(parser, *rest)
-
-
 def train(options: argparse.Namespace) -> int:
     """Train, or read what is trained, and save one tagger per seed."""
     from relcl_lib.data.download import DataNotFoundError
@@ -422,7 +414,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=raw,
         add_help=False,
     )
-    trained.add_argument("-h", "--help", action=_SettingsHelp, help="this, and every setting")
+    add_settings_help(trained, list_settings)
     trained.add_argument(
         "--data",
         help="folder with train.json, and valid.json and test.json if there are any, in a layout of "

@@ -17,7 +17,8 @@ from relcl_lib.data.sentences import RawSentence
 from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.papers.crecl.classifier import ABOUT, WEIGHTS, ContinualClassifier
-from relcl_lib.papers.crecl.command import in_words
+from relcl_lib.papers.crecl.command import build_parser, in_words
+from relcl_lib.papers.crecl.parameters import FOREIGN
 
 #: sentences of three words, the middle one of which is the relation
 WORDS = ("the", "of", "in", "and", "was", "is", "by", "a")
@@ -452,3 +453,23 @@ def test_a_model_keeps_its_encoder_and_its_settings(tmp_path, capsys):
         == 2
     )
     assert "there is no file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["2", "-1.01", "nan", "high"])
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_threshold_that_is_no_cosine_is_refused(command, value, capsys):
+    with pytest.raises(SystemExit):
+        build_parser().parse_args([command, "--model", "m", "--threshold", value])
+    assert "argument --threshold" in capsys.readouterr().err
+
+
+def test_the_help_of_learn_lists_every_setting_with_its_default(capsys):
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["learn", "--help"])
+    said = capsys.readouterr().out
+    model = ContinualClassifier.begin("reduced", encoder=tiny_encoder(), device="cpu")
+    for name, value in model.settings.model_dump().items():
+        listed = f"\n  {name}=" in said
+        assert listed == (name not in (*FOREIGN, "profile", "device"))
+        if isinstance(value, int | float) and not isinstance(value, bool) and listed:
+            assert f"\n  {name}={value}" in said

@@ -17,6 +17,7 @@ from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.models.pair_inference import iterate_logits
 from relcl_lib.papers.docre_ii.command import main, read_predictions
 from relcl_lib.papers.docre_ii.network import pair_matrix
+from relcl_lib.papers.docre_ii.parameters import DocreParameters
 from relcl_lib.papers.docre_ii.predictor import ABOUT, WEIGHTS, Predictor
 from relcl_lib.papers.docre_ii.run import DocreRun
 from relcl_lib.text.document_metrics import all_scores, fact_scores, name_facts
@@ -482,3 +483,13 @@ def test_the_pairs_of_a_data_set_are_the_models(run, tmp_path):
         assert model.pairing == pairing
         assert Predictor.load(model.save(tmp_path / name / orientation)).pairing == pairing
     assert Predictor.of(run).pairing == Pairing()
+
+
+def test_the_help_of_train_lists_every_setting_with_its_default(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    said = capsys.readouterr().out
+    for name in set(DocreParameters.model_fields) - {"profile", "data_root"}:
+        assert f"\n  {name}=" in said
+    for line in ("dataset=own", "seeds=[0]", "encoder=bert-base-cased", "stage1_epochs=30"):
+        assert f"\n  {line} " in said or f"\n  {line}\n" in said
