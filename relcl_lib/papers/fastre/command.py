@@ -59,6 +59,7 @@ class Counts:
     triples: int = 0
     empty: int = 0
     cut: int = 0
+    across: int = 0
     skipped: int = 0
     started: float = field(default_factory=time.perf_counter)
 
@@ -187,11 +188,20 @@ def pass_over(
 def _results(
     extractor: Any, held: Sequence[tuple[int, str]], counts: Counts, min_score: float
 ) -> Iterator[dict[str, Any]]:
+    from relcl_lib.text.splitting import split_text
+
     found = extractor.extract([text for _, text in held], min_score) if held else []
     for (number, text), triples in zip(held, found, strict=True):
         result = {"line": number, "text": text, "triples": [t._asdict() for t in triples]}
         if extractor.cut(text):
             result["cut"] = extractor.reader.max_tokens
+        counts.across += sum(
+            any(
+                {".", "!", "?"} & set(split_text(entity, extractor.words)[:-1])
+                for entity in (t[0], t[2])
+            )
+            for t in triples
+        )
         counts.add(result)
         yield result
 
@@ -230,6 +240,9 @@ def extract(options: argparse.Namespace) -> int:
                 print(counts.line(), end="\r" if watched else "\n", file=sys.stderr, flush=True)
     sys.stdout.flush()
     print(counts.line(), file=sys.stderr)
+    if counts.across:
+        said = "triples have an entity with the end of a sentence in it: put one sentence on a line"
+        print(f"{counts.across} {said}", file=sys.stderr)
     return SKIPPED if counts.skipped else 0
 
 
@@ -370,7 +383,7 @@ def build_parser() -> argparse.ArgumentParser:
     found = commands.add_parser(
         "extract",
         help="sentences on stdin, triples on stdout",
-        description=WORDS,
+        description=f"One sentence per line: of several on a line, entities may reach over a sentence's end.\n\n{WORDS}",
         formatter_class=raw,
     )
     found.add_argument("--model", required=True, help="folder of a trained tagger")

@@ -183,6 +183,26 @@ def test_the_stream_holds_one_chunk_and_keeps_the_order(extractor):
     assert first["triples"] == [t._asdict() for t in extractor.extract(texts(1))[0]]
 
 
+def test_entities_over_the_end_of_a_sentence_are_counted():
+    from types import SimpleNamespace
+
+    from relcl_lib.papers.fastre.extract import Found
+
+    def found(subject, thing):
+        return Found(subject, "r", thing, (0, 1), (0, 1), "x", 1.0)
+
+    rows = [
+        found("Graz. Ada", "Bo"),
+        found("Bo", ". Ada"),
+        found("Booker T.", "U.S. Inc."),
+        found("A", "B."),
+    ]
+    stub = SimpleNamespace(words="punctuation", extract=lambda *_: [rows], cut=lambda _: False)
+    counts = Counts()
+    list(extract_stream(stub, [b"text"], counts=counts))
+    assert (counts.triples, counts.across) == (4, 2)
+
+
 def test_malformed_lines_are_numbered_and_skipped(extractor):
     data = b"a b\n\xff\n\nc\0d\n" + b"x" * (1 << 20) + b"yz\nlast one"
     out, counts = io.StringIO(), Counts()
