@@ -298,7 +298,7 @@ class TestWrongFiles:
             load(folder)
         (inner / "test_filelist.txt").unlink()
         (inner / "train_batch_03_filelist.txt").write_text(f"{PATHS[0]} 0\n")
-        with pytest.raises(DataFormatError, match=r"test_filelist\.txt: cannot be read"):
+        with pytest.raises(DataFormatError, match=r"test_filelist\.txt: there is no such file"):
             load(folder)
 
     def test_a_name_that_says_two_objects(self, packed, tmp_path):
