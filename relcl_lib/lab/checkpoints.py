@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from torch.overrides import TorchFunctionMode
 from relcl_lib.lab.digests import check_sums, write_sums
 from relcl_lib.lab.files import atomic_directory, locked, remove_leftovers
 from relcl_lib.lab.json_text import parse_json
+
+#: a pretrained encoder's config and tokenizer, in the folder of a model
+ENCODER = "encoder"
 
 
 class CheckpointError(RuntimeError):
@@ -72,6 +75,53 @@ def refuse_other(folder: str | Path, about: str, run: Callable[[], str]) -> None
             f"{folder} holds {what}, and training would replace it. Name another --out, or move that "
             "folder away"
         )
+
+
+def save_model(
+    folder: str | Path,
+    kind: str,
+    about: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    pretrained: Iterable[Any] = (),
+    *,
+    what: str = "model",
+) -> Path:
+    """Write a trained model; the folder is the old one or the new one.
+
+    Args:
+        folder: is replaced whole.
+        kind: names the files, `KIND.json` and `KIND.safetensors`.
+        about: what JSON can hold, with a `format` that `read_model` looks at.
+        state: the weights.
+        pretrained: the encoder's config and tokenizer, which write themselves to `encoder/`.
+        what: what the error calls it.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    remove_leftovers(folder.parent)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    try:
+        with atomic_directory(folder) as temporary:
+            for part in pretrained:
+                part.save_pretrained(temporary / ENCODER)
+            save_file(tensors, temporary / f"{kind}.safetensors")
+            text = json.dumps(about, ensure_ascii=False, indent=1)
+            (temporary / f"{kind}.json").write_text(text, encoding="utf-8")
+            write_sums(temporary)
+    except OSError as error:
+        raise CheckpointError(f"cannot write the {what} to {folder}: {error}") from error
+    return folder
+
+
+def read_model(folder: Path, kind: str, version: int) -> tuple[Any, dict[str, Tensor]]:
+    """What `save_model` wrote of a model: `about` and the weights; an Exception says what is wrong."""
+    about = parse_json((folder / f"{kind}.json").read_text(encoding="utf-8"))
+    if about["format"] != version:
+        raise ValueError(f"format {about['format']!r} found, {version} expected")
+    check_sums(folder)
+    return about, load_file(folder / f"{kind}.safetensors")
 
 
 def save(folder: str | Path, state: Mapping[str, Tensor], progress: Mapping[str, Any]) -> None:

@@ -24,16 +24,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from relcl_lib.continual.streams import Task, TaskStream
 from relcl_lib.data.sentences import MarkedSentence, RawSentence, RelationSentences
 from relcl_lib.data.weights import weights_digest, weights_folder
-from relcl_lib.lab.checkpoints import CheckpointError, check_state, few_layers
-from relcl_lib.lab.digests import check_sums, write_sums
-from relcl_lib.lab.files import atomic_directory, remove_leftovers
-from relcl_lib.lab.json_text import parse_json
+from relcl_lib.lab.checkpoints import (
+    ENCODER,
+    CheckpointError,
+    check_state,
+    few_layers,
+    read_model,
+    save_model,
+)
+from relcl_lib.lab.files import remove_leftovers
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.lab.protocol import HIDDEN
 from relcl_lib.lab.runtime import drawing_from, make_generator, resolve_device
@@ -46,7 +50,8 @@ from relcl_lib.text.markers import mark_sentences
 from relcl_lib.text.pretrained import load_encoder, usable_positions
 
 FORMAT = 1
-ABOUT, WEIGHTS, ENCODER = "classifier.json", "classifier.safetensors", "encoder"
+KIND = "classifier"
+ABOUT, WEIGHTS = f"{KIND}.json", f"{KIND}.safetensors"
 #: share of a relation's sentences that is held out, and how many of a relation at most
 HELD_OUT, MOST_HELD_OUT = 0.2, 20
 #: sentences by the name of their relation
@@ -411,20 +416,9 @@ class ContinualClassifier:
             "trained": sorted(self.trained),
         }
         state = {**self.network.state_dict(), "prototypes": self.prototypes}
-        tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-        folder = Path(folder)
-        refuse_foreign(folder)
-        try:
-            with atomic_directory(folder) as temporary:
-                self.network.encoder.network.config.save_pretrained(temporary / ENCODER)
-                self.tokenizer.save_pretrained(temporary / ENCODER)
-                save_file(tensors, temporary / WEIGHTS)
-                text = json.dumps(about, ensure_ascii=False, indent=1)
-                (temporary / ABOUT).write_text(text, encoding="utf-8")
-                write_sums(temporary)
-        except OSError as error:
-            raise CheckpointError(f"cannot write the model to {folder}: {error}") from error
-        return folder
+        refuse_foreign(Path(folder))
+        pretrained = (self.network.encoder.network.config, self.tokenizer)
+        return save_model(folder, KIND, about, state, pretrained)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto") -> ContinualClassifier:
@@ -436,17 +430,13 @@ class ContinualClassifier:
         folder = Path(folder)
         remove_leftovers(folder.parent)
         try:
-            about = parse_json((folder / ABOUT).read_text(encoding="utf-8"))
-            if about["format"] != FORMAT:
-                raise ValueError(f"format {about['format']!r} found, {FORMAT} expected")
-            check_sums(folder)
+            about, state = read_model(folder, KIND, FORMAT)
             settings = CreclParameters(
                 **about["settings"],
                 encoder=about["encoder"]["name"],
                 seeds=[about["seed"]],
                 device=device,
             )
-            state = load_file(folder / WEIGHTS)
             prototypes = state.pop("prototypes")
             if len(about["relations"]) != len(prototypes):
                 raise ValueError(

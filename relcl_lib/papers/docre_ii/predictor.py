@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,17 +11,20 @@ from typing import Any, NamedTuple
 
 import torch
 from pydantic import FiniteFloat, TypeAdapter
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from relcl_lib.data.candidate_sets import CANDIDATES
 from relcl_lib.data.document_files import Document, Mention
 from relcl_lib.data.document_sets import DocumentData
 from relcl_lib.data.document_stream import Pairing
-from relcl_lib.lab.checkpoints import CheckpointError, check_state, few_layers
-from relcl_lib.lab.digests import check_sums, write_sums
-from relcl_lib.lab.files import atomic_directory, remove_leftovers
-from relcl_lib.lab.json_text import parse_json
+from relcl_lib.lab.checkpoints import (
+    ENCODER,
+    CheckpointError,
+    check_state,
+    few_layers,
+    read_model,
+    save_model,
+)
 from relcl_lib.lab.protocol import HIDDEN
 from relcl_lib.lab.runtime import releasing_memory, resolve_precision
 from relcl_lib.models.atlop import PairScores
@@ -43,7 +45,8 @@ from relcl_lib.text.document_tokens import DocumentBatch, tokenize_documents
 FORMAT = 2
 #: how many other pairs a fact says it rests on, and of how many facts that is looked up at once
 SUPPORTS, AT_ONCE = 3, 256
-ABOUT, WEIGHTS, ENCODER = "docre.json", "docre.safetensors", "encoder"
+KIND = "docre"
+ABOUT, WEIGHTS = f"{KIND}.json", f"{KIND}.safetensors"
 
 
 class Support(NamedTuple):
@@ -236,21 +239,8 @@ class Predictor:
             "note": self.note,
             "pairing": {"kinds": self.pairing.kinds, "once": self.pairing.once},
         }
-        folder = Path(folder)
-        remove_leftovers(folder.parent)
-        state = self.model.state_dict().items()
-        tensors = {name: value.detach().cpu().contiguous() for name, value in state}
-        try:
-            with atomic_directory(folder) as temporary:
-                encoder.network.config.save_pretrained(temporary / ENCODER)
-                self.tokenizer.save_pretrained(temporary / ENCODER)
-                save_file(tensors, temporary / WEIGHTS)
-                text = json.dumps(about, ensure_ascii=False, indent=1)
-                (temporary / ABOUT).write_text(text, encoding="utf-8")
-                write_sums(temporary)
-        except OSError as error:
-            raise CheckpointError(f"cannot write the model to {folder}: {error}") from error
-        return folder
+        pretrained = (encoder.network.config, self.tokenizer)
+        return save_model(folder, KIND, about, self.model.state_dict(), pretrained)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> Predictor:
@@ -265,16 +255,12 @@ class Predictor:
         if not (folder / ABOUT).exists() and (folder / "model").is_dir():
             folder /= "model"  # what `train --out` was given
         try:
-            about = parse_json((folder / ABOUT).read_text(encoding="utf-8"))
-            if about["format"] != FORMAT:
-                raise ValueError(f"format {about['format']!r} found, {FORMAT} expected")
-            check_sums(folder)
+            about, state = read_model(folder, KIND, FORMAT)
             settings = DocreParameters(**about["settings"], encoder=str(folder / ENCODER))
             relations = tuple(TypeAdapter(list[str]).validate_python(about["relations"]))
             threshold = TypeAdapter(FiniteFloat).validate_python(about["threshold"])
             pairing = TypeAdapter(Pairing).validate_python(about["pairing"])
             rest = (threshold, about["note"], pairing)
-            state = load_file(folder / WEIGHTS)
             few_layers(AutoConfig.from_pretrained(folder / ENCODER, trust_remote_code=False), state)
             check_state(lambda: _rebuild(folder, settings, relations)[1], state)
             tokenizer, model = _rebuild(folder, settings, relations)

@@ -13,13 +13,16 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from pydantic import TypeAdapter
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from relcl_lib.lab.checkpoints import CheckpointError, check_state, few_layers
-from relcl_lib.lab.digests import check_sums, write_sums
-from relcl_lib.lab.files import atomic_directory, remove_leftovers
-from relcl_lib.lab.json_text import parse_json
+from relcl_lib.lab.checkpoints import (
+    ENCODER,
+    CheckpointError,
+    check_state,
+    few_layers,
+    read_model,
+    save_model,
+)
 from relcl_lib.lab.runtime import resolve_device, resolve_precision
 from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
 from relcl_lib.models.tagger import ConvEncoder, FastRE, TaggerConfig
@@ -33,7 +36,8 @@ from relcl_lib.text.words import FIRST_WORD, WordReader
 Item = TypeVar("Item")
 
 FORMAT = 1
-ABOUT = "tagger.json"
+KIND = "tagger"
+ABOUT, WEIGHTS = f"{KIND}.json", f"{KIND}.safetensors"
 CELLS = 1 << 23  # logits of tails at a time: 32 MiB of float32
 
 
@@ -253,21 +257,10 @@ class Extractor:
         if isinstance(encoder, ConvEncoder):
             state["encoder.vectors"] = encoder.vectors
             about |= {"encoder_config": asdict(encoder.config), "words": list(self.reader.words)}
-        folder = Path(folder)
-        remove_leftovers(folder.parent)
-        tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-        try:
-            with atomic_directory(folder) as temporary:
-                if isinstance(encoder, PretrainedEncoder):
-                    encoder.network.config.save_pretrained(temporary / "encoder")
-                    self.reader.tokenizer.save_pretrained(temporary / "encoder")
-                save_file(tensors, temporary / "tagger.safetensors")
-                text = json.dumps(about, ensure_ascii=False, indent=1)
-                (temporary / ABOUT).write_text(text, encoding="utf-8")
-                write_sums(temporary)
-        except OSError as error:
-            raise CheckpointError(f"cannot write the tagger to {folder}: {error}") from error
-        return folder
+        pretrained: tuple[Any, ...] = ()
+        if isinstance(encoder, PretrainedEncoder):
+            pretrained = (encoder.network.config, self.reader.tokenizer)
+        return save_model(folder, KIND, about, state, pretrained, what="tagger")
 
     @classmethod
     def load(
@@ -287,11 +280,7 @@ class Extractor:
         device = resolve_device(str(device))  # first: a tagger without a fault is not to be blamed
         folder = tagger_folder(folder)
         try:
-            about = parse_json((folder / ABOUT).read_text(encoding="utf-8"))
-            if about["format"] != FORMAT:
-                raise ValueError(f"format {about['format']!r} found, {FORMAT} expected")
-            check_sums(folder)
-            state = load_file(folder / "tagger.safetensors")
+            about, state = read_model(folder, KIND, FORMAT)
             model, reader = _rebuild(folder, about, state)
             rules = [read_as(SpanRules, about[name]) for name in ("head_rules", "tail_rules")]
             threshold = about["threshold"]
@@ -316,7 +305,7 @@ class Extractor:
         except Exception as error:  # safetensors and transformers have error classes of their own
             raise CheckpointError(
                 f"{folder} holds no trained tagger that can be read ({type(error).__name__}: "
-                f"{error}); it needs tagger.json and tagger.safetensors, as "
+                f"{error}); it needs {ABOUT} and {WEIGHTS}, as "
                 "'python -m relcl_lib fastre train' writes them"
             ) from error
 
@@ -343,9 +332,9 @@ def _rebuild(
     if about["encoder"] == "PretrainedEncoder":
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-        kind = AutoConfig.from_pretrained(folder / "encoder", trust_remote_code=False)
+        kind = AutoConfig.from_pretrained(folder / ENCODER, trust_remote_code=False)
         config = read_as(CasRelConfig, about["config"])
-        tokenizer = AutoTokenizer.from_pretrained(folder / "encoder", trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder / ENCODER, trust_remote_code=False)
         reader: Reader = PieceReader(tokenizer, config.max_tokens)
 
         def build() -> FastRE | CasRel:

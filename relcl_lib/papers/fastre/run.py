@@ -29,7 +29,7 @@ from relcl_lib.lab.schedule import epoch_batches
 from relcl_lib.models.tagger import trainable_parameters
 from relcl_lib.papers.fastre import measures, tables
 from relcl_lib.papers.fastre.confidence import calibrate, calibration_error, reliability
-from relcl_lib.papers.fastre.extract import Extractor, tagger_folder
+from relcl_lib.papers.fastre.extract import WEIGHTS, Extractor, tagger_folder
 from relcl_lib.papers.fastre.network import (
     augment_sentences,
     batch_loss,
@@ -114,7 +114,7 @@ class FastreRun(Run):
         if given.encoder is not None:  # CasRel's words are its encoder's
             found["word_vectors"] = found["encoder"]
         if given.start_from is not None:
-            weights = tagger_folder(given.start_from) / "tagger.safetensors"
+            weights = tagger_folder(given.start_from) / WEIGHTS
             found["start_from"] = file_digest(weights)
         if given.type_map not in TYPE_MAPS:
             found["type_map"] = file_digest(given.type_map)
