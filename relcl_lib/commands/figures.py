@@ -57,7 +57,7 @@ def claims(records: Sequence[Record]) -> Figure:
             style = {"fmt": "o", "markersize": 3, "color": COLOURS[outcome.verdict]}
             axes.errorbar(value, row, xerr=half, **style)
         labels = [f"{v.claim.id} ({v.scale}, n={len(o.left)})" for v, o in pairs]
-        axes.set_yticks(range(len(labels)), labels, fontsize=6)
+        axes.set_yticks(range(len(labels)), labels, fontsize=7)
         axes.set_ylim(max(len(labels), 1) - 0.5, -0.5)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_xscale("symlog", linthresh=1)

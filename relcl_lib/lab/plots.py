@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from relcl_lib.lab.files import atomic_write_bytes
 from relcl_lib.lab.metrics import average_accuracy, confidence_interval
@@ -59,6 +61,30 @@ def use_house_style() -> None:
     plt.rcParams.update(
         {"figure.dpi": 80, "savefig.dpi": 110, "figure.constrained_layout.use": True}
     )
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None and hasattr(shell, "kernel"):
+        import matplotlib_inline.backend_inline  # sets its own format first  # noqa: F401
+
+        shell.display_formatter.formatters["image/png"].for_type(Figure, sharp_png)
+
+
+def sharp_png(figure: Figure) -> tuple[bytes, dict[str, int]] | None:
+    """`figure` as a notebook shows it: two pixels per point of the screen, and its size in points.
+
+    256 colours make the file about as small as one of a single pixel per point. Nothing is shown of
+    an empty figure.
+    """
+    from IPython.core.pylabtools import print_figure
+    from PIL import Image
+
+    found = print_figure(figure, "png", base64=False, dpi=2 * figure.dpi)
+    if found is None:
+        return None
+    picture = Image.open(io.BytesIO(found)).convert("RGB")
+    buffer = io.BytesIO()
+    picture.quantize(256, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    width, height = picture.size
+    return buffer.getvalue(), {"width": width // 2, "height": height // 2}
 
 
 def save_figure(figure: Figure, name: str, folder: str | os.PathLike[str] | None) -> None:
@@ -114,6 +140,65 @@ def part_cells(axes: Axes, rows: int, columns: int, width: float = 0.5) -> None:
     axes.grid(False, which="major")
     axes.grid(which="minor", color="white", lw=width)
     axes.tick_params(which="minor", length=0)
+
+
+# --- architectures --------------------------------------------------------------------------------
+
+
+class Box(NamedTuple):
+    """A part of a model in a drawing: where it stands and what it says, shapes on a line of their own."""
+
+    left: float
+    bottom: float
+    width: float
+    text: str
+    colour: str = "#4c72b0"
+    height: float = 1.0
+
+
+def pale(colour: Any, share: float = 0.5) -> str:
+    """A colour that black text can be read on: `share` of it is left, the rest is white."""
+    return to_hex([1 - share * (1 - part) for part in to_rgb(colour)])
+
+
+def plot_flow(
+    boxes: Mapping[str, Box],
+    flows: Iterable[tuple[str, str]],
+    axes: Axes | None = None,
+    *,
+    height: float = 4.4,
+) -> Axes:
+    """Draw a model: its boxes by name, and an arrow for each pair of names in `flows`.
+
+    An arrow is upright where its two boxes lie above one another, level where they lie beside one
+    another, and slanted otherwise. A box is one unit high and a line of text about 0.4.
+    """
+    axes = axes_of(axes, height)
+    for box in boxes.values():
+        place, colour = (box.left, box.bottom), box.colour
+        axes.add_patch(Rectangle(place, box.width, box.height, fc=pale(colour, 0.25), ec=colour))
+        middle = (box.left + box.width / 2, box.bottom + box.height / 2)
+        axes.text(*middle, box.text, ha="center", va="center", fontsize=7)
+    for start, end in flows:
+        across, upright = (_ends(boxes[start], boxes[end], side) for side in (0, 1))
+        arrow(axes, *zip(across, upright, strict=True), "#555555")
+    corners = [(box.left, box.bottom) for box in boxes.values()]
+    corners += [(box.left + box.width, box.bottom + box.height) for box in boxes.values()]
+    (left, bottom), (right, top) = np.min(corners, 0), np.max(corners, 0)
+    axes.set(xlim=(left - 0.2, right + 0.2), ylim=(bottom - 0.2, top + 0.2))
+    axes.axis("off")
+    return axes
+
+
+def _ends(start: Box, end: Box, side: int) -> tuple[float, float]:
+    """Where an arrow leaves and arrives along x (`side` 0) or y (1): one place where both boxes are."""
+    (a, length), (b, other) = (
+        (box[side], box.height if side else box.width) for box in (start, end)
+    )
+    low, high = max(a, b), min(a + length, b + other)
+    if low < high:
+        return (low + high) / 2, (low + high) / 2
+    return (a + length, b) if a < b else (a, b + other)
 
 
 # --- curves --------------------------------------------------------------------------------------
@@ -239,6 +324,42 @@ def plot_bars(
     return axes
 
 
+def plot_differences(
+    values: Mapping[str, Sequence[float]],
+    axes: Axes | None = None,
+    *,
+    title: str = "",
+    xlabel: str = "points more, same seeds",
+) -> Axes:
+    """Draw paired differences: name -> one difference per seed, each a dot, with the mean's 95 % interval.
+
+    An interval that holds 0 says that chance alone may give such a mean; it is drawn pale.
+    """
+    axes = axes_of(axes, 0.8 + 0.42 * len(values))
+    for index, found in enumerate(values.values()):
+        mean, half = confidence_interval(np.asarray(found, dtype=float))
+        sure = abs(mean) > half
+        colour = METHOD_COLOURS["HPCR"] if sure else "#9e9e9e"
+        axes.scatter(found, [index] * len(found), color="black", s=9, alpha=0.5, lw=0, zorder=3)
+        half = None if np.isnan(half) else half
+        axes.errorbar(mean, index, xerr=half, fmt="o", ms=6, capsize=4, color=colour, zorder=2)
+        text = f"{mean:+.1f}" + ("" if half is None else f" ± {half:.1f}") + f", n={len(found)}"
+        axes.annotate(
+            text,
+            (1, index),
+            (5, 0),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points",
+            va="center",
+            fontsize="small",
+        )
+    axes.axvline(0, color="#555555", lw=1)
+    axes.set(yticks=range(len(values)), yticklabels=list(values), title=title, xlabel=xlabel)
+    axes.set_ylim(len(values) - 0.5, -0.5)
+    axes.grid(False, axis="y")
+    return axes
+
+
 def _is_dark(colour: Any) -> bool:
     """Whether white text can be read on it (ITU-R BT.601 luma)."""
     return float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114))) < 0.6
@@ -258,7 +379,7 @@ def plot_groups(
     for index, (name, found) in enumerate(values.items()):
         at = [groups.index(group) + (index + 0.5) * width - 0.4 for group in found]
         bars = axes.bar(at, list(found.values()), 0.92 * width, label=name)
-        axes.bar_label(bars, fmt="%.0f", fontsize="xx-small", padding=1)
+        axes.bar_label(bars, fmt="%.0f", fontsize="x-small", padding=1)
     axes.set(xticks=range(len(groups)), xticklabels=groups, ylabel=ylabel, title=title)
     axes.margins(y=0.1)  # room for the numbers
     axes.grid(False, axis="x")

@@ -56,7 +56,7 @@ def plot_words(
         style = {"va": "center_baseline", "family": "monospace", "fontsize": 9.2}
         axes.text(column, top, word, **style)
         if notes and at in notes:
-            axes.text(column, top - 0.95, notes[at], va="center", fontsize=6.5, color="dimgrey")
+            axes.text(column, top - 0.95, notes[at], va="center", fontsize=7, color="dimgrey")
     axes.set(xlim=(-0.5, COLUMNS + 0.5), ylim=(-step * lines + 0.7, 0.7))
     axes.set_title(title, fontsize="small", loc="left")
     axes.axis("off")

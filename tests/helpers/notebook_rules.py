@@ -9,7 +9,7 @@ import tokenize
 
 import nbformat
 
-MOST_BYTES = 1_200_000
+MOST_BYTES = 1_600_000
 MOST_LINES = 25
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # A folder of somebody's machine, but not the end of a URL or of a relative path.

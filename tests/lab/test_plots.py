@@ -4,6 +4,7 @@ import pytest
 import torch
 from drawn import check, dots, legend, only_drawn  # noqa: F401
 from example_records import failed, run
+from matplotlib.collections import PathCollection
 
 from relcl_lib.lab import plots
 from relcl_lib.lab.metrics import confidence_interval
@@ -109,3 +110,48 @@ def test_the_same_figure_is_the_same_file(tmp_path):
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     plots.save_figure(plt.figure(), "nowhere", None)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.png", "two.png"]
+
+
+def test_a_drawing_of_a_model_has_every_box_and_straight_arrows_where_boxes_face_each_other():
+    boxes = {
+        "a": plots.Box(0, 2, 2, "above"),
+        "b": plots.Box(1, 0, 2, "below"),
+        "c": plots.Box(5, 0, 1, "beside"),
+        "d": plots.Box(8, 3, 1, "aslant"),
+    }
+    axes = plots.plot_flow(boxes, [("a", "b"), ("b", "c"), ("c", "b"), ("c", "d")])
+    assert [text.get_text() for text in axes.texts if text.get_text()] == [
+        "above",
+        "below",
+        "beside",
+        "aslant",
+    ]
+    arrows = [(text.xyann, text.xy) for text in axes.texts if not text.get_text()]
+    straight = [((1.5, 2), (1.5, 1)), ((3, 0.5), (5, 0.5)), ((5, 0.5), (3, 0.5))]
+    assert arrows == [*straight, ((6, 1), (8, 3))]
+    assert axes.get_xlim() == (-0.2, 9.2)
+
+
+def test_paired_differences_show_each_seed_and_say_when_an_interval_holds_0():
+    axes = plots.plot_differences({"sure": FIVE, "not": [-1.0, 1.0], "one": [3.0]})
+    assert [text.get_text() for text in axes.texts] == [
+        f"+54.0 ± {HALF:.1f}, n=5",
+        "+0.0 ± 12.7, n=2",
+        "+3.0, n=1",
+    ]
+    seeds = [found for found in axes.collections if isinstance(found, PathCollection)]
+    assert [len(found.get_offsets()) for found in seeds] == [5, 2, 1]
+    colours = [line.get_color() for line in axes.lines if line.get_marker() == "o"]
+    assert colours[0] != colours[1] == colours[2]
+
+
+def test_a_notebook_shows_two_pixels_per_point_and_nothing_of_an_empty_figure():
+    figure, axes = plt.subplots(figsize=(2, 1), dpi=80)
+    axes.plot([1, 2])
+    picture, size = plots.sharp_png(figure)
+    assert 140 < size["width"] < 180
+    assert picture.startswith(b"\x89PNG")
+    # Width and height of a PNG are the two numbers after its first chunk's name.
+    width = int.from_bytes(picture[16:20], "big")
+    assert width // 2 == size["width"]
+    assert plots.sharp_png(plt.figure()) is None

@@ -13,13 +13,23 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, to_hex, to_rgb
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from relcl_lib.data.document_files import Document, Fact
 from relcl_lib.lab.live import Progress
-from relcl_lib.lab.plots import BESIDE, WIDTH, arrow, axes_of, part_cells, plot_lines
+from relcl_lib.lab.plots import (
+    BESIDE,
+    WIDTH,
+    Box,
+    arrow,
+    axes_of,
+    pale,
+    part_cells,
+    plot_flow,
+    plot_lines,
+)
 from relcl_lib.lab.sentence_plots import plot_words
 
 #: what a predicted or annotated fact is -> colour of its edge or cell
@@ -31,11 +41,6 @@ HEADS = ("head 1: row s", "head 2: column o", "head 3: column s", "head 4: row o
 def entity_colours(count: int) -> list[Any]:
     """Return `count` pale colours, one per entity."""
     return [pale(colour, 0.45) for colour in sns.color_palette("husl", count)]
-
-
-def pale(colour: Any, strength: float = 0.5) -> str:
-    """A colour that black text can be read on."""
-    return to_hex(1 - strength * (1 - np.array(to_rgb(colour))))
 
 
 def plot_document(document: Document, axes: Axes | None = None, *, title: str = "") -> Axes:
@@ -98,7 +103,7 @@ def plot_graphs(
             axes.plot(x, y, "o", ms=7, color="#4b5563", zorder=3)
             name = short_name(document, entity)
             side = "center" if abs(x) < 0.3 else "left" if x > 0 else "right"
-            axes.text(1.09 * x, 1.12 * y, name, ha=side, va="center", fontsize=6.5)
+            axes.text(1.09 * x, 1.12 * y, name, ha=side, va="center", fontsize=7)
         axes.set(xlim=(-2.1, 2.1), ylim=(-1.25, 1.25), title=panel)
         axes.title.set_fontsize("small")
         axes.axis("off")
@@ -166,7 +171,7 @@ def plot_pair_matrix(
     for (head, tail), texts in cells.items():
         whole = (_cut(text, letters) for text in texts[:2])
         lines = [line for text in whole for line in textwrap.wrap(text, letters + 1)]
-        axes.text(tail, head, "\n".join(lines[:3]), fontsize=6.5, ha="center", va="center")
+        axes.text(tail, head, "\n".join(lines[:3]), fontsize=7, ha="center", va="center")
     if before is not None:
         _mark_changes(axes, predicted, before)
     ticks = [short_name(document, entity, 18) for entity in range(count)]
@@ -241,14 +246,18 @@ def progress(run: Any) -> Progress:
     return Progress(done, total, line, lambda axes: plot_stages(run.history, axes), due)
 
 
-#: part of the model -> where its box stands (left, bottom, width), its text with the shapes
-_BOXES = {
-    "document": (0.0, 7.0, 3.4, "document, marked mentions\nids (b, T)"),
-    "encoder": (0.0, 5.6, 3.4, "encoder, last layers\nH (b, T, D), A (m, heads, T)"),
-    "entities": (0.0, 4.2, 3.4, "entities: log sum exp\nh(e) (b N, D)"),
-    "context": (0.0, 2.8, 3.4, "localized context\nc (b, N, N, D)"),
-    "features": (0.0, 1.4, 3.4, "bilinear groups\nF_0 (p, D')"),
-    "base": (0.0, 0.0, 3.4, "classifier of the base\nlogits (p, R + 1)"),
+_BASE_COLOUR, _INFERENCE_COLOUR = "#4c72b0", "#dd8452"
+#: part of the base module, from the top down: its text, with the shapes
+_BASE = {
+    "document": "document, marked mentions\nids (b, T)",
+    "encoder": "encoder, last layers\nH (b, T, D), A (m, heads, T)",
+    "entities": "entities: log sum exp\nh(e) (b N, D)",
+    "context": "localized context\nc (b, N, N, D)",
+    "features": "bilinear groups\nF_0 (p, D')",
+    "base": "classifier of the base\nlogits (p, R + 1)",
+}
+#: part of the inference module -> where it stands (left, bottom, width), its text with the shapes
+_INFERENCE = {
     "feature slot": (4.6, 1.4, 2.6, "reduce\nF (p, d)"),
     "relation slot": (4.6, 0.0, 2.6, "embed predictions\nR (p, d)"),
     "memory": (4.6, 2.8, 5.6, "M = [F; R] (p, 2d), as a matrix of pairs (b, N, N)"),
@@ -259,40 +268,30 @@ _BOXES = {
     "classifier": (11.4, 7.0, 3.0, "classifier on [F; R]\nlogits (p, R + 1)"),
     "decode": (11.4, 0.0, 3.0, "decode by the threshold\nlabels (p, R + 1)"),
 }
-_BASE_COLOUR, _INFERENCE_COLOUR = "#4c72b0", "#dd8452"
+_FLOWS = (
+    *itertools.pairwise(_BASE),
+    ("features", "feature slot"),
+    ("base", "relation slot"),
+    ("feature slot", "memory"),
+    ("memory", "feature attention"),
+    ("memory", "relation attention"),
+    ("feature attention", "gate"),
+    ("relation attention", "gate"),
+    ("gate", "networks"),
+    ("networks", "classifier"),
+    ("classifier", "decode"),
+    ("decode", "relation slot"),
+)
 
 
 def plot_architecture(axes: Axes | None = None) -> Axes:
     """Draw base and inference module with the shapes of what passes between their parts."""
-    axes = axes_of(axes, 4.4)
-    height = 1.0
-    for left, bottom, width, text in _BOXES.values():
-        colour = _BASE_COLOUR if left == 0 else _INFERENCE_COLOUR
-        axes.add_patch(Rectangle((left, bottom), width, height, fc=pale(colour, 0.25), ec=colour))
-        middle = (left + width / 2, bottom + height / 2)
-        axes.text(*middle, text, ha="center", va="center", fontsize=6.5)
-
-    def edge(name: str, x: float, y: float) -> tuple[float, float]:
-        left, bottom, width, _ = _BOXES[name]
-        return left + x * width, bottom + y * height
-
-    down = ("document", "encoder", "entities", "context", "features", "base")
-    for above, below in itertools.pairwise(down):
-        arrow(axes, edge(above, 0.5, 0), edge(below, 0.5, 1), "#555555")
-    for start, end in (
-        (edge("features", 1, 0.5), edge("feature slot", 0, 0.5)),
-        (edge("base", 1, 0.5), edge("relation slot", 0, 0.5)),
-        (edge("feature slot", 0.5, 1), edge("memory", 0.5 * 2.6 / 5.6, 0)),
-        (edge("memory", 0.5 * 2.6 / 5.6, 1), edge("feature attention", 0.5, 0)),
-        (edge("memory", 1 - 0.5 * 2.6 / 5.6, 1), edge("relation attention", 0.5, 0)),
-        (edge("feature attention", 0.5, 1), edge("gate", 0.5 * 2.6 / 5.6, 0)),
-        (edge("relation attention", 0.5, 1), edge("gate", 1 - 0.5 * 2.6 / 5.6, 0)),
-        (edge("gate", 0.5, 1), edge("networks", 0.5, 0)),
-        (edge("networks", 1, 0.5), edge("classifier", 0, 0.5)),
-        (edge("classifier", 0.5, 0), edge("decode", 0.5, 1)),
-        (edge("decode", 0, 0.5), edge("relation slot", 1, 0.5)),
-    ):
-        arrow(axes, start, end, "#555555")
+    boxes = {
+        name: Box(0, 7 - 1.4 * index, 3.4, text, _BASE_COLOUR)
+        for index, (name, text) in enumerate(_BASE.items())
+    }
+    boxes |= {name: Box(*given, _INFERENCE_COLOUR) for name, given in _INFERENCE.items()}
+    axes = plot_flow(boxes, _FLOWS, axes)
     # From the relation slot, beside the feature slot, into the memory.
     corner = (8.9, 0.7)
     axes.plot([7.2, corner[0]], [corner[1]] * 2, color="#555555", lw=1.6)
@@ -301,8 +300,7 @@ def plot_architecture(axes: Axes | None = None) -> Axes:
     axes.text(10.4, 8.28, "a layer, N_I times", ha="right", fontsize=7, color=_INFERENCE_COLOUR)
     axes.text(9.3, 0.12, "fed back, K times", ha="center", fontsize=7, color="#555555")
     axes.text(0, 8.28, "base module (ATLOP)", fontsize=7, color=_BASE_COLOUR)
-    axes.set(xlim=(-0.2, 14.6), ylim=(-0.3, 8.9))
-    axes.axis("off")
+    axes.set(ylim=(-0.3, 8.9))
     return axes
 
 
