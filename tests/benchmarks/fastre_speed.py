@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import torch
 from benchmarking import options
+from torch.utils.flop_counter import FlopCounterMode
 
 from relcl_lib.data.triples import load_triples
 from relcl_lib.lab.runtime import device_name
@@ -114,6 +115,39 @@ def measure(
     return 1000 * network / len(texts), 1000 * host / len(texts)
 
 
+def floor(extractor: Extractor, texts: list[str], batch: int) -> tuple[float, float]:
+    """Return a sentence's arithmetic: millions of operations, and ms at the core's matrix rate.
+
+    The rate is that of a product of two large square matrices in the same number format; pads count,
+    as they are computed.
+    """
+    words = [text.split() for text in texts]
+    chunks = [extractor.reader.read(words[i : i + batch]) for i in range(0, len(words), batch)]
+    with extractor.ready(), FlopCounterMode(display=False) as counted:
+        for chunk in chunks:
+            extractor.predict(chunk)
+    operations = counted.get_total_flops() / len(texts)
+    side = 2048
+    a, b = (torch.randn(side, side, dtype=extractor.precision) for _ in range(2))
+    torch.mm(a, b)
+    rate = 2 * side**3 / best_seconds(lambda: torch.mm(a, b), 5)
+    return operations / 1e6, 1000 * operations / rate
+
+
+def show_floor(fastre: Extractor, texts: list[str], batch: int, repeats: int) -> None:
+    """Print what bounds FastRE at the largest batch, in float32 and in bfloat16."""
+    for precision in (torch.float32, torch.bfloat16):
+        fastre.precision = precision
+        operations, least = floor(fastre, texts, batch)
+        network, host = measure(fastre, texts, batch, repeats)
+        print(
+            f"{precision}: {operations:.1f} million operations per sentence, {least:.3f} ms at the "
+            f"matrix rate; network {network:.3f} ms, with host {host:.3f} ms",
+            flush=True,
+        )
+    fastre.precision = torch.float32
+
+
 def main() -> None:
     """Measure and print the table."""
     parser = options(__doc__)
@@ -137,6 +171,7 @@ def main() -> None:
     )
     found = [heads_found(extractor, few[:32]) for extractor in (fastre, casrel)]
     print(f"head entities a sentence: FastRE {found[0]:.2f}, CasRel {found[1]:.2f}")
+    show_floor(fastre, texts, chosen.batches[-1], chosen.repeats)
     print(
         "batch | FastRE ms: network, with host | CasRel ms: network, with host | ratio: network, with host"
     )
