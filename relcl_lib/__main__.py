@@ -110,8 +110,8 @@ def find(words: Sequence[str]) -> tuple[Command, list[str]]:
     if owners := [paper for paper, name in OWN if name == first]:
         forms = " or ".join(f"{PROGRAM} {owner} {first} ..." for owner in owners)
         raise ValueError(f"{first!r} is a command of a paper: {forms}")
-    own = (name for _, name in OWN)
-    return SHARED[_choose(first, [*SHARED, *PAPERS, *own], "command or paper")], list(words[1:])
+    known = dict.fromkeys([*SHARED, *PAPERS, *(name for _, name in OWN)])
+    return SHARED[_choose(first, known, "command or paper")], list(words[1:])
 
 
 def _run(words: Sequence[str]) -> int:

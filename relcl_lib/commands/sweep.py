@@ -189,7 +189,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         own = {"threads": options.threads} if options.threads else {}
         outcomes = run_locally(cells, options.jobs, **own, **shared)
     failed, trained, started = 0, 0, time.monotonic()
+    reasons: set[str] = set()
+    names = sorted((f"failed: {describe(cell)}: " for cell in cells), key=len, reverse=True)
     for number, outcome in enumerate(outcomes, start=1):
+        named = next((name for name in names if outcome.startswith(name)), "")
+        if named and (reason := outcome.removeprefix(named)) in reasons:
+            outcome = f"{named}as above"  # data that are not there are said once
+        elif named:
+            reasons.add(reason)
         failed += outcome.startswith("failed")
         trained += not outcome.startswith("read")  # which takes no time, and foretells none
         each = (time.monotonic() - started) / max(trained, 1)

@@ -222,6 +222,8 @@ def locate_splits(
         DataNotFoundError: no folder holds the needed files.
     """
 
+    partly: dict[str, None] = {}  # what folders lack that hold a part
+
     def holds(folder: Path) -> SplitFiles | None:
         every = [
             {split: matches(folder, patterns) for split, patterns in family.items()}
@@ -229,6 +231,14 @@ def locate_splits(
         ]
         whole = [at for at, found in enumerate(every) if all(found[split] for split in needed)]
         if not whole:
+            for family, found in zip(families, every, strict=True):
+                if there := [found[split][0].name for split in family if found[split]]:
+                    lacks = " and ".join(
+                        f"no file for {split} ({' or '.join(family[split])})"
+                        for split in needed
+                        if not found[split]
+                    )
+                    partly[f"{folder} has {', '.join(there)}, but {lacks}."] = None
             return None
         paths = {split: found[0] if found else None for split, found in every[whole[0]].items()}
         fitting = dict.fromkeys(p for found in every for some in found.values() for p in some)
@@ -252,7 +262,10 @@ def locate_splits(
         + " (each also as .jsonl, .gz)"
         for family in families
     ]
-    return locate(name, holds, root=root, layouts=[*layouts, *words], hint=hint).found
+    try:
+        return locate(name, holds, root=root, layouts=[*layouts, *words], hint=hint).found
+    except DataNotFoundError as error:
+        raise DataNotFoundError("\n".join([*partly, str(error)])) from error
 
 
 _HELD_OUT = re.compile(r"(?<![a-z])(valid(ation)?|val|dev(elopment)?)(?![a-z])", re.IGNORECASE)

@@ -67,6 +67,15 @@ def test_a_cell_leaves_the_callers_threads_alone(tmp_path):
     assert outcome.startswith("failed") and torch.get_num_threads() == before
 
 
+def test_what_fails_in_every_cell_is_told_once(tmp_path, capsys):
+    places = ["--results", str(tmp_path / "r"), "--work-dir", str(tmp_path / "w")]
+    words = ["pairs", "--dataset", "own", "--data-root", str(tmp_path), "--methods", "ER"]
+    assert main(["drl", "sweep", *words, "--seeds", "0", *places]) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if "failed: " in line]
+    assert len(lines) > 2 and "no image in SESSION/CLASS/" in lines[0]
+    assert all(": as above" in line for line in lines[1:])
+
+
 def test_dry_run_lists_the_cells(capsys):
     assert sweep.main(["hpcr", "table7", "--buffers", "200", "--dry-run"]) == 0
     out = capsys.readouterr().out

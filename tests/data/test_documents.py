@@ -218,3 +218,11 @@ def test_real_re_docred():
     largest = max(documents, key=lambda document: len(document.entities))
     assert (len(largest.entities), len(largest.candidates())) == (36, 1260)
     assert max(sum(map(len, document.sentences)) for document in documents) == 481
+
+
+def test_a_folder_without_a_dev_file_is_told_what_it_lacks(tmp_path):
+    (tmp_path / "train.json").write_text("[]")
+    with pytest.raises(DataNotFoundError) as caught:
+        load_documents("own", tmp_path)
+    first = str(caught.value).splitlines()[0]
+    assert first == f"{tmp_path} has train.json, but no file for dev (dev.json)."
