@@ -6,7 +6,7 @@ setup(
     packages=[*find_packages(include=["relcl_lib", "relcl_lib.*"]), "relcl_lib._data"],
     package_dir={"relcl_lib._data": "data"},
     package_data={
-        "relcl_lib._data": ["claims/*.json", "paper_tables/*.csv", "synthetic/**/*"],
+        "relcl_lib._data": ["claims/*.json", "paper_tables/*", "synthetic/**/*"],
         "relcl_lib.data": ["*.json"],
     },
 )

@@ -26,7 +26,7 @@ from relcl_lib.papers.registry import PAPERS
 COUNTS = "claims"
 
 
-def claims_block(name: str, records: Iterable[Record], links: str = "data/results") -> str:
+def claims_block(name: str, records: Iterable[Record], links: str = ".") -> str:
     """The text of the block `claims` (counts of all papers) or `claims/<paper>` (every verdict).
 
     Raises:
@@ -43,7 +43,7 @@ def claims_block(name: str, records: Iterable[Record], links: str = "data/result
     }
     if name == COUNTS:
         return counts({PAPERS[paper].title: verdicts for paper, verdicts in found.items()})
-    return markdown(*found.values(), links=links)
+    return markdown(found[papers[0]], links=links, anchors=papers[0])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

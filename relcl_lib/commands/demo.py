@@ -1,4 +1,4 @@
-"""Run every notebook in its quick profile, then print one table, ours beside the papers'.
+"""Run every notebook in its quick profile, then print what the papers claim, with verdicts.
 
 `python -m relcl_lib demo` runs all of `notebooks/`, two at a time where there are two cores;
 `python -m relcl_lib demo hpcr` runs one. Executed copies and their logs go to `runs/notebooks/`. A
@@ -14,6 +14,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,22 +23,14 @@ from typing import TYPE_CHECKING
 from relcl_lib.lab.files import repository_root
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from relcl_lib.lab.records import Record
 
 #: seconds after which a running notebook says where it is
 SAID_EVERY = 15
-#: these take longest, so they begin first
-LONGEST = ("crecl", "hpcr", "drl")
+#: seconds of each on an idle core; the longest begin first, and all say how much is done
+USUAL = {"crecl": 100, "hpcr": 90, "drl": 80, "docre_ii": 70, "fastre": 60}
 #: what papermill's log says when a cell begins
 _CELL = re.compile(r"Executing Cell (\d+)-+$")
-
-PROTOCOLS = {
-    "paper": "the paper's data, network and stream: the two numbers can be compared",
-    "reduced": "the paper's kind of data with something smaller: compare with care",
-    "stand-in": "other data that need no download: how methods rank, not the paper's values",
-}
 
 
 def kernel_environment(threads: int = 1) -> dict[str, str]:
@@ -69,7 +62,7 @@ def find_notebooks(folder: Path, names: Sequence[str] = ()) -> list[Path]:
         raise ValueError(
             f"no notebook is named {', '.join(unknown)}; there are: {', '.join(found) or 'none'}"
         )
-    first = [name for name in LONGEST if name in wanted]
+    first = [name for name in USUAL if name in wanted]
     return [found[name] for name in dict.fromkeys([*first, *wanted])]
 
 
@@ -92,7 +85,7 @@ class Execution:
         command += ["--kernel", "python3", "--cwd", str(notebook.resolve().parent)]
         command += ["--no-progress-bar", "--log-output", "--start-timeout", "180"]
         command += [word for name, value in given.items() for word in ("-r", name, value)]
-        self.began = self.said = time.monotonic()
+        self.began = time.monotonic()
         # What Jupyter's parts say to each other stays in the log. In a session of its own it does
         # not see Ctrl-C: this process does, and stops it.
         with self.log.open("w", encoding="utf-8") as log:
@@ -108,18 +101,24 @@ class Execution:
         print(f"{self.name}: started", flush=True)
 
     def is_running(self) -> bool:
-        """Whether it has not ended; says now and then where it is."""
-        running, now = self.process.poll() is None, time.monotonic()
+        """Whether it has not ended; reads in its log where it is."""
+        running = self.process.poll() is None
         for line in self.lines:
             if found := _CELL.search(line):
                 self.cell, self.doing = int(found[1]), ""
             elif (shown := line.rstrip().rpartition("\r")[2]).startswith(f"[{self.name}] "):
                 self.doing = shown.replace(f"[{self.name}]", ":", 1)
-        if running and now - self.said >= SAID_EVERY:
-            self.said = now
-            place = f"cell {self.cell} of {self.cells}, {now - self.began:.0f} s"
-            print(f"{self.name}: {place}{self.doing}", flush=True)
         return running
+
+    @property
+    def share(self) -> float:
+        """The share of its cells that is done."""
+        return max(self.cell - 1, 0) / self.cells
+
+    @property
+    def place(self) -> str:
+        """Where it is."""
+        return f"{self.name}: cell {self.cell} of {self.cells}{self.doing}"
 
     def problem(self) -> str | None:
         """Say how it ended; returns what went wrong, None if nothing did."""
@@ -159,7 +158,7 @@ def run_all(
     The first picture that one of them leaves in the folder `figures` is named at once.
     """
     waiting, running, failed = list(notebooks), [], {}
-    began, pictures = time.time(), []
+    began, pictures, said = time.time(), [], time.monotonic()
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -172,12 +171,35 @@ def run_all(
                 execution.stop()
                 if problem := execution.problem():
                     failed[execution.name] = problem
+            if running and time.monotonic() - said >= SAID_EVERY:
+                said = time.monotonic()
+                left = time_left(time.time() - began, notebooks, waiting, running)
+                print("\n".join([*(each.place for each in running), left]), flush=True)
     finally:
         for execution in running:
             execution.stop()
     found = len(_pictures_since(began, figures))
     print(f"figures: {found} new ones in {os.path.relpath(figures)}")
     return failed
+
+
+def time_left(
+    seconds: float,
+    notebooks: Sequence[Path],
+    waiting: Sequence[Path],
+    running: Sequence[Execution],
+) -> str:
+    """How long it has taken, and how long the rest takes at this pace.
+
+    A notebook counts as much as it usually takes, a running one by the share of its cells.
+    """
+    weight = {path.stem: USUAL.get(path.stem, 60) for path in notebooks}
+    rest = sum(weight[path.stem] for path in waiting)
+    rest += sum(weight[each.name] * (1 - each.share) for each in running)
+    done = sum(weight.values()) - rest
+    ended = len(notebooks) - len(waiting) - len(running)
+    told = f"{ended} of {len(notebooks)} done after {seconds:.0f} s"
+    return f"{told}, about {seconds * rest / done:.0f} s left" if done else told
 
 
 def _pictures_since(began: float, folder: Path) -> list[Path]:
@@ -208,43 +230,50 @@ def last_line(log: Path) -> str:
 # --- the closing table -------------------------------------------------------------------------
 
 
-def closing_table(recorded: Sequence[Record], fresh: Sequence[Record]) -> str:
-    """Ours beside the papers': rows of the recorded runs, then what `fresh` runs reached.
-
-    Lines at the end say what the numbers of each protocol are worth.
-    """
-    import pandas as pd
-
-    from relcl_lib.commands.tables import summary
-    from relcl_lib.lab.format import format_grouped
-
-    papers = sorted({record.paper for record in fresh})
-    frames = [summary(recorded), *(_reached(paper, fresh) for paper in papers)]
-    frame = pd.concat([frame for frame in frames if len(frame)] or frames)
-    if not len(frame):
-        return "no records yet: the notebooks that ran wrote none"
-    notes = [
-        f"{word}: {text}" for word, text in PROTOCOLS.items() if word in set(frame["protocol"])
-    ]
-    notes.append("ours: mean over n seeds ± half a 95 % interval; –: the paper has no such number")
-    return "\n".join([format_grouped(frame), "", *notes])
-
-
-def _reached(paper: str, records: Sequence[Record]) -> pd.DataFrame:
-    """Every row of a paper that the records fill, by the metric that counts most there."""
-    from relcl_lib.lab.compare import compare
-    from relcl_lib.lab.rows import rows_without_paper
+def closing_table(records: Sequence[Record], width: int = 100) -> str:
+    """What the papers claim: how many claims have which verdict, then those that are decided."""
+    from relcl_lib.lab.claims import (
+        CONTRADICTED,
+        COUNTED,
+        SUPPORTED,
+        counted,
+        first_lines,
+        judge,
+        read_claims,
+    )
+    from relcl_lib.lab.format import aligned
     from relcl_lib.papers.registry import PAPERS
 
-    ours = [record for record in records if record.paper == paper]
-    tables = PAPERS[paper].tables
-    rows, metrics = tables.rows(), list(tables.COUNTS)
-    rows += rows_without_paper(ours, rows)
-    frame = compare(paper, rows, ours, only_run=True)
-    frame = frame[frame["metric"].isin(metrics)]
-    rank = frame["metric"].map(metrics.index)
-    best = rank.groupby([frame[name] for name in ("table", "dataset", "setting")]).transform("max")
-    return frame[rank == best].assign(table=f"{PAPERS[paper].title}, run now")
+    found = {
+        paper.title: judge(read_claims(name), [r for r in records if r.paper == name])
+        for name, paper in PAPERS.items()
+    }
+    lines = ["What the papers claim, judged by the committed records:", ""]
+    lines += [aligned(COUNTED, counted(found)), ""]
+    indent = {"subsequent_indent": "    ", "break_on_hyphens": False}
+    for title, verdicts in found.items():
+        lines.append(title)
+        first = first_lines(verdicts)
+        for kind in (SUPPORTED, CONTRADICTED):
+            for verdict in (each for each in first if each.verdict == kind):
+                text = f"  {kind} ({verdict.scale}): {verdict.claim.text}"
+                lines += textwrap.wrap(text, width, **indent)
+        open_yet = sum(each.verdict not in (SUPPORTED, CONTRADICTED) for each in first)
+        lines.append(f"  open: {open_yet}")
+    return "\n".join(lines)
+
+
+def where_next(out: Path, figures: Path) -> str:
+    """Where a newcomer looks after the demo."""
+    places = {
+        os.path.relpath(figures): "the pictures that were drawn",
+        os.path.relpath(out / "notebooks"): "the notebooks as they ran",
+        "RESULTS.md": "every claim with its numbers, every table beside the paper's",
+        "make lab": "the lessons, to change and run again",
+        "python -m relcl_lib claims hpcr": "the claims of a paper, and what would test the open ones",
+    }
+    width = max(map(len, places))
+    return "\n".join(["Where next:", *(f"  {p:{width}}  {what}" for p, what in places.items())])
 
 
 # --- command line ------------------------------------------------------------------------------
@@ -284,10 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Only the larger networks of the other profiles are worth more than one thread.
     threads = 1 if quick else max(1, cpu_count() // jobs)
     failed = run_all(notebooks, out, given, figures, jobs=jobs, threads=threads)
-    fresh = read_records(results, include_failed=True)
-    ran = {notebook.stem for notebook in notebooks}
-    fresh = [record for record in fresh if record.paper in ran]
-    print(f"\n{closing_table(read_records(include_failed=True), fresh)}")
+    print(f"\n{closing_table(read_records())}\n\n{where_next(out, figures)}")
     for name, problem in failed.items():
         print(f"\n{name} FAILED: {problem}")
     return 1 if failed else 0

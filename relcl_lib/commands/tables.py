@@ -2,8 +2,9 @@
 
 `--update FILE` fills a file's blocks `<!-- table:NAME -->...<!-- /table:NAME -->` from the records;
 `--check` changes nothing and fails if they are stale (those of README.md and RESULTS.md, if no file
-is given). A name is `paper[/table[/dataset[/memory size or word]]][/run]`, `summary`, `claims` (the
-counts of verdicts) or `claims/paper`.
+is given). A name is `paper[/table[/dataset[/memory size or word]]][/run]`, `results/paper` (all tables
+of a paper that have a record, each with an anchor), `summary`, `claims` (the counts of verdicts) or
+`claims/paper`.
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relcl_lib.commands.claims import COUNTS, claims_block
-from relcl_lib.lab.compare import COMPARE_COLUMNS, compare
+from relcl_lib.lab import words
+from relcl_lib.lab.blocks import marker_names, replace_between_markers
+from relcl_lib.lab.compare import compare, nearest
 from relcl_lib.lab.files import atomic_write_text, existing_folder, repository_root
 from relcl_lib.lab.format import (
     TableError,
     format_markdown,
     format_text,
-    marker_names,
-    replace_between_markers,
+    legend_of,
+    markdown_table,
+    number,
+    signed,
     slug,
 )
 from relcl_lib.lab.records import Record, read_records
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
 OTHER = "other"
 ONLY_RUN = "run"
 SUMMARY = "summary"
+RESULTS = "results"
 NO_RECORDS = "No run recorded yet."
 #: files whose blocks are kept fresh
 FILLED = ("README.md", "RESULTS.md")
@@ -87,7 +93,7 @@ def _within(row: Row, wanted: Sequence[str]) -> bool:
 
 
 def summary(records: Iterable[Record]) -> pd.DataFrame:
-    """A few lines of every paper: of each row the configuration with the most seeds."""
+    """A few lines of every paper: of each row the configuration nearest to the paper's."""
     import pandas as pd  # late, as in `compare`: the help needs none
 
     records, frames = list(records), []
@@ -97,13 +103,50 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
             for row in paper_rows(name)
         }
         rows = [named[fields] for fields in paper.tables.SUMMARY]
-        frame = compare(name, rows, records, only_run=True)
+        frame = nearest(compare(name, rows, records, only_run=True))
         frame["table"] = [f"{paper.title}, {table}" for table in frame["table"]]
-        frames.append(frame.assign(configuration=""))
-    lines = pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
-    fewest_last = lines.sort_values("n", ascending=False, kind="stable")
-    row = list(COMPARE_COLUMNS[:5])
-    return fewest_last.drop_duplicates(row).sort_index().reset_index(drop=True)
+        frames.append(frame.assign(configuration="", anchor=f"{name}-"))
+    return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
+
+
+def summary_block(records: Iterable[Record]) -> str:
+    """The summary as a table: its rows have no metric in common, so each line names its own."""
+    lines = summary(records)
+    header = ("Table", "Data", "Method", "Metric", "Paper", "Ours", "Difference", "n", "Protocol")
+    cells = []
+    for line in lines.to_dict("records"):
+        about = ", ".join(filter(None, map(words.phrase, words.settings(line["setting"]))))
+        anchor = line["anchor"] + slug(line["table"].partition(", ")[2])
+        digits, own = line["digits"], line["setting"] == line["metric"]
+        cells.append(
+            (
+                f"[{line['table']}](RESULTS.md#{anchor})",
+                words.name(line["dataset"]) + (f", {about}" if about and not own else ""),
+                words.name(line["method"]),
+                words.column(line["metric"]),
+                number(line["paper"], line["paper_pm"], digits),
+                number(line["ours"], line["ours_pm"], digits),
+                signed(line["difference"], digits),
+                str(line["n"]),
+                line["protocol"],
+            )
+        )
+    return markdown_table(header, cells, right=("Paper", "Ours", "Difference", "n"))
+
+
+def results_block(paper: str, records: Iterable[Record]) -> str:
+    """All tables of a paper that have a record, under a heading with an anchor each."""
+    if paper not in PAPERS:
+        known = ", ".join(f"{RESULTS}/{name}" for name in PAPERS)
+        raise TableError(f"no block is named {RESULTS}/{paper}; there are: {known}")
+    frame = compare(paper, paper_rows(paper), records, only_run=True)
+    texts = []
+    for table, lines in frame.groupby("table", sort=False):
+        about = words.table(paper, table)
+        heading = f"### {PAPERS[paper].title}, {table}" + (f" ({about})" if about else "")
+        anchor = f'<a id="{paper}-{slug(table)}"></a>'
+        texts += [anchor, heading, format_markdown(lines, legend=False)]
+    return "\n\n".join([*texts, legend_of(frame) or NO_RECORDS])
 
 
 def comparison_names(records: Iterable[Record]) -> list[str]:
@@ -135,8 +178,13 @@ def update(path: Path, records: Iterable[Record], *, check: bool = False) -> lis
     stale = []
     for name in marker_names(old):
         before = text
-        if name.split("/")[0] == COUNTS:
+        kind, _, paper = name.partition("/")
+        if kind == COUNTS:
             shown = claims_block(name, records)
+        elif kind == RESULTS:
+            shown = results_block(paper, records)
+        elif name == SUMMARY:
+            shown = summary_block(records)
         else:
             frame = comparison(name, records)
             shown = format_markdown(frame) if len(frame) else NO_RECORDS

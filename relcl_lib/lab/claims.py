@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from relcl_lib.lab import words
 from relcl_lib.lab.files import packaged_data
 from relcl_lib.lab.format import markdown_table
 from relcl_lib.lab.json_text import parse_json
@@ -227,8 +228,8 @@ class Verdict:
         """Scale, data set and the parameters that both sides have."""
         if self.setting is None or not self.outcomes:
             return self.scale
-        held = [str(value) for value in self.setting.dataset.values()]
-        held += [f"{name}={value}" for name, value in self.setting.parameters.items()]
+        held = [words.name(str(value)) for value in self.setting.dataset.values()]
+        held += _phrases(self.setting.parameters)
         return f"{self.scale}: {', '.join(held)}"
 
     @property
@@ -395,28 +396,25 @@ def first_lines(verdicts: Iterable[Verdict]) -> list[Verdict]:
 # --- as text -------------------------------------------------------------------------------------
 
 
-def evidence(verdict: Verdict, links: str | None = None) -> list[str]:
-    """What stands behind a verdict: a line per comparison, or what is missing, then the command.
-
-    Args:
-        links: where `data/results` lies, seen from the page, to link the records; None for none.
-    """
+def evidence(verdict: Verdict) -> list[str]:
+    """What stands behind a verdict: a line per comparison, or what is missing, then the command."""
     claim = verdict.claim
     lines = [f"`{claim.test}`"] if claim.test else []
     lines += [claim.missing] if claim.missing else []
-    lines += [describe(outcome) + _links(outcome, links) for outcome in verdict.outcomes]
+    lines += [describe(outcome) for outcome in verdict.outcomes]
     return lines + ([f"to test: `{verdict.command}`"] if verdict.command else [])
 
 
 def describe(outcome: Outcome) -> str:
     """A comparison and its numbers in words."""
     comparison, left, right = outcome.comparison, outcome.comparison.left, outcome.comparison.right
-    metric, mine, other = left.metric or comparison.metric, _side(left), _side(right)
-    if right.value is not None:
-        other = f"{right.value:g}"
-    elif right.method is None:
-        metric, mine, other = f"{mine}:", metric, str(right.metric)
-    about = f"{metric} {mine} - {other}"
+    metric = words.without_unit(words.metric(left.metric or comparison.metric))
+    if right.method is None and right.value is None:
+        other = words.without_unit(words.metric(str(right.metric)))
+        about = f"{_side(left)}, {metric} − {other}"
+    else:
+        other = _side(right) if right.method else f"{right.value:g}"
+        about = f"{_side(left)} − {other}, {metric}"
     if outcome.verdict == NOT_TESTED:
         return f"{about}: no records of both"
     n, half = len(outcome.left), 0.0
@@ -438,33 +436,65 @@ def describe(outcome: Outcome) -> str:
 
 
 def _side(side: Side) -> str:
-    values = ", ".join(f"{name}={value}" for name, value in side.parameters.items())
+    values = ", ".join(_phrases(side.parameters))
     return f"{side.method} ({values})" if values else str(side.method)
 
 
-def _links(outcome: Outcome, root: str | None) -> str:
+def _phrases(values: Mapping[str, Any]) -> list[str]:
+    return [words.phrase(f"{name}={value}") for name, value in values.items()]
+
+
+def _links(outcome: Outcome, root: str) -> str:
     """The records of each seed: of the left side, then of the right, where that is another."""
-    if root is None or not outcome.left:
-        return ""
     shown = []
     for pair in zip(outcome.left, outcome.right or outcome.left, strict=True):
         paths = dict.fromkeys(record_path(record, root).as_posix() for record in pair)
         shown.append("/".join(f"[{pair[0].seed}]({path})" for path in paths))
-    return f"; seeds {', '.join(shown)}"
+    return ", ".join(shown)
 
 
-def markdown(verdicts: Iterable[Verdict], links: str | None = None) -> str:
-    """A table of verdicts for GitHub or a notebook; `links` as for `evidence`."""
-    rows, last = [], None
+def _folded(verdict: Verdict, root: str | None) -> str:
+    """Links to the records, comparison by comparison, and the command, behind a line to open."""
+    found = [_links(outcome, root) for outcome in verdict.outcomes if root and outcome.left]
+    records = [f"records of seeds {links}" for links in found]
+    command = [f"to test: `{verdict.command}`"] if verdict.command else []
+    title = " and ".join([*["records"][: len(records)], *["command"][: len(command)]])
+    inside = "<br>".join([*records, *command])
+    return f"<details><summary>{title}</summary>{inside}</details>" if inside else ""
+
+
+def markdown(
+    verdicts: Iterable[Verdict], links: str | None = None, anchors: str | None = None
+) -> str:
+    """A table of verdicts for GitHub or a notebook.
+
+    Args:
+        links: where the repository lies, seen from the page (`.`), to link records and tests; None
+            for no links.
+        anchors: what each claim's anchor begins with, the paper's name; None for no anchors.
+    """
+    rows, last, root = [], None, links and f"{links}/data/results".removeprefix("./")
     for verdict in verdicts:
-        about = ("", "") if verdict.claim is last else (verdict.claim.text, verdict.claim.place)
-        shown, last = "<br>".join(evidence(verdict, links)), verdict.claim
-        rows.append((*about, f"**{verdict.verdict}**", verdict.where, shown))
-    return markdown_table(("Claim", "Place", "Verdict", "Scale", "Evidence"), rows)
+        claim, about = verdict.claim, ""
+        if claim is not last:
+            anchor = f'<a id="{anchors}-{claim.id}"></a>' if anchors else ""
+            about = f"{anchor}{claim.text} <sub>{claim.place}</sub>"
+        shown = list(filter(None, [claim.missing, *map(describe, verdict.outcomes)]))
+        if claim.test:
+            path, _, name = claim.test.partition("::")
+            shown = [f"[`{name}`]({path})" if links else f"`{claim.test}`"]
+        numbers = "<br>".join(shown) + _folded(verdict, root)
+        rows.append((about, f"**{verdict.verdict}**", verdict.where, numbers))
+        last = claim
+    return markdown_table(("Claim", "Verdict", "Scale", "Numbers"), rows)
 
 
-def counts(verdicts: Mapping[str, Iterable[Verdict]]) -> str:
-    """A table of how many claims have which verdict, each by its first line: a row per paper."""
+#: what the columns of `counted` are
+COUNTED = ("Paper", "Claims", *(verdict.capitalize() for verdict in VERDICTS))
+
+
+def counted(verdicts: Mapping[str, Iterable[Verdict]]) -> list[list[str]]:
+    """How many claims have which verdict, each by its first line: a row per paper."""
     rows = []
     for paper, found in verdicts.items():
         first = first_lines(found)
@@ -474,6 +504,9 @@ def counts(verdicts: Mapping[str, Iterable[Verdict]]) -> str:
             named = (f"{scales.count(s)} {s}" for s in (*SCALES, BY_TEST) if s in scales)
             row.append(" ".join(filter(None, (str(len(scales)), f"({', '.join(named)})"))))
         rows.append([cell.removesuffix(" ()") for cell in row])
-    return markdown_table(
-        ("Paper", "Claims", *(verdict.capitalize() for verdict in VERDICTS)), rows
-    )
+    return rows
+
+
+def counts(verdicts: Mapping[str, Iterable[Verdict]]) -> str:
+    """The counts as a table for GitHub."""
+    return markdown_table(COUNTED, counted(verdicts))

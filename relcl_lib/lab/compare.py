@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from relcl_lib.lab.format import NOT_RUN, TableError
+from relcl_lib.lab.claims import LEAST_SEEDS, SCALES
+from relcl_lib.lab.format import FAILED, NOT_RUN, TableError
 from relcl_lib.lab.metrics import confidence_interval
 from relcl_lib.lab.records import Record, canonical_json, configuration
 from relcl_lib.lab.rows import Entry, Row, entries
@@ -61,7 +62,7 @@ def compare(
         matching = [record for record in ours if row.matches(record)]
         finished = [record for record in matching if not record.failed]
         if not finished and not (only_run and not matching):
-            status = "failed" if matching else NOT_RUN
+            status = FAILED if matching else NOT_RUN
             lines.append((*theirs, math.nan, math.nan, 0, math.nan, status, "", "", row.digits))
         for label, group in _groups(finished):
             values = [record.metrics[row.our_metric] for record in group]
@@ -72,6 +73,22 @@ def compare(
     import pandas as pd  # late: the help of a command needs none
 
     return pd.DataFrame(lines, columns=list(COMPARE_COLUMNS))
+
+
+def nearest(frame: pd.DataFrame) -> pd.DataFrame:
+    """Of the configurations of each number the one whose protocol is nearest to the paper's.
+
+    It has at least three seeds; where none has, it is the one with the most.
+    """
+    scales = [*SCALES, FAILED, NOT_RUN]
+
+    def rank(place: int) -> tuple[bool, int, int, int]:
+        seeds, far = int(frame["n"].loc[place]), scales.index(frame["protocol"].loc[place])
+        few = seeds < LEAST_SEEDS
+        return few, 0 if few else far, -seeds, far
+
+    order = sorted(frame.index, key=rank)
+    return frame.loc[order].drop_duplicates(list(COMPARE_COLUMNS[:5])).sort_index()
 
 
 def _groups(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:

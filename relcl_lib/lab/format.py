@@ -1,36 +1,31 @@
-"""Comparisons as text: for a terminal, for GitHub, and inside the marked blocks of a README."""
+"""Comparisons as text: methods are lines, metrics columns, a table per data set.
+
+What is alike in all lines of a table stands in its caption.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-import textwrap
-from collections.abc import Container, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from relcl_lib.lab import words
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NOT_RUN = "not run"
+NOT_RUN, FAILED = "not run", "failed"
 DASH = "–"
-#: the columns of a comparison as text; the optional ones stand where they say something
-_OPTIONAL = ("Table", "Setting", "Variant", "Configuration")
-_HEADER = (
-    "Table",
-    "Dataset",
-    "Setting",
-    "Method",
-    "Metric",
-    "Paper",
-    "Ours",
-    "Difference",
-    "Protocol",
-    "Variant",
-    "Configuration",
-)
-
-_NAME = r"[A-Za-z0-9_./+-]+"
-_MARKER = re.compile(rf"<!-- (?P<end>/?)table:(?P<name>{_NAME}) -->")
+#: protocol -> what a number of it says
+PROTOCOLS = {
+    "paper": "the paper's data, network and stream",
+    "reduced": "the paper's kind of data with something smaller",
+    "stand-in": "other data, on which only our numbers may be compared with one another",
+}
+#: more metrics than this with numbers of both stand in a line each for the paper's and ours
+WIDEST = 3
 
 
 class TableError(ValueError):
@@ -42,126 +37,292 @@ def slug(text: object) -> str:
     return re.sub(r"[^a-z0-9+]+", "-", str(text).lower()).strip("-")
 
 
-def _number(value: float, pm: float, digits: int) -> str:
+def number(value: float, half: float = math.nan, digits: int = 1) -> str:
+    """A number, with half its interval where there is one, or a dash."""
     if math.isnan(value):
         return DASH
-    return f"{value:.{digits}f}" + ("" if math.isnan(pm) else f" ± {pm:.{digits}f}")
+    return f"{value:.{digits}f}" + ("" if math.isnan(half) else f" ± {half:.{digits}f}")
 
 
-def _line(row: pd.Series, digits: int) -> dict[str, str]:
-    """Header -> text of one line of a comparison."""
-    number, ours, change = (row[name] for name in ("n", "ours", "difference"))
+def signed(change: float, digits: int = 1) -> str:
+    """A difference with its sign, or a dash."""
     # Adding 0.0 turns a rounded -0.0 into +0.0.
-    signed = DASH if math.isnan(change) else f"{round(change, digits) + 0.0:+.{digits}f}"
-    return {name: row[name.lower()] for name in _HEADER} | {
-        "Paper": _number(row["paper"], row["paper_pm"], digits),
-        "Ours": f"{_number(ours, row['ours_pm'], digits)} (n={number})"
-        if number
-        else row["protocol"],
-        "Difference": signed,
-        "Protocol": row["protocol"] if number else DASH,
+    return DASH if math.isnan(change) else f"{round(change, digits) + 0.0:+.{digits}f}"
+
+
+# --- lines and columns -----------------------------------------------------------------------
+
+
+class Line(NamedTuple):
+    """What a line of a table is about."""
+
+    method: str
+    setting: tuple[str, ...]
+    protocol: str
+    variant: str
+    configuration: str
+
+
+@dataclass
+class Block:
+    """Lines of one data set whose metrics overlap: line -> column -> line of the comparison."""
+
+    table: str
+    dataset: str
+    lines: dict[Line, dict[str, Mapping[str, Any]]] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> list[str]:
+        """The metrics, in the order of the comparison."""
+        return list(dict.fromkeys(name for cells in self.lines.values() for name in cells))
+
+
+class Shown(NamedTuple):
+    """A block as text."""
+
+    caption: str
+    header: list[str]
+    rows: list[list[str]]
+    right: Collection[int]
+
+
+def pivot(frame: pd.DataFrame) -> list[Block]:
+    """The lines of a comparison by table and data set; a line without any number is left out."""
+    blocks = []
+    for (table, dataset), lines in frame.groupby(["table", "dataset"], sort=False):
+        blocks += _apart(Block(table, dataset, _lines(lines.to_dict("records"))))
+    return blocks
+
+
+def _lines(rows: Sequence[Mapping[str, Any]]) -> dict[Line, dict[str, Mapping[str, Any]]]:
+    named: dict[tuple[str, tuple[str, ...]], dict[Line, dict[str, Mapping[str, Any]]]] = {}
+    for row in sorted(rows, key=lambda row: not row["n"]):  # what was run first
+        parts = [part for part in words.settings(row["setting"]) if part != row["metric"]]
+        column, setting = words.column(row["metric"]), tuple(parts)
+        lines = named.setdefault((row["method"], setting), {})
+        if row["n"]:
+            about = (row["protocol"], row["variant"], row["configuration"])
+            lines.setdefault(Line(row["method"], setting, *about), {})[column] = row
+        elif row["protocol"] != NOT_RUN or not math.isnan(row["paper"]):
+            # Beside what was run of this method stands what the paper has further.
+            if not lines:
+                lines[Line(row["method"], setting, row["protocol"], "", "")] = {}
+            for cells in lines.values():
+                cells.setdefault(column, row)
+    order = dict.fromkeys(
+        (row["method"], tuple(p for p in words.settings(row["setting"]) if p != row["metric"]))
+        for row in rows
+    )
+    return {line: cells for key in order for line, cells in named[key].items()}
+
+
+def _apart(block: Block) -> list[Block]:
+    """Lines that share no metric, not even over others, are tables of their own."""
+    found: list[Block] = []
+    for line, cells in block.lines.items():
+        alike = [other for other in found if not cells.keys().isdisjoint(other.columns)]
+        home = alike[0] if alike else Block(block.table, block.dataset)
+        if not alike:
+            found.append(home)
+        home.lines[line] = cells
+        for other in alike[1:]:
+            home.lines |= other.lines
+            found.remove(other)
+    for each in found:
+        each.lines = {line: block.lines[line] for line in block.lines if line in each.lines}
+    return found
+
+
+# --- a block as cells of text ----------------------------------------------------------------
+
+
+def show(block: Block, digits: int | None = None, *, named: bool = False) -> Shown:
+    """A block as text; `digits` as for `format_markdown`, `named`: the caption names the table."""
+    columns, every = block.columns, list(block.lines.values())
+    about, caption = _about(list(block.lines))
+    counts = [{row["n"] for row in cells.values() if row["n"]} for cells in every]
+    several = any(len(each) > 1 for each in counts)  # then each cell says its own
+    seeds = [] if several else [str(*each) for each in counts]
+    if len(alike := {*seeds} - {""}) == 1:
+        caption.append(f"n = {alike.pop()}")
+        seeds = []
+    both = {n for cells in every for n, row in cells.items() if not math.isnan(row["paper"])}
+    short = _counted(columns)
+    if short:
+        caption.insert(0, re.sub(r" \d+", " …", columns[0], count=1))
+    elif len(columns) == 1 and both:
+        caption.insert(0, columns[0])
+    run = any(counts) or any(row["protocol"] == FAILED for cells in every for row in cells.values())
+    stacked = len(both) > WIDEST and run
+    cells = [_Cells(each, digits, several) for each in every]
+    if stacked:
+        header, body = _stacked(columns, cells)
+    else:
+        header, body = _side_by_side(columns, both, cells, run)
+    rows = []
+    for place, numbers in enumerate(body):
+        label = [values[place] for values in about.values()]
+        for further, each in enumerate(numbers):
+            # The name of a method stands in each of its lines, the rest in the first.
+            rows.append([*(label if not further else [label[0], *[""] * (len(label) - 1)]), *each])
+            if any(seeds):
+                of_ours = not stacked or each[0] == "ours"
+                rows[-1].append((seeds[place] or DASH) if of_ours else "")
+    header = [*about, *(short.get(name, name) for name in header), *(["n"] if any(seeds) else [])]
+    title = ", ".join(filter(None, [block.table if named else "", words.name(block.dataset)]))
+    caption = "; ".join(caption)
+    right = range(len(about) + stacked, len(header))
+    return Shown(f"**{title}**" + (f": {caption}" if caption else ""), header, rows, right)
+
+
+def _about(lines: Sequence[Line]) -> tuple[dict[str, list[str]], list[str]]:
+    """Columns that say what each line is, and what is alike in all of them, for the caption."""
+    columns, caption = {"Method": [words.name(line.method) for line in lines]}, []
+    parts = [[words.setting(part) for part in line.setting] for line in lines]
+    for key in dict.fromkeys(key for each in parts for key, _ in each):
+        values = [", ".join(v for k, v in each if k == key and v) for each in parts]
+        if len({*values}) > 1:
+            columns[key or "Setting"] = [value or DASH for value in values]
+        elif values[0]:
+            whole = [part for part in lines[0].setting if words.setting(part)[0] == key]
+            caption += filter(None, map(words.phrase, whole))
+    further = {
+        "Protocol": [line.protocol if line.protocol in PROTOCOLS else "" for line in lines],
+        "Variant": [words.name(line.variant) for line in lines],
+        "Configuration": [_configuration(line.configuration) for line in lines],
     }
+    for name, values in further.items():
+        told = {*values} - {""}
+        if len(told) > 1 or (told and name == "Configuration" and "" in values):
+            columns[name] = [value or DASH for value in values]
+        elif told:
+            caption.append(f"{'protocol ' if name == 'Protocol' else ''}{told.pop()}")
+    if len(columns) > 1 and len({*columns["Method"]}) == 1:
+        caption.insert(0, columns.pop("Method")[0])
+    return columns, caption
 
 
-def _cells(frame: pd.DataFrame, digits: int | None) -> tuple[list[str], list[list[str]]]:
-    """Header and lines as text, without columns that would be empty or repeat one table's name."""
-    lines = [_line(r, r["digits"] if digits is None else digits) for _, r in frame.iterrows()]
-    empty = {name for name in _OPTIONAL if not any(line[name] for line in lines)}
-    if len({line["Table"] for line in lines}) < 2:
-        empty.add("Table")
-    header = [name for name in _HEADER if name not in empty]
-    return header, [[line[name] for name in header] for line in lines]
+def _counted(columns: Sequence[str]) -> dict[str, str]:
+    """Columns that differ in a number alone, as that with the word before it; {} for others."""
+    found = {name: re.search(r"\w+ \d+", name) for name in columns}
+    alike = len({re.sub(r" \d+", "", name, count=1) for name in columns}) == 1
+    return {n: f[0] for n, f in found.items() if f} if alike and len(columns) > 1 else {}
 
 
-def format_markdown(frame: pd.DataFrame, digits: int | None = None) -> str:
-    """A comparison as a GitHub table, e.g. `| ER | 19.4 ± 0.6 | 18.9 ± 1.1 (n=3) |`.
+def _configuration(text: str) -> str:
+    return ", ".join(map(words.phrase, words.settings(text, ", ")))
+
+
+@dataclass
+class _Cells:
+    """The numbers of a line; `with_n`: ours with the number of seeds."""
+
+    cells: Mapping[str, Mapping[str, Any]]
+    digits: int | None
+    with_n: bool
+
+    def _decimals(self, row: Mapping[str, Any]) -> int:
+        return row["digits"] if self.digits is None else self.digits
+
+    def paper(self, name: str) -> str:
+        row = self.cells.get(name)
+        return number(row["paper"], row["paper_pm"], self._decimals(row)) if row else DASH
+
+    def ours(self, name: str) -> str:
+        row = self.cells.get(name)
+        if row is None or not row["n"]:
+            return row["protocol"] if row and row["protocol"] != NOT_RUN else DASH
+        shown = number(row["ours"], row["ours_pm"], self._decimals(row))
+        return f"{shown} (n={row['n']})" if self.with_n else shown
+
+    def difference(self, name: str) -> str:
+        row = self.cells.get(name)
+        return signed(row["difference"], self._decimals(row)) if row else DASH
+
+
+def _side_by_side(
+    columns: Sequence[str], both: Container[str], cells: Iterable[_Cells], run: bool
+) -> tuple[list[str], list[list[list[str]]]]:
+    """The paper's number, ours and the difference beside each other, for each metric."""
+    header, chosen = [], []
+    for name in columns:
+        title = name if len(columns) > 1 else ""
+        if name not in both:
+            header, chosen = [*header, name], [*chosen, (_Cells.ours, name)]
+            continue
+        header.append(f"{title}: paper" if title else "paper")
+        chosen.append((_Cells.paper, name))
+        if run:
+            header += ["ours", "difference"]
+            chosen += [(_Cells.ours, name), (_Cells.difference, name)]
+    return header, [[[get(each, name) for get, name in chosen]] for each in cells]
+
+
+def _stacked(
+    columns: Sequence[str], cells: Iterable[_Cells]
+) -> tuple[list[str], list[list[list[str]]]]:
+    """A line for the paper's numbers, one for ours, one for the difference."""
+    body = []
+    for each in cells:
+        lines = {"paper": each.paper, "ours": each.ours, "difference": each.difference}
+        shown = [[who, *map(get, columns)] for who, get in lines.items()]
+        body.append([line for line in shown if {*line[1:]} != {DASH}])
+    return ["Whose", *columns], body
+
+
+# --- as text ---------------------------------------------------------------------------------
+
+
+def format_markdown(frame: pd.DataFrame, digits: int | None = None, *, legend: bool = True) -> str:
+    """A comparison as GitHub tables, a caption above each, and below them what the words mean.
 
     `digits` are the decimals of every number; None for each row's own.
     """
-    header, rows = _cells(frame, digits)
-    return markdown_table(header, rows, right=("Paper", "Ours", "Difference"))
+    named = frame["table"].nunique() > 1
+    texts = []
+    for block in pivot(frame):
+        shown = show(block, digits, named=named)
+        texts.append(f"{shown.caption}\n\n{markdown_table(shown.header, shown.rows, shown.right)}")
+    return "\n\n".join([*texts, *filter(None, [legend_of(frame) if legend else ""])])
+
+
+def legend_of(frame: pd.DataFrame) -> str:
+    """One line for a comparison: what our numbers are, and which protocols stand in it."""
+    run = frame[frame["n"] > 0]
+    if run.empty:
+        return ""
+    texts = ["Ours: the mean over n seeds ± half a 95 % interval."]
+    if run["paper"].notna().any():
+        texts.append("Difference: ours − the paper's.")
+    there = {*run["protocol"]}
+    texts += [f"Protocol *{name}*: {told}." for name, told in PROTOCOLS.items() if name in there]
+    return f"<sub>{' '.join(texts)}</sub>"
 
 
 def markdown_table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], right: Container[str] = ()
+    header: Sequence[str], rows: Iterable[Sequence[str]], right: Container[int | str] = ()
 ) -> str:
-    """Cells of text as a GitHub table; columns named in `right` are aligned there."""
-    rule = ["---:" if name in right else "---" for name in header]
+    """Cells of text as a GitHub table; columns named, or counted, in `right` are aligned there."""
+    rule = ["---:" if at in right or name in right else "---" for at, name in enumerate(header)]
     escaped = [[cell.replace("|", "\\|") or " " for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *escaped))
 
 
 def format_text(frame: pd.DataFrame, digits: int | None = None) -> str:
     """A comparison as aligned columns for a terminal; `digits` as for `format_markdown`."""
-    header, rows = _cells(frame, digits)
+    named, texts = frame["table"].nunique() > 1, []
+    for block in pivot(frame):
+        shown = show(block, digits, named=named)
+        texts.append(f"{shown.caption.replace('**', '')}\n{aligned(shown.header, shown.rows)}")
+    return "\n\n".join(texts)
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Cells of text as aligned columns."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [header, ["-" * width for width in widths], *rows]
-    aligned = (
+    texts = (
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         for line in lines
     )
-    return "\n".join(line.rstrip() for line in aligned)
-
-
-def format_grouped(frame: pd.DataFrame, width: int = 100) -> str:
-    """A comparison for a terminal of `width` columns: long names wrap, under a heading per metric."""
-    lines = [_line(row, row["digits"]) for _, row in frame.iterrows()]
-    header = ("Paper", "Ours", "Difference", "Protocol")
-    widths = [max(map(len, [name, *(line[name] for line in lines)])) for name in header]
-    room = width - sum(widths) - 2 * len(widths)
-
-    def aligned(first: str, cells: Iterable[str]) -> str:
-        numbers = (f"{cell:{size}}" for cell, size in zip(cells, widths, strict=True))
-        return "  ".join([f"{first:{room}}", *numbers]).rstrip()
-
-    groups: dict[str, list[str]] = {}
-    indent = {"initial_indent": "  ", "subsequent_indent": "    ", "break_on_hyphens": False}
-    for line in lines:
-        heading = f"{line['Table']}: {line['Dataset']}, {line['Metric']}"
-        variant = f" ({line['Variant']})" if line["Variant"] else ""
-        setting = line["Setting"].replace(";", ", ")
-        about = [line["Method"] + variant, setting, line["Configuration"]]
-        first, *rest = textwrap.wrap(", ".join(filter(None, about)), room, **indent)
-        group = groups.setdefault(heading, ["", *textwrap.wrap(heading, width)])
-        group += [aligned(first, [line[name] for name in header]), *rest]
-    return "\n".join([aligned("", header), *(row for rows in groups.values() for row in rows)])
-
-
-# --- marker blocks ---------------------------------------------------------------------------
-
-
-def _blocks(text: str) -> list[tuple[str, int, int]]:
-    """Name, start and end of what stands between each pair of markers, in order."""
-    blocks = []
-    opened: re.Match[str] | None = None
-    for marker in _MARKER.finditer(text):
-        name = marker["name"]
-        if not marker["end"] and opened is None:
-            opened = marker
-        elif marker["end"] and opened is not None and opened["name"] == name:
-            blocks.append((name, opened.end(), marker.start()))
-            opened = None
-        else:
-            raise TableError(f"the marker {marker[0]} does not fit the markers before it")
-    if opened is not None:
-        raise TableError(f"the marker {opened[0]} is never closed")
-    return blocks
-
-
-def marker_names(text: str) -> list[str]:
-    """The names of the marker blocks in a text, in order, each once."""
-    return list(dict.fromkeys(name for name, _, _ in _blocks(text)))
-
-
-def replace_between_markers(text: str, name: str, table_md: str) -> str:
-    """Fill each block `<!-- table:NAME -->...<!-- /table:NAME -->` of one name; else unchanged.
-
-    Raises:
-        TableError: there is no such block, or markers do not pair up.
-    """
-    blocks = [block for block in _blocks(text) if block[0] == name]
-    if not blocks:
-        raise TableError(f"there is no block <!-- table:{name} -->...<!-- /table:{name} -->")
-    for _, start, end in reversed(blocks):
-        text = f"{text[:start]}\n{table_md.strip()}\n{text[end:]}"
-    return text
+    return "\n".join(text.rstrip() for text in texts)

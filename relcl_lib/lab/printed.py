@@ -1,7 +1,7 @@
 """A paper's printed tables in the paper's layout, as Markdown, with ours beside each number.
 
-Of several configurations that correspond to one number, the one with the most seeds is shown;
-RESULTS.md has a line for each.
+Of several configurations that correspond to one number, the one nearest to the paper's is shown
+(`compare.nearest`); RESULTS.md has a line for each.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from relcl_lib.lab.compare import compare
+from relcl_lib.lab.compare import compare, nearest
 from relcl_lib.lab.format import DASH, TableError, markdown_table
 from relcl_lib.lab.rows import Row, entries, parse_setting
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from relcl_lib.lab.records import Record
 
 #: protocols of our numbers that have a mark
@@ -79,7 +77,7 @@ class PrintedTables:
             about = ", ".join(filter(None, (*datasets, metric, setting)))
             known = ", ".join(self.layouts)
             raise TableError(f"{self.paper} has no {table!r} {about}; there are: {known}")
-        frame = most_seeds(compare(self.paper, chosen, records))
+        frame = nearest(compare(self.paper, chosen, records))
         run = frame["n"].gt(0).any()
         down, across = self.layouts[table]
         found: Grid = {}
@@ -147,14 +145,6 @@ class PrintedTables:
         shown = markdown_table([corner, *header], rows, right=header)
         notes = [f"{mark} protocol `{kind}`" for kind, mark in MARKS.items() if mark in shown]
         return "\n\n".join([shown, *notes])
-
-
-def most_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of the configurations of each number the one with the most seeds, at a tie `paper`'s."""
-    number = ["dataset", "setting", "method", "metric"]
-    frame = frame.assign(nearest=frame["protocol"] == "paper")
-    frame = frame.sort_values(["n", "nearest"], kind="stable")
-    return frame.drop_duplicates(number, keep="last").sort_index()
 
 
 def measured(line: Mapping[str, Any]) -> str:

@@ -119,8 +119,8 @@ def test_prints_verdicts_and_counts(tmp_path, capsys):
             write_record(run(seed, method, a_t=a_t, backbone="x"), tmp_path)
     assert main(["hpcr", "--results", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert "inconclusive (paper: Split CIFAR10, buffer_size=200): PCR alone" in out
-    assert "    A_T PCR - ER: +12.1 [+11.9, +12.3], n=3\n" in out
+    assert "inconclusive (paper: Split CIFAR-10, memory 200): PCR alone" in out
+    assert "    PCR − ER, final accuracy A_T: +12.1 [+11.9, +12.3], n=3\n" in out
     written = len(CLAIMS["hpcr"])
     counts = f"| HPCR | {written} | 3 (3 test) | 0 | 1 (1 paper) | {written - 4} |"
     assert out.splitlines()[-1].startswith(counts)

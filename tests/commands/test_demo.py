@@ -4,11 +4,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import psutil
 import pytest
-from example_records import failed, run
+from example_records import run
 from nbformat import v4
 
 from relcl_lib.__main__ import main
@@ -45,9 +46,9 @@ def test_unknown_name(tmp_path, capsys):
 
 
 def test_the_longest_begin_first(tmp_path):
-    for name in ("b", "a", *sorted(demo.LONGEST)):
+    for name in ("b", "a", *sorted(demo.USUAL)):
         write(tmp_path, name)
-    assert [path.stem for path in demo.find_notebooks(tmp_path)] == [*demo.LONGEST, "a", "b"]
+    assert [path.stem for path in demo.find_notebooks(tmp_path)] == [*demo.USUAL, "a", "b"]
     assert [path.stem for path in demo.find_notebooks(tmp_path, ["b", "a.ipynb", "b"])] == [
         "b",
         "a",
@@ -73,7 +74,7 @@ def test_a_failing_notebook_is_named_and_the_others_go_on(tmp_path, capsys, monk
     out = capsys.readouterr().out
     assert "bad: FAILED" in out
     assert "cell In [4] stopped with ValueError: no such thing" in out
-    assert " s: half way\n" in out and "good: cell 4 of 4, " in out
+    assert "good: cell 4 of 4: half way\n" in out and " of 2 done after " in out
     assert "good: done in" in out
     assert "/out/figures/one.png\n" in out[out.index("the first figure: ") :]
     assert "figures: 1 new ones" in out
@@ -129,26 +130,42 @@ def test_ctrl_c_stops_every_notebook_at_once(tmp_path):
 # --- the closing table -------------------------------------------------------------------------
 
 
-def digits(**changes):
-    data = {"name": "digits", "stream": "Split Digits", "fingerprint": "cd34"}
-    return run(buffer_size=50, dataset=data, protocol="stand-in", **changes)
-
-
-def test_the_table_puts_ours_beside_the_papers_and_says_what_each_number_is():
-    recorded = [run(seed, a_t=51.0 + seed) for seed in range(3)]
-    text = demo.closing_table(recorded, [digits(a_t=80.0), failed(method="ER")])
+def test_the_end_names_counts_and_what_is_decided():
+    records = [
+        run(seed, m, a_t=a + seed) for seed in range(3) for m, a in (("PCR", 50), ("HPCR", 9))
+    ]
+    text = demo.closing_table([*records, *(run(seed, "ER", a_t=1.0 + seed) for seed in range(3))])
     lines = text.splitlines()
-    [paper] = [line for line in lines if "52.0 ± 2.5 (n=3)" in line]
-    assert paper.split()[0] == "HPCR" and "53.4 ± 1.4" in paper and "paper" in paper.split()
-    assert lines[lines.index(paper) - 1].startswith("HPCR, Table III: Split CIFAR10, A_T")
-    [stand_in] = [line for line in lines if "80.0 (n=1)" in line]
-    assert "stand-in" in stand_in and "–" in stand_in
-    assert "HPCR, run now: Split Digits, A_T" in lines[: lines.index(stand_in)]
-    assert any(line.startswith("  ER") and "failed" in line for line in lines)
-    assert "AAA" not in text and max(map(len, lines)) <= 100
-    assert demo.PROTOCOLS["stand-in"] in text
-    assert demo.PROTOCOLS["reduced"] not in text
+    assert max(map(len, lines)) <= 100
+    head = next(line for line in lines if line.startswith("Paper"))
+    assert head.split()[:3] == ["Paper", "Claims", "Supported"]
+    for title in ("HPCR", "FastRE", "CRECL", "DocRE-II", "DRL"):
+        assert any(line.startswith(f"{title} ") for line in lines) and title in lines
+    shown = [line for line in lines if line.startswith("  contradicted (paper): ")]
+    assert any("HPCR ends above PCR" in line for line in shown)
+    assert any(line.startswith("  supported (test): FastRE has about") for line in lines)
+    open_yet = [int(line.split()[-1]) for line in lines if line.startswith("  open: ")]
+    assert len(open_yet) == 5 and min(open_yet) > 0
 
 
-def test_a_table_of_nothing():
-    assert "no records yet" in demo.closing_table([], [])
+def test_where_next_names_what_is_there(tmp_path):
+    text = demo.where_next(tmp_path / "out", tmp_path / "figures")
+    assert "out/notebooks" in text and "make lab" in text and "RESULTS.md" in text
+
+
+def test_the_time_left_follows_the_pace():
+    class Running:
+        def __init__(self, name, share):
+            self.name, self.share = name, share
+
+    paths = [Path(f"{name}.ipynb") for name in ("crecl", "hpcr", "x")]
+    half = [Running("crecl", 0.5), Running("hpcr", 0.0)]
+    weights = {**demo.USUAL, "x": 60}
+    done = weights["crecl"] / 2
+    rest = weights["crecl"] / 2 + weights["hpcr"] + 60
+    told = demo.time_left(30, paths, paths[2:], half)
+    assert told == f"0 of 3 done after 30 s, about {30 * rest / done:.0f} s left"
+    assert demo.time_left(30, paths, [], [Running("x", 1.0)]).endswith("about 0 s left")
+    assert demo.time_left(5, paths, paths[2:], [Running("crecl", 0.0), half[1]]) == (
+        "0 of 3 done after 5 s"
+    )

@@ -5,10 +5,17 @@ import pytest
 from example_records import make, run
 
 from relcl_lib.__main__ import main as relcl
-from relcl_lib.commands.tables import NO_RECORDS, comparison, comparison_names, main
+from relcl_lib.commands.tables import (
+    NO_RECORDS,
+    comparison,
+    comparison_names,
+    main,
+    results_block,
+    summary_block,
+)
 from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.format import TableError
-from relcl_lib.lab.records import write_record
+from relcl_lib.lab.records import read_records, write_record
 
 
 def block(name):
@@ -64,15 +71,51 @@ def test_prints_every_comparison(results, capsys):
     assert main(["--results", str(results)]) == 0
     out = capsys.readouterr().out
     assert "hpcr/table-iii/split-cifar10/200\n" in out
-    assert "51.0 (n=1)" in out
+    assert "53.4 ± 1.4  51.0" in out and "n = 1" in out
 
 
-def test_the_summary_has_the_most_seeds_of_each_row():
-    shorter = run(3, a_t=10.0, more={"alpha": 1.0})
-    lines = comparison("summary", [shorter, run(0), run(1), run(0, method="ER")])
-    assert lines[["table", "method", "n"]].to_numpy().tolist() == [["HPCR, Table III", "HPCR", 2]]
+@pytest.mark.parametrize(
+    "runs, chosen",
+    [
+        # (protocol, seeds, accuracy): the nearest to the paper's that has three seeds
+        ([("paper", 3, 50.0), ("reduced", 7, 40.0)], 50.0),
+        ([("paper", 2, 50.0), ("reduced", 7, 40.0)], 40.0),
+        ([("paper", 2, 50.0), ("reduced", 1, 40.0)], 50.0),
+        ([("reduced", 4, 40.0), ("stand-in", 9, 30.0)], 40.0),
+        ([("reduced", 3, 40.0), ("reduced", 4, 45.0)], 45.0),
+    ],
+)
+def test_the_summary_has_the_nearest_to_the_papers_protocol(runs, chosen):
+    records = [
+        run(seed, a_t=value, more={"alpha": float(place)}, protocol=protocol)
+        for place, (protocol, seeds, value) in enumerate(runs)
+        for seed in range(seeds)
+    ]
+    lines = comparison("summary", [*records, run(0, method="ER")])
+    assert lines[["table", "method"]].to_numpy().tolist() == [["HPCR, Table III", "HPCR"]]
+    assert lines["ours"].tolist() == [chosen]
     assert set(lines["configuration"]) == {""}
     assert comparison("summary", []).empty
+
+
+def test_the_summary_links_to_the_tables(results):
+    text = summary_block(read_records(results))
+    assert (
+        "| [HPCR, Table III](RESULTS.md#hpcr-table-iii) | Split CIFAR-10, memory 200 | HPCR |"
+        in text
+    )
+    assert "| 53.4 ± 1.4 | 51.0 | -2.4 | 1 | paper |" in text
+
+
+def test_the_tables_of_a_paper_have_anchors(results):
+    text = results_block("hpcr", read_records(results))
+    assert [line for line in text.splitlines() if line.startswith("<a")] == [
+        f'<a id="hpcr-table-{number}"></a>' for number in ("iii", "v", "vi", "vii")
+    ]
+    assert "### HPCR, Table V (accuracy averaged over the stream)" in text
+    assert results_block("hpcr", []) == NO_RECORDS
+    with pytest.raises(TableError, match="results/x; there are: results/hpcr, "):
+        results_block("x", [])
 
 
 def test_no_records(tmp_path, capsys):
@@ -93,7 +136,7 @@ def test_files_are_filled_and_checked(results, tmp_path, capsys, option):
     assert readme.read_bytes() == before
     assert main(arguments) == 0
     for path in (readme, other):
-        assert "| HPCR | A_T | 53.4 ± 1.4 | 51.0 (n=1) |" in path.read_text(encoding="utf-8")
+        assert "| HPCR | 53.4 ± 1.4 | 51.0 | -2.4 |" in path.read_text(encoding="utf-8")
     assert NO_RECORDS in readme.read_text(encoding="utf-8")
     assert readme.read_bytes().startswith("± a\r\n".encode())
     assert main([*arguments, "--check"]) == 0

@@ -260,12 +260,16 @@ def test_tables_of_verdicts_and_of_counts():
     records = [*runs("HPCR", [52.5, 53.0, 54.0]), *runs("PCR", [50.0, 51.0, 52.0])]
     small = [record.model_copy(update={"protocol": "stand-in"}) for record in records[1:]]
     lines = judge([claim()], [*records, *small])
-    table = markdown(lines, links="results").splitlines()
+    table = markdown(lines, links="..", anchors="hpcr").splitlines()
     assert table[2].startswith(
-        "| It is so. | Section 1 | **supported** | paper: Split CIFAR10 | "
-        "A_T HPCR - PCR: +2.2 [+1.4, +2.9], n=3; seeds [0](results/hpcr/split_cifar10/hpcr-seed0-"
+        '| <a id="hpcr-a"></a>It is so. <sub>Section 1</sub> | **supported** | paper: Split CIFAR-10 | '
+        "HPCR − PCR, final accuracy A_T: +2.2 [+1.4, +2.9], n=3<details><summary>records</summary>"
+        "records of seeds [0](../data/results/hpcr/split_cifar10/hpcr-seed0-"
     )
-    assert table[3].startswith("|   |   | **inconclusive** | stand-in: Split CIFAR10 | ")
+    assert table[3].startswith("|   | **inconclusive** | stand-in: Split CIFAR-10 | ")
+    assert "<summary>records and command</summary>" in table[3] and "`run " in table[3]
+    plain = markdown(lines)
+    assert "<a id" not in plain and "](" not in plain
     assert counts({"HPCR": lines, "DRL": []}).splitlines()[2:] == [
         "| HPCR | 1 | 1 (1 paper) | 0 | 0 | 0 |",
         "| DRL | 0 | 0 | 0 | 0 | 0 |",

@@ -4,14 +4,11 @@ import pytest
 from example_records import run
 
 from relcl_lib.commands.tables import paper_rows
+from relcl_lib.lab import words
 from relcl_lib.lab.compare import compare
-from relcl_lib.lab.format import (
-    TableError,
-    format_grouped,
-    format_markdown,
-    format_text,
-    replace_between_markers,
-)
+from relcl_lib.lab.format import format_markdown, format_text, number, pivot, show
+from relcl_lib.lab.records import read_records
+from relcl_lib.papers.registry import PAPERS
 
 #: Table III on Split CIFAR-10 with a memory of 200
 ROWS = [
@@ -20,22 +17,121 @@ ROWS = [
     if (row.table, row.dataset) == ("Table III", "Split CIFAR10")
     and row.setting in ("buffer=none", "buffer=200")
 ]
+COMMITTED = read_records(include_failed=True)
 
-# --- as text ----------------------------------------------------------------------------------
+
+def cells(text):
+    """The cells of every line of the tables in a text."""
+    lines = [line for line in text.splitlines() if line.startswith("|") and "---" not in line]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
-def test_markdown_cells():
+# --- nothing is lost --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+@pytest.mark.parametrize("only_run", [True, False])
+def test_every_number_of_a_comparison_stands_beside_its_method(paper, only_run):
+    """Line by line of the comparison: its numbers stand in a line of that method."""
+    frame = compare(paper, paper_rows(paper), COMMITTED, only_run=only_run)
+    for _, lines in frame.groupby(["table", "dataset"], sort=False):
+        text = format_markdown(lines)
+        captions = " ".join(line for line in text.splitlines() if line.startswith("**"))
+        shown = cells(text)
+        for line in lines.to_dict("records"):
+            if not line["n"] and line["paper"] != line["paper"]:
+                continue  # neither number
+            method = words.name(line["method"])
+            beside = [row for row in shown if method in row or method in captions]
+            every = {cell for row in beside for cell in row}
+            assert beside, line
+            if line["paper"] == line["paper"]:
+                assert number(line["paper"], line["paper_pm"], line["digits"]) in every, line
+            if line["n"]:
+                ours = number(line["ours"], line["ours_pm"], line["digits"])
+                count = f"(n={line['n']})"
+                assert ours in every or f"{ours} {count}" in every, line
+                assert f"n = {line['n']}" in captions or str(line["n"]) in every or count in text
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_tables_are_not_wide_and_hold_no_keys(paper):
+    frame = compare(paper, paper_rows(paper), COMMITTED, only_run=True)
+    for row in cells(format_markdown(frame)):
+        assert len(row) <= 14
+        for cell in row:
+            assert "=" not in cell and ";" not in cell, cell
+
+
+# --- lines and columns ------------------------------------------------------------------------
+
+
+def test_methods_are_lines_and_what_is_alike_is_the_caption():
     records = [run(seed, a_t=value) for seed, value in enumerate((51.0, 50.0, 52.0))]
-    lines = format_markdown(compare("hpcr", ROWS, records)).splitlines()
-    assert lines[0] == (
-        "| Dataset | Setting | Method | Metric | Paper | Ours | Difference | Protocol | Variant |"
+    frame = compare("hpcr", ROWS, records, only_run=True)
+    assert format_markdown(frame).splitlines()[:5] == [
+        "**Split CIFAR-10**: final accuracy A_T (%); memory 200; protocol paper; method as released;"
+        " n = 3",
+        "",
+        "| Method | paper | ours | difference |",
+        "| --- | ---: | ---: | ---: |",
+        "| HPCR | 53.4 ± 1.4 | 51.0 ± 2.5 | -2.4 |",
+    ]
+    both = compare("hpcr", ROWS, [*records, run(0, "ER")])
+    lines = format_markdown(both).splitlines()
+    assert "protocol paper; method as released" in lines[0] and "n =" not in lines[0]
+    assert "| HPCR | 200 | 53.4 ± 1.4 | 51.0 ± 2.5 | -2.4 | 3 |" in lines
+    assert "| PCR | 200 | 50.3 ± 1.5 | – | – | – |" in lines
+    assert "Protocol *paper*: " in lines[-1] and "reduced" not in lines[-1]
+
+
+def test_metrics_are_columns():
+    rows = [r for r in paper_rows("hpcr") if r.method == "HPCR" and r.setting == "buffer=200"]
+    rows = [r for r in rows if r.dataset == "Split CIFAR10"]
+    one = [row for row in rows if row.table == "Table V"]
+    frame = compare(
+        "hpcr", [*one, replace(one[0], metric="A_T", record_metric="A_T")], [run()], only_run=True
     )
-    assert lines[1].count("|") == lines[0].count("|")
-    assert (
-        "| Split CIFAR10 | buffer=200 | HPCR | A_T | 53.4 ± 1.4 | 51.0 ± 2.5 (n=3) | -2.4 | paper "
-        "| released |"
-    ) in lines
-    assert "| Split CIFAR10 | buffer=200 | ER | A_T | 41.7 ± 2.8 | not run | – | – |   |" in lines
+    header, line = cells(format_markdown(frame))
+    accuracy, final = "accuracy over the stream AAA (%)", "final accuracy A_T (%)"
+    assert header == ["Method", f"{accuracy}: paper", "ours", "difference", final]
+    assert line == ["HPCR", "66.0 ± 2.7", "67.0", "+1.0", "51.0"]
+
+
+def test_many_metrics_of_both_stand_in_lines():
+    rows = [r for r in paper_rows("crecl") if r.table == "Table 1" and r.dataset == "FewRel"]
+    text = format_markdown(compare("crecl", rows, COMMITTED, only_run=True))
+    assert text.startswith("**FewRel**: accuracy after task … (%); ")
+    header, *lines = cells(text)
+    assert header[:4] == ["Method", "Whose", "task 1", "task 2"]
+    assert [line[1] for line in lines] == ["paper", "ours", "difference"] * (len(lines) // 3)
+
+
+def test_lines_without_a_common_metric_are_tables_of_their_own():
+    frame = compare("drl", [r for r in paper_rows("drl") if r.table == "Figure 1"], COMMITTED)
+    blocks = [block for block in pivot(frame) if block.dataset == "MNIST-{7,9}"]
+    assert [block.columns for block in blocks] == [["Pearson's r"], ["test accuracy (%)"]]
+    assert len(blocks[0].lines) == 4
+    shown = show(blocks[0])
+    assert shown.header == ["Method", "pairs of", "paper", "ours", "difference"]
+    assert "Pearson's r" in shown.caption
+
+
+def test_a_line_with_neither_number_is_left_out():
+    rows = [replace(row, method="nobody", methods=("nobody",)) for row in ROWS[:1]]
+    assert pivot(compare("hpcr", rows, [run()])) == []
+    assert format_markdown(compare("hpcr", rows, [])) == ""
+
+
+def test_what_differs_in_n_says_so():
+    one, two = run(0), run(1)
+    other = {name: value for name, value in two.metrics.items() if name != "AAA"}
+    records = [one, two.model_copy(update={"metrics": other})]
+    rows = [r for r in paper_rows("hpcr") if r.method == "HPCR" and r.setting == "buffer=200"]
+    rows = [replace(r, table="T") for r in rows if r.our_metric in ("A_T", "AAA")]
+    rows = [r for r in rows if r.dataset == "Split CIFAR10"]
+    text = format_markdown(compare("hpcr", rows, records, only_run=True))
+    assert "(n=1)" in text and "(n=2)" in text
 
 
 def test_difference_of_nothing_is_not_minus_nothing():
@@ -47,65 +143,22 @@ def test_difference_of_nothing_is_not_minus_nothing():
 def test_a_row_has_its_own_decimals():
     one, other = ROWS[:2]
     frame = compare("hpcr", [one, replace(other, digits=3)], [run()])
-    first, second = format_markdown(frame).splitlines()[2:]
+    first, second = cells(format_markdown(frame))[1:]
     paper = frame["paper"]
-    assert f" {paper[0]:.1f} ±" in first and f" {paper[1]:.3f} ±" in second
+    assert f"{paper[0]:.1f} ±" in " ".join(first) and f"{paper[1]:.3f} ±" in " ".join(second)
     assert f" {paper[0]:.2f} ±" in format_markdown(frame, digits=2)
 
 
 def test_a_bar_in_a_cell_is_escaped():
-    frame = compare("hpcr", ROWS, [run()], only_run=True).assign(configuration="p(a|b)")
+    frame = compare("hpcr", ROWS, [run(), run(0, "ER")], only_run=True)
+    frame["configuration"] = ["p(a|b)", "other"]
     assert r"p(a\|b)" in format_markdown(frame)
 
 
 def test_text_is_aligned():
-    lines = format_text(compare("hpcr", ROWS, [run()])).splitlines()
-    start = lines[0].index("Method")
+    caption, *lines = format_text(compare("hpcr", ROWS, [run()])).splitlines()
+    assert caption.startswith("Split CIFAR-10: final accuracy")
+    start = lines[0].index("memory")
     assert all(line[start - 1] == " " for line in (lines[0], *lines[2:]))
     assert len(lines) == 23
-    empty = compare("hpcr", [], [])
-    assert format_text(empty).startswith("Dataset")
-    assert len(format_markdown(empty).splitlines()) == 2
-
-
-def test_a_grouped_comparison_fits_its_width_and_loses_no_word():
-    long = {"configuration": "distil_from_task=1, ht=released, ht_counter=task, scd=released"}
-    frame = compare("hpcr", ROWS, [run(), run(1, method="PCR")], only_run=True).assign(**long)
-    for width in (70, 100):
-        lines = format_grouped(frame, width).splitlines()
-        assert max(map(len, lines)) <= width
-        assert [line for line in lines if ":" in line] == ["Table III: Split CIFAR10, A_T"]
-        assert " ".join(lines).count("scd=released") == len(frame) == 2
-        assert format_grouped(frame.iloc[:0]).split() == ["Paper", "Ours", "Difference", "Protocol"]
-
-
-# --- marker blocks ----------------------------------------------------------------------------
-
-
-def block(name, content="old"):
-    return f"<!-- table:{name} -->{content}<!-- /table:{name} -->"
-
-
-def test_replace_between_markers():
-    text = f"a\n{block('x')}\nb {block('y/z-1')} c {block('x', '')}"
-    new = replace_between_markers(text, "x", r"| \1 |")
-    filled = block("x", "\n| \\1 |\n")
-    assert new == f"a\n{filled}\nb {block('y/z-1')} c {filled}"
-    assert replace_between_markers(new, "x", r"| \1 |") == new
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        block("y"),
-        "<!-- table:x -->",
-        "<!-- /table:x -->",
-        "<!-- table:x --><!-- /table:y -->",
-        "<!-- table:x -->" + block("x"),
-        block("x") + "<!-- table:y -->",
-    ],
-)
-def test_markers_that_do_not_pair_up(text):
-    with pytest.raises(TableError, match=r"table:[xy]"):
-        replace_between_markers(text, "x", "new")
+    assert format_text(compare("hpcr", [], [])) == ""

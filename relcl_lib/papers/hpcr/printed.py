@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from relcl_lib.lab.compare import compare
+from relcl_lib.lab.compare import compare, nearest
 from relcl_lib.lab.format import DASH
-from relcl_lib.lab.printed import Grid, PrintedTables, measured, most_seeds
+from relcl_lib.lab.printed import Grid, PrintedTables, measured
 from relcl_lib.lab.rows import parse_setting
 from relcl_lib.papers.hpcr import tables
 from relcl_lib.papers.hpcr.studies import Budget, tasks_beside
@@ -98,7 +98,7 @@ def memory(records: Iterable[Record]) -> str:
     Control has as many images as the paper's count of the memory gives, or as many bytes.
     """
     chosen = [row for row in tables.rows() if (row.table, row.metric) == ("Table XIII", "A_T")]
-    frame = most_seeds(compare("hpcr", chosen, records))
+    frame = nearest(compare("hpcr", chosen, records))
     found: Grid = {}
     for (dataset, lines), stored in zip(
         frame.groupby("dataset", sort=False), tables.STORED.values(), strict=True
