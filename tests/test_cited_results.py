@@ -1,0 +1,102 @@
+"""Every sentence that states a measured result cites a claim or a table, and what is cited is there."""
+
+from pathlib import Path
+
+import pytest
+from cited_results import anchors_of, complaints, pages, sentences, states_a_result, uncited
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = pages(ROOT)
+
+
+@pytest.mark.parametrize("page", PAGES[:1], ids=lambda page: page.name)
+def test_results_are_cited(page):
+    found = complaints(page, ROOT)
+    assert not found, "\n".join([f"{page.name}:", *found])
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "HPCR gains 3.3 points over PCR.",
+        "F1 rises from 75 to 82 and the recall of inferred facts from 33 to 63 per cent.",
+        "It takes 2.0 / 0.92 / 0.62 ms per sentence.",
+        "Training is 37 times as long.",
+        "An F1 of 53.3 is reached.",
+        "The paper has 73.8, our F1 is 70.0.",
+        "Without it 68 % become 40.",
+        "The accuracy ends at 50.7 ± 2.2.",
+        "CRECL keeps 58 of the 64 points between floor and ceiling (section 3).",
+    ],
+)
+def test_a_result_is_found(sentence):
+    assert states_a_result(sentence)
+    assert uncited(sentence) == [sentence]
+    for link in (
+        "../RESULTS.md#hpcr-over-pcr",
+        "RESULTS.md#fastre-table-5",
+        "tests/benchmarks/README.md",
+    ):
+        assert uncited(sentence[:-1] + f" ([claim]({link})).") == []
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "In the paper HPCR gains 3.3 points over PCR.",
+        "The paper prints an F1 of 73.8.",
+        "CIFAR-10 has 50,000 images of 32 x 32.",
+        "The ± is half of a 95 % interval over 3 seeds.",
+        "Above, accuracy ends at 67 %.",
+        "The memory holds 200 images, the batch 10.",
+        "Accuracy after task 10, see Table 5 and sections 3 and 4.",
+        "ATLOP, AAAI 2021, [arXiv 2010.11304](https://arxiv.org/abs/2010.11304).",
+        "Recall is the share of facts that are found.",
+        "We train with a learning rate of 0.1 and a temperature of 0.09.",
+        "`F1 = 70.0` is printed by the command.",
+        "With $F_1 = 2 P R / (P + R)$ the two are one number.",
+    ],
+)
+def test_what_is_no_result_of_ours_needs_no_link(sentence):
+    assert not states_a_result(sentences(sentence)[0])
+
+
+def test_sentences_are_those_of_the_prose():
+    text = """# HPCR gains 3 points
+
+One sentence, see Eq. 9. Another (with 3 %)
+over two lines. **A third.** Fourth
+
+- an item
+- another
+| a | 3 % |
+| --- | --- |
+<!-- table:x -->
+5 points
+<!-- /table:x -->
+```python
+f1 = 3  # 3 points
+```
+"""
+    assert sentences(text) == [
+        "One sentence, see Eq. 9.",
+        "Another (with 3 %) over two lines.",
+        "**A third.**",
+        "Fourth",
+        "- an item",
+        "- another",
+    ]
+
+
+def test_anchors_are_claims_and_tables():
+    known = anchors_of(ROOT / "RESULTS.md")
+    assert {"hpcr-over-pcr", "fastre-table-5", "docre_ii-measured", "drl-figure-1"} <= known
+
+
+def test_an_anchor_that_is_not_there_is_named(tmp_path):
+    (tmp_path / "RESULTS.md").write_text('<a id="x-table-1"></a>')
+    page = tmp_path / "README.md"
+    page.write_text(
+        "It is 3 points better ([claim](RESULTS.md#x-table-1)). So [too](RESULTS.md#x-no)."
+    )
+    assert complaints(page, tmp_path) == ["RESULTS.md has no anchor 'x-no'"]
