@@ -10,6 +10,9 @@ import argparse
 from collections.abc import Iterable, Sequence
 
 from relcl_lib.lab.claims import (
+    COUNTED,
+    Verdict,
+    counted,
     counts,
     evidence,
     judge,
@@ -18,7 +21,7 @@ from relcl_lib.lab.claims import (
     verdicts_of,
 )
 from relcl_lib.lab.files import existing_folder
-from relcl_lib.lab.format import TableError
+from relcl_lib.lab.format import TableError, markdown_table
 from relcl_lib.lab.records import Record
 from relcl_lib.papers.registry import PAPERS
 
@@ -32,18 +35,33 @@ def claims_block(name: str, records: Iterable[Record], links: str = ".") -> str:
     Raises:
         TableError: there is no such block.
     """
-    papers = list(PAPERS) if name == COUNTS else [name.removeprefix(f"{COUNTS}/")]
-    if not set(papers) <= set(PAPERS):
+    if name == COUNTS:
+        return counts({PAPERS[paper].title: each for paper, each in _judged(records).items()})
+    paper = name.removeprefix(f"{COUNTS}/")
+    if paper not in PAPERS:
         known = ", ".join([COUNTS, *(f"{COUNTS}/{paper}" for paper in PAPERS)])
         raise TableError(f"no block is named {name!r}; there are: {known}")
+    return markdown(_judged(records)[paper], links=links, anchors=paper)
+
+
+def papers_block(records: Iterable[Record]) -> str:
+    """README's table of the papers: what each is about, its lesson, and what became of its claims."""
+    header = ("Paper", "Task", "Lesson", *COUNTED[1:4], "Open")
+    judged, rows = _judged(records), []
+    for (name, paper), row in zip(PAPERS.items(), counted(judged), strict=True):
+        lesson = f"[{name}](notebooks/{name}.ipynb)"
+        open_yet = sum(int(cell.split()[0]) for cell in row[4:])
+        cited = f"[{paper.title}]({paper.link}), {paper.about}"
+        rows.append((cited, paper.task, lesson, *row[1:4], str(open_yet)))
+    return markdown_table(header, rows)
+
+
+def _judged(records: Iterable[Record]) -> dict[str, list[Verdict]]:
     records = list(records)
-    found = {
+    return {
         paper: judge(read_claims(paper), [r for r in records if r.paper == paper])
-        for paper in papers
+        for paper in PAPERS
     }
-    if name == COUNTS:
-        return counts({PAPERS[paper].title: verdicts for paper, verdicts in found.items()})
-    return markdown(found[papers[0]], links=links, anchors=papers[0])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

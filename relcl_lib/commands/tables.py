@@ -3,8 +3,8 @@
 `--update FILE` fills a file's blocks `<!-- table:NAME -->...<!-- /table:NAME -->` from the records;
 `--check` changes nothing and fails if they are stale (those of README.md and RESULTS.md, if no file
 is given). A name is `paper[/table[/dataset[/memory size or word]]][/run]`, `results/paper` (all tables
-of a paper that have a record, each with an anchor), `summary`, `claims` (the counts of verdicts) or
-`claims/paper`.
+of a paper that have a record, each with an anchor), `summary`, `papers` (each with the counts of its
+verdicts), `claims` (these alone) or `claims/paper`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from relcl_lib.commands.claims import COUNTS, claims_block
+from relcl_lib.commands.claims import COUNTS, claims_block, papers_block
 from relcl_lib.lab import words
 from relcl_lib.lab.blocks import marker_names, replace_between_markers
 from relcl_lib.lab.compare import compare, nearest
@@ -40,6 +40,7 @@ OTHER = "other"
 ONLY_RUN = "run"
 SUMMARY = "summary"
 RESULTS = "results"
+PAPERS_BLOCK = "papers"
 NO_RECORDS = "No run recorded yet."
 #: files whose blocks are kept fresh
 FILLED = ("README.md", "RESULTS.md")
@@ -115,13 +116,14 @@ def summary_block(records: Iterable[Record]) -> str:
     header = ("Table", "Data", "Method", "Metric", "Paper", "Ours", "Difference", "n", "Protocol")
     cells = []
     for line in lines.to_dict("records"):
-        about = ", ".join(filter(None, map(words.phrase, words.settings(line["setting"]))))
+        parts = [part for part in words.settings(line["setting"]) if "=" in part]
+        about = ", ".join(map(words.phrase, parts))
         anchor = line["anchor"] + slug(line["table"].partition(", ")[2])
-        digits, own = line["digits"], line["setting"] == line["metric"]
+        digits = line["digits"]
         cells.append(
             (
                 f"[{line['table']}](RESULTS.md#{anchor})",
-                words.name(line["dataset"]) + (f", {about}" if about and not own else ""),
+                words.name(line["dataset"]) + (f", {about}" if about else ""),
                 words.name(line["method"]),
                 words.column(line["metric"]),
                 number(line["paper"], line["paper_pm"], digits),
@@ -183,6 +185,8 @@ def update(path: Path, records: Iterable[Record], *, check: bool = False) -> lis
             shown = claims_block(name, records)
         elif kind == RESULTS:
             shown = results_block(paper, records)
+        elif name == PAPERS_BLOCK:
+            shown = papers_block(records)
         elif name == SUMMARY:
             shown = summary_block(records)
         else:

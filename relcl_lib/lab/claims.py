@@ -407,16 +407,29 @@ def evidence(verdict: Verdict) -> list[str]:
 
 def describe(outcome: Outcome) -> str:
     """A comparison and its numbers in words."""
-    comparison, left, right = outcome.comparison, outcome.comparison.left, outcome.comparison.right
+    pair, metric = _compared(outcome.comparison)
+    return f"{pair}{', ' if metric else ''}{metric}: {_numbers(outcome)}"
+
+
+def _compared(comparison: Comparison) -> tuple[str, str]:
+    """The two sides and the metric in words; of two metrics both stand in the first."""
+    left, right = comparison.left, comparison.right
     metric = words.without_unit(words.metric(left.metric or comparison.metric))
-    if right.method is None and right.value is None:
+    if right.value is not None:
+        return f"{_side(left)} − {right.value:g}", metric
+    if right.method is None:
         other = words.without_unit(words.metric(str(right.metric)))
-        about = f"{_side(left)}, {metric} − {other}"
-    else:
-        other = _side(right) if right.method else f"{right.value:g}"
-        about = f"{_side(left)} − {other}, {metric}"
+        return f"{_side(left)}, {metric} − {other}", ""
+    if left.parameters == right.parameters:
+        shared = ", ".join(["", *_phrases(left.parameters)])
+        return f"{left.method} − {right.method}{shared}", metric
+    return f"{_side(left)} − {_side(right)}", metric
+
+
+def _numbers(outcome: Outcome) -> str:
     if outcome.verdict == NOT_TESTED:
-        return f"{about}: no records of both"
+        return "no records of both"
+    comparison = outcome.comparison
     n, half = len(outcome.left), 0.0
     if n >= LEAST_SEEDS:
         half = outcome.high - outcome.mean
@@ -432,7 +445,7 @@ def describe(outcome: Outcome) -> str:
     numbers = f"{mean} [{low}, {high}], " if n >= LEAST_SEEDS else f"{mean}, " if n else ""
     margin = f", boundary {boundary:+g}" if comparison.margin else ""
     more = f", further configurations: {outcome.others}" if outcome.others else ""
-    return f"{about}: {numbers}n={n}{margin}{more}"
+    return f"{numbers}n={n}{margin}{more}"
 
 
 def _side(side: Side) -> str:
@@ -441,7 +454,26 @@ def _side(side: Side) -> str:
 
 
 def _phrases(values: Mapping[str, Any]) -> list[str]:
-    return [words.phrase(f"{name}={value}") for name, value in values.items()]
+    return [words.phrase(f"{name}={_plain(value)}") for name, value in values.items()]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _by_metric(outcomes: Iterable[Outcome]) -> list[str]:
+    """A line per comparison, those of one metric under its name."""
+    named: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        pair, metric = _compared(outcome.comparison)
+        named.setdefault(metric, []).append(f"{pair}: {_numbers(outcome)}")
+    return [
+        line
+        for metric, found in named.items()
+        for line in filter(None, [metric and f"*{metric}*", *found])
+    ]
 
 
 def _links(outcome: Outcome, root: str) -> str:
@@ -479,7 +511,7 @@ def markdown(
         if claim is not last:
             anchor = f'<a id="{anchors}-{claim.id}"></a>' if anchors else ""
             about = f"{anchor}{claim.text} <sub>{claim.place}</sub>"
-        shown = list(filter(None, [claim.missing, *map(describe, verdict.outcomes)]))
+        shown = [*([claim.missing] if claim.missing else []), *_by_metric(verdict.outcomes)]
         if claim.test:
             path, _, name = claim.test.partition("::")
             shown = [f"[`{name}`]({path})" if links else f"`{claim.test}`"]

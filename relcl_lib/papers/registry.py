@@ -1,4 +1,4 @@
-"""The papers by name, one line each. A paper's modules are loaded when something of them is asked for.
+"""The papers by name. A paper's modules are loaded when something of them is asked for.
 
 A paper's folder holds `parameters.py` and `run.py`; `tables.py`, which names its data sets with their
 memory sizes (`DATASETS`), the metrics that count, the last most (`COUNTS`), its `TABLES` for a sweep,
@@ -21,6 +21,9 @@ class Paper:
     Attributes:
         folder: below `relcl_lib.papers`; the paper's name in records and commands.
         title: how it is written.
+        about: where it appeared, and its full name.
+        task: what it is about, in a few words.
+        link: where it is to be read.
         parameters_class: in its `parameters.py`.
         unit: what a run counts.
         side_by_side: a run trains all its seeds at once, so they are not worth a process each.
@@ -28,6 +31,9 @@ class Paper:
 
     folder: str
     title: str
+    about: str
+    task: str
+    link: str
     parameters_class: str
     unit: str
     side_by_side: bool = False
@@ -48,10 +54,51 @@ class Paper:
 
 
 _ALL = (
-    Paper("hpcr", "HPCR", "ReplayParameters", "task", side_by_side=True),
-    Paper("fastre", "FastRE", "FastreParameters", "epoch"),
-    Paper("crecl", "CRECL", "CreclParameters", "task"),
-    Paper("docre_ii", "DocRE-II", "DocreParameters", "epoch"),
-    Paper("drl", "DRL", "DrlParameters", "experience"),
+    Paper(
+        "hpcr",
+        "HPCR",
+        "IEEE TNNLS: Holistic Proxy-based Contrastive Replay",
+        "online continual learning on images",
+        "https://arxiv.org/abs/2309.15038",
+        "ReplayParameters",
+        "task",
+        side_by_side=True,
+    ),
+    Paper(
+        "fastre",
+        "FastRE",
+        "IJCAI 2022: Convolutional Encoder and Cascade Binary Tagging",
+        "fast extraction of relational triples",
+        "https://arxiv.org/abs/2205.02490",
+        "FastreParameters",
+        "epoch",
+    ),
+    Paper(
+        "crecl",
+        "CRECL",
+        "COLING 2022: Prototypical Contrastive Learning",
+        "continual relation extraction over BERT",
+        "https://arxiv.org/abs/2210.04513",
+        "CreclParameters",
+        "task",
+    ),
+    Paper(
+        "docre_ii",
+        "DocRE-II",
+        "EMNLP 2022: Iterative Inference over ATLOP",
+        "relations across a whole document",
+        "https://arxiv.org/abs/2211.14470",
+        "DocreParameters",
+        "epoch",
+    ),
+    Paper(
+        "drl",
+        "DRL",
+        "CVPR 2020 workshop: Discriminative Representation Loss",
+        "continual learning over sessions and tasks",
+        "https://github.com/Pervasive-AI-Lab/cvpr_clvision_challenge/tree/master/finalists/yc14600",
+        "DrlParameters",
+        "experience",
+    ),
 )
 PAPERS = {paper.folder: paper for paper in _ALL}

@@ -9,7 +9,7 @@ import pytest
 from example_records import run
 
 from relcl_lib.__main__ import main as relcl
-from relcl_lib.commands.claims import claims_block, main
+from relcl_lib.commands.claims import claims_block, main, papers_block
 from relcl_lib.commands.sweep import make_cells, parser
 from relcl_lib.lab.claims import judge, read_claims
 from relcl_lib.lab.files import repository_root
@@ -108,6 +108,15 @@ def test_a_new_record_changes_the_table_with_no_hand():
     after = judge(CLAIMS["crecl"], [*ours, *more])
     assert next(line for line in after if line.claim.id == "over-rp-cre").verdict == "supported"
     assert claims_block("claims", COMMITTED) != claims_block("claims", [*COMMITTED, *more])
+
+
+def test_readmes_table_counts_every_claim():
+    lines = papers_block(COMMITTED).splitlines()[2:]
+    assert len(lines) == len(PAPERS)
+    for (name, paper), line in zip(PAPERS.items(), lines, strict=True):
+        cited, _, lesson, claims, *found = (cell.strip() for cell in line.strip("|").split(" | "))
+        assert f"[{paper.title}]({paper.link})" in cited and f"(notebooks/{name}.ipynb)" in lesson
+        assert int(claims) == len(CLAIMS[name]) == sum(int(cell.split()[0]) for cell in found)
 
 
 # --- the command line ----------------------------------------------------------------------------

@@ -263,7 +263,7 @@ def test_tables_of_verdicts_and_of_counts():
     table = markdown(lines, links="..", anchors="hpcr").splitlines()
     assert table[2].startswith(
         '| <a id="hpcr-a"></a>It is so. <sub>Section 1</sub> | **supported** | paper: Split CIFAR-10 | '
-        "HPCR − PCR, final accuracy A_T: +2.2 [+1.4, +2.9], n=3<details><summary>records</summary>"
+        "*final accuracy A_T*<br>HPCR − PCR: +2.2 [+1.4, +2.9], n=3<details><summary>records</summary>"
         "records of seeds [0](../data/results/hpcr/split_cifar10/hpcr-seed0-"
     )
     assert table[3].startswith("|   | **inconclusive** | stand-in: Split CIFAR-10 | ")
