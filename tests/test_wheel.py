@@ -19,7 +19,7 @@ from relcl_lib.data.documents import load_documents
 from relcl_lib.data.images import load_images
 from relcl_lib.data.sentences import load_sentences
 from relcl_lib.data.triples import load_triples
-from relcl_lib.lab.claims import read_claims
+from relcl_lib.lab.claim_files import read_claims
 from relcl_lib.lab.files import packaged_data, repository_root
 from relcl_lib.lab.rows import read_paper_table
 from relcl_lib.text.pretrained import load_encoder

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 
+from relcl_lib.lab.claim_files import read_claims
 from relcl_lib.lab.claims import (
     COUNTED,
     Verdict,
@@ -17,7 +18,6 @@ from relcl_lib.lab.claims import (
     evidence,
     judge,
     markdown,
-    read_claims,
     verdicts_of,
 )
 from relcl_lib.lab.files import existing_folder

@@ -232,15 +232,8 @@ def last_line(log: Path) -> str:
 
 def closing_table(records: Sequence[Record], width: int = 100) -> str:
     """What the papers claim: how many claims have which verdict, then those that are decided."""
-    from relcl_lib.lab.claims import (
-        CONTRADICTED,
-        COUNTED,
-        SUPPORTED,
-        counted,
-        first_lines,
-        judge,
-        read_claims,
-    )
+    from relcl_lib.lab.claim_files import read_claims
+    from relcl_lib.lab.claims import CONTRADICTED, COUNTED, SUPPORTED, counted, first_lines, judge
     from relcl_lib.lab.format import aligned
     from relcl_lib.papers.registry import PAPERS
 

@@ -7,6 +7,7 @@ import importlib.util
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from relcl_lib.lab.claim_files import read_claims
 from relcl_lib.lab.claims import (
     CONTRADICTED,
     INCONCLUSIVE,
@@ -16,7 +17,6 @@ from relcl_lib.lab.claims import (
     Verdict,
     first_lines,
     judge,
-    read_claims,
 )
 from relcl_lib.lab.files import repository_root
 from relcl_lib.papers.registry import PAPERS

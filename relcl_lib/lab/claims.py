@@ -16,20 +16,15 @@ of the paired differences it is
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from typing import Any
 
 from relcl_lib.lab import words
-from relcl_lib.lab.files import packaged_data
+from relcl_lib.lab.claim_files import Claim, Comparison, Setting, Side, read_claims
 from relcl_lib.lab.format import markdown_table
-from relcl_lib.lab.json_text import parse_json
 from relcl_lib.lab.metrics import confidence_interval
-from relcl_lib.lab.parameters import explain
 from relcl_lib.lab.records import (
     Record,
     canonical_json,
@@ -50,144 +45,6 @@ SCALES = ("paper", "reduced", "stand-in")
 LEAST_SEEDS = 3
 #: stands for a scale where a test shows the claim
 BY_TEST = "test"
-
-
-class ClaimError(ValueError):
-    """A file of claims is malformed; names file, claim, field and what to do."""
-
-
-# --- what a claim holds --------------------------------------------------------------------------
-
-Name = Annotated[str, Field(min_length=1)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Side(_Strict):
-    """One side of a comparison: runs of a method (a text is its name), or a number.
-
-    Without a method it is the other side's records, read by another metric. `parameters` must be
-    in the records as given.
-    """
-
-    method: Name | None = None
-    metric: Name | None = None
-    parameters: dict[str, JsonValue] = {}
-    value: float | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name(cls, given: Any) -> Any:
-        return {"method": given} if isinstance(given, str) else given
-
-    @model_validator(mode="after")
-    def _check(self) -> Side:
-        given = self.method or self.metric or self.parameters
-        if (self.value is None) != bool(given):
-            raise ValueError("a side has either a value, or a method (or another metric)")
-        return self
-
-
-class Comparison(_Strict):
-    """`left` is `direction` than `right` in `metric`, by more than `margin`.
-
-    Attributes:
-        differ: the parameters, or `backbone`, `variant` and `experiment`, in which the two sides may
-            differ, all else agrees; `*` for methods with recipes of their own. Data set and protocol
-            always agree.
-    """
-
-    metric: Name
-    direction: Literal["higher", "lower"]
-    left: Side
-    right: Side
-    margin: float = 0.0
-    differ: tuple[Name, ...] = Field((), strict=False)
-
-    @model_validator(mode="after")
-    def _check(self) -> Comparison:
-        if self.left.method is None:
-            raise ValueError("the left side needs a method")
-        if self.right.method is None and self.right.value is None and not self.right.metric:
-            raise ValueError("the right side needs a method, another metric or a value")
-        if fixed := {"dataset", "protocol", "seed"} & set(self.differ):
-            raise ValueError(f"{', '.join(sorted(fixed))} may not differ between two sides")
-        return self
-
-
-class Setting(_Strict):
-    """Where a claim can be tested.
-
-    Attributes:
-        dataset, parameters: what the records of both sides hold.
-        metric: what stands here for the comparisons' own.
-        command: runs both sides as in the paper.
-        smaller: the same, where the records found are below the paper's scale.
-    """
-
-    dataset: dict[str, JsonValue] = Field(min_length=1)
-    parameters: dict[str, JsonValue] = {}
-    metric: Name | None = None
-    command: Name
-    smaller: str = ""
-
-
-class Claim(_Strict):
-    """A claim of a paper, and how it is decided.
-
-    Attributes:
-        id: its name in files and figures.
-        text, place: what is claimed, in our words, and where in the paper.
-        comparisons: what must hold, in each of `settings`, that nearest to the paper's first.
-        test: the pytest node that shows it (or the contrary, see `shows`).
-        missing: what is not here, so that it cannot be tested.
-    """
-
-    id: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)
-    text: Name
-    place: Name
-    comparisons: tuple[Comparison, ...] = Field((), strict=False)
-    settings: tuple[Setting, ...] = Field((), strict=False)
-    test: str | None = Field(None, pattern=r"^tests/[\w/]+\.py::\w")
-    shows: Literal["supported", "contradicted"] = "supported"
-    missing: Name | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Claim:
-        if sum(map(bool, (self.comparisons, self.test, self.missing))) != 1:
-            raise ValueError("a claim has comparisons, or a test, or says what is missing")
-        if bool(self.comparisons) != bool(self.settings):
-            raise ValueError("comparisons need settings that say where they can be run")
-        return self
-
-
-def read_claims(paper: str, folder: Path | None = None) -> tuple[Claim, ...]:
-    """The claims of a paper, from `data/claims/<paper>.json`.
-
-    Raises:
-        ClaimError: the file is missing or an entry is malformed; names claim, field and remedy.
-    """
-    path = (folder or packaged_data() / "claims") / f"{paper}.json"
-    try:
-        found = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ClaimError(f"{path} cannot be read as claims: {error}") from error
-    if not isinstance(found, list):
-        raise ClaimError(f"{path}: claims are a JSON list, not a {type(found).__name__}")
-    claims = []
-    for number, entry in enumerate(found, start=1):
-        name = entry.get("id") if isinstance(entry, dict) else None
-        try:
-            claims.append(Claim.model_validate(entry))
-        except ValidationError as error:
-            problems = "; ".join(explain(error))
-            about = f"claim {name!r}" if name else f"claim number {number}"
-            raise ClaimError(f"{path}: {about}: {problems}. Correct that field") from None
-    if twice := [name for name, n in Counter(claim.id for claim in claims).items() if n > 1]:
-        raise ClaimError(f"{path}: claim {twice[0]!r}: field id: it occurs twice; rename one")
-    return tuple(claims)
 
 
 # --- verdicts ------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from example_records import run
 from relcl_lib.__main__ import main as relcl
 from relcl_lib.commands.claims import claims_block, main, papers_block
 from relcl_lib.commands.sweep import make_cells, parser
-from relcl_lib.lab.claims import judge, read_claims
+from relcl_lib.lab.claim_files import read_claims
+from relcl_lib.lab.claims import judge
 from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.format import TableError
 from relcl_lib.lab.records import read_records, write_record

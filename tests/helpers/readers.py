@@ -33,7 +33,7 @@ from relcl_lib.data.sentences import load_sentences, read_tacred
 from relcl_lib.data.triples import load_triples, read_sentences
 from relcl_lib.lab import checkpoints, rows
 from relcl_lib.lab.checkpoints import CheckpointError
-from relcl_lib.lab.claims import ClaimError, read_claims
+from relcl_lib.lab.claim_files import ClaimError, read_claims
 from relcl_lib.lab.digests import SUMS, file_digest
 from relcl_lib.lab.format import TableError
 from relcl_lib.lab.records import RecordError, read_records, write_record

@@ -8,20 +8,18 @@ from example_records import failed, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relcl_lib.lab.claim_files import Claim, ClaimError, read_claims
 from relcl_lib.lab.claims import (
     CONTRADICTED,
     INCONCLUSIVE,
     NOT_TESTED,
     SUPPORTED,
     VERDICTS,
-    Claim,
-    ClaimError,
     counts,
     evidence,
     first_lines,
     judge,
     markdown,
-    read_claims,
 )
 
 SETTING = {"dataset": {"stream": "Split CIFAR10"}, "command": "run it"}

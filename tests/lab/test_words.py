@@ -4,7 +4,7 @@ import pytest
 
 from relcl_lib.commands.tables import paper_rows
 from relcl_lib.lab import words
-from relcl_lib.lab.claims import read_claims
+from relcl_lib.lab.claim_files import read_claims
 from relcl_lib.papers.registry import PAPERS
 
 #: symbols of the papers, which their notebooks define
