@@ -4,7 +4,7 @@
 #   PIP_ARGS=...  more arguments for pip, e.g. an index of your own
 #   ARGS=...      arguments for the program behind demo, test, test-hard and lab, e.g. ARGS=hpcr
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-hard lab lint figures tables handout clean
+.PHONY: help demo test test-hard lab lint figures tables handout site clean
 .SUFFIXES:
 
 VENV ?= .venv
@@ -42,8 +42,8 @@ lab: $(READY) ## open JupyterLab in notebooks/
 	@"$(BIN)/python" -m jupyter lab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
 lint: $(READY) ## check style and format of code, tests and notebooks
-	@"$(BIN)/python" -m ruff check relcl_lib tests notebooks
-	@"$(BIN)/python" -m ruff format --check relcl_lib tests notebooks
+	@"$(BIN)/python" -m ruff check relcl_lib tests notebooks docs
+	@"$(BIN)/python" -m ruff format --check relcl_lib tests notebooks docs
 
 figures: $(READY) ## draw figures/ again from the committed records
 	@"$(BIN)/python" -m relcl_lib figures $(ARGS)
@@ -61,11 +61,24 @@ handout: $(READY) ## write the notebooks without their solutions to runs/handout
 	  echo "runs/handout/$${notebook##*/}"; \
 	done
 
+# Every page is written again; what was read of a source that stayed is kept beside it.
+site: $(VENV)/.site ## write the lessons, the results and the reference as pages to runs/site/
+	@rm -rf runs/site && mkdir -p runs/site_source
+	@"$(BIN)/python" -m sphinx -W --keep-going -q -c docs -d runs/site_doctrees $(ARGS) \
+	  runs/site_source runs/site
+	@echo "runs/site/index.html"
+
 clean: ## remove the environment, the runs and every cache; data and records stay
 	@if [ -e "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
 	rm -rf runs build dist relcl.egg-info .pytest_cache .ruff_cache .hypothesis
 	find relcl_lib tests notebooks -name __pycache__ -prune -exec rm -rf {} +
 	find notebooks -name .ipynb_checkpoints -prune -exec rm -rf {} +
+
+$(VENV)/.site: docs/requirements.txt $(READY)
+	@echo "installing docs/requirements.txt into $(VENV)"
+	@"$(BIN)/python" -m pip install -qq --disable-pip-version-check --root-user-action=ignore $(PIP_ARGS) \
+	  -c requirements.txt -r docs/requirements.txt
+	@touch "$@"
 
 # The stamp is written last, so an interrupted install is taken up again; pip keeps what it has.
 $(READY): requirements.txt
