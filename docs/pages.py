@@ -52,9 +52,9 @@ CONTENTS = {
 }
 #: rooms and papers have pages of the reference, made from the docstrings
 MODULE = """
-## {module}
+## {title}
 
-[Source]({up}{file})
+[{file}]({up}{file})
 
 ```{{eval-rst}}
 .. automodule:: {module}
@@ -142,7 +142,8 @@ def reference(page: str, folder: str) -> str:
         file = path.relative_to(ROOT).as_posix()
         if path.name != "__init__.py":
             module = file.removesuffix(".py").replace("/", ".")
-            text += MODULE.format(module=module, up="../" * page.count("/"), file=file)
+            title = f"{path.parent.name}.{path.stem}"
+            text += MODULE.format(title=title, module=module, up="../", file=file)
     return text
 
 
@@ -206,7 +207,10 @@ def plain_docstring(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
     """Docstrings are plain text with code in single backticks; nothing else in them is markup."""
-    text, marked = "\n".join(lines), ""
+    # Napoleon takes words before a colon for a type, which here stands in the signature.
+    text, marked = re.sub("^Returns:$", ":returns:", "\n".join(lines), flags=re.MULTILINE), ""
+    if what in ("data", "attribute"):
+        text = f"\n{text}"
     plain, *rest = CODE.split(text)
     for code, after in zip(rest[1::3], rest[2::3], strict=True):
         before = "\\ " if plain[-1:].isalnum() else ""

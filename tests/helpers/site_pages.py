@@ -96,11 +96,11 @@ def seen(site: Path, pictures: Path | None = None) -> list[str]:
             f"{file.relative_to(site)} at {width}: {wrong}"
             for width in WIDTHS
             for file in read_pages(site)
-            for wrong in _seen(chromium, file, width, pictures)
+            for wrong in _seen(chromium, site, file, width, pictures)
         ]
 
 
-def _seen(chromium: Any, file: Path, width: int, pictures: Path | None) -> list[str]:
+def _seen(chromium: Any, site: Path, file: Path, width: int, pictures: Path | None) -> list[str]:
     """What is wrong with one page at one width."""
     wrong = []
 
@@ -115,7 +115,7 @@ def _seen(chromium: Any, file: Path, width: int, pictures: Path | None) -> list[
     view.goto(file.resolve().as_uri())
     found = view.evaluate(LOOK)
     if pictures:
-        name = "-".join(file.parts[-2:]).removesuffix(".html")
+        name = "-".join(file.relative_to(site).with_suffix("").parts)
         view.screenshot(path=pictures / f"{name}-{width}.png", full_page=True)
     view.close()
     return [*wrong, *found]
