@@ -424,7 +424,10 @@ class DrlRun(Run):
                 "ram_mb": max(self.resident, default=resident_memory_bytes()) / 2**20,
                 "time_min": self.seconds / 60,
             },
-            "accuracy_matrix": valid.numpy().round(4) if multi_head else None,
+            # All experiences as one have a row of it alone, which is no matrix of tasks.
+            "accuracy_matrix": valid.numpy().round(4)
+            if multi_head and not self.method.joint
+            else None,
             "curves": {"validation": curve.numpy().round(4), **shares},
             "notes": [self.data.note, f"class order {order}" if multi_head else ""],
         }

@@ -293,6 +293,9 @@ class TestJoint:
         assert run.valid.shape == (1, len(other.stream.tests))
         assert all(map(torch.equal, run.stream.tests, other.stream.tests))
         assert torch.equal(run.stream.labels, other.stream.labels)
+        (record,) = run.records()
+        assert record.accuracy_matrix is None  # there is one experience
+        assert record.curves["validation"] == pytest.approx([run.score], abs=1e-3)
 
     def test_its_one_head_serves_every_task(self):
         given = {"track": "Multi-Task-NC", "method": "JOINT", "epochs": 8, "learning_rate": 3e-3}
