@@ -139,12 +139,12 @@ def dynamic_temperature_weight(
 ) -> float:
     """Weight of the contrastive loss at a step, from HPCR's dynamic temperature (HT, Eq. 21 and 22).
 
-    `paper`: t / t(s) with t(s) = (t_max - t_min)(1 + cos(2 pi s / S))/2 + t_min, S the period and s
+    `paper`: t / t(s) with t(s) = (t_max - t_min)(1 + cos(2 pi s / period))/2 + t_min, s the step,
     counted from 0. `released`: the same two ends, t / t_max and t / t_min, joined by a cosine of the
     weight itself, which lies above the paper's between them (cycle means 1.181 and 1.006 at the
     default values).
     """
-    wave = (1 + math.cos(2 * math.pi * step / period)) / 2  # 1 at s = 0, 0 at s = S/2
+    wave = (1 + math.cos(2 * math.pi * step / period)) / 2  # 1 at step 0, 0 at half a period
     if variant == "paper":
         return temperature / ((t_max - t_min) * wave + t_min)
     if variant == "released":

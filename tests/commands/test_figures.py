@@ -51,8 +51,20 @@ def test_a_second_configuration_is_not_mixed_in():
 def test_components_stand_beside_table_vii():
     records = [run(s, method=m, protocol="paper") for m in ("PCR", "HPCR", "IID") for s in (0, 1)]
     (axes,) = FIGURES["hpcr_components"](records).axes
-    check(axes, bars=[("PCR", 51), ("HPCR", 51)])
+    check(axes, bars=[("PCR", 51), ("HPCR", 51)], legend=["paper", "one seed"])
     assert dots(axes)[-2:] == [(50.3, 0), (53.4, 1)]  # the paper's
+
+
+def test_curves_end_beside_table_iii():
+    matrix = [[80, 0, 0], [60, 70, 0], [50, 40, 90]]
+    records = [
+        run(s, method=m, protocol="paper").model_copy(update={"accuracy_matrix": matrix})
+        for m in ("ER", "HPCR")
+        for s in (0, 1)
+    ]
+    (axes,) = FIGURES["hpcr_curves"](records).axes
+    assert [value for _, value in dots(axes)] == [41.7, 53.4]
+    check(axes, legend=["ER", "HPCR", "paper, Table III", "one seed"])
 
 
 def test_a_component_says_whether_pairs_are_on():

@@ -12,7 +12,7 @@ from relcl_lib.lab import plots
 from relcl_lib.lab.records import Record, most_seeds
 from relcl_lib.lab.rows import entries
 from relcl_lib.papers.hpcr.features import read_features
-from relcl_lib.papers.hpcr.plots import plot_novel_and_historical
+from relcl_lib.papers.hpcr.plots import explain_spread, plot_novel_and_historical
 from relcl_lib.papers.hpcr.tables import COMPONENTS, HC_ON
 
 
@@ -29,10 +29,23 @@ def _cifar10(records: Sequence[Record]) -> list[Record]:
 
 
 def curves(records: Sequence[Record]) -> Figure:
-    """Accuracy over the tasks of Split CIFAR-10 (compare HPCR's Fig. 3)."""
+    """Accuracy over the tasks of Split CIFAR-10, its last value as printed (compare HPCR's Fig. 3)."""
     found = plots.curves_of(_cifar10(records), ["FINE-TUNE", "ER", "PCR", "HPCR"])
     title = "Split CIFAR-10, memory 200, from the committed records (compare Fig. 3)"
-    return plots.plot_accuracy_curves(found, title=title).figure
+    axes = plots.plot_accuracy_curves(found, title=title)
+    printed = {
+        entry.method: entry.value
+        for entry in entries("hpcr", "Table III", "Split CIFAR10")
+        if entry.setting in ("buffer=200", "buffer=none")
+    }
+    for method, each in found.items():
+        colour = plots.colour_of(method)
+        last = len(each[0])
+        axes.scatter(last + 0.08, printed[method], marker="D", s=26, color=colour, ec="black")
+    if found:
+        axes.scatter([], [], marker="D", s=26, color="white", ec="black", label="paper, Table III")
+    explain_spread(axes, map(len, found.values()))
+    return axes.figure
 
 
 def components(records: Sequence[Record]) -> Figure:
@@ -54,7 +67,9 @@ def components(records: Sequence[Record]) -> Figure:
                 name = f"{method} (HC off)" if off else method
                 final[name], reference[name] = found, paper[0]
     title = "Split CIFAR-10, memory 200: one component after the other (Table VII)"
-    return plots.plot_bars(final, reference=reference, title=title).figure
+    axes = plots.plot_bars(final, reference=reference, title=title)
+    explain_spread(axes, map(len, final.values()), bars=True)
+    return axes.figure
 
 
 def knowledge(records: Sequence[Record]) -> Figure:
@@ -76,7 +91,7 @@ def embedding(records: Sequence[Record]) -> Figure:
         if record.paper == "hpcr" and (features := read_features(record)) is not None
     }
     shown = [method for method in ("ER", "PCR", "HPCR") if method in found]
-    size = (plots.WIDTH, 4.2)
+    size = (plots.WIDTH, 3.4)
     figure, panels = plt.subplots(1, max(1, len(shown)), figsize=size, squeeze=False)
     for method, axes in zip(shown, panels[0], strict=False):
         features, labels, proxies = found[method]

@@ -80,7 +80,7 @@ class ReplayParameters(Parameters):
     hc: Literal["auto", "on", "off"] | None = Field(None, description="pairs between samples")
     hc_form: Literal["released", "paper"] | None = Field(None, description="form of Eq. 18")
     ht: Literal["released", "paper", "off"] | None = Field(None, description="temperature schedule")
-    ht_period: int = Field(500, ge=1, description="S, steps a cycle")
+    ht_period: int = Field(500, ge=1, description="steps per cycle, the paper's S")
     ht_counter: Literal["task", "run"] | None = Field(None, description="where s starts at 0")
     t_min: float = Field(0.05, gt=0)
     t_max: float = Field(0.16, gt=0, validate_default=True)  # also where only t_min is given
@@ -162,5 +162,6 @@ class HPCRNotebook(Notebook, ReplayParameters):
     """What `hpcr.ipynb` takes: a run's parameters, and where the notebook writes."""
 
     runs: ClassVar[type[Parameters]] = ReplayParameters
-    # The digits are few and a run is short: means of three seeds change places by chance.
-    profiles: ClassVar[Profiles] = with_quick(ReplayParameters, seeds=[0, 1, 2, 3])
+    # The digits are few and a run is short: means of three seeds change places by chance. A task has
+    # 28 steps, where the paper's have 500 or 1000: whole periods of the temperature, as 28 is here.
+    profiles: ClassVar[Profiles] = with_quick(ReplayParameters, seeds=list(range(8)), ht_period=28)

@@ -53,7 +53,7 @@ class CoupleInOneSoftmax(Strategy):
 
 
 class HPCR(Strategy):
-    """HPCR (Eq. 26): m(s) L_PCR_C + alpha L_PCD + beta L_SCD; PCR with every switch off."""
+    """HPCR (Eq. 26): g(s) L_C + alpha L_PCD + beta L_SCD; PCR with every switch off."""
 
     head = "cosine"
     switches: ClassVar = {"hc": "auto", "ht": "variant", "pcd": True, "scd": "variant"}
