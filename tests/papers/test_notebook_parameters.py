@@ -23,7 +23,15 @@ def test_the_profiles_are_the_librarys_but_for_smaller_quick_runs(notebook):
         ours = notebook.create(profile=profile).model_dump()
         changed = {name for name in theirs if ours[name] != theirs[name]}
         assert profile == "quick" or not changed
-        smaller = {"hidden", "type_size", "epochs", "learning_rate", "drl_weight", "seeds", "ht_period"}
+        smaller = {
+            "hidden",
+            "type_size",
+            "epochs",
+            "learning_rate",
+            "drl_weight",
+            "seeds",
+            "ht_period",
+        }
         assert changed <= smaller
 
 
