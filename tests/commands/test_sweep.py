@@ -234,7 +234,7 @@ def test_crecl_progress_is_the_historical_accuracy():
     [
         (
             "fastre table5 --dataset synthetic --methods FastRE",
-            "train_limit=40 epochs=2 hidden=16 attention_heads=2 vector_size=16",
+            "train_limit=40 epochs=2 hidden=16 attention_heads=2 vector_size=16 batch_size=4",
             "epoch 2/2",
             "synthetic FastRE (train_limit=40",
             1,
