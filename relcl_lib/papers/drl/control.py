@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from relcl_lib.lab.metrics import confidence_interval
 from relcl_lib.lab.records import Record, canonical_json, configuration
-from relcl_lib.papers.drl.tables import CONTROL, COUNTS, STRATEGIES, stand_in_rows
+from relcl_lib.papers.drl.tables import CONTROL, COUNTS, REPORTED, STRATEGIES, stand_in_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +74,9 @@ def table(records: Iterable[Record], base: str = "cifar10") -> pd.DataFrame:
         lines[place]["n"] = len(each.gains)
     names = ["track", "width", "strategy", "lambda"]
     index = pd.MultiIndex.from_tuples(list(lines), names=names) if lines else None
-    return pd.DataFrame(list(lines.values()), index, columns=[*COUNTS, "n"])
+    frame = pd.DataFrame(list(lines.values()), index, columns=[*COUNTS, "n"])
+    words = {name: REPORTED[name].replace("%", "points more") for name in COUNTS}
+    return frame.rename(columns={**words, "n": "seeds"})
 
 
 def missing(records: Iterable[Record], width: int, base: str = "cifar10") -> str:

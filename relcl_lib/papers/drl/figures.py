@@ -14,6 +14,7 @@ from relcl_lib.lab.records import Record, most_seeds
 from relcl_lib.papers.drl.control import TRACKS, differences, missing, spread
 from relcl_lib.papers.drl.similarity import FIGURE1_PAIRS, KINDS, RecordedSimilarities
 from relcl_lib.papers.drl.similarity_plots import (
+    KIND_NAMES,
     plot_correlations,
     plot_similarity_densities,
     plot_similarity_scatter,
@@ -59,7 +60,7 @@ def similarity(records: Sequence[Record]) -> Figure:
         if row.metric != "pearson_r":
             continue
         pairs = "one class" if "same" in row.setting else "different classes"
-        kind = row.our_metric.split("_")[1]
+        kind = KIND_NAMES[row.our_metric.split("_")[1]]
         name = f"{row.dataset.split('-')[1]} {kind}, {pairs}"
         ours[name] = [r.metrics[row.our_metric] for r in measured if row.matches(r)]
         (printed[name],) = compare("drl", [row], [])["paper"]
@@ -155,7 +156,7 @@ def scatter(records: Sequence[Record]) -> Figure:
         found = sorted(found, key=lambda record: record.seed)[:1]
         for axis, kind in zip(row, KINDS, strict=True):
             if found:
-                name = f"{{{classes[0]}, {classes[1]}}}: {kind}"
+                name = f"{{{classes[0]}, {classes[1]}}}: {KIND_NAMES[kind]}"
                 plot_similarity_scatter(RecordedSimilarities(tuple(found)), kind, axis, title=name)
             else:
                 axis.text(0.5, 0.5, "no records yet", ha="center", transform=axis.transAxes)

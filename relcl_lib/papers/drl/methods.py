@@ -45,8 +45,8 @@ def experience_replay(
 ) -> Drawn:
     """ER: as many stored samples as current ones, drawn from all groups together (`paper`).
 
-    `released`: floor(B / i) of each of the i past experiences, so B or fewer, and none at all once
-    there are more experiences than B: the 0.04 of Table 3 is plain fine-tuning.
+    `released`: B divided by the number of past experiences, rounded down, of each of them: B or
+    fewer in all, and none once there are more of them than B. The 0.04 of Table 3 is fine-tuning.
     """
     if er == "paper":
         return memory.sample_union(batch_size, generators)
@@ -56,7 +56,7 @@ def experience_replay(
 def balanced_experience_replay(
     memory: ExperienceMemory, batch_size: int, er: str, generators: Generators
 ) -> Drawn:
-    """BER (Algorithm 1): B samples of each past experience, so a batch of (i + 1) B."""
+    """BER (Algorithm 1): B samples of each past experience, so the t-th has batches of t B."""
     return memory.sample_groups(batch_size, generators)
 
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 #: pairs of different classes, and of one class, as in the paper's figures
 PAIR_COLOURS = {False: "#1f77b4", True: "#ff7f0e"}
 PAIR_NAMES = {False: "different classes", True: "one class"}
+#: kind of cosines -> what it is of, in words
+KIND_NAMES = {"gradients": "gradients", "features": "pixels", "representations": "representations"}
+#: class 0, class 1 in the plane: no colours of pairs, which have a meaning of their own
+CLASS_COLOURS = ("#55a868", "#8172b3")
 
 # --- many samples --------------------------------------------------------------------------------
 
@@ -76,7 +80,7 @@ def plot_similarity_scatter(
             ends = np.array([x.min(), x.max()])
             fit = np.clip(np.polyval(np.polyfit(x, y, 1), ends), -1, 1)
             axes.plot(ends, fit, color=colour, label=label)
-    axes.set(xlabel="cosine of gradients", ylabel=f"cosine of {kind}", title=title)
+    axes.set(xlabel="cosine of gradients", ylabel=f"cosine of {KIND_NAMES[kind]}", title=title)
     axes.set_xlim(-1.05, 1.05)
     axes.legend(frameon=True, fontsize="x-small", loc="lower center")
     return axes
@@ -104,8 +108,28 @@ def plot_similarity_densities(
             smooth = np.convolve(np.pad(density, 1, mode="edge"), np.ones(3) / 3, mode="valid")
             label = f"{name}, {PAIR_NAMES[same]}"
             axes.plot((bins[1:] + bins[:-1]) / 2, smooth, style, color=colour, label=label)
-    axes.set(xlabel=f"cosine of {kind}", ylabel="density", title=title, xlim=(-1, 1))
+    axes.set(xlabel=f"cosine of {KIND_NAMES[kind]}", ylabel="density", title=title, xlim=(-1, 1))
     axes.set_ylim(0, None)
+    return axes
+
+
+def plot_mean_cosines(
+    found: Mapping[str, Sequence[Similarities]], kind: str, axes: Axes | None = None
+) -> Axes:
+    """Draw the mean cosine of pairs by what was changed: name -> one network per seed.
+
+    A line for the pairs of different classes and one for those of one class; dots are seeds. `kind`
+    is `gradients`, `features` or `representations`.
+    """
+    axes = axes_of(axes, 2.6)
+    for same, colour in PAIR_COLOURS.items():
+        means = [[float(s.pairs(kind, same).mean()) for s in seeds] for seeds in found.values()]
+        middle = [float(np.mean(values)) for values in means]
+        axes.plot(list(found), middle, marker="o", color=colour, label=PAIR_NAMES[same])
+        for name, values in zip(found, means, strict=True):
+            axes.scatter([name] * len(values), values, s=9, color=colour, alpha=0.5, lw=0)
+    axes.set(ylabel=f"mean cosine of {KIND_NAMES[kind]}", ylim=(-0.25, 1.05))
+    axes.legend(frameon=False, fontsize="x-small")
     return axes
 
 
@@ -148,8 +172,8 @@ def plot_pushes(
     """Draw vectors (n, 2) of the plane, a colour per class, and where each is pushed.
 
     The pushes (n, 2), such as the negative gradient of a loss, are drawn with the longest one two
-    thirds of the longest vector, so only directions and ratios within a picture mean something. One
-    that would hardly be visible is left out.
+    thirds of the longest vector, so only directions and ratios within a picture mean something; how
+    long that one is stands in the corner. One that would hardly be visible is left out.
     """
     axes = axes_of(axes, 3.0)
     points, pushes = np.asarray(points, dtype=float), np.asarray(pushes, dtype=float)
@@ -159,15 +183,18 @@ def plot_pushes(
     axes.axhline(0, color="lightgrey", lw=0.8)
     axes.axvline(0, color="lightgrey", lw=0.8)
     for point, end, label in zip(points, ends, labels, strict=True):
-        axes.plot(*zip((0, 0), point, strict=True), color=f"C{int(label)}", lw=0.8, alpha=0.6)
+        colour = CLASS_COLOURS[int(label)]
+        axes.plot(*zip((0, 0), point, strict=True), color=colour, lw=0.8, alpha=0.6)
         if np.linalg.norm(end - point) > 0.1 * reach:
             arrow(axes, point, end, "black")
-        axes.scatter(*point, s=45, color=f"C{int(label)}", zorder=3)
+        axes.scatter(*point, s=45, color=colour, zorder=3)
     # Of the points alone, so that pictures of other pushes of the same points can be compared.
     corners = np.concatenate([points, np.zeros((1, 2))])
     low, high = corners.min(0) - 0.7 * reach, corners.max(0) + 0.7 * reach
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", xticks=[], yticks=[])
     axes.set_title(title, fontsize="small")
+    style = {"transform": axes.transAxes, "fontsize": "x-small"}
+    axes.text(0.02, 0.04, f"longest arrow: {longest:.2g}", **style)
     return axes
 
 

@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from relcl_lib.lab.records import Record
     from relcl_lib.papers.drl.parameters import DrlNotebook, DrlParameters
 
-#: what the paper's tables report -> decimals shown
-REPORTED = {"test_acc": 1, "avg_valid_acc": 1, "ram_mb": 0, "time_min": 3}
+#: of what the paper's tables report, what runs of one process can be compared by -> in words
+REPORTED = {
+    "avg_valid_acc": "average validation accuracy (%)",
+    "test_acc": "test accuracy (%)",
+    "time_min": "minutes",
+}
 
 #: table -> its track
 TRACK_NAMES = {"Table 1": "NI", "Table 2": "Multi-Task-NC", "Table 3": "NIC"}
@@ -345,7 +349,9 @@ def table_run(
 
 
 def summary(records: Mapping[str, Mapping[str, Sequence[Record]]]) -> pd.DataFrame:
-    """What the paper's tables report of each strategy, the mean of n seeds.
+    """What the paper's tables report of each strategy, the mean over seeds.
+
+    Memory is left out: it is the process's, whose runs share it.
 
     Args:
         records: strategy -> with or without the loss -> records, one per seed.
@@ -355,9 +361,16 @@ def summary(records: Mapping[str, Mapping[str, Sequence[Record]]]) -> pd.DataFra
     rows = {
         (name, series): {
             **pd.DataFrame([record.metrics for record in each]).mean()[list(REPORTED)],
-            "n": len(each),
+            "seeds": len(each),
         }
         for name, found in records.items()
         for series, each in found.items()
     }
-    return pd.DataFrame(rows).T.round(REPORTED).astype({"n": int})
+    shown = pd.DataFrame(rows).T.round(dict.fromkeys(COUNTS, 1) | {"time_min": 3})
+    return shown.astype({"seeds": int}).rename(columns=REPORTED)
+
+
+def gains(more: Iterable[Record], less: Iterable[Record], metric: str) -> list[float]:
+    """What the first records have of a metric more than the second, by the seeds they share."""
+    values = [{record.seed: record.metrics[metric] for record in each} for each in (more, less)]
+    return [values[0][seed] - values[1][seed] for seed in sorted(values[0].keys() & values[1])]

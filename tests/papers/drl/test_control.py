@@ -52,8 +52,9 @@ def test_only_seeds_in_common_of_runs_that_differ_in_nothing_else_are_paired():
 
 def test_the_table_has_an_interval_from_three_seeds_on():
     frame = control.table(runs())
-    assert frame.loc[("NI", 8, "ER", "0.0002"), "test_acc"] == "+3.0 ± 2.5"
-    assert frame.loc[("NI", 8, "ER", "0.0002"), "avg_valid_acc"] == "+1.5 ± 1.2"
+    assert frame.loc[("NI", 8, "ER", "0.0002"), "test accuracy (points more)"] == "+3.0 ± 2.5"
+    average = "average validation accuracy (points more)"
+    assert frame.loc[("NI", 8, "ER", "0.0002"), average] == "+1.5 ± 1.2"
     assert frame.loc[("NI", 8, "ER", "1e-12")].tolist() == ["-0.5", "-1.0", 1]
     assert control.table([]).empty
     mean, half = control.spread(control.differences(runs())[0])

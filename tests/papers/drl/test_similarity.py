@@ -203,8 +203,6 @@ def test_the_figures_share_their_axes():
     for axes in (scatter.axes, densities.axes):
         assert len({axis.get_ylim() for axis in axes}) == len({a.get_xlim() for a in axes}) == 1
     assert [axis.get_title() for axis in scatter.axes] == [
-        f"{pair}: {kind}"
-        for pair in ("{7, 9}", "{0, 1}")
-        for kind in ("features", "representations")
+        f"{pair}: {kind}" for pair in ("{7, 9}", "{0, 1}") for kind in ("pixels", "representations")
     ]
     assert "5 and 5" in densities.get_suptitle()

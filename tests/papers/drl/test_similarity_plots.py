@@ -57,6 +57,19 @@ def test_densities_have_an_area_of_one_and_the_last_is_solid(names, styles):
     assert [line.get_linestyle() for line in axes.lines] == styles
 
 
+def test_mean_cosines_have_a_line_per_kind_of_pairs_and_a_dot_per_seed():
+    found = {"0": [similarities(), similarities(8)], "0.1": [similarities(4)]}
+    axes = plots.plot_mean_cosines(found, "features")
+    for same, name in plots.PAIR_NAMES.items():
+        means = [
+            np.mean([float(s.pairs("features", same).mean()) for s in f]) for f in found.values()
+        ]
+        np.testing.assert_allclose([y for _, y in lines(axes)[name]], means, atol=1e-4)
+    assert len(dots(axes)) == 6
+    check(axes, xticks=["0", "0.1"])
+    assert axes.get_ylabel() == "mean cosine of pixels"
+
+
 def test_correlations_have_a_row_each_with_seeds_mean_and_the_papers():
     values = {"a, one class": [0.2, 0.4], "b": []}
     axes = plots.plot_correlations(values, reference={"b": -0.5})
@@ -71,6 +84,7 @@ def test_pushes_keep_their_directions_and_ratios():
     assert dots(axes) == [tuple(point) for point in points]
     # The longest is 0.65 of the longest vector; what is hardly pushed has no arrow.
     np.testing.assert_allclose(arrows(axes), [[(1, 0), (0.35, 0)], [(0, 2), (0, 3.3)]])
+    assert texts(axes) == ["longest arrow: 2"]
 
 
 @pytest.mark.parametrize(
