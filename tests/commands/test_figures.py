@@ -141,7 +141,7 @@ def test_correlations_beside_the_papers():
     drawn = [(names[int(row)], x) for x, row in dots(axes)]
     assert ("{0,1} representations, different classes", 0.5) in drawn
     assert ("{0,1} representations, different classes", -0.85) in drawn
-    assert ("{7,9} features, one class", 0.38) in drawn
+    assert ("{7,9} pixels, one class", 0.38) in drawn
 
 
 def relation_run(method, curve, seed=0, *, size=10, backbone="MiniLM", **changes):
