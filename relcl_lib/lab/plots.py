@@ -46,6 +46,11 @@ METHOD_COLOURS = {
     "RP-CRE+MA": "#8c564b",
     "CRECL": "#d62728",
     "CRECL+ATM": "#e377c2",
+    "CRECL-MAG": "#9467bd",
+    "CRECL-CL1": "#17becf",
+    "CRECL-CL2": "#bcbd22",
+    "CRECL-K": "#2ca02c",
+    "CRECL(C)": "#8fa3bf",
     "without the loss": "#9e9e9e",
     "with the loss": "#d62728",
 }

@@ -178,27 +178,35 @@ def test_relation_curves_have_one_encoder_and_protocol_and_the_usual_settings():
 
 def test_relation_ablation_draws_historical_and_current():
     records = [relation_run(name, FALLING) for name in ("CRECL-CL", "CRECL", "RP-CRE")]
-    left, right = FIGURES["crecl_ablation"](records).axes
+    records.append(relation_run("CRECL-K", [value - 2 for value in FALLING]))
+    left, right, *below = FIGURES["crecl_ablation"](records).axes
     check(left, title="historical tasks", lines={"CRECL": BY_TASK, "CRECL-CL": BY_TASK})
     check(right, title="current tasks", lines={"CRECL": BY_TASK, "CRECL-CL": BY_TASK})
+    for axes in below:
+        check(axes, lines={"CRECL-K": [(k, -2) for k, _ in BY_TASK]})
 
 
 def test_relation_memory_sizes_stand_beside_table_2():
     records = [relation_run("CRECL", FALLING, size=size) for size in (5, 10)]
-    (axes,) = FIGURES["crecl_memory_sizes"](records).axes
-    check(axes, lines={"CRECL": [(5, 81), (10, 81)]}, legend=["CRECL", "paper"])
-    assert dots(axes)[-4:] == [(5, 80.2), (10, 82.7), (15, 83.5), (20, 85.2)]
+    left, right = FIGURES["crecl_memory_sizes"](records).axes
+    check(left, lines={"CRECL": [(5, 81), (10, 81)]}, legend=["CRECL", "CRECL, paper"])
+    assert dots(left)[-4:] == [(5, 80.2), (10, 82.7), (15, 83.5), (20, 85.2)]
+    assert dots(right) == []
 
 
-def test_relation_memory_sizes_are_means_of_the_same_seeds():
+def test_relation_memory_sizes_are_means_and_differences_of_the_same_seeds():
     records = [
         relation_run("CRECL", FALLING, seed, size=size) for seed in (0, 1) for size in (5, 10)
     ]
     records.append(relation_run("CRECL", [1.0] * 10, seed=2, size=10))
-    records += [relation_run("RP-CRE", FALLING, seed=size, size=size) for size in (5, 10)]
-    (axes,) = FIGURES["crecl_memory_sizes"](records).axes
-    same = [(5, 81), (10, 81)]
-    check(axes, lines={"CRECL": same, "RP-CRE": same})  # RP-CRE's have none in common
+    records += [
+        relation_run("RP-CRE", [v - size for v in FALLING], seed, size=size)
+        for seed, size in ((0, 5), (0, 10), (1, 10), (3, 10))
+    ]
+    left, right = FIGURES["crecl_memory_sizes"](records).axes
+    check(left, lines={"CRECL": [(5, 81), (10, 81)]})
+    assert sorted(dots(right)) == [(5, 5), (5, 5), (10, 10), (10, 10), (10, 10)]  # the means, too
+    assert texts(right) == ["n=1", "n=2"]
 
 
 def document_run(cell, seed=0, **metrics):

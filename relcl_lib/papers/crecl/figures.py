@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,13 +15,16 @@ from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.records import Record, config_hash, most_seeds
 from relcl_lib.lab.rows import entries, parse_setting
 from relcl_lib.papers.crecl.plots import (
-    plot_history_and_current,
+    ACCURACIES,
+    plot_leads,
     plot_memory_sizes,
     plot_two_tasks_side_by_side,
     task_curves,
 )
 from relcl_lib.papers.crecl.tables import ABLATIONS, AS_WRITTEN, leads
 
+#: variants of Figure 3 that lie far below CRECL, on all tasks or on the last one
+_FAR = ("CRECL-CL2", "CRECL-CL", "CRECL(C)")
 #: a copy of what a recorded run of CRECL on FewRel left beside its checkpoint
 RECORDED_FEATURES = repository_root() / "data" / "features" / "crecl_fewrel.safetensors"
 
@@ -65,45 +69,71 @@ def curves(records: Sequence[Record], dataset: str = "FewRel", over: str = "RP-C
     right.autoscale(axis="y")
     right.axhline(0, color=plots.colour_of(over), zorder=1)
     plots.share_legend([left, right])
-    figure.suptitle(_title(chosen, dataset, "Table 1"), fontsize="medium")
+    figure.suptitle(_title(chosen, dataset, "Table 1; thin: a seed"), fontsize="medium")
     return figure
 
 
 def ablation(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
-    """CRECL without one part after the other (Figure 3 a, b on FewRel)."""
+    """CRECL without one part after the other (Figure 3 a, b on FewRel).
+
+    Above the variants that lie far below CRECL on one of the two; below the others, which would lie
+    on its curve, as what they are ahead of CRECL.
+    """
     chosen = most_seeds(_chosen(records, dataset))
-    title = _title(chosen, dataset, "one part left out (Figure 3)")
-    methods = ("CRECL", *ABLATIONS)
-    return plot_history_and_current(chosen, methods, title=title)
+    figure, panels = plt.subplots(2, 2, sharey="row", figsize=(plots.WIDTH, 5.0))
+    for kind, (above, below) in zip(ACCURACIES, panels.T, strict=True):
+        so_far = task_curves(chosen, ("CRECL", *_FAR), kind)
+        style = {"title": f"{kind} tasks", "ylabel": "accuracy (%)"}
+        plots.plot_accuracy_curves(so_far, above, **style)
+        ahead = {
+            method: [list(by_task.values()) for by_task in found.values()]
+            for method in ABLATIONS
+            if method not in _FAR and (found := leads(chosen, dataset, "CRECL", method, kind))
+        }
+        style = {"title": f"{kind}, ahead of CRECL", "ylabel": "points, same seeds"}
+        plots.plot_accuracy_curves(ahead, below, **style)
+        below.autoscale(axis="y")
+        below.axhline(0, color=plots.colour_of("CRECL"), zorder=1)
+    for row in panels:
+        plots.share_legend(row)
+    title = _title(chosen, dataset, "Figure 3; thin: a seed")
+    figure.suptitle(title, fontsize="medium")
+    return figure
 
 
 def memory_sizes(records: Sequence[Record]) -> Figure:
-    """Accuracy at the end of FewRel against the memory size, Table 2 as diamonds.
+    """CRECL at the end of FewRel against the memory size, with Table 2, and its lead over RP-CRE.
 
-    A method's line joins means of the same seeds: those run at every size it was run at.
+    Left, CRECL's line joins means of the same seeds: those run at every size it was run at. Right,
+    each dot is a seed that both methods have at that size (Figure 4).
     """
-    chosen = [
-        r for r in _chosen(records, "FewRel", "memory_size") if r.method in ("CRECL", "RP-CRE")
-    ]
+    chosen = _chosen(records, "FewRel", "memory_size")
     found: dict[str, dict[int, dict[int, float]]] = {}  # method -> L -> seed -> accuracy
     for size in sorted({record.parameters["memory_size"] for record in chosen}):
         for record in most_seeds(r for r in chosen if r.parameters["memory_size"] == size):
             at_size = found.setdefault(record.method, {}).setdefault(size, {})
-            at_size[record.seed] = record.metrics["T10"]
-    values: dict[str, dict[int, list[float]]] = {}
-    for method, sizes in found.items():
-        common = set.intersection(*map(set, sizes.values()))
-        values[method] = {
-            size: [value for seed, value in seeds.items() if seed in (common or seeds)]
-            for size, seeds in sizes.items()
-        }
+            at_size[record.seed] = record.metrics.get("T10", math.nan)
+    ours, theirs = found.get("CRECL", {}), found.get("RP-CRE", {})
+    common = set.intersection(*map(set, ours.values())) if ours else set()
+    values = {
+        size: [value for seed, value in seeds.items() if seed in (common or seeds)]
+        for size, seeds in ours.items()
+    }
+    ahead = {
+        size: [ours[size][seed] - theirs[size][seed] for seed in ours[size] if seed in theirs[size]]
+        for size in ours.keys() & theirs.keys()
+    }
     at_end = {
         parse_setting(entry.setting)["L"]: entry.value
         for entry in entries("crecl", "Table 2")
         if entry.setting.endswith(";T10")
     }
-    title = _title(chosen, "FewRel", "accuracy after task 10")
-    return plot_memory_sizes(values, reference=at_end, title=title).figure
+    figure, (left, right) = plt.subplots(1, 2, figsize=(plots.WIDTH, 2.8))
+    shown = {"CRECL": values} if values else {}
+    plot_memory_sizes(shown, left, reference=at_end, title="CRECL after task 10")
+    plot_leads(ahead, right, title="CRECL less RP-CRE, same seeds")
+    figure.suptitle(_title(chosen, "FewRel", "Table 2 and Figure 4"), fontsize="medium")
+    return figure
 
 
 def two_tasks(records: Sequence[Record], path: Path = RECORDED_FEATURES) -> Figure:

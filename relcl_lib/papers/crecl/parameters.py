@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from relcl_lib.lab.notebook import Notebook
+from relcl_lib.lab.notebook import Notebook, Profiles, with_quick
 from relcl_lib.lab.parameters import Device, ParameterError, Parameters, Seeds
 
 #: data set -> (the paper's name or ours, tasks)
@@ -310,5 +310,13 @@ class CreclNotebook(Notebook, CreclParameters):
     """What `crecl.ipynb` takes: a run's parameters, and where the notebook writes."""
 
     runs: ClassVar[type[Parameters]] = CreclParameters
+    #: fewer and smaller tasks, so that there is time for several seeds
+    profiles: ClassVar[Profiles] = with_quick(
+        CreclParameters,
+        seeds=[2021, 2121, 2221, 2321, 2421],
+        n_tasks=3,
+        train_limit=15,
+        epochs_memory=3,
+    )
 
     n_tasks: int | None = Field(None, ge=2, description="tasks; the lesson compares two of them")

@@ -13,11 +13,13 @@ from matplotlib.figure import Figure
 
 from relcl_lib.lab.live import Progress
 from relcl_lib.lab.plots import (
-    BESIDE,
     WIDTH,
+    Box,
     axes_of,
+    colour_of,
     curves_of,
     plot_accuracy_curves,
+    plot_flow,
     share_legend,
 )
 from relcl_lib.lab.sentence_plots import plot_words, wrap_words
@@ -30,6 +32,62 @@ if TYPE_CHECKING:
 HEAD_COLOUR, TAIL_COLOUR = "#7fb5f0", "#ffb84d"
 #: what of a task's accuracy is drawn -> where the records have it
 ACCURACIES = {"historical": "T", "current": "current_T"}
+
+# --- the model ----------------------------------------------------------------------------------
+
+_ENCODER_COLOUR, _CLASSES_COLOUR = "#4c72b0", "#7f7f7f"
+_PROTOTYPES_COLOUR, _CONTRAST_COLOUR = "#dd8452", "#d62728"
+#: name -> left, bottom, width, text, colour; the text takes the sizes of a run
+_PARTS = {
+    "sentences": (3.6, 0, 3.2, "sentences of a batch\n(B, n) = ({B}, {n})", _ENCODER_COLOUR),
+    "states": (3.6, 1.5, 3.2, "BERT at [E11] and [E21]: e\n({B}, {twice})", _ENCODER_COLOUR),
+    "h": (3.6, 3, 3.2, "dropout, linear: h (Eq. 1)\n(B, d) = ({B}, {d})", _ENCODER_COLOUR),
+    "head": (0, 3, 3.0, "head: class scores (Eq. 2)\n({B}, {rows})", _CLASSES_COLOUR),
+    "L1": (
+        0,
+        4.5,
+        3.0,
+        "cross-entropy $\\mathcal{{L}}_1$ (Eq. 3)\non the task's sentences",
+        _CLASSES_COLOUR,
+    ),
+    "memory": (7.4, 0, 3.2, "memory, chosen by K-means on h\n{L} per relation", _PROTOTYPES_COLOUR),
+    "encoded": (7.4, 1.5, 3.2, "the same encoder, no dropout\n({kept}, {d})", _PROTOTYPES_COLOUR),
+    "p": (7.4, 3, 3.2, "means: prototypes p (Eq. 4)\n(C, d) = ({C}, {d})", _PROTOTYPES_COLOUR),
+    "projector": (
+        *(3.6, 4.5, 7.0),
+        "one projector for both (Eq. 5): $s_i$ ({B}, {half}) and $s_r$ ({C}, {half}), of length 1",
+        _CONTRAST_COLOUR,
+    ),
+    "z": (3.6, 6, 7.0, "cosines $z = s_i \\cdot s_r$: (B, C) = ({B}, {C})", _CONTRAST_COLOUR),
+    "L2": (
+        3.6,
+        7.5,
+        3.2,
+        "$\\mathcal{{L}}_2$ (Eq. 6 to 8), in training:\nCL1, then CL2",
+        _CONTRAST_COLOUR,
+    ),
+    "answer": (7.4, 7.5, 3.2, "nearest prototype (Eq. 9),\nin prediction", _CONTRAST_COLOUR),
+}
+_FLOWS = (
+    *(("sentences", "states"), ("states", "h"), ("h", "head"), ("head", "L1")),
+    *(("memory", "encoded"), ("encoded", "p"), ("h", "projector"), ("p", "projector")),
+    *(("projector", "z"), ("z", "L2"), ("z", "answer")),
+)
+
+
+def plot_architecture(sizes: Mapping[str, int], axes: Axes | None = None) -> Axes:
+    """Draw the encoder, the classifier and the two towers with the shapes of a run.
+
+    `sizes` are B sentences of a batch, n tokens, H of the BERT, d of h, C relations seen, L sentences
+    kept of each, and the `rows` of the head.
+    """
+    more = {"twice": 2 * sizes["H"], "half": sizes["d"] // 2, "kept": sizes["C"] * sizes["L"]}
+    boxes = {
+        name: Box(left, bottom, width, text.format(**sizes, **more), colour)
+        for name, (left, bottom, width, text, colour) in _PARTS.items()
+    }
+    return plot_flow(boxes, _FLOWS, axes)
+
 
 # --- sentences and streams -----------------------------------------------------------------------
 
@@ -108,17 +166,30 @@ def plot_two_tasks(
     return axes
 
 
+def turned(points: Any, like: Any) -> np.ndarray:
+    """Points (n, 2) turned, mirrored and moved to lie as near as they can to `like` (n, 2).
+
+    t-SNE leaves all of that open; distances stay as they are.
+    """
+    points, like = np.asarray(points), np.asarray(like)
+    centred = points - points.mean(0)
+    left, _, right = np.linalg.svd(centred.T @ (like - like.mean(0)))
+    return centred @ (left @ right) + like.mean(0)
+
+
 def plot_two_tasks_side_by_side(
     panels: Mapping[str, Any], labels: Any, tasks: Any, names: Sequence[str]
 ) -> Figure:
     """Draw the same sentences in several embeddings, with one legend below.
 
-    `panels` are title -> points (n, 2); the rest is as for `plot_two_tasks`.
+    `panels` are title -> points (n, 2), turned to lie like those of the first; the rest is as for
+    `plot_two_tasks`.
     """
     height = 1.0 + 0.95 * WIDTH / len(panels)
     figure, axes = plt.subplots(1, len(panels), squeeze=False, figsize=(WIDTH, height))
+    first = next(iter(panels.values()))
     for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
-        plot_two_tasks(points, labels, tasks, axis, names=names, title=title)
+        plot_two_tasks(turned(points, first), labels, tasks, axis, names=names, title=title)
     share_legend(axes[0], below=True, fontsize="x-small", ncols=4, markerscale=1.4)
     return figure
 
@@ -213,21 +284,45 @@ def plot_memory_sizes(
     number, drawn as diamonds.
     """
     axes = axes_of(axes, 2.6)
-    for method, by_size in values.items():
-        sizes = sorted(by_size)
+    for index, (method, by_size) in enumerate(values.items()):
+        sizes, colour = sorted(by_size), colour_of(method, index)
         means = [float(np.mean(by_size[size])) for size in sizes]
-        (line,) = axes.plot(sizes, means, marker="o", label=method)
+        axes.plot(sizes, means, marker="o", label=method, color=colour)
         for size in sizes:
             seeds = by_size[size]
-            axes.scatter([size] * len(seeds), seeds, s=8, color=line.get_color(), alpha=0.5)
+            axes.scatter([size] * len(seeds), seeds, s=8, color=colour, alpha=0.5)
     if reference:
-        style = {"marker": "D", "color": "black", "s": 26, "label": "paper"}
+        style = {"marker": "D", "color": "black", "s": 26, "label": "CRECL, paper"}
         axes.scatter(*zip(*sorted(reference.items()), strict=True), **style)
     shown = sorted({size for by_size in values.values() for size in by_size} | set(reference or ()))
-    axes.set(xlabel="sentences kept of a relation, L", ylabel="accuracy (%)")
+    axes.set(xlabel="sentences kept of a relation, L", ylabel="accuracy (%), axis cut")
     axes.set(title=title, xticks=shown)
     if values or reference:
-        axes.legend(fontsize="small", **BESIDE)
+        axes.legend(fontsize="x-small", frameon=False)
+    return axes
+
+
+def plot_leads(
+    values: Mapping[int, Sequence[float]], axes: Axes | None = None, *, title: str = ""
+) -> Axes:
+    """Draw a method's leads against memory size: a dot per seed, a bar at their mean.
+
+    `values` are memory size L -> differences in points, one per seed.
+    """
+    axes = axes_of(axes, 2.6)
+    for number, (size, found) in enumerate(sorted(values.items())):
+        style = {"color": "black", "s": 9, "alpha": 0.5, "lw": 0}
+        axes.scatter([size] * len(found), found, label=None if number else "a seed", **style)
+        style = {"color": colour_of("CRECL"), "marker": "_", "s": 160, "lw": 2}
+        axes.scatter(size, np.mean(found), label=None if number else "mean", **style)
+        style = {"xytext": (0, 5), "textcoords": "offset points", "fontsize": 7, "ha": "center"}
+        axes.annotate(f"n={len(found)}", (size, max(found)), **style)
+    axes.axhline(0, color="#555555", lw=1)
+    axes.set(xlabel="sentences kept of a relation, L", ylabel="points", title=title)
+    axes.set_xticks(sorted(values))
+    axes.margins(x=0.15, y=0.25)
+    if values:
+        axes.legend(fontsize="x-small", frameon=False)
     return axes
 
 

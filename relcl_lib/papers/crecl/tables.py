@@ -172,8 +172,11 @@ def leads(
     dataset: str = "FewRel",
     over: str = "RP-CRE",
     method: str = "CRECL",
+    kind: str = "historical",
 ) -> dict[int, dict[str, float]]:
-    """How far `method` is ahead of `over`, in points: seed -> task -> lead.
+    """How far `method` is ahead of `over`, in points: seed -> task (`T1`) -> lead.
+
+    `kind` is `historical`, on all tasks so far, or `current`, on the last one alone.
 
     A seed gives both the same tasks in the same order with the same sentences, and single streams
     differ by more than the methods do, so only the difference within a seed says which is better.
@@ -183,11 +186,12 @@ def leads(
         {r.seed: r.metrics for r in records if row.matches(r) and not r.failed}
         for row in own_rows((method, over), ("T1",), dataset)
     )
+    prefix = {"historical": "T", "current": "current_T"}[kind]
     return {
         seed: {
-            name: value - theirs[seed][name]
+            name.removeprefix("current_"): value - theirs[seed][name]
             for name, value in ours[seed].items()
-            if name.startswith("T")
+            if name.startswith(prefix)
         }
         for seed in sorted(ours.keys() & theirs.keys())
     }

@@ -113,4 +113,25 @@ def test_memory_sizes_are_in_order_and_the_paper_is_diamonds():
     axes = plots.plot_memory_sizes(values, reference={5: 80.2, 15: 83.5})
     check(axes, lines={"CRECL": [(5, 78), (10, 82)], "RP-CRE": [(10, 70)]})
     check(axes, dots=[(5, 78), (10, 80), (10, 84), (10, 70), (5, 80.2), (15, 83.5)])
-    check(axes, xticks=["5", "10", "15"], legend=["CRECL", "RP-CRE", "paper"])
+    check(axes, xticks=["5", "10", "15"], legend=["CRECL", "RP-CRE", "CRECL, paper"])
+
+
+def test_leads_have_a_dot_per_seed_and_their_mean():
+    axes = plots.plot_leads({10: [1.0, 3.0], 5: [4.0]})
+    check(axes, dots=[(5, 4), (5, 4), (10, 1), (10, 3), (10, 2)], xticks=["5", "10"])
+    assert [text.get_text() for text in axes.texts] == ["n=1", "n=2"]
+
+
+def test_the_architecture_has_the_shapes_of_the_run():
+    sizes = {"B": 16, "n": 40, "H": 96, "d": 32, "C": 12, "L": 5, "rows": 24}
+    axes = plots.plot_architecture(sizes)
+    said = " ".join(text.get_text() for text in axes.texts)
+    for shape in ("(16, 40)", "(16, 192)", "(16, 32)", "(16, 24)", "(60, 32)", "(12, 32)"):
+        assert shape in said
+    assert "$s_i$ (16, 16) and $s_r$ (12, 16)" in said and "(16, 12)" in said
+
+
+def test_turned_points_lie_like_the_others():
+    like = np.random.default_rng(0).normal(size=(9, 2))
+    turn = np.array([[0.6, 0.8], [0.8, -0.6]])  # a turn and a reflection
+    np.testing.assert_allclose(plots.turned(like @ turn + [3, 4], like), like, atol=1e-12)

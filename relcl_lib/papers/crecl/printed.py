@@ -1,0 +1,76 @@
+"""CRECL's Table 1 as the paper has it, Figure 3 as a table, and the settings that were tried."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from relcl_lib.lab.compare import compare, nearest
+from relcl_lib.lab.format import DASH, number, signed
+from relcl_lib.lab.metrics import confidence_interval
+from relcl_lib.lab.printed import Grid, PrintedTables, measured
+from relcl_lib.lab.records import Record
+from relcl_lib.papers.crecl import tables
+from relcl_lib.papers.crecl.parameters import STREAMS
+
+_ACCURACIES = [f"T{k}" for k in range(1, STREAMS["fewrel"][1] + 1)]
+TABLES = PrintedTables(
+    "crecl", {"Table 1": ("method", "setting")}, tables.rows, per_cent=_ACCURACIES
+)
+beside = TABLES.beside
+#: setting -> its name in a table of tried settings
+TRIED = {
+    "epochs_memory": "epochs of CL2",
+    "memory_passes": "M",
+    "learning_rate": "rate of L1",
+    "contrast_learning_rate": "rate of L2",
+}
+#: what of a task's accuracy -> the column of it
+COLUMNS = {"historical": "all tasks", "current": "last task alone"}
+
+
+def parts(records: Sequence[Record], dataset: str = "FewRel") -> str:
+    """Figure 3 as a table: each variant at the end of the stream, and what it is ahead of CRECL.
+
+    The differences are paired by seed: their mean and half of its 95 % interval.
+    """
+    last = f"T{STREAMS['fewrel'][1]}"
+    found: Grid = {}
+    for kind, column in COLUMNS.items():
+        metric = last if kind == "historical" else f"current_{last}"
+        rows = tables.own_rows(("CRECL", *tables.ABLATIONS), (metric,), dataset)
+        for line in nearest(compare("crecl", rows, records)).to_dict("records"):
+            texts = found.setdefault(line["method"], {})
+            texts[column, ""] = measured(line)
+            if line["method"] != "CRECL":
+                ahead = tables.leads(records, dataset, "CRECL", line["method"], kind)
+                points = [by_task[last] for by_task in ahead.values()]
+                texts[column, "less CRECL's"] = difference(points)
+    return TABLES.markdown(found, "variant")
+
+
+def difference(values: Sequence[float]) -> str:
+    """Paired differences as text: the mean and half of its 95 % interval."""
+    if not values:
+        return DASH
+    mean, half = confidence_interval(np.asarray(values, dtype=float))
+    return signed(mean) + ("" if math.isnan(half) else f" ± {number(half)}")
+
+
+def tried(records: Iterable[Record]) -> str:
+    """Runs on validation sentences that chose the settings of the `reduced` profile, best first."""
+    runs = [r for r in records if r.parameters.get("validation") and not r.failed]
+    runs = [r for r in runs if r.method != "CRECL(C)" and "T4" in r.metrics]
+    found: Grid = {}
+    for place, run in enumerate(sorted(runs, key=lambda run: -run.metrics["T4"]), start=1):
+        texts = found.setdefault(str(place), {})
+        texts["method", ""] = run.method
+        for name, shown in TRIED.items():
+            read = name == "learning_rate" or run.method.startswith("CRECL")
+            texts[shown, ""] = f"{run.parameters[name]:g}" if read else DASH
+        for k in (2, 3, 4):
+            texts[f"T{k}", ""] = number(run.metrics[f"T{k}"])
+        texts["task 4 alone", ""] = number(run.metrics["current_T4"])
+    return TABLES.markdown(found, "run")
