@@ -95,25 +95,27 @@ def pivot(frame: pd.DataFrame) -> list[Block]:
 
 
 def _lines(rows: Sequence[Mapping[str, Any]]) -> dict[Line, dict[str, Mapping[str, Any]]]:
-    named: dict[tuple[str, tuple[str, ...]], dict[Line, dict[str, Mapping[str, Any]]]] = {}
+    named: dict[tuple[str, tuple[str, ...]], dict[Line, dict[str, Mapping[str, Any]]]]
+    named = {_named(row): {} for row in rows}
     for row in sorted(rows, key=lambda row: not row["n"]):  # what was run first
-        parts = [part for part in words.settings(row["setting"]) if part != row["metric"]]
-        column, setting = words.column(row["metric"]), tuple(parts)
-        lines = named.setdefault((row["method"], setting), {})
+        method, setting = _named(row)
+        lines, column = named[method, setting], words.column(row["metric"])
         if row["n"]:
             about = (row["protocol"], row["variant"], row["configuration"])
-            lines.setdefault(Line(row["method"], setting, *about), {})[column] = row
+            lines.setdefault(Line(method, setting, *about), {})[column] = row
         elif row["protocol"] != NOT_RUN or not math.isnan(row["paper"]):
             # Beside what was run of this method stands what the paper has further.
             if not lines:
-                lines[Line(row["method"], setting, row["protocol"], "", "")] = {}
+                lines[Line(method, setting, row["protocol"], "", "")] = {}
             for cells in lines.values():
                 cells.setdefault(column, row)
-    order = dict.fromkeys(
-        (row["method"], tuple(p for p in words.settings(row["setting"]) if p != row["metric"]))
-        for row in rows
-    )
-    return {line: cells for key in order for line, cells in named[key].items()}
+    return {line: cells for lines in named.values() for line, cells in lines.items()}
+
+
+def _named(row: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """Method and setting; a setting that is the metric's name is said by the column."""
+    parts = words.settings(row["setting"])
+    return row["method"], tuple(part for part in parts if part != row["metric"])
 
 
 def _apart(block: Block) -> list[Block]:
