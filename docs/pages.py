@@ -37,7 +37,10 @@ PAGES = {
     },
 }
 #: folders that a page links to get a list of their files
-LISTED = {"data/results": "Records", "data/claims": "Claims, as files"}
+LISTED = {
+    "data/results": "Records\n\nOne file per run and seed: parameters, versions, numbers.",
+    "data/claims": "Claims, as files\n\nWhat each paper claims, and the comparison that decides it.",
+}
 #: page of the reference -> the folder that it describes
 REFERENCE = {
     **{f"api/{room}": f"relcl_lib/{room}" for room in LIBRARY},
@@ -62,6 +65,8 @@ MODULE = """
 """
 LINK = re.compile(r'(href=")(?![a-z]+:|#)([^"#]+)(#[^"]*)?"')
 SOURCE_LINK = re.compile(r"\]\((?:\.\./)*([\w/]+\.py)\)")
+#: kinds of value -> name -> its docstring, from `plain_docstring` to `keep_text`
+DESCRIBED: dict[str, dict[str, list[str]]] = {"data": {}, "attribute": {}, "property": {}}
 CODE = re.compile(r"(`+)(.+?)\1")
 
 
@@ -69,6 +74,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("builder-inited", lay_out)
     app.connect("autodoc-process-docstring", plain_docstring, priority=100)
+    app.connect("autodoc-process-docstring", keep_text, priority=900)
     app.connect("autodoc-skip-member", left_out)
     app.connect("html-page-context", follow_links)
     return {"parallel_read_safe": True}
@@ -206,23 +212,44 @@ def follow_links(
 def plain_docstring(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
 ) -> None:
-    """Docstrings are plain text with code in single backticks; nothing else in them is markup."""
+    """Docstrings are plain text with code in single backticks; nothing else in them is markup.
+
+    What is indented in a module's is code too.
+    """
+    blocks = "\n".join(lines).split("\n\n")
+    code = [what == "module" and block.startswith("    ") for block in blocks]
+    text = "\n\n".join(
+        f"::\n\n{block}" if literal else marked(block)
+        for block, literal in zip(blocks, code, strict=True)
+    )
     # Napoleon takes words before a colon for a type, which here stands in the signature.
-    text, marked = re.sub("^Returns:$", ":returns:", "\n".join(lines), flags=re.MULTILINE), ""
-    if what in ("data", "attribute"):
-        text = f"\n{text}"
+    lines[:] = re.sub("^Returns:$", ":returns:", text, flags=re.MULTILINE).split("\n")
+    if what in DESCRIBED:
+        DESCRIBED[what][name] = [*lines]
+
+
+def keep_text(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """The text of a value as it was before Napoleon took its first words for a type."""
+    if what in DESCRIBED:
+        lines[:] = DESCRIBED[what].pop(name)
+
+
+def marked(text: str) -> str:
+    """Text with its code between two backticks each, and the rest escaped."""
     plain, *rest = CODE.split(text)
+    done = ""
     for code, after in zip(rest[1::3], rest[2::3], strict=True):
         before = "\\ " if plain[-1:].isalnum() else ""
-        marked += f"{escaped(plain)}{before}``{code}``" + ("\\ " if after[:1].isalnum() else "")
+        done += f"{escaped(plain)}{before}``{code}``" + ("\\ " if after[:1].isalnum() else "")
         plain = after
-    lines[:] = (marked + escaped(plain)).split("\n")
+    return done + escaped(plain)
 
 
 def left_out(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
-    """A named tuple's fields, which its docstring describes, and second names of methods."""
+    """A tuple's fields, which its docstring describes, second names of methods, what pydantic adds."""
     method = what == "module" and inspect.ismethod(obj)
-    return True if method or type(obj).__name__ == "_tuplegetter" else None
+    field = type(obj).__name__ == "_tuplegetter"
+    return True if method or field or name == "model_config" else None
 
 
 def escaped(text: str) -> str:

@@ -4,4 +4,4 @@ Importing this package loads no torch, opens no file and prints nothing; import 
 need, e.g. ``from relcl_lib.losses import proxy_contrastive_loss``.
 """
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"

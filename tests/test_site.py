@@ -111,13 +111,14 @@ def test_what_is_ugly_is_seen(tmp_path, complaint):
     [
         ("|P_i| and `k_c`, *args", r"\|P_i\| and ``k_c``, \*args"),
         ("x_ of `a`s, ``b``", r"x\_ of ``a``\ s, ``b``"),
-        ("no markup.\n\n    o_y - log(1)", "no markup.\n\n    o_y - log(1)"),
+        ("no markup:\n    o_y - log(1)", "no markup:\n    o_y - log(1)"),
+        ("Use it:\n\n    f(x_)", "Use it:\n\n::\n\n    f(x_)"),
         ("It is.\n\nReturns:\n    (N,): rows.", "It is.\n\n:returns:\n    (N,): rows."),
     ],
 )
 def test_docstrings_are_text_with_code(text, expected):
     lines = text.split("\n")
-    pages.plain_docstring(None, "function", "f", None, None, lines)
+    pages.plain_docstring(None, "module", "m", None, None, lines)
     assert "\n".join(lines) == expected
 
 

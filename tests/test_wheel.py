@@ -1,11 +1,14 @@
 """The wheel is whole: installed alone, it finds its data and trains, and writes where one works."""
 
+import importlib.metadata
 import os
 import subprocess
 import sys
 
 import pytest
+from packaging.requirements import Requirement
 
+import relcl_lib
 from relcl_lib.lab.files import repository_root
 
 pytestmark = pytest.mark.slow
@@ -56,6 +59,25 @@ for paper, cell in cells.items():
     assert outcome.startswith("done"), outcome
 assert {record.paper for record in read_records("data/results")} == set(cells)
 """
+#: what the extras bring; a plain installation has none of it
+EXTRAS = {
+    "notebooks": {"jupyterlab", "ipykernel", "papermill"},
+    "ray": {"ray"},
+    "timm": {"timm"},
+    "site": {"sphinx", "myst-nb", "furo", "sphinx-mathjax-offline"},
+    "test": {"pytest", "pytest-xdist", "hypothesis", "nbval", "nbstripout", "ruff", "relcl"},
+}
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+
+absent = ("IPython", "jupyterlab", "ipykernel", "papermill", "nbformat", "nbclient", "jupyter_client")
+sys.modules |= dict.fromkeys((*absent, "ray", "timm", "pytest", "hypothesis", "sphinx"))
+import relcl_lib
+
+for module in pkgutil.walk_packages(relcl_lib.__path__, "relcl_lib."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +122,23 @@ def test_an_installed_wheel_reads_its_data(installed, tmp_path):
     done = run(READ, installed, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(installed / "relcl_lib")]
+
+
+def test_an_installed_wheel_needs_no_jupyter(installed, tmp_path):
+    [relcl] = importlib.metadata.distributions(name="relcl", path=[str(installed)])
+    assert relcl.version == relcl_lib.__version__
+    assert [script.value for script in relcl.entry_points] == ["relcl_lib.__main__:main"]
+    needed = [Requirement(line) for line in relcl.requires]
+    of = {extra: set() for extra in relcl.metadata.get_all("Provides-Extra")}
+    for requirement in needed:
+        for extra in of:
+            if requirement.marker and requirement.marker.evaluate({"extra": extra}):
+                of[extra].add(requirement.name)
+    assert of == EXTRAS
+    plain = {requirement.name for requirement in needed if not requirement.marker}
+    assert "torch" in plain and not plain & set().union(*EXTRAS.values())
+    done = run(IMPORT_ALL, installed, tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_installed_wheel_trains_every_paper_and_writes_where_one_works(installed, tmp_path):
