@@ -71,7 +71,7 @@ IMPORT_ALL = """
 import importlib, pkgutil, sys
 
 absent = ("IPython", "jupyterlab", "ipykernel", "papermill", "nbformat", "nbclient", "jupyter_client")
-sys.modules |= dict.fromkeys((*absent, "ray", "timm", "pytest", "hypothesis", "sphinx"))
+sys.modules |= dict.fromkeys((*absent, "ray", "timm", "pytest"))
 import relcl_lib
 
 for module in pkgutil.walk_packages(relcl_lib.__path__, "relcl_lib."):
