@@ -1,6 +1,6 @@
 """What lambda alone does: runs of one seed that differ in nothing else, by their differences.
 
-At lambda = 1e-12 the loss changes a run by rounding only. So what differs there is what two runs of
+At lambda = 1e-8 the loss changes a run by rounding only (`tables.ROUNDING`). So what differs there is what two runs of
 one seed differ by anyway, and an effect of the loss must be larger.
 """
 

@@ -19,7 +19,14 @@ from relcl_lib.papers.drl.similarity_plots import (
     plot_similarity_densities,
     plot_similarity_scatter,
 )
-from relcl_lib.papers.drl.tables import CONTROL, SHARE, STRATEGIES, printed_rows, stand_in_rows
+from relcl_lib.papers.drl.tables import (
+    CONTROL,
+    ROUNDING,
+    SHARE,
+    STRATEGIES,
+    printed_rows,
+    stand_in_rows,
+)
 
 
 def tracks(records: Sequence[Record], base: str = "cifar10") -> Figure:
@@ -71,7 +78,7 @@ def similarity(records: Sequence[Record]) -> Figure:
 def control(records: Sequence[Record], base: str = "cifar10") -> Figure:
     """What lambda alone changes: runs less those at lambda = 0 of the same seed, in points.
 
-    Dots are seeds, strokes their mean with a 95 % interval. The first place, 1e-12, shows what
+    Dots are seeds, strokes their mean with a 95 % interval. The first place, 1e-8, shows what
     rounding alone does to two runs of one seed.
     """
     found = differences(records, base)
@@ -132,7 +139,7 @@ def shares(records: Sequence[Record], base: str = "cifar10") -> Figure:
                 for r in most_seeds(filter(row.matches, measured))
                 if r.curves and SHARE in r.curves
             ]
-            if seeds and held["drl_weight"] > 1e-9:
+            if seeds and held["drl_weight"] > ROUNDING:
                 mean = [sum(values) / len(values) for values in zip(*seeds, strict=True)]
                 label = f"$\\lambda={held['drl_weight']:g}$, n={len(seeds)}"
                 axis.plot(range(1, len(mean) + 1), mean, marker="o", ms=3, label=label)
