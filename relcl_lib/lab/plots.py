@@ -51,6 +51,9 @@ METHOD_COLOURS = {
     "CRECL-CL2": "#bcbd22",
     "CRECL-K": "#2ca02c",
     "CRECL(C)": "#8fa3bf",
+    "CasRel": "#1f77b4",
+    "-Adaptive Thresholding": "#ff7f0e",
+    "FastRE": "#d62728",
     "without the loss": "#9e9e9e",
     "with the loss": "#d62728",
 }

@@ -82,6 +82,15 @@ def f1_at(run: Any, split: str, p: float) -> float:
     return triple_metrics.triple_scores(run.predict(split, threshold=p), gold)["F1"]
 
 
+def f1_tuned(run: Any, split: str = "test") -> float:
+    """The F1 of a split at the threshold that is best on the validation sentences; see `f1_at`.
+
+    Learned thresholds are tuned, too: all are shifted alike.
+    """
+    best, _ = run.tune_threshold(run.threshold or 0.5)
+    return f1_at(run, split, best)
+
+
 def padding_effect(run: Any, words: Sequence[str], company: Sequence[str]) -> tuple[float, float]:
     """How far a sentence's head scores move when it is batched with a longer one, which pads it.
 

@@ -205,7 +205,7 @@ class FastreNotebook(Notebook, FastreParameters):
 
     runs: ClassVar[type[Parameters]] = FastreParameters
     profiles: ClassVar[Profiles] = with_quick(
-        FastreParameters, hidden=64, type_size=32, epochs=6, learning_rate=8e-3, seeds=[0]
+        FastreParameters, hidden=64, type_size=32, epochs=6, learning_rate=8e-3, seeds=[0, 1, 2]
     )
 
     def run(self, method: str, **changes: Any) -> FastreParameters:

@@ -3,15 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
 
 from relcl_lib.lab.live import Progress
-from relcl_lib.lab.plots import BESIDE, OTHER_COLOURS, axes_of, colour_of, plot_lines
+from relcl_lib.lab.plots import (
+    BESIDE,
+    OTHER_COLOURS,
+    Box,
+    axes_of,
+    colour_of,
+    plot_flow,
+    plot_lines,
+)
 from relcl_lib.lab.sentence_plots import TYPE_COLOURS
+from relcl_lib.models.tagger import TaggerConfig
+
+_ENCODER_COLOUR, _HEAD_COLOUR, _TAIL_COLOUR = "#4c72b0", "#dd8452", "#55a868"
+
+
+def plot_architecture(
+    config: TaggerConfig, sentences: int, words: int, heads: int, axes: Axes | None = None
+) -> Axes:
+    """Draw the network with the shapes of a batch: encoder, head tagger and tail tagger.
+
+    `heads` is the number of head entities that the batch's sentences have together.
+    """
+    b, n, m, d = sentences, words, heads, config.hidden
+    types, relations = config.columns
+    z = 4 * d + config.type_size
+    where = {  # left and bottom of each box, from the bottom up: what reads stands above what is read
+        "words": (0, 10.4, f"words\nids ({b}, {n})"),
+        "vectors": (0, 9.05, f"word vectors\n({b}, {n}, {config.vector_size})"),
+        "projection": (0, 7.7, f"projection + positions\n({b}, {n}, {d})"),
+        "convolution": (0, 5.6, f"dilated convolution: g and h\n({b}, {n}, {2 * d})"),
+        "gate": (0, 4.3, f"gate: (1 - s) h + s x, s = σ(g)\n({b}, {n}, {d})"),
+        "head attention": (4.5, 1.4, f"self-attention: H_h\n({b}, {n}, {d})"),
+        "head features": (4.5, 2.7, f"convolution on [H; H_h], ReLU\n({b}, {n}, {d})"),
+        "head scores": (4.5, 4.0, f"starts, ends: types and AT\n2 × ({b}, {n}, {types})"),
+        "head threshold": (4.5, 5.3, "adaptive threshold:\nscore > score of AT?"),
+        "heads": (4.5, 6.6, f"head entities, by pairing\n({m}, 4)"),
+        "tail attention": (9.0, 1.4, f"self-attention: H_t\n({b}, {n}, {d})"),
+        "z": (9.0, 6.6, f"z: words, H_t, head, type\n({m}, {n}, {z})"),
+        "tail scores": (9.0, 7.9, f"convolution, ReLU, linear\n2 × ({m}, {n}, {relations})"),
+        "tail threshold": (9.0, 9.2, "adaptive threshold:\nscore > score of AT?"),
+        "triples": (9.0, 10.5, "pairing; relations of R'(t) only\ntriples"),
+    }
+    colours = {0: _ENCODER_COLOUR, 4.5: _HEAD_COLOUR, 9.0: _TAIL_COLOUR}
+    boxes = {
+        name: Box(left, bottom, 3.9, text, colours[left], 0.95)
+        for name, (left, bottom, text) in where.items()
+    }
+    boxes["H"] = Box(0, 0, 12.9, f"H ({b}, {n}, {d}): what is known of each word", _ENCODER_COLOUR)
+    down = ("words", "vectors", "projection", "convolution", "gate", "H")
+    up = ("H", "head attention", "head features", "head scores", "head threshold", "heads", "z")
+    right = ("H", "tail attention", "z", "tail scores", "tail threshold", "triples")
+    flows = [pair for path in (down, up, right) for pair in pairwise(path)]
+    axes = plot_flow(boxes, flows, axes, height=5.6)
+    axes.add_patch(Rectangle((-0.25, 4.0), 4.4, 2.85, fc="none", ec=_ENCODER_COLOUR, ls="--"))
+    rates = ", ".join(map(str, config.dilations))
+    repeated = f"a block, {len(config.dilations)} times,\nδ = {rates}"
+    for left, bottom, text, colour in (
+        (2.15, 3.25, repeated, _ENCODER_COLOUR),
+        (0, 11.55, "encoder", _ENCODER_COLOUR),
+        (4.5, 7.75, "head tagger", _HEAD_COLOUR),
+        (9.0, 11.65, "tail tagger, per head entity", _TAIL_COLOUR),
+    ):
+        axes.text(left, bottom, text, fontsize=7, color=colour)
+    axes.set(xlim=(-0.4, 13.1), ylim=(-0.2, 12.1))
+    return axes
 
 
 def reached_tokens(dilations: Sequence[int]) -> list[list[int]]:
@@ -69,7 +134,7 @@ def plot_scores(
     sns.heatmap(values, ax=axes, cbar_kws={"pad": 0.01, "aspect": 12}, **style, **ticks)
     row, column = np.nonzero(values > 0)
     axes.scatter(column + 0.5, row + 0.5, color="black", s=12, zorder=3)
-    axes.collections[0].colorbar.ax.tick_params(labelsize="xx-small")
+    axes.collections[0].colorbar.ax.tick_params(labelsize="x-small")
     axes.tick_params(axis="x", rotation=90, labelsize="x-small")
     axes.tick_params(axis="y", rotation=0, labelsize="x-small")
     return axes
@@ -119,29 +184,6 @@ def plot_epochs(
     texts = {"xlabel": "epoch", "ylabel": "F1, validation (%)", "title": title}
     axes = plot_lines(lines, axes, colours=OTHER_COLOURS, beside=False, **texts)
     axes.set_ylim(0, None)
-    return axes
-
-
-def plot_reliability(
-    curves: Mapping[str, Sequence[tuple[float, float, int]]],
-    axes: Axes | None = None,
-    *,
-    title: str = "",
-) -> Axes:
-    """Draw reliability curves (see `confidence.reliability`); on the diagonal scores are what they say.
-
-    The area of a dot is the number of triples in its bin.
-    """
-    axes = axes_of(axes, 3.0)
-    axes.plot([0, 1], [0, 1], color="silver", lw=1, zorder=0)
-    for index, (name, curve) in enumerate(curves.items()):
-        mean, share, count = np.array(curve, dtype=float).reshape(-1, 3).T
-        colour = colour_of(name, index)
-        axes.plot(mean, share, color=colour, label=name)
-        axes.scatter(mean, share, s=200 * count / max(count.sum(), 1) + 4, color=colour)
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="score", ylabel="share of triples that are right")
-    axes.set_title(title, fontsize="small")
-    axes.legend(fontsize="x-small")
     return axes
 
 

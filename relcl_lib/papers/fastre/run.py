@@ -217,7 +217,7 @@ class FastreRun(Run):
         entry = {"loss": loss, "valid_F1": score, "train_seconds": seconds}
         if self.settings.threshold_curve:
             started = self.history[-1]["tuned_threshold"] if self.history else 0.5
-            best, entry["valid_F1_tuned"] = self._tune_threshold(started, step=0.1)
+            best, entry["valid_F1_tuned"] = self.tune_threshold(started, step=0.1)
             entry["tuned_threshold"] = best
         return entry
 
@@ -225,7 +225,7 @@ class FastreRun(Run):
         """Take the best weights, and the threshold that suits them."""
         self.model.load_state_dict(self.best)
         if self.settings.threshold == "global":
-            self.threshold, _ = self._tune_threshold()
+            self.threshold, _ = self.tune_threshold()
 
     def train_epoch(self, epoch: int) -> float:
         """Make one pass over the sentences that have a triple; returns the mean loss."""
@@ -320,7 +320,7 @@ class FastreRun(Run):
         train = [sentence.triples for sentence in self.data.train]
         return scores | triple_metrics.recall_by_seen(train, found, gold)
 
-    def _tune_threshold(self, start: float = 0.5, step: float = 0.05) -> tuple[float, float]:
+    def tune_threshold(self, start: float = 0.5, step: float = 0.05) -> tuple[float, float]:
         """The threshold that is best on the validation set, from `start` outwards, and its F1.
 
         A direction is left after two steps without gain: far below the best threshold a network

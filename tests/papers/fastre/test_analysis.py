@@ -99,6 +99,7 @@ def test_the_threshold_as_trained_is_a_half_and_others_change_what_is_found(run)
     assert usual > 0
     assert analysis.f1_at(run, "valid", 0.5) == usual
     assert analysis.f1_at(run, "valid", 1 - 1e-9) < usual  # 20 above the threshold: hardly any
+    assert analysis.f1_tuned(run, "valid") >= usual
     assert same(before, run.model)
 
 
@@ -111,6 +112,7 @@ def test_a_global_threshold_is_taken_as_it_is():
     for p, triples in found.items():
         scores = triple_metrics.triple_scores(triples, gold)
         assert analysis.f1_at(fixed, "valid", p) == scores["F1"]
+    assert analysis.f1_tuned(fixed, "valid") == fixed.tune_threshold(fixed.threshold)[1]
 
 
 def test_padding_moves_the_last_word_only_where_it_leaks(run):

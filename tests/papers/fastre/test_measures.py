@@ -58,7 +58,7 @@ def test_a_record_has_all_of_it(run):
 
 
 def test_the_curve_is_what_the_best_threshold_gives(run):
-    threshold, score = run._tune_threshold(0.5, step=0.1)
+    threshold, score = run.tune_threshold(0.5, step=0.1)
     gold = [sentence.triples for sentence in run.data.valid]
     found = run.predict("valid", threshold=threshold)
     assert triple_scores(found, gold)["F1"] == score >= run.evaluate("valid")["F1"]

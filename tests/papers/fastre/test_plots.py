@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import torch
 from drawn import check, dots, only_drawn, thin, xticks  # noqa: F401
 
+from relcl_lib.models.tagger import FastRE, TaggerConfig
 from relcl_lib.papers.fastre import plots
 
 #: dilations of Table 4 -> tokens that reach an output
@@ -67,11 +69,19 @@ def test_epochs_are_counted_from_one():
     check(plots.plot_epochs(histories), lines=drawn, legend=list(histories))
 
 
-def test_a_reliability_curve_has_a_dot_for_each_bin():
-    axes = plots.plot_reliability({"a": [(0.2, 0.1, 3), (0.9, 1.0, 7)], "b": [(0.5, 0.5, 1)]})
-    lines = [line.get_xydata().tolist() for line in axes.lines[1:]]
-    assert lines == [[[0.2, 0.1], [0.9, 1.0]], [[0.5, 0.5]]]
-    dots = [found.get_offsets().tolist() for found in axes.collections]
-    assert dots == lines
-    few, many = axes.collections[0].get_sizes()
-    assert few < many
+@pytest.mark.parametrize("dilations", [(1, 2, 4), (1, 2, 4, 1, 1, 1)])
+def test_the_drawing_has_the_shapes_of_the_network(dilations):
+    config = TaggerConfig(n_types=3, n_relations=12, hidden=16, dilations=dilations)
+    network = FastRE(config, torch.randn(9, 300)).eval()
+    inputs = {"words": torch.ones(2, 7, dtype=torch.long), "lengths": torch.tensor([7, 7])}
+    heads = torch.zeros(5, 4, dtype=torch.long)
+    with torch.no_grad():
+        hidden, mask = network.encode(inputs)
+        starts, _ = network.head_logits(hidden, mask)
+        tails, _ = network.tail_logits(hidden, mask, heads, inputs["lengths"])
+    axes = plots.plot_architecture(config, sentences=2, words=7, heads=5)
+    drawn = "\n".join(text.get_text() for text in axes.texts)
+    width = network.tails.first.in_channels
+    for shape in (hidden.shape, starts.shape, tails.shape, (5, 7, width), heads.shape):
+        assert str(tuple(shape)) in drawn
+    assert f"{len(dilations)} times" in drawn
