@@ -78,9 +78,15 @@ def run_locally(
             for pipe in connection.wait(list(busy)):
                 yield outcome(pipe)
     finally:
-        for worker in [*idle, *(worker for worker, _ in busy.values())]:
+        for worker in idle:
+            worker.leave()
+        for worker, _ in busy.values():
             worker.process.kill()
             worker.end()
+
+
+#: seconds that an idle process has to end
+PATIENCE = 5
 
 
 class _Worker:
@@ -105,6 +111,13 @@ class _Worker:
         except (EOFError, OSError):
             return None
 
+    def leave(self) -> None:
+        """Let an idle process end by itself, which gives back what it holds of the system."""
+        self.pipe.close()
+        self.process.join(PATIENCE)
+        self.process.kill()
+        self.process.join()
+
     def end(self) -> str:
         """Clear up after a process that has died or was killed, and say how it ended."""
         self.process.join()
@@ -121,7 +134,10 @@ def _serve(pipe: connection.Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the sweep, which ends its workers
     threading.Thread(target=_end_with_sweep, daemon=True).start()
     while True:
-        work, arguments = pipe.recv()
+        try:
+            work, arguments = pipe.recv()
+        except EOFError:  # it needs no more
+            return
         pipe.send(work(**arguments))
 
 

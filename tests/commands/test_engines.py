@@ -42,6 +42,21 @@ def test_as_many_processes_as_cores_have_a_thread_each():
         assert list(run_locally(cells("any"), jobs, threads_of)) == [f"done: {threads}"]
 
 
+def test_a_sweep_that_ends_leaves_nothing_behind(tmp_path):
+    script = SWEEP.replace("import work", "import holding as work").replace("60}", "0}")
+    script = script.replace(", folder=sys.argv[1]", "")
+    (tmp_path / "sweep.py").write_text(script)
+    path = os.pathsep.join(map(str, [*Path(__file__).parents[2:3], *sys.path]))
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "sweep.py")],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""  # the resource tracker would name a semaphore that leaked
+
+
 def alive(pids):
     return [pid for pid in pids if Path(f"/proc/{pid}").is_dir()]
 

@@ -1,5 +1,6 @@
 """What a sweep may be given to run: cells that end well, and such as take their process with them."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -25,3 +26,10 @@ def work(cell, threads, failure=None, folder=None, **rest):
 def threads_of(cell: dict, threads: int) -> str:
     """Say how many threads a cell was given."""
     return f"done: {threads}"
+
+
+def holding(cell: dict, threads: int) -> str:
+    """Make a semaphore that the process is to give back when it ends, as tqdm's bars do."""
+    global HELD
+    HELD = multiprocessing.get_context("spawn").RLock()
+    return "done: held"
