@@ -7,6 +7,7 @@ import json
 import posixpath
 import re
 import shutil
+import textwrap
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,7 @@ LINK = re.compile(r'(href=")(?![a-z]+:|#)([^"#]+)(#[^"]*)?"')
 SOURCE_LINK = re.compile(r"\]\((?:\.\./)*([\w/]+\.py)\)")
 #: kinds of value -> name -> its docstring, from `plain_docstring` to `keep_text`
 DESCRIBED: dict[str, dict[str, list[str]]] = {"data": {}, "attribute": {}, "property": {}}
+EXAMPLE = re.compile(r"    |[a-z_, ]+ = \w")
 CODE = re.compile(r"(`+)(.+?)\1")
 
 
@@ -214,13 +216,14 @@ def plain_docstring(
 ) -> None:
     """Docstrings are plain text with code in single backticks; nothing else in them is markup.
 
-    What is indented in a module's is code too.
+    In a module's, what is indented or begins with an assignment is code too.
     """
     blocks = "\n".join(lines).split("\n\n")
-    code = [what == "module" and block.startswith("    ") for block in blocks]
     text = "\n\n".join(
-        f"::\n\n{block}" if literal else marked(block)
-        for block, literal in zip(blocks, code, strict=True)
+        f"::\n\n{textwrap.indent(textwrap.dedent(block), '    ')}"
+        if what == "module" and EXAMPLE.match(block)
+        else marked(block)
+        for block in blocks
     )
     # Napoleon takes words before a colon for a type, which here stands in the signature.
     lines[:] = re.sub("^Returns:$", ":returns:", text, flags=re.MULTILINE).split("\n")

@@ -113,6 +113,7 @@ def test_what_is_ugly_is_seen(tmp_path, complaint):
         ("x_ of `a`s, ``b``", r"x\_ of ``a``\ s, ``b``"),
         ("no markup:\n    o_y - log(1)", "no markup:\n    o_y - log(1)"),
         ("Use it:\n\n    f(x_)", "Use it:\n\n::\n\n    f(x_)"),
+        ("Use it:\n\na, b = f(x_)\na", "Use it:\n\n::\n\n    a, b = f(x_)\n    a"),
         ("It is.\n\nReturns:\n    (N,): rows.", "It is.\n\n:returns:\n    (N,): rows."),
     ],
 )
