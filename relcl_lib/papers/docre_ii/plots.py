@@ -254,7 +254,7 @@ _BASE = {
     "entities": "entities: log sum exp\nh(e) (b N, D)",
     "context": "localized context\nc (b, N, N, D)",
     "features": "bilinear groups\nF_0 (p, D')",
-    "base": "classifier of the base\nlogits (p, R + 1)",
+    "base": "classifier of the base\nlogits (p, C)",
 }
 #: part of the inference module -> where it stands (left, bottom, width), its text with the shapes
 _INFERENCE = {
@@ -265,8 +265,8 @@ _INFERENCE = {
     "relation attention": (7.6, 4.2, 2.6, "crossed attention\nqueries R (p, d)"),
     "gate": (4.6, 5.6, 5.6, "gate: g F~ + (1 - g) R~, one mixture (p, d)"),
     "networks": (4.6, 7.0, 5.6, "a network, a residual and a norm per slot\nF, R (p, d)"),
-    "classifier": (11.4, 7.0, 3.0, "classifier on [F; R]\nlogits (p, R + 1)"),
-    "decode": (11.4, 0.0, 3.0, "decode by the threshold\nlabels (p, R + 1)"),
+    "classifier": (11.4, 7.0, 3.0, "classifier on [F; R]\nlogits (p, C)"),
+    "decode": (11.4, 0.0, 3.0, "decode by the threshold\nlabels (p, C)"),
 }
 _FLOWS = (
     *itertools.pairwise(_BASE),
@@ -325,4 +325,22 @@ def plot_ablations(losses: Mapping[str, Mapping[str, float]], axes: Axes | None 
     axes.invert_yaxis()
     axes.grid(False, axis="y")
     axes.legend(fontsize="x-small", **BESIDE)
+    return axes
+
+
+def plot_slot_weights(weights: Mapping[str, tuple[float, float]], axes: Axes | None = None) -> Axes:
+    """Draw Figure 5: the mean absolute weight of the F half and of the R half, a pair per line."""
+    axes = axes_of(axes, 0.8 + 0.4 * len(weights))
+    for side, (name, colour) in enumerate(
+        (("F half", _BASE_COLOUR), ("R half", _INFERENCE_COLOUR))
+    ):
+        places = [index + 0.4 * side - 0.2 for index in range(len(weights))]
+        bars = axes.barh(places, [pair[side] for pair in weights.values()], 0.38, color=colour)
+        bars.set_label(name)
+        axes.bar_label(bars, fmt="%.3f", fontsize=7, padding=2)
+    axes.set(yticks=range(len(weights)), yticklabels=list(weights), xlabel="mean absolute weight")
+    axes.invert_yaxis()
+    axes.grid(False, axis="y")
+    axes.set_xlim(0, 1.15 * max(map(max, weights.values())))  # room for the longest bar's number
+    axes.legend(fontsize="small", **BESIDE)
     return axes

@@ -97,3 +97,10 @@ def test_the_cells_a_pair_reads():
     assert len(shades) - len(plain) == 4 * n - 6
     assert all(not {2, 5} & set(cell) for cell in plain)
     assert legend(axes)[:4] == list(plots.HEADS)
+
+
+def test_slot_weights_are_pairs_of_bars():
+    axes = plots.plot_slot_weights({"with": (0.03, 0.02), "without": (0.05, 0.01)})
+    assert [bar.get_width() for bar in axes.patches] == [0.03, 0.05, 0.02, 0.01]
+    assert legend(axes) == ["F half", "R half"] and yticks(axes) == ["with", "without"]
+    assert axes.get_xlim()[1] > 0.05
