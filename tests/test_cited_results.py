@@ -6,7 +6,7 @@ import pytest
 from cited_results import anchors_of, complaints, pages, sentences, states_a_result, uncited
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [page for page in pages(ROOT) if page.stem != "docre_ii"]
+PAGES = pages(ROOT)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
