@@ -39,7 +39,7 @@ test-hard: $(READY) ## kills, damaged files, clusters, bad lines and long runs, 
 	@"$(BIN)/python" -m pytest tests/hard $(ARGS)
 
 lab: $(READY) ## open JupyterLab in notebooks/
-	@"$(BIN)/python" -m jupyter lab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
+	@"$(BIN)/python" -m jupyter lab --LabApp.default_url=/lab/tree/notebooks --LabApp.news_url=None $(ARGS)
 
 lint: $(READY) ## check style and format of code, tests and notebooks
 	@"$(BIN)/python" -m ruff check relcl_lib tests notebooks docs
