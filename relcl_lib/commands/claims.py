@@ -49,7 +49,7 @@ def papers_block(records: Iterable[Record]) -> str:
     header = ("Paper", "Task", "Lesson", *COUNTED[1:4], "Open")
     judged, rows = _judged(records), []
     for (name, paper), row in zip(PAPERS.items(), counted(judged), strict=True):
-        lesson = f"[{name}](notebooks/{name}.ipynb)"
+        lesson = f"[{name}](notebooks/{name}.ipynb), {paper.seconds} s"
         open_yet = sum(int(cell.split()[0]) for cell in row[4:])
         cited = f"[{paper.title}]({paper.link}), {paper.about}"
         rows.append((cited, paper.task, lesson, *row[1:4], str(open_yet)))

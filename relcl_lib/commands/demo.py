@@ -21,14 +21,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relcl_lib.lab.files import repository_root
+from relcl_lib.papers.registry import PAPERS
 
 if TYPE_CHECKING:
     from relcl_lib.lab.records import Record
 
 #: seconds after which a running notebook says where it is
 SAID_EVERY = 15
-#: seconds of each on an idle core; the longest begin first, and all say how much is done
-USUAL = {"crecl": 100, "hpcr": 90, "drl": 80, "docre_ii": 70, "fastre": 60}
+#: seconds that a notebook counts which is no paper's
+OTHER_SECONDS = 60
 #: what papermill's log says when a cell begins
 _CELL = re.compile(r"Executing Cell (\d+)-+$")
 
@@ -62,8 +63,12 @@ def find_notebooks(folder: Path, names: Sequence[str] = ()) -> list[Path]:
         raise ValueError(
             f"no notebook is named {', '.join(unknown)}; there are: {', '.join(found) or 'none'}"
         )
-    first = [name for name in USUAL if name in wanted]
-    return [found[name] for name in dict.fromkeys([*first, *wanted])]
+    return [found[name] for name in sorted(dict.fromkeys(wanted), key=_seconds, reverse=True)]
+
+
+def _seconds(name: str) -> int:
+    """What a notebook usually takes."""
+    return PAPERS[name].seconds if name in PAPERS else OTHER_SECONDS
 
 
 class Execution:
@@ -193,7 +198,7 @@ def time_left(
 
     A notebook counts as much as it usually takes, a running one by the share of its cells.
     """
-    weight = {path.stem: USUAL.get(path.stem, 60) for path in notebooks}
+    weight = {path.stem: _seconds(path.stem) for path in notebooks}
     rest = sum(weight[path.stem] for path in waiting)
     rest += sum(weight[each.name] * (1 - each.share) for each in running)
     done = sum(weight.values()) - rest
@@ -235,7 +240,6 @@ def closing_table(records: Sequence[Record], width: int = 100) -> str:
     from relcl_lib.lab.claim_files import read_claims
     from relcl_lib.lab.claims import CONTRADICTED, COUNTED, SUPPORTED, counted, first_lines, judge
     from relcl_lib.lab.format import aligned
-    from relcl_lib.papers.registry import PAPERS
 
     found = {
         paper.title: judge(read_claims(name), [r for r in records if r.paper == name])

@@ -14,6 +14,7 @@ from nbformat import v4
 
 from relcl_lib.__main__ import main
 from relcl_lib.commands import demo
+from relcl_lib.papers.registry import PAPERS
 
 PARAMETERS = 'profile = "quick"\nresults = figures = work_dir = None'
 
@@ -46,9 +47,11 @@ def test_unknown_name(tmp_path, capsys):
 
 
 def test_the_longest_begin_first(tmp_path):
-    for name in ("b", "a", *sorted(demo.USUAL)):
+    for name in ("b", "a", *PAPERS):
         write(tmp_path, name)
-    assert [path.stem for path in demo.find_notebooks(tmp_path)] == [*demo.USUAL, "a", "b"]
+    found = [path.stem for path in demo.find_notebooks(tmp_path)]
+    seconds = [PAPERS[name].seconds if name in PAPERS else demo.OTHER_SECONDS for name in found]
+    assert seconds == sorted(seconds, reverse=True) and {*found} == {"a", "b", *PAPERS}
     assert [path.stem for path in demo.find_notebooks(tmp_path, ["b", "a.ipynb", "b"])] == [
         "b",
         "a",
@@ -160,9 +163,9 @@ def test_the_time_left_follows_the_pace():
 
     paths = [Path(f"{name}.ipynb") for name in ("crecl", "hpcr", "x")]
     half = [Running("crecl", 0.5), Running("hpcr", 0.0)]
-    weights = {**demo.USUAL, "x": 60}
+    weights = {name: paper.seconds for name, paper in PAPERS.items()}
     done = weights["crecl"] / 2
-    rest = weights["crecl"] / 2 + weights["hpcr"] + 60
+    rest = weights["crecl"] / 2 + weights["hpcr"] + demo.OTHER_SECONDS
     told = demo.time_left(30, paths, paths[2:], half)
     assert told == f"0 of 3 done after 30 s, about {30 * rest / done:.0f} s left"
     assert demo.time_left(30, paths, [], [Running("x", 1.0)]).endswith("about 0 s left")
