@@ -69,7 +69,7 @@ def curves(records: Sequence[Record], dataset: str = "FewRel", over: str = "RP-C
     right.autoscale(axis="y")
     right.axhline(0, color=plots.colour_of(over), zorder=1)
     plots.share_legend([left, right])
-    figure.suptitle(_title(chosen, dataset, "Table 1; thin: a seed"), fontsize="medium")
+    figure.suptitle(_title(chosen, dataset, "Table 1; thin: one seed"), fontsize="medium")
     return figure
 
 
@@ -96,7 +96,7 @@ def ablation(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
         below.axhline(0, color=plots.colour_of("CRECL"), zorder=1)
     for row in panels:
         plots.share_legend(row)
-    title = _title(chosen, dataset, "Figure 3; thin: a seed")
+    title = _title(chosen, dataset, "Figure 3; thin: one seed")
     figure.suptitle(title, fontsize="medium")
     return figure
 

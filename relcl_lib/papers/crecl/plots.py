@@ -312,7 +312,7 @@ def plot_leads(
     axes = axes_of(axes, 2.6)
     for number, (size, found) in enumerate(sorted(values.items())):
         style = {"color": "black", "s": 9, "alpha": 0.5, "lw": 0}
-        axes.scatter([size] * len(found), found, label=None if number else "a seed", **style)
+        axes.scatter([size] * len(found), found, label=None if number else "one seed", **style)
         style = {"color": colour_of("CRECL"), "marker": "_", "s": 160, "lw": 2}
         axes.scatter(size, np.mean(found), label=None if number else "mean", **style)
         style = {"xytext": (0, 5), "textcoords": "offset points", "fontsize": 7, "ha": "center"}
