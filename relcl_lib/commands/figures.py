@@ -62,7 +62,11 @@ def claims(records: Sequence[Record]) -> Figure:
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_xscale("symlog", linthresh=1)
         axes.set_title(title, fontsize="small", loc="left")
-    panels[-1].set_xlabel("right of 0: as claimed (points; DRL, Figures 1 and 2: cosines)", fontsize="medium", loc="right")
+    panels[-1].set_xlabel(
+        "right of 0: as claimed (points; DRL, Figures 1 and 2: cosines)",
+        fontsize="medium",
+        loc="right",
+    )
     keys = [Line2D([], [], color=colour, marker="o") for colour in COLOURS.values()]
     figure.legend(keys, COLOURS, loc="outside lower center", ncols=len(keys), frameon=False)
     if not any(shown.values()):
