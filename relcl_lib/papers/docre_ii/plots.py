@@ -260,7 +260,7 @@ _BASE = {
 _INFERENCE = {
     "feature slot": (4.6, 1.4, 2.6, "reduce\nF (p, d)"),
     "relation slot": (4.6, 0.0, 2.6, "embed predictions\nR (p, d)"),
-    "memory": (4.6, 2.8, 5.6, "M = [F; R] (p, 2d), as a matrix of pairs (b, N, N)"),
+    "memory": (4.6, 2.8, 5.6, "M: [F; R] projected to (p, d), as a matrix (b, N, N)"),
     "feature attention": (4.6, 4.2, 2.6, "crossed attention\nqueries F (p, d)"),
     "relation attention": (7.6, 4.2, 2.6, "crossed attention\nqueries R (p, d)"),
     "gate": (4.6, 5.6, 5.6, "gate: g F~ + (1 - g) R~, one mixture (p, d)"),
