@@ -63,6 +63,20 @@ class Located(NamedTuple):
     found: Any
 
 
+def check_folder(option: str, folder: str | os.PathLike[str], holds: str) -> None:
+    """Refuse what somebody gave as a folder of data; `option` is where, `holds` what it should hold.
+
+    Raises:
+        DataNotFoundError: there is no such folder.
+    """
+    if not (place := Path(folder).expanduser()).is_dir():
+        is_file = "is a file" if place.exists() else "is not there"
+        raise DataNotFoundError(
+            f"{option} {folder} {is_file}. Name the folder that holds {holds} (other file names: "
+            "data/README.md)"
+        )
+
+
 def search_folders(name: str, root: str | os.PathLike[str] | None = None) -> list[Path]:
     """List the folders in which data set `name` is looked for, first to last.
 
@@ -75,8 +89,8 @@ def search_folders(name: str, root: str | os.PathLike[str] | None = None) -> lis
         given = Path(root).expanduser()
         if not given.is_dir():
             raise DataNotFoundError(
-                f"root={str(root)!r} is no folder. Give the folder of {name}, a folder that holds "
-                f"a folder {name}/, or no root at all."
+                f"{str(root)!r} is no folder. Give the folder of {name}, a folder that holds "
+                f"a folder {name}/, or none at all."
             )
         folders += [given / name, given]
     if os.environ.get(DATA_VARIABLE):
@@ -318,7 +332,8 @@ def _not_found(
     lines.append(reason)
     if hub is not None:
         lines.append(f"On a machine with a network, in that folder: {hub.command}")
-    lines.append(f"A folder elsewhere is given by root=... or by ${DATA_VARIABLE} (its parent).")
+    given = "root=... (of a command: --data, --data-root)"
+    lines.append(f"A folder elsewhere is given by {given} or by ${DATA_VARIABLE} (its parent).")
     return DataNotFoundError("\n".join([*lines, hint] if hint else lines))
 
 

@@ -49,7 +49,10 @@ def read_marked(path: str | os.PathLike[str]) -> dict[str, list[RawSentence]]:
             )
         path = found[0]
     if not path.is_file():
-        raise DataNotFoundError(f"there is no file {path}. {FIX}")
+        raise DataNotFoundError(
+            f"{path} is not there. Name a file of sentences, or a folder that holds "
+            f"{IN_A_FOLDER[0]}. {FIX}"
+        )
     first = next(iter(read_records(path)), None)
     if isinstance(first, dict) and not isinstance(first.get("text"), str) and _is_fewrel(first):
         return read_fewrel(path)

@@ -54,7 +54,7 @@ def test_order_is_root_variable_repository_current_folder(tmp_path, monkeypatch)
 
 def test_a_root_that_is_no_folder_is_an_error_even_if_the_set_lies_elsewhere(tmp_path):
     put(tmp_path / "cwd" / "data" / "things")
-    with pytest.raises(DataNotFoundError, match=r"(?s)root='nowhere'.*a folder things/"):
+    with pytest.raises(DataNotFoundError, match=r"(?s)'nowhere' is no folder.*a folder things/"):
         locate("things", holds, root="nowhere")
 
 

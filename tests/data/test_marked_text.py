@@ -150,7 +150,7 @@ def test_files_in_every_form(tmp_path):
         name: [row._replace(place=row.place.replace("e.json", "train.json")) for row in rows]
         for name, rows in read_marked(tmp_path / "e.json").items()
     }
-    with pytest.raises(DataNotFoundError, match="there is no file"):
+    with pytest.raises(DataNotFoundError, match=r"nothing\.jsonl is not there\. Name a file"):
         read_marked(tmp_path / "nothing.jsonl")
     (tmp_path / "bad.jsonl").write_text(f"{json.dumps(OFFSETS)}\n{{")
     with pytest.raises(DataFormatError, match=r"bad\.jsonl: line 2 is no JSON"):

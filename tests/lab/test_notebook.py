@@ -287,7 +287,7 @@ def test_in_a_kernel_a_corrected_typo_is_gone_and_errors_are_one_box(kernel):
     assert shown[1] == shown[2]
     assert shown[1].startswith("ParameterError: unknown parameter 'bufer_size'; did you mean")
     assert shown[3:6] == ["", "", "40 [0]\n"]
-    assert shown[6].startswith("DataNotFoundError: root='no/such/place' is no folder.")
+    assert shown[6].startswith("DataNotFoundError: 'no/such/place' is no folder.")
     assert "Traceback" not in shown[6] and "Traceback" in shown[7] and "Traceback" in shown[8]
     assert shown[10].startswith("ParameterError: parameter device: device='gpu' is not a device")
 

@@ -38,14 +38,13 @@ from relcl_lib.lab.checkpoints import (
     save_model,
 )
 from relcl_lib.lab.files import remove_leftovers
-from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.lab.protocol import HIDDEN
 from relcl_lib.lab.runtime import drawing_from, make_generator, resolve_device
 from relcl_lib.models.contrastive_network import CreclNetwork
 from relcl_lib.papers.crecl.learner import Learner
 from relcl_lib.papers.crecl.methods import train_crecl
 from relcl_lib.papers.crecl.network import build_network
-from relcl_lib.papers.crecl.parameters import FOREIGN, OWN, CreclParameters
+from relcl_lib.papers.crecl.parameters import CreclParameters, own_settings
 from relcl_lib.text.markers import mark_sentences
 from relcl_lib.text.pretrained import load_encoder, usable_positions
 
@@ -116,14 +115,7 @@ class ContinualClassifier:
         Raises:
             ParameterError: a setting is unknown, or has no meaning here.
         """
-        if foreign := sorted(set(settings) & set(FOREIGN)):
-            raise ParameterError(
-                f"{', '.join(foreign)}: a setting of benchmarks, not of this model"
-            )
-        given = {"seeds": [2021], **settings, **OWN, "profile": profile}
-        chosen = CreclParameters.create(given).resolved()
-        if len(chosen.seeds) > 1:
-            raise ParameterError(f"seeds={chosen.seeds}: a model has one seed")
+        chosen = own_settings(profile, settings)
         folder = weights_folder(chosen.encoder)
         about = {"name": Path(chosen.encoder).name, "digest": weights_digest(folder)}
         tokenizer, bert = load_encoder(chosen.encoder)

@@ -43,6 +43,14 @@ ENOUGH, SHOWN = 20, 12
 
 def learn(options: argparse.Namespace) -> int:
     """Begin a model or teach it further, save it, and print what it learned as one JSON object."""
+    from relcl_lib.lab.parameters import read_settings
+    from relcl_lib.papers.crecl.parameters import own_settings
+
+    settings = read_settings(options.settings)
+    options.profile = settings.pop("profile", options.profile)
+    own_settings(options.profile or "reduced", settings)
+
+    # After what a person may have mistyped, as these load torch.
     from relcl_lib.data.marked_text import read_marked
 
     lessons = read_marked(options.data)
@@ -51,7 +59,7 @@ def learn(options: argparse.Namespace) -> int:
             known = ", ".join(sorted(lessons)[:12])
             raise ValueError(f"{options.data} has no relation {missing[0]!r}; it has {known}")
         lessons = {name: lessons[name] for name in options.relation}
-    model = _begun_or_loaded(options)
+    model = _begun_or_loaded(options, settings)
     started = time.perf_counter()
 
     def on_phase(learner: Any, phase: str) -> None:
@@ -80,17 +88,16 @@ def learn(options: argparse.Namespace) -> int:
     return 0
 
 
-def _begun_or_loaded(options: argparse.Namespace) -> ContinualClassifier:
+def _begun_or_loaded(options: argparse.Namespace, given: dict[str, Any]) -> ContinualClassifier:
     """The model of the folder; a new one where there is none.
 
     Raises:
         ParameterError: settings are given for a model that has others.
     """
     from relcl_lib.data.weights import weights_digest, weights_folder
-    from relcl_lib.lab.parameters import ParameterError, read_settings
+    from relcl_lib.lab.parameters import ParameterError
     from relcl_lib.papers.crecl.classifier import ABOUT, ContinualClassifier, refuse_foreign
 
-    given = read_settings(options.settings)
     refuse_foreign(options.model)  # now, not when an hour's training is to be saved
     if not Path(options.model, ABOUT).is_file():
         profile = options.profile or "reduced"
@@ -106,8 +113,6 @@ def _begun_or_loaded(options: argparse.Namespace) -> ContinualClassifier:
     if options.profile is not None:
         raise ParameterError(f"--profile is for a new model, and {options.model} holds one already")
     for name, value in given.items():
-        if name not in own:
-            raise ParameterError(f"unknown parameter {name!r}")
         if own[name] != value:
             raise ParameterError(
                 f"{name}={value!r}: the model {options.model} began with {own[name]!r} and keeps its "

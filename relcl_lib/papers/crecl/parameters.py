@@ -8,6 +8,7 @@ and unread settings do nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -304,6 +305,21 @@ class CreclParameters(Parameters):
                 "must be 'fixed'"
             )
         return chosen
+
+
+def own_settings(profile: str, settings: Mapping[str, Any]) -> CreclParameters:
+    """The parameters of a model of one's own: a profile, and settings on top of it.
+
+    Raises:
+        ParameterError: a setting is unknown, does not fit, or has no meaning here.
+    """
+    if foreign := sorted(set(settings) & set(FOREIGN)):
+        raise ParameterError(f"{', '.join(foreign)}: a setting of benchmarks, not of this model")
+    given = {"seeds": [2021], **settings, **OWN, "profile": profile}
+    chosen = CreclParameters.create(given).resolved()
+    if len(chosen.seeds) > 1:
+        raise ParameterError(f"seeds={chosen.seeds}: a model has one seed")
+    return chosen
 
 
 class CreclNotebook(Notebook, CreclParameters):

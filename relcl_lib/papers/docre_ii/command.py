@@ -166,15 +166,20 @@ def evaluate(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """Train, or read what is trained, and save one model per seed."""
-    from relcl_lib.lab.checkpoints import refuse_other
+    from relcl_lib.data.download import check_folder
     from relcl_lib.lab.parameters import read_settings
     from relcl_lib.papers.docre_ii.parameters import DocreParameters
-    from relcl_lib.papers.docre_ii.predictor import ABOUT, Predictor
-    from relcl_lib.papers.docre_ii.run import DocreRun, load_data, train_or_read
 
     values: dict[str, Any] = {"dataset": "own", "seeds": [0], "profile": options.profile}
     values["data_root"] = str(options.data)
     parameters = DocreParameters.create(values | read_settings(options.settings))
+    check_folder("--data", options.data, "train.json and dev.json")
+
+    # After what a person may have mistyped, as these load torch.
+    from relcl_lib.lab.checkpoints import refuse_other
+    from relcl_lib.papers.docre_ii.predictor import ABOUT, Predictor
+    from relcl_lib.papers.docre_ii.run import DocreRun, load_data, train_or_read
+
     out = Path(options.out)
 
     def on_epoch(run: DocreRun) -> None:

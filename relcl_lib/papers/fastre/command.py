@@ -301,7 +301,7 @@ def list_settings() -> str:
 
 def train(options: argparse.Namespace) -> int:
     """Train, or read what is trained, and save one tagger per seed."""
-    from relcl_lib.data.download import DataNotFoundError
+    from relcl_lib.data.download import check_folder
     from relcl_lib.lab.checkpoints import refuse_other
     from relcl_lib.lab.parameters import read_settings
     from relcl_lib.papers.fastre.evaluate import COMPARED
@@ -319,12 +319,8 @@ def train(options: argparse.Namespace) -> int:
     if isinstance(vectors, str) and Path(vectors).expanduser().is_file():
         values["all_words"] = True  # so that the tagger knows words of other texts, too
     parameters = FastreParameters.create(values | settings)
-    if options.data and not (place := Path(options.data).expanduser()).is_dir():
-        is_file = "is a file" if place.exists() else "is not there"
-        raise DataNotFoundError(
-            f"--data {options.data} {is_file}. Name the folder that holds train.json (other file names: "
-            "data/README.md)"
-        )
+    if options.data:
+        check_folder("--data", options.data, "train.json")
     out, trained, told = Path(options.out), False, {""}
 
     def tell(line: str) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -452,7 +453,32 @@ def test_a_model_keeps_its_encoder_and_its_settings(tmp_path, capsys):
         )
         == 2
     )
-    assert "there is no file" in capsys.readouterr().err
+    assert f"{tmp_path / 'no'} is not there. Name a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "word, said",
+    [
+        (
+            "colour=3",
+            "unknown parameter 'colour'. Valid names: attend_pads, attention_learning_rate",
+        ),
+        ("epochs_memori=3", "unknown parameter 'epochs_memori'; did you mean epochs_memory"),
+        ("epochs_memory=many", "parameter epochs_memory"),
+        ("n_tasks=3", "n_tasks: a setting of benchmarks"),
+        ("profile=ful", "'ful' is not a profile"),
+    ],
+)
+def test_settings_are_checked_before_torch_is_loaded(word, said, tmp_path):
+    data = write(tmp_path / "1.jsonl", WORDS[:2], 2)
+    words = ["crecl", "learn", "--model", str(tmp_path / "m"), "--data", data, word]
+    code = (
+        "import sys; from relcl_lib.__main__ import main; code = main(sys.argv[1:]); "
+        "sys.exit(100 if 'torch' in sys.modules else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ") and said in done.stderr
 
 
 @pytest.mark.parametrize("value", ["2", "-1.01", "nan", "high"])

@@ -10,6 +10,7 @@ import pytest
 import torch
 from docre_data import parameters, tiny_data
 
+from relcl_lib import __main__ as relcl
 from relcl_lib.data.document_files import Fact
 from relcl_lib.data.document_stream import Pairing
 from relcl_lib.data.download import DataFormatError
@@ -338,6 +339,18 @@ def test_train_writes_a_model_and_is_not_trained_again(tmp_path, capsys):
     with pytest.raises(CheckpointError, match=r"other data or with other settings.*another --out"):
         main([*command, "seeds=[1]"])
     assert Predictor.load(tmp_path / "out").note["seed"] == 0
+
+
+def test_what_is_mistyped_is_named_as_it_was_typed(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for given, said in (("nowhere", "is not there"), (tmp_path / "file", "is a file")):
+        words = ["train", "--data", str(given), "--out", str(tmp_path / "out")]
+        assert relcl.main(["docre_ii", *words]) == 2
+        shown = capsys.readouterr().err
+        assert shown.startswith(
+            f"error: --data {given} {said}. Name the folder that holds train.json and dev.json"
+        )
+    assert not (tmp_path / "out").exists()
 
 
 # --- the PubTator format ---------------------------------------------------------------------------
