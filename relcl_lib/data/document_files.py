@@ -19,7 +19,8 @@ from relcl_lib.data.text_files import read_records
 from relcl_lib.lab.files import atomic_write_text
 
 AGAIN = (
-    "Get the file again, or write the record in DocRED's layout: title, sents, vertexSet, labels"
+    "Write it in DocRED's layout: title, sents, vertexSet, labels; if it is a download, get the file "
+    "again"
 )
 
 

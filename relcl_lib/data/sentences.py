@@ -74,7 +74,7 @@ TACRED_FIX = (
 
 Span = tuple[int, int]
 
-NAMES_FIX = "Get it again, or remove it"
+NAMES_FIX = "Mend it, get it again, or remove it"
 
 
 # --- files --------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from relcl_lib.data.download import DataFormatError
 from relcl_lib.data.unpacking import open_gzip
 from relcl_lib.lab.json_text import parse_json
 
-AGAIN = "Get the file again: it is incomplete, or no JSON"
+#: what to do about a file that may be a download or somebody's own
+AGAIN = "Mend it there; if it is a download, get the file again: it is incomplete"
 BOM = "\ufeff"
 #: byte-order mark -> encoding; UTF-32's little-endian one begins as UTF-16's does
 _MARKS = {
@@ -87,7 +88,8 @@ def read_records(path: Path) -> Iterator[Any]:
             raise DataFormatError(path, f"is no JSON array: {error}", AGAIN) from error
         return
     if not text.strip():
-        raise DataFormatError(path, "is empty", AGAIN)
+        fix = "Get the file again, or write its records into it"
+        raise DataFormatError(path, "is empty", fix)
     if "\n" in text.strip():
         with contextlib.suppress(ValueError):  # one object over several lines
             yield parse_json(text)
@@ -98,7 +100,8 @@ def read_records(path: Path) -> Iterator[Any]:
             try:
                 yield parse_json(line)
             except ValueError as error:
-                raise DataFormatError(path, f"line {number} is no JSON: {error}", AGAIN) from error
+                fix = AGAIN.replace("Mend it there", f"Mend line {number}")
+                raise DataFormatError(path, f"line {number} is no JSON: {error}", fix) from error
 
 
 def read_object(path: Path, fix: str) -> dict[str, Any]:

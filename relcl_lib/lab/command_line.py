@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import codecs
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, TextIO
 
 from relcl_lib.lab.json_text import parse_json
@@ -54,15 +55,42 @@ def read_json_lines(
     """Yield (line, what `read` makes of line and record) for each line of JSON that it can.
 
     The others are named in `complain` and counted in `skipped`; empty ones are passed over, and so is
-    a byte-order mark. `read` raises ValueError where a record does not fit.
+    a byte-order mark. `read` raises ValueError where a record does not fit. An input of one line may
+    hold an array of records, which are counted in place of lines.
+
+    Raises:
+        ValueError: the input is an array over several lines.
     """
+    filled = _filled(lines)
+    first = next(filled, None)
+    if first is None:
+        return
+    what, texts = "line", chain([first], filled)
+    if first[1].lstrip()[:1] == b"[":  # no record: each is an object
+        if next(filled, None) is not None:
+            raise ValueError(
+                "the input is an array over several lines: give one record per line, or the array "
+                "on one line, as 'python -m json.tool --compact FILE' writes it"
+            )
+        try:
+            records = parse_json(first[1].decode("utf-8"))
+        except ValueError:
+            pass  # named below
+        else:
+            what, texts = "record", enumerate(records, start=1)
+    for number, text in texts:
+        try:
+            record = parse_json(text.decode("utf-8")) if what == "line" else text
+            yield number, read(number, record)
+        except ValueError as error:  # no UTF-8, no JSON, or not what is read here
+            skipped.append(number)
+            print(f"{what} {number} skipped: {error}", file=complain)
+
+
+def _filled(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, with their numbers, without a byte-order mark."""
     for number, line in enumerate(lines, start=1):
         if number == 1:
             line = line.removeprefix(codecs.BOM_UTF8)
-        if not line.strip():
-            continue
-        try:
-            yield number, read(number, parse_json(line.decode("utf-8")))
-        except ValueError as error:  # no UTF-8, no JSON, or not what is read here
-            skipped.append(number)
-            print(f"line {number} skipped: {error}", file=complain)
+        if line.strip():
+            yield number, line

@@ -20,6 +20,11 @@ def parse_json(text: str, **options: Any) -> Any:
         if _SURROGATE.search(text):  # halves of a pair, unless both are there
             json.dumps(found, ensure_ascii=False).encode()
         return found
+    except json.JSONDecodeError as error:
+        if "\n" in text.strip():
+            raise
+        # "line 1" would be taken for the file's, where the text is one of its lines.
+        raise ValueError(f"{error.msg} (column {error.colno})") from None
     except RecursionError:
         raise ValueError("its values are nested too deep") from None
     except UnicodeEncodeError:

@@ -153,5 +153,5 @@ def test_files_in_every_form(tmp_path):
     with pytest.raises(DataNotFoundError, match=r"nothing\.jsonl is not there\. Name a file"):
         read_marked(tmp_path / "nothing.jsonl")
     (tmp_path / "bad.jsonl").write_text(f"{json.dumps(OFFSETS)}\n{{")
-    with pytest.raises(DataFormatError, match=r"bad\.jsonl: line 2 is no JSON"):
+    with pytest.raises(DataFormatError, match=r"bad\.jsonl: line 2 is no JSON.*Mend line 2"):
         read_marked(tmp_path / "bad.jsonl")

@@ -137,7 +137,7 @@ def test_a_mention_with_a_gap_and_entities_that_overlap_are_counted(tmp_path):
 @pytest.mark.parametrize(
     "content, words",
     [
-        ("", ["cannot be read", "Get the file again"]),
+        ("", ["cannot be read", "get the file again"]),
         ('{"P7": [{"tokens": ', ["cannot be read", "incomplete"]),
         ("[1]", ["a list, not an object"]),
         ({"P7": []}, ["relation P7", "no list of records"]),

@@ -78,8 +78,11 @@ def test_one_object_over_several_lines_is_one_record(tmp_path):
     "text, words",
     [
         ("", ["empty", "Get the file again"]),
-        ('[{"text": "a", "spo_', ["JSON", "incomplete"]),
-        ('{"text": "a b", "spo_list": []}\n{"text": "a', ["line 2", "incomplete"]),
+        ('[{"text": "a", "spo_', ["JSON", "Mend it there", "incomplete"]),
+        (
+            '{"text": "a b", "spo_list": []}\n{"text": "a',
+            ["line 2 is no JSON", "(column 10). Mend line 2", "incomplete"],
+        ),
         ("[1]", ["record 1", "int"]),
         ('[{"text": "a"}]', ["record 1", "text", "spo_list"]),
         ('[{"text": 3, "spo_list": []}]', ["record 1", "field text", "3"]),

@@ -9,7 +9,8 @@ FOLDER, or teaches it further relations: those it knows stay, as a few sentences
 folder; a relation that it knows learns from the new sentences too. `predict` needs no relation and
 writes {"line", "relation", "nearest", "score"} per line, in order: the nearest relation with its cosine,
 and as relation null where that is below the model's threshold (--threshold -1 answers always). A
-line that cannot be read is named on standard error and skipped; the exit code is then 1.
+line that cannot be read is named on standard error and skipped; the exit code is then 1. A JSON array
+on one line will do, and "line" then counts its sentences.
 """
 
 from __future__ import annotations

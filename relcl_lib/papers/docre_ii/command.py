@@ -5,13 +5,14 @@
     python -m relcl_lib docre_ii evaluate --gold FILE --predictions FILE [--train FILE]
 
 Entities have to be marked already. `predict` reads DocRED's layout, one document per line (an object
-with title, sents, vertexSet), or the PubTator format with any kinds of entity; labels are not looked
-at. It writes one object per document, {"line", "title", "facts"}, in order; a fact has head and tail
-(numbers of entities, with names), relation, score, margin over the threshold, and whether the base
-or the inference module added it (`by`); one that inference added also names the pairs it rests on,
-those with the largest attention weights, and what had been predicted of them. What cannot be read is
-named on standard error and skipped; the exit code is then 1. `evaluate` reads these, or the file
-that DocRED's competition takes (which `predict --submission` writes), and gold in either format. In
+with title, sents, vertexSet) or a JSON array of them on one line, or the PubTator format with any
+kinds of entity; labels are not looked at. It writes one object per document, {"line", "title",
+"facts"}, in order, where "line" counts the documents of an array; a fact has head and tail (numbers
+of entities, with names), relation, score, margin over the threshold, and whether the base or the
+inference module added it (`by`); one that inference added also names the pairs it rests on, those
+with the largest attention weights, and what had been predicted of them. What cannot be read is named
+on standard error and skipped; the exit code is then 1. `evaluate` reads these, or the file that
+DocRED's competition takes (which `predict --submission` writes), and gold in either format. In
 PubTator files entities are numbered in the order of their first mention line. CDR's hypernym filter
 is not applied to a gold file.
 """

@@ -412,6 +412,9 @@ def test_learn_predict_and_evaluate_as_commands(tmp_path, monkeypatch, capsys):
     code, found, _ = ask(monkeypatch, capsys, folder, lines[:2], "--threshold", "-1")
     assert code == 0 and all(one["relation"] == one["nearest"] for one in found)
 
+    array = [b"[" + b", ".join(lines[:2]) + b"]"]
+    assert ask(monkeypatch, capsys, folder, array, "--threshold", "-1") == (0, found, "")
+
     test = write(tmp_path / "test.jsonl", WORDS[:6], 5, start=60)
     assert relcl.main(["crecl", "evaluate", "--model", str(folder), "--data", test]) == 0
     scores = json.loads(capsys.readouterr().out)

@@ -267,6 +267,15 @@ def test_predict_and_evaluate_lines(run, saved, tmp_path, monkeypatch, capsys):
         assert {k: v for k, v in found.items() if k in expected} == pytest.approx(expected, abs=0.5)
 
 
+def test_the_array_that_train_reads_is_predicted_as_its_lines_are(run, saved, monkeypatch, capsys):
+    records, shown = [as_record(document, labels=True) for document in run.data.test], []
+    for lines in (records, [records]):
+        feed(monkeypatch, lines)
+        assert main(["predict", "--model", str(saved), "--tuned"]) == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1] and len(shown[0].splitlines()) == len(records)
+
+
 def test_nothing_found_is_a_valid_submission(saved, monkeypatch, capsys):
     feed(monkeypatch, [])
     assert main(["predict", "--model", str(saved), "--submission"]) == 0
