@@ -22,6 +22,8 @@ FIX = (
     'A sentence is {"text": ..., "head": [start, end], "tail": [start, end], "relation": ...}, places '
     "in characters from 0, ends exclusive; or its text has [E11] head [E12] and [E21] tail [E22]"
 )
+#: the relation of a sentence that says none; no relation may have this name
+NO_RELATION = ""
 #: what a folder of one's own holds
 IN_A_FOLDER = ("train.jsonl", "train.json", "train.jsonl.gz")
 #: alphabets whose words stand between spaces and take no unmarked endings; Unicode's names of letters
@@ -29,11 +31,14 @@ _SPACED = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "GEORGIAN")
 _MARKER = re.compile(r"\[(E11|E12|E21|E22)\]")
 
 
-def read_marked(path: str | os.PathLike[str]) -> dict[str, list[RawSentence]]:
+def read_marked(
+    path: str | os.PathLike[str], *, none: bool = False
+) -> dict[str, list[RawSentence]]:
     """Read the sentences of each relation, in the file's order.
 
     `path` is a file of such records, one per line or in a JSON array; a file in FewRel's layout,
-    `{relation: [{tokens, h, t}]}`; or a folder with one of them under a name of `IN_A_FOLDER`.
+    `{relation: [{tokens, h, t}]}`; or a folder with one of them under a name of `IN_A_FOLDER`. With
+    `none` a record's relation may be null: it says none, and its sentence stands under `NO_RELATION`.
 
     Raises:
         DataNotFoundError: there is no such file; says what would be read.
@@ -58,7 +63,8 @@ def read_marked(path: str | os.PathLike[str]) -> dict[str, list[RawSentence]]:
         return read_fewrel(path)
     relations: dict[str, list[RawSentence]] = {}
     for at, record in enumerate(read_records(path), start=1):
-        sentence = as_sentence(path, at, record)
+        says_none = none and isinstance(record, dict) and record.get("relation", "") is None
+        sentence = as_sentence(path, at, record, labelled=not says_none)
         relations.setdefault(sentence.relation, []).append(sentence)
     return relations
 
@@ -72,7 +78,7 @@ def as_sentence(
 ) -> RawSentence:
     """A record, the `at`-th of a file, as a sentence; without `labelled` its relation is not read.
 
-    Its tokens are what spaces and the entities' ends separate.
+    Its relation then is `NO_RELATION`. Its tokens are what spaces and the entities' ends separate.
 
     Raises:
         DataFormatError: names the record and the field that does not fit.
@@ -89,7 +95,8 @@ def as_sentence(
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         raise wrong(", field text: holds half a surrogate pair, which no file can")
     if labelled and not (isinstance(relation, str) and relation.strip()):
-        raise wrong(f", field relation: {relation!r} is no name")
+        known = "missing" if relation is None else f"{relation!r} is no name"
+        raise wrong(f", field relation: {known}")
     given = [record.get(name) for name in ("head", "tail")]
     if given == [None, None]:
         try:
@@ -105,6 +112,7 @@ def as_sentence(
         for name, value, span in zip(("head", "tail"), given, spans, strict=True):
             if span is None:
                 problem = f"{value!r} is no [start, end] in a text of {len(text)} characters"
+                problem = "missing" if value is None else problem
                 raise wrong(f", field {name}: {problem}")
     for name, span in zip(("head", "tail"), spans, strict=True):
         for place in span:
@@ -120,7 +128,7 @@ def as_sentence(
         entity = " ".join(tokens[slice(*head)])
         raise wrong(f", field tail: head and tail are the same words, {entity!r}")
     place = f"{Path(path).name}, record {at}"
-    return RawSentence(tokens, head, tail, relation if labelled else "", place=place)
+    return RawSentence(tokens, head, tail, relation if labelled else NO_RELATION, place=place)
 
 
 def _span(text: str, value: Any) -> Span | None:

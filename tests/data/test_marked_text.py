@@ -6,7 +6,7 @@ import random
 import pytest
 
 from relcl_lib.data.download import DataFormatError, DataNotFoundError
-from relcl_lib.data.marked_text import as_sentence, read_marked
+from relcl_lib.data.marked_text import NO_RELATION, as_sentence, read_marked
 from relcl_lib.data.sentences import MarkedSentence
 from relcl_lib.text.markers import marked_text
 
@@ -73,9 +73,11 @@ def test_words_and_spans_agree_with_the_text_whatever_is_marked():
     [
         ({"text": None}, "record 7, field text: missing"),
         ({"text": "a\ud800b"}, "field text: holds half a surrogate"),
-        ({"relation": None}, "field relation: None is no name"),
+        ({"relation": None}, "record 7, field relation: missing"),
         ({"relation": " "}, "field relation: ' ' is no name"),
-        ({"head": None}, "field head: None is no [start, end] in a text of 38 characters"),
+        ({"head": None}, "record 7, field head: missing. A sentence is {"),
+        ({"tail": None}, "record 7, field tail: missing. A sentence is {"),
+        ({"head": 5}, "field head: 5 is no [start, end] in a text of 38 characters"),
         ({"head": [0, 39]}, "field head: [0, 39]"),
         ({"tail": [5, 5]}, "field tail: [5, 5]"),
         ({"tail": [-1, 5]}, "field tail: [-1, 5]"),
@@ -120,6 +122,23 @@ def test_without_labels_the_relation_is_not_looked_at():
     for relation in (None, 5, "born in"):
         found = as_sentence("m", 1, {**OFFSETS, "relation": relation}, labelled=False)
         assert found.relation == ""
+
+
+def test_a_sentence_of_no_relation_is_read_where_that_is_asked_for(tmp_path):
+    path = tmp_path / "test.jsonl"
+    none = {**OFFSETS, "relation": None}
+    path.write_text("\n".join(map(json.dumps, [none, OFFSETS, none])))
+    found = read_marked(path, none=True)
+    assert {relation: len(rows) for relation, rows in found.items()} == {
+        NO_RELATION: 2,
+        "born in": 1,
+    }
+    with pytest.raises(DataFormatError, match="record 1, field relation: missing"):
+        read_marked(path)
+    del none["relation"]  # forgotten, which says nothing
+    path.write_text(json.dumps(none))
+    with pytest.raises(DataFormatError, match="record 1, field relation: missing"):
+        read_marked(path, none=True)
 
 
 def test_files_in_every_form(tmp_path):

@@ -10,7 +10,9 @@ folder; a relation that it knows learns from the new sentences too. `predict` ne
 writes {"line", "relation", "nearest", "score"} per line, in order: the nearest relation with its cosine,
 and as relation null where that is below the model's threshold (--threshold -1 answers always). A
 line that cannot be read is named on standard error and skipped; the exit code is then 1. A JSON array
-on one line will do, and "line" then counts its sentences.
+on one line will do, and "line" then counts its sentences. `evaluate` counts sentences of relations that
+the model does not know as `unknown`, and how many of them are refused, as is right; so it does those
+with "relation": null, which say none.
 """
 
 from __future__ import annotations
@@ -205,7 +207,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from relcl_lib.papers.crecl.classifier import ContinualClassifier
 
     model = ContinualClassifier.load(options.model, device=options.device)
-    scores = model.evaluate(read_marked(options.data), options.threshold)
+    scores = model.evaluate(read_marked(options.data, none=True), options.threshold)
     if scores["too_long"]:
         unread = f"{scores['too_long']} sentences have no answer: an entity lies beyond {model.room} tokens"
         print(unread, file=sys.stderr)

@@ -24,7 +24,7 @@ import io
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -210,7 +210,20 @@ def train(options: argparse.Namespace) -> int:
         names = ("F1", "F1_tuned", "AP", "F1_base", "F1_dev", "AP_dev")
         shown = {k: record.metrics[k] for k in names if k in record.metrics}
         print(json.dumps({"seed": record.seed, "protocol": record.protocol, **shown}))
+        if behind := behind_base(record.metrics):
+            print(f"seed {record.seed}: {behind}", file=sys.stderr)
     return 0
+
+
+def behind_base(metrics: Mapping[str, float]) -> str:
+    """What to say of a model that does worse on dev than its base did after stage 1; "" of others."""
+    own, base = metrics.get("F1_dev"), metrics.get("F1_base_dev")
+    if own is None or base is None or own >= base:
+        return ""
+    return (
+        f"dev F1 is {own:.2f} after stage 2, below the {base:.2f} of the base alone after stage 1: "
+        "train longer, with a larger stage2_epochs"
+    )
 
 
 def list_settings() -> str:

@@ -419,6 +419,16 @@ def test_learn_predict_and_evaluate_as_commands(tmp_path, monkeypatch, capsys):
     assert relcl.main(["crecl", "evaluate", "--model", str(folder), "--data", test]) == 0
     scores = json.loads(capsys.readouterr().out)
     assert (scores["sentences"], scores["unknown"]) == (25, 5) and len(scores["relations"]) == 5
+    none = tmp_path / "none.jsonl"
+    none.write_text(Path(test).read_text() + json.dumps(line("a", 70, relation=None)) + "\n")
+    for threshold, refused in (("-1", 0), ("1", 100)):  # as the model does not know it
+        words = ["--data", str(none), "--threshold", threshold]
+        assert relcl.main(["crecl", "evaluate", "--model", str(folder), *words]) == 0
+        with_none = json.loads(capsys.readouterr().out)
+        assert (with_none["sentences"], with_none["unknown"]) == (25, 6)
+        assert with_none["unknown_refused"] == refused and len(with_none["relations"]) == 5
+    assert relcl.main([*learn, "--data", str(none)]) == 2
+    assert "record 31, field relation: missing" in capsys.readouterr().err
     with Path(test).open("a") as file:
         file.write(json.dumps(far | {"relation": "r-of"}) + "\n")
     assert relcl.main(["crecl", "evaluate", "--model", str(folder), "--data", test]) == 0

@@ -15,8 +15,9 @@ from relcl_lib.data.document_files import Fact
 from relcl_lib.data.document_stream import Pairing
 from relcl_lib.data.download import DataFormatError
 from relcl_lib.lab.checkpoints import CheckpointError
+from relcl_lib.lab.records import read_records
 from relcl_lib.models.pair_inference import iterate_logits
-from relcl_lib.papers.docre_ii.command import main, read_predictions
+from relcl_lib.papers.docre_ii.command import behind_base, main, read_predictions
 from relcl_lib.papers.docre_ii.network import pair_matrix
 from relcl_lib.papers.docre_ii.parameters import DocreParameters
 from relcl_lib.papers.docre_ii.predictor import ABOUT, WEIGHTS, Predictor
@@ -338,12 +339,15 @@ def test_train_writes_a_model_and_is_not_trained_again(tmp_path, capsys):
     assert main(command) == 0
     out, err = capsys.readouterr()
     assert "stage 2 epoch 2/2" in err and "F1_dev" in out
+    [record] = read_records(tmp_path / "out" / "results")
+    scores = record.metrics
+    assert ("train longer" in err) is (scores["F1_dev"] < scores["F1_base_dev"])
     model = Predictor.load(tmp_path / "out")
     assert model.note["data"] == "own" and model.relations
     (folder / "test.json").write_text(json.dumps([as_record(document) for document in data.test]))
     assert main(command) == 0  # an unlabelled test file changes nothing
     out, err = capsys.readouterr()
-    assert "epoch" not in err and "F1_dev" in out
+    assert "loss" not in err and "F1_dev" in out
     assert Predictor.load(tmp_path / "out").predict(data.test) == model.predict(data.test)
     with pytest.raises(CheckpointError, match=r"other data or with other settings.*another --out"):
         main([*command, "seeds=[1]"])
@@ -360,6 +364,14 @@ def test_what_is_mistyped_is_named_as_it_was_typed(tmp_path, capsys):
             f"error: --data {given} {said}. Name the folder that holds train.json and dev.json"
         )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_is_behind_its_own_base_on_dev_is_said_to_be():
+    said = behind_base({"F1_dev": 41.2, "F1_base_dev": 45})
+    assert "41.20 after stage 2" in said and "45.00 of the base" in said
+    assert "stage2_epochs" in said
+    for metrics in ({"F1_dev": 45.0, "F1_base_dev": 45.0}, {"F1_dev": 4.0}, {}):
+        assert behind_base(metrics) == ""
 
 
 # --- the PubTator format ---------------------------------------------------------------------------
