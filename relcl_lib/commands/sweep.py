@@ -8,7 +8,8 @@
 
 A cell whose records exist is read, not run; one that was killed goes on from its last task or epoch;
 one that failed is named with the reason, which a record keeps if it had begun to train, and is tried
-again next time; so is one whose process died, while the others go on. Run it again after any stop.
+again next time; so is one whose process died, while the others go on. Where the first cell's data
+set cannot be read the sweep stops, as all cells need it. Run it again after any stop.
 On a cluster of several machines all must see the folders of records, checkpoints and data.
 """
 
@@ -26,6 +27,9 @@ from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.format import TableError
 from relcl_lib.lab.parameters import ParameterError, read_settings
 from relcl_lib.papers.registry import PAPERS
+
+#: how the outcome of a cell begins whose data set cannot be read
+NO_DATA = "failed, no data: "
 
 
 class ProcessDiedError(RuntimeError):
@@ -46,6 +50,8 @@ def run_cell(
     """
     import torch
 
+    from relcl_lib.data.download import DataFormatError, DataNotFoundError
+
     about, name = PAPERS[paper], describe(cell)
     before = torch.get_num_threads()
     if threads:
@@ -61,10 +67,14 @@ def run_cell(
 
     try:
         parameters, on_unit = about.parameters.create(cell), {f"on_{about.unit}": progress}
-        train_or_read = about.module("run").train_or_read
+        run = about.module("run")
         died = ProcessDiedError(failure) if failure else None
         places = {"results": results, "work_dir": work_dir}
-        records = train_or_read(parameters, failure=died, **places, **on_unit)
+        try:
+            data = run.load_data(parameters)
+        except (DataNotFoundError, DataFormatError) as error:
+            return f"{NO_DATA}{name}: {type(error).__name__}: {error}"
+        records = run.train_or_read(parameters, data=data, failure=died, **places, **on_unit)
     except Exception as error:  # the other cells go on; the failure is in a record
         return f"failed: {name}: {type(error).__name__}: {error}"
     finally:
@@ -197,6 +207,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outcome = f"{named}as above"  # data that are not there are said once
         elif named:
             reasons.add(reason)
+        no_data = outcome.startswith(NO_DATA)
+        outcome = outcome.replace(NO_DATA, "failed: ", 1) if no_data else outcome
+        if no_data and number == 1 and len(cells) > 1:  # nothing has run, and nothing would
+            print(f"[1/{len(cells)}] {outcome}", flush=True)
+            print("the other cells need the same data set: the sweep stops here", flush=True)
+            outcomes.close()  # ends what is under way
+            return 1
         failed += outcome.startswith("failed")
         trained += not outcome.startswith("read")  # which takes no time, and foretells none
         each = (time.monotonic() - started) / max(trained, 1)

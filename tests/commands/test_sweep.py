@@ -67,12 +67,26 @@ def test_a_cell_leaves_the_callers_threads_alone(tmp_path):
     assert outcome.startswith("failed") and torch.get_num_threads() == before
 
 
-def test_what_fails_in_every_cell_is_told_once(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "folder, said", [("", "no image in SESSION/CLASS/"), ("no", "is no folder")]
+)
+def test_a_data_set_that_cannot_be_read_stops_the_sweep(folder, said, tmp_path, capsys):
     places = ["--results", str(tmp_path / "r"), "--work-dir", str(tmp_path / "w")]
-    words = ["pairs", "--dataset", "own", "--data-root", str(tmp_path), "--methods", "ER"]
-    assert main(["drl", "sweep", *words, "--seeds", "0", *places]) == 1
+    words = ["--dataset", "own", "--data-root", str(tmp_path / folder), "--methods", "ER"]
+    assert main(["drl", "sweep", "pairs", *words, "--seeds", "0", *places]) == 1
+    shown = capsys.readouterr().out
+    assert shown.count("failed: ") == 1 and said in shown
+    assert shown.endswith("the other cells need the same data set: the sweep stops here\n")
+
+
+def test_what_fails_in_every_cell_is_told_once(monkeypatch, capsys):
+    def locally(cells, jobs, **options):
+        return (f"failed: {sweep.describe(cell)}: OSError: disk full" for cell in cells)
+
+    monkeypatch.setattr(sweep, "run_locally", locally)
+    assert main(["drl", "sweep", "pairs", "--dataset", "digits", "--methods", "ER"]) == 1
     lines = [line for line in capsys.readouterr().out.splitlines() if "failed: " in line]
-    assert len(lines) > 2 and "no image in SESSION/CLASS/" in lines[0]
+    assert len(lines) > 2 and "OSError: disk full" in lines[0]
     assert all(": as above" in line for line in lines[1:])
 
 

@@ -288,4 +288,4 @@ def run_metrics(accuracy: Tensor, test_sizes: list[int]) -> dict[str, float]:
     return metrics
 
 
-train_or_read = CreclRun.train_or_read
+load_data, train_or_read = CreclRun.load_data, CreclRun.train_or_read

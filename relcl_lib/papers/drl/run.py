@@ -441,4 +441,4 @@ def validation_curve(record: Record) -> list[float]:
     return [float(value) for value in found[1].split()] if found else []
 
 
-train_or_read = DrlRun.train_or_read
+load_data, train_or_read = DrlRun.load_data, DrlRun.train_or_read

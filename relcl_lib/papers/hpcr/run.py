@@ -330,4 +330,4 @@ def run_metrics(accuracy: Any, suffix: str = "") -> dict[str, float]:
     return {name + suffix: float(value) for name, value in found.items()}
 
 
-train_or_read = ReplayRun.train_or_read
+load_data, train_or_read = ReplayRun.load_data, ReplayRun.train_or_read
