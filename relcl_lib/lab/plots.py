@@ -410,6 +410,8 @@ def plot_strategies(
     """
     axes = axes_of(axes, 2.6)
     series = list(dict.fromkeys(name for found in values.values() for name in found))
+    known = list(METHOD_COLOURS)  # without the loss before with it, also where a strategy lacks one
+    series.sort(key=lambda name: known.index(name) if name in known else len(known))
     width = 0.8 / max(1, len(series))
     for index, name in enumerate(series):
         label: str | None = name

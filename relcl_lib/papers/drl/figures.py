@@ -127,7 +127,7 @@ def shares(records: Sequence[Record], base: str = "cifar10") -> Figure:
     over the looks of an experience and over seeds.
     """
     measured = [r for r in records if r.paper == "drl" and not r.failed]
-    figure, axes = plt.subplots(1, 2, figsize=(plots.WIDTH, 2.8), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(plots.WIDTH, 3.1), sharey=True)
     for axis, track in zip(axes, TRACKS, strict=True):
         drawn = False
         for row in stand_in_rows("control", base, ("test_acc",)):
@@ -146,8 +146,9 @@ def shares(records: Sequence[Record], base: str = "cifar10") -> Figure:
                 drawn = True
         axis.set(title=track, xlabel="experience", yscale="log")
         axis.xaxis.get_major_locator().set_params(integer=True)
-        if drawn:
-            axis.legend(frameon=False, fontsize="x-small")
+        if drawn:  # below, where no line can run through it
+            place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.25)}
+            axis.legend(frameon=False, fontsize="x-small", ncols=2, **place)
         else:
             axis.text(0.5, 0.5, "no records yet", ha="center", transform=axis.transAxes)
     axes[0].set_ylabel("share of the gradient (%)")
