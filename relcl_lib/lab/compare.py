@@ -121,7 +121,8 @@ def _groups(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
         about = {n.removeprefix("parameters."): shapes[key].get(n, "-") for n in varied}
         about |= {n: _shown(value, n, shapes.values()) for n, value in about.items()}
         if digest := about.pop("dataset.fingerprint", None):  # in words, where the reader has any
-            about["data"] = groups[key][0].dataset.get("note") or str(digest)[:12]
+            note = groups[key][0].dataset.get("note") or str(digest)[:12]
+            about["data"] = note.replace("; ", " and ")
         return ", ".join(f"{name}={value}" for name, value in about.items())
 
     return [(label(key), groups[key]) for key in sorted(groups)]
