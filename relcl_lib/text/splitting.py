@@ -4,7 +4,7 @@ Corpora are given with words and punctuation apart by spaces; what people write 
 what white space separates. `punctuation` splits plain text about as the corpora are split (as the
 Penn Treebank is): marks stand alone; initials, abbreviations, numbers and words with a hyphen stay
 whole; `'s` and `n't` are words. Of scripts without spaces each character is a word. `auto` is one of
-the two, by the text's own marks.
+the two, by the text's own marks. Plain text is split into sentences, too.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import regex
+import sentencex
 
 from relcl_lib.data.triples import FILES, Sentence, Span, Triple, TripleData, digest
 
@@ -56,6 +57,29 @@ _FULL_STOP = regex.compile(r"[^.]*[^\p{P}]\.")
 def word_spans(text: str, way: str) -> list[Span]:
     """The characters of each word of a text, [start, end), split in one of the `WAYS`."""
     return [match.span() for match in _pattern(text, way).finditer(text)]
+
+
+def sentence_spans(text: str, way: str) -> list[Span]:
+    """The characters of each sentence of a text, [start, end), the space around left out.
+
+    A text whose words are apart already is one sentence: there a mark ends nothing for certain.
+    """
+    return [(0, len(text))] if _pattern(text, way) is _SPACED else _sentences(text)
+
+
+def hold_sentences(texts: Iterable[str]) -> bool:
+    """Whether texts hold a sentence each: whether nine tenths of them do."""
+    single = [len(_sentences(text)) == 1 for text in texts]
+    return sum(single) >= 0.9 * len(single)
+
+
+def _sentences(text: str) -> list[Span]:
+    found = []
+    for part in sentencex.get_sentence_boundaries("en", text):
+        start, inside = part["start_index"], text[part["start_index"] : part["end_index"]]
+        start += len(inside) - len(inside.lstrip())
+        found.append((start, start + len(inside.strip())))
+    return [(start, end) for start, end in found if start < end] or [(0, len(text))]
 
 
 def split_text(text: str, way: str) -> list[str]:

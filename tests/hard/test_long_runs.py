@@ -43,7 +43,7 @@ def test_an_extraction(tmp_path, long, tell):
 
     def listen():
         for line in process.stderr:
-            if " sentences, " in line:
+            if " lines, " in line:
                 done = int(line.split()[0])
                 if done < total:
                     seen.append((done, resident(process.pid), handles(process.pid)))

@@ -11,7 +11,9 @@ from relcl_lib.text.splitting import (
     AUTO,
     PUNCTUATION,
     SPACES,
+    hold_sentences,
     is_plain,
+    sentence_spans,
     split_data,
     split_sentences,
     split_text,
@@ -68,6 +70,41 @@ def test_no_character_is_lost_or_twice(text):
 def test_a_text_says_itself_whether_it_is_tokenised(text, plain):
     assert is_plain([text]) == plain
     assert split_text(text, AUTO) == split_text(text, PUNCTUATION if plain else SPACES)
+
+
+@pytest.mark.parametrize(
+    "text, sentences",
+    [
+        (
+            "  Dr. Ada Byron was born on Dec. 10, 1815. She met Mr. Babbage of the U.S. in London! ",
+            [
+                "Dr. Ada Byron was born on Dec. 10, 1815.",
+                "She met Mr. Babbage of the U.S. in London!",
+            ],
+        ),
+        ("One 😀 here. Two 😀 there", ["One 😀 here.", "Two 😀 there"]),
+        ("东京是首都。他住在那里。", ["东京是首都。", "他住在那里。"]),
+        ("Of one line.\n\nAnd of another.", ["Of one line.", "And of another."]),
+    ],
+)
+def test_sentences_of_plain_text(text, sentences):
+    assert [text[slice(*span)] for span in sentence_spans(text, "punctuation")] == sentences
+    assert hold_sentences(sentences) and not hold_sentences([text])
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \n ", "born in Lowford . She lives in Cambridge , Mass. now ."]
+)
+def test_a_text_in_words_and_an_empty_one_are_one_sentence(text):
+    assert sentence_spans(text, "auto") == [(0, len(text))]
+
+
+@given(st.text(max_size=80))
+def test_sentences_hold_every_word_once(text):
+    spans = sentence_spans(text, "punctuation")
+    assert all(a <= b for a, b in spans) and spans == sorted(spans)
+    inside = [character for a, b in spans for character in text[a:b] if not character.isspace()]
+    assert "".join(inside) == "".join(text.split())
 
 
 def test_a_way_that_is_none():

@@ -1,12 +1,12 @@
 """The commands of FastRE: train a tagger, extract triples with it, evaluate it.
 
     python -m relcl_lib fastre train --data FOLDER --out FOLDER [NAME=VALUE ...]
-    python -m relcl_lib fastre extract --model FOLDER < sentences.txt > triples.jsonl
+    python -m relcl_lib fastre extract --model FOLDER < texts.txt > triples.jsonl
     python -m relcl_lib fastre evaluate --model FOLDER --data FILE
 
-`extract` reads one sentence per line from standard input (with --jsonl: one object with a field
-"text") and writes one JSON object per line, {"line", "text", "triples"}, in order. A line that cannot
-be read is named on standard error and skipped; the exit code is then 1. With --out FILE it goes on
+`extract` reads one text per line from standard input (with --jsonl: one object with a field "text"),
+splits it into sentences if the tagger was trained on single ones, and writes one JSON object per
+line, {"line", "text", "triples"}, in order. A line that cannot be read is named on standard error and skipped; the exit code is then 1. With --out FILE it goes on
 where it was, if it was stopped and the same input comes again.
 """
 
@@ -34,6 +34,11 @@ text whose punctuation stands apart already ('born in Lowford .') keeps its word
 words=spaces or words=punctuation in training says which, and the tagger remembers it. Spans are
 characters [start, end) of the text.
 """
+EXTRACTED = """\
+A line is a sentence or a paragraph. A tagger that was trained on single sentences reads each sentence
+of plain text alone; one that was trained on longer texts, as WebNLG's, reads a line whole.
+
+"""
 SCORES = """\
 Precision, recall and F1, in per cent, of a saved tagger on a file of sentences with triples, in any
 layout of data/README.md. Their texts are split as the tagger's training texts were. A triple is right
@@ -55,7 +60,7 @@ SKIPPED = 1  # exit code
 class Counts:
     """What extraction has seen so far."""
 
-    sentences: int = 0
+    lines: int = 0
     triples: int = 0
     empty: int = 0
     cut: int = 0
@@ -65,16 +70,16 @@ class Counts:
 
     def add(self, result: dict[str, Any]) -> None:
         """Count a result."""
-        self.sentences += 1
+        self.lines += 1
         self.triples += len(result["triples"])
         self.empty += not result["text"].strip()
         self.cut += "cut" in result
 
     def line(self) -> str:
         """Say it in one line."""
-        rate = self.sentences / max(time.perf_counter() - self.started, 1e-9)
+        rate = self.lines / max(time.perf_counter() - self.started, 1e-9)
         return (
-            f"{self.sentences} sentences, {self.triples} triples, {self.cut} cut, "
+            f"{self.lines} lines, {self.triples} triples, {self.cut} cut, "
             f"{self.empty} empty, {self.skipped} skipped, {rate:.0f} a second"
         )
 
@@ -98,7 +103,7 @@ def read_lines(stream: BinaryIO) -> Iterator[bytes | None]:
 def read_text(line: bytes | None, jsonl: bool) -> str:
     """The sentence of a line; ValueError says how a line is malformed."""
     if line is None:
-        raise ValueError(f"longer than {LINE_LIMIT} bytes; put one sentence on a line")
+        raise ValueError(f"longer than {LINE_LIMIT} bytes; put a paragraph on a line")
     try:
         text: Any = line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -215,6 +220,7 @@ def extract(options: argparse.Namespace) -> int:
         sys.stdout.reconfigure(encoding="utf-8")
     how = {"batch_size": options.batch_size, "precision": options.precision}
     extractor = Extractor.load(options.model, device=options.device, **how)
+    extractor.by_sentence &= not options.whole_lines
     counts, watched, told = Counts(), sys.stderr.isatty(), {"jsonl": options.jsonl}
     lines, out, passed = read_lines(sys.stdin.buffer), None, 0
     with contextlib.ExitStack() as stack:
@@ -222,6 +228,7 @@ def extract(options: argparse.Namespace) -> int:
         if options.out:
             shaping = (options.model, options.chunk)
             sifted = {"min_score": options.min_score, "device": str(extractor.device)}
+            sifted["by_sentence"] = extractor.by_sentence
             out = ResultFile(options.out, *shaping, **how, **sifted, **told)
             passed = pass_over(lines, stack.enter_context(out).kept(), counts=counts, **told)
         results = extract_stream(
@@ -236,7 +243,7 @@ def extract(options: argparse.Namespace) -> int:
         for result in out.write(results) if out else results:
             if not out:
                 sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
-            if counts.sentences % options.progress == 0:
+            if counts.lines % options.progress == 0:
                 print(counts.line(), end="\r" if watched else "\n", file=sys.stderr, flush=True)
     sys.stdout.flush()
     print(counts.line(), file=sys.stderr)
@@ -378,8 +385,8 @@ def build_parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     found = commands.add_parser(
         "extract",
-        help="sentences on stdin, triples on stdout",
-        description=f"One sentence per line: of several on a line, entities may reach over a sentence's end.\n\n{WORDS}",
+        help="texts on stdin, triples on stdout",
+        description=EXTRACTED + WORDS,
         formatter_class=raw,
     )
     found.add_argument("--model", required=True, help="folder of a trained tagger")
@@ -389,9 +396,12 @@ def build_parser() -> argparse.ArgumentParser:
         "input, extraction goes on where it was",
     )
     found.add_argument("--jsonl", action="store_true", help='lines are objects with "text"')
+    found.add_argument(
+        "--whole-lines", action="store_true", help="never split a line into sentences"
+    )
     found.add_argument("--batch-size", type=positive, default=128)
     found.add_argument("--chunk", type=positive, default=1024, help="lines held in memory")
-    found.add_argument("--progress", type=positive, default=10_000, help="count every N sentences")
+    found.add_argument("--progress", type=positive, default=10_000, help="count every N lines")
     found.add_argument(
         "--precision",
         choices=("float32", "bfloat16", "auto"),

@@ -30,7 +30,7 @@ from relcl_lib.papers.fastre.confidence import Calibration
 from relcl_lib.text.decode import SpanRules, join_triples, log_probability, pair_spans
 from relcl_lib.text.schema import Schema
 from relcl_lib.text.spans import Reader, trim
-from relcl_lib.text.splitting import SPACES, split_text, word_spans
+from relcl_lib.text.splitting import SPACES, sentence_spans, split_text, word_spans
 from relcl_lib.text.words import FIRST_WORD, WordReader
 
 Item = TypeVar("Item")
@@ -72,7 +72,8 @@ class Scored(NamedTuple):
 class Extractor:
     """A network, what turns words into its inputs, and the rules that turn scores into triples.
 
-    `words` is how a text is split into words (`text.splitting`), as the training texts were.
+    `words` is how a text is split into words (`text.splitting`), as the training texts were. With
+    `by_sentence` each sentence of a plain text is read alone, as those were.
     `filter_relations` drops relations that the head's type may not have. `threshold` is a
     probability that boundaries must exceed: a network's own thresholds are raised by its log-odds,
     so that 0.5, or None, leaves them as they are. `calibration` turns scores into probabilities.
@@ -85,6 +86,7 @@ class Extractor:
     head_rules: SpanRules
     tail_rules: SpanRules
     words: str = SPACES
+    by_sentence: bool = False
     filter_relations: bool = True
     threshold: float | None = None
     calibration: Calibration | None = None
@@ -194,20 +196,24 @@ class Extractor:
     def extract(self, texts: Sequence[str], min_score: float = 0.0) -> list[list[Found]]:
         """The triples of each text whose score is at least `min_score`, in order of their places.
 
-        A text is cut to the network's longest sentence; `cut` tells which ones are.
+        What is read at a time is cut to the network's longest sentence; `cut` tells where.
         """
-        inputs = self.reader.read([split_text(text, self.words) for text in texts])
+        parts = [(at, span) for at, text in enumerate(texts) for span in self.parts(text)]
+        read = [texts[at][slice(*span)] for at, span in parts]
+        inputs = self.reader.read([split_text(text, self.words) for text in read])
         found: list[dict[Found, None]] = [{} for _ in texts]
-        spans: list[list[tuple[int, int]] | None] = [None] * len(texts)
+        spans: list[list[tuple[int, int]] | None] = [None] * len(read)
         triples, scores = self.predict_scored(inputs)
         scores = self.probabilities(scores)
         kept = (scores >= min_score).nonzero()[:, 0]
         rows = zip(triples[kept].tolist(), scores[kept].tolist(), strict=True)
-        for (at, a, b, kind, relation, p, q), score in rows:
-            place, text = spans[at], texts[at]
+        for (row, a, b, kind, relation, p, q), score in rows:
+            place, (at, (start, _)) = spans[row], parts[row]
             if place is None:
-                place = spans[at] = word_spans(text, self.words)
-            subject, thing = (place[a][0], place[b][1]), (place[p][0], place[q][1])
+                place = spans[row] = word_spans(read[row], self.words)
+            text = texts[at]
+            subject = (start + place[a][0], start + place[b][1])
+            thing = (start + place[p][0], start + place[q][1])
             triple = Found(
                 text[slice(*subject)],
                 self.schema.relations[relation],
@@ -224,9 +230,14 @@ class Extractor:
         """Scores of triples in [0, 1]: calibrated, if the tagger is."""
         return log_products.exp() if self.calibration is None else self.calibration(log_products)
 
+    def parts(self, text: str) -> list[tuple[int, int]]:
+        """The characters of what the network reads at a time: a text, or each of its sentences."""
+        return sentence_spans(text, self.words) if self.by_sentence else [(0, len(text))]
+
     def cut(self, text: str) -> bool:
-        """Whether a text has more words than the network reads."""
-        return len(split_text(text, self.words)) > self.reader.max_tokens
+        """Whether a text, or a sentence of it, has more words than the network reads."""
+        words = (split_text(text[slice(*span)], self.words) for span in self.parts(text))
+        return any(len(part) > self.reader.max_tokens for part in words)
 
     @torch.inference_mode()
     def try_out(self) -> None:
@@ -249,6 +260,7 @@ class Extractor:
             "head_rules": asdict(self.head_rules),
             "tail_rules": asdict(self.tail_rules),
             "split": self.words,
+            "by_sentence": self.by_sentence,
             "filter_relations": self.filter_relations,
             "threshold": self.threshold,
             "calibration": self.calibration and asdict(self.calibration),
@@ -292,7 +304,9 @@ class Extractor:
                 reader,
                 read_as(Schema, about["schema"]),
                 *rules,
-                words=about.get("split", SPACES),  # before there was a choice
+                # Before there was a choice of either, a text was read so:
+                words=about.get("split", SPACES),
+                by_sentence=about.get("by_sentence", False),
                 filter_relations=about["filter_relations"],
                 threshold=threshold,
                 calibration=found and read_as(Calibration, found),

@@ -46,7 +46,7 @@ from relcl_lib.text.spans import (
     lost_share,
     tag_sentences,
 )
-from relcl_lib.text.splitting import SPACES, split_data
+from relcl_lib.text.splitting import SPACES, hold_sentences, split_data
 from relcl_lib.text.words import WordReader
 
 #: share of the training triples that may be lost without being allowed to
@@ -270,6 +270,10 @@ class FastreRun(Run):
 
     # ------------------------------------------------------------ evaluation
 
+    @cached_property
+    def _by_sentence(self) -> bool:
+        return hold_sentences(sentence.text for sentence in self.data.train)
+
     def extractor(self, threshold: float | None = None) -> Extractor:
         """The network as an extractor, with the decoding rules of the parameters."""
         head_rules, tail_rules = span_rules(self.settings)
@@ -280,6 +284,7 @@ class FastreRun(Run):
             head_rules,
             tail_rules,
             words=self.settings.words if self.data.words == SPACES else self.data.words,
+            by_sentence=self._by_sentence,
             batch_size=1 if self.settings.exact_release else 128,  # pads change what it finds
             filter_relations=self.settings.relation_mask != "none",
             threshold=self.threshold if threshold is None else threshold,

@@ -183,6 +183,31 @@ def test_the_stream_holds_one_chunk_and_keeps_the_order(extractor):
     assert first["triples"] == [t._asdict() for t in extractor.extract(texts(1))[0]]
 
 
+def test_a_paragraph_is_read_sentence_by_sentence(extractor):
+    assert extractor.by_sentence  # its training texts are single sentences
+    extractor.words, few = "punctuation", [t for t in texts() if extractor.extract([t])[0]][:3]
+    text = "  \n ".join(few)
+    found = extractor.extract([text, few[0]])
+    starts = [text.index(sentence) for sentence in few]
+    alone = [
+        t._replace(
+            subject_span=tuple(start + at for at in t.subject_span),
+            object_span=tuple(start + at for at in t.object_span),
+        )
+        for start, triples in zip(starts, extractor.extract(few), strict=True)
+        for t in triples
+    ]
+    assert found[0] == alone and len(few) == 3
+    assert found[1] == extractor.extract(few[:1])[0]
+    for t in found[0]:
+        assert (text[slice(*t.subject_span)], text[slice(*t.object_span)]) == (t.subject, t.object)
+    long = few[0] + (" And so on." * 100)
+    assert not extractor.cut(long)
+    extractor.by_sentence = False
+    assert extractor.cut(long)
+    assert extractor.parts(text) == [(0, len(text))]
+
+
 def test_entities_over_the_end_of_a_sentence_are_counted():
     from types import SimpleNamespace
 
@@ -211,7 +236,7 @@ def test_malformed_lines_are_numbered_and_skipped(extractor):
     assert [(r["line"], r["text"]) for r in results] == [(1, "a b"), (3, ""), (6, "last one")]
     said = out.getvalue().splitlines()
     assert [line.split(":")[0] for line in said] == [f"line {n} skipped" for n in (2, 4, 5)]
-    assert (counts.sentences, counts.skipped, counts.empty) == (3, 3, 1)
+    assert (counts.lines, counts.skipped, counts.empty) == (3, 3, 1)
 
 
 @pytest.mark.parametrize("line", [b"{", b"3", b'{"text": 3}', b'{"other": "a"}', b'"\\ud800"'])
@@ -246,8 +271,8 @@ def test_the_command(folder, extractor):
         json.loads(json.dumps(t._asdict())) for t in extractor.extract(texts(1))[0]
     ]
     said = done.stderr.decode().splitlines()
-    assert said[0].startswith("2 sentences")
-    assert "3 sentences" in said[-1]
+    assert said[0].startswith("2 lines")
+    assert "3 lines" in said[-1]
     assert "1 cut, 1 empty, 0 skipped" in said[-1]
     assert command(folder, stdin=b"\xff\n").returncode == 1
     nowhere = command(folder / "nowhere")

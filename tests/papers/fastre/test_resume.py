@@ -71,7 +71,7 @@ def test_lines_are_passed_over_and_counted_as_if_they_were_read_now():
     lines = stream(b"a b\n\xff\n\nc\nd\n")
     assert pass_over(lines, kept, counts=counts, complain=told) == 4
     assert list(lines) == [b"d"]
-    assert (counts.sentences, counts.triples, counts.empty, counts.cut) == (3, 8, 1, 1)
+    assert (counts.lines, counts.triples, counts.empty, counts.cut) == (3, 8, 1, 1)
     assert counts.skipped == 1 and told.getvalue().startswith("line 2 skipped")
 
 
