@@ -15,6 +15,7 @@ from relcl_lib.lab.claims import (
     SUPPORTED,
     Outcome,
     Verdict,
+    compared,
     first_lines,
     judge,
 )
@@ -41,23 +42,27 @@ def claims(records: Sequence[Record]) -> Figure:
 
     from relcl_lib.lab import plots
 
-    shown: dict[str, list[tuple[Verdict, Outcome]]] = {}
+    shown = {}
     for name, paper in PAPERS.items():
         ours = [record for record in records if record.paper == name]
-        pairs = ((v, o) for v in first_lines(judge(read_claims(name), ours)) for o in v.outcomes)
-        shown[paper.title] = [(v, o) for v, o in pairs if o.left]
-    heights = [2 + len(pairs) for pairs in shown.values()]
+        found = first_lines(judge(read_claims(name), ours))
+        shown[paper.title] = [row for verdict in found for row in _rows(verdict)]
+    heights = [2 + len(rows) for rows in shown.values()]
     size = (plots.WIDTH, 0.8 + 0.13 * sum(heights))
     figure, panels = plt.subplots(len(shown), figsize=size, sharex=True, height_ratios=heights)
-    for axes, (title, pairs) in zip(panels, shown.items(), strict=True):
-        for row, (_, outcome) in enumerate(pairs):
-            compared = outcome.comparison
-            value = outcome.mean * (1 if compared.direction == "higher" else -1) - compared.margin
+    for axes, (title, rows) in zip(panels, shown.items(), strict=True):
+        for row, (_, outcome) in enumerate(rows):
+            if outcome is None:
+                continue
+            turn = 1 if outcome.comparison.direction == "higher" else -1
+            value = outcome.mean * turn - outcome.comparison.margin
             half = outcome.high - outcome.mean if len(outcome.left) >= LEAST_SEEDS else None
             style = {"fmt": "o", "markersize": 3, "color": COLOURS[outcome.verdict]}
             axes.errorbar(value, row, xerr=half, **style)
-        labels = [f"{v.claim.id} ({v.scale}, n={len(o.left)})" for v, o in pairs]
+        labels = [label for label, _ in rows]
         axes.set_yticks(range(len(labels)), labels, fontsize=7)
+        for tick, (_, outcome) in zip(axes.get_yticklabels(), rows, strict=True):
+            tick.set_fontweight("normal" if outcome else "bold")
         axes.set_ylim(max(len(labels), 1) - 0.5, -0.5)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_xscale("symlog", linthresh=1)
@@ -72,6 +77,21 @@ def claims(records: Sequence[Record]) -> Figure:
     if not any(shown.values()):
         figure.suptitle("The papers' claims: no records yet", fontsize="medium")
     return figure
+
+
+def _rows(verdict: Verdict) -> list[tuple[str, Outcome | None]]:
+    """The rows of a claim: of several comparisons its name comes first, then each by what it compares."""
+    decided = [outcome for outcome in verdict.outcomes if outcome.left]
+    name = f"{verdict.claim.id} ({verdict.scale}"
+    if len(verdict.outcomes) == 1:
+        return [(f"{name}, n={len(outcome.left)})", outcome) for outcome in decided]
+    rows = [(f"{_called(outcome)} (n={len(outcome.left)})", outcome) for outcome in decided]
+    return [(f"{name}):", None), *rows] if rows else []
+
+
+def _called(outcome: Outcome) -> str:
+    pair, metric = compared(outcome.comparison)
+    return outcome.comparison.label or (f"{pair}, {metric}" if metric else pair)
 
 
 def all_figures() -> dict[str, Callable[[Sequence[Record]], Figure]]:

@@ -53,11 +53,13 @@ class Comparison(_Strict):
     """`left` is `direction` than `right` in `metric`, by more than `margin`.
 
     Attributes:
+        label: what it is called in a figure, where the claim makes several.
         differ: the parameters, or `backbone`, `variant` and `experiment`, in which the two sides may
             differ, all else agrees; `*` for methods with recipes of their own. Data set and protocol
             always agree.
     """
 
+    label: Name | None = None
     metric: Name
     direction: Literal["higher", "lower"]
     left: Side

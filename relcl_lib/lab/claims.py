@@ -264,12 +264,12 @@ def evidence(verdict: Verdict) -> list[str]:
 
 def describe(outcome: Outcome) -> str:
     """A comparison and its numbers in words."""
-    pair, metric = _compared(outcome.comparison)
+    pair, metric = compared(outcome.comparison)
     return f"{pair}{', ' if metric else ''}{metric}: {_numbers(outcome)}"
 
 
-def _compared(comparison: Comparison) -> tuple[str, str]:
-    """The two sides and the metric in words; of two metrics both stand in the first."""
+def compared(comparison: Comparison) -> tuple[str, str]:
+    """The two sides and the metric in words; of two metrics both stand in the first, the second is ""."""
     left, right = comparison.left, comparison.right
     metric = words.without_unit(words.metric(left.metric or comparison.metric))
     if right.value is not None:
@@ -324,7 +324,7 @@ def _by_metric(outcomes: Iterable[Outcome]) -> list[str]:
     """A line per comparison, those of one metric under its name."""
     named: dict[str, list[str]] = {}
     for outcome in outcomes:
-        pair, metric = _compared(outcome.comparison)
+        pair, metric = compared(outcome.comparison)
         named.setdefault(metric, []).append(f"{pair}: {_numbers(outcome)}")
     return [
         line
