@@ -274,7 +274,7 @@ def test_a_set_of_ones_own_trains(tmp_path):
     (record,) = crecl_run.train_or_read(
         crecl_data.parameters(**settings, seeds=[2021]), results=tmp_path / "results"
     )
-    assert record.dataset["set"] == "mine" and record.protocol == "reduced"
+    assert record.dataset["set"] == "mine" and record.protocol == "stand-in"
 
 
 def test_advice_on_positions_is_what_the_encoder_can_read(tmp_path):
@@ -411,7 +411,7 @@ def test_pubtator_files_of_any_kinds_and_relations(tmp_path):
     for at, split in enumerate(("Train", "Dev", "Test")):
         (tmp_path / f"{split}.PubTator").write_text(BIORED.format(at))
     data = load_documents("biored", tmp_path)
-    assert (data.relations, data.protocol) == (("Association", "Bind"), "reduced")
+    assert (data.relations, data.protocol) == (("Association", "Bind"), "stand-in")
     assert data.report == {"ungrounded_mentions": 9, "facts_without_mention": 3}
     (document,) = data.dev
     kinds = [(entity[0].type, entity[0].name) for entity in document.entities]

@@ -20,8 +20,6 @@ EXPECTED = {
     "gda": (23353, 5839, 1000),
 }
 PAPER_NAMES = {"docred": "DocRED", "redocred": "Re-DocRED", "cdr": "CDR", "gda": "GDA"}
-#: sets that the paper does not use
-STAND_INS = ("redocred", "synthetic")
 
 
 @dataclass(frozen=True)
@@ -128,9 +126,8 @@ def assemble(
     shaping = parts if any(d.facts is not None for d in test) else [*parts[:2], ()]
     text = json.dumps([[(d.sentences, d.entities, d.facts, d.pairs) for d in p] for p in shaping])
     digest = hashlib.sha256(json.dumps([text, known]).encode()).hexdigest()[:16]
-    protocol = "paper" if same and whole else "reduced"
-    if name in STAND_INS:
-        protocol = "stand-in"
+    kind = "paper" if same and whole else "reduced"
+    protocol = kind if name in EXPECTED and name != "redocred" else "stand-in"
     return DocumentData(
         name, *parts, known, source, protocol, "; ".join(notes), digest, dict(report or {})
     )

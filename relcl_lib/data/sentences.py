@@ -213,7 +213,8 @@ class RelationSentences:
     `relations` are ids, of which the position is the label; `relation_names` are in words where
     `pid2name.json` lies beside the data, else the ids. `split` is `train` or `test` where the data
     gives a split, else None, per sentence; `places` name file and record of each. `protocol` is
-    `paper` only where the files have the paper's size. `fingerprint` is a hash of all that is
+    `paper` only where the files have the paper's size, `stand-in` for a set that is not of the
+    paper's. `fingerprint` is a hash of all that is
     trained on. `note` names files that were not read. `report` counts what could surprise: `sentences`, `repeated` (the same tokens as an
     earlier sentence of the relation), `repeated_with_mentions` (the same spans too),
     `several_mentions`, `not_contiguous`, `overlapping`, `tail_first`, `longest` (tokens), and what
@@ -311,10 +312,10 @@ def _own(name: str, root: str | os.PathLike[str] | None) -> RelationSentences:
     )
     files = {split: path for split, path in found.paths.items() if path is not None}
     if len(files) > 1:
-        return _given(name, "reduced", files, found.note)
+        return _given(name, "stand-in", files, found.note)
     return _assemble(
         name,
-        "reduced",
+        "stand-in",
         read_fewrel(files["train"]),
         names=_names(found.folder),
         source=found.source,

@@ -202,7 +202,7 @@ class TripleData:
     `relations` lists what the file `listed_in` lists (`rel2id.json`), or the training split's
     relations if there is none;
     `protocol` is `paper` only where every split has the paper's size and none was made by cutting
-    another one, and `stand-in` for the generated corpus; `note` says what was cut; `words` says how plain text was
+    another one, and `stand-in` for a set that is not of the paper's; `note` says what was cut; `words` says how plain text was
     split (`text.splitting`), where spaces did not separate the words already.
     """
 
@@ -346,9 +346,8 @@ def assemble(
         notes.append(f"sentences in the files (train, valid, test) {sizes}, {EXPECTED[name]} usual")
     known = tuple(relations) or tuple(sorted({t.relation for s in train for t in s.triples}))
     parts = [tuple(part) for part in (train, valid, test)]
-    protocol = "paper" if same and name != "webnlg" else "reduced"
-    if name == "synthetic":
-        protocol = "stand-in"
+    kind = "paper" if same and name != "webnlg" else "reduced"
+    protocol = kind if name in EXPECTED else "stand-in"
     return TripleData(
         name,
         *parts,

@@ -158,7 +158,7 @@ def test_own_files_with_relation_numbers(tmp_path):
     data = load_documents("mine", tmp_path)
     assert data.relations == ("P551",)
     assert not data.is_labelled("test")
-    assert data.protocol == "reduced"
+    assert data.protocol == "stand-in"
     (tmp_path / "rel2id.json").write_text(json.dumps({"Na": 0, "P1": 1, "P551": 2}))
     assert load_documents("mine", tmp_path).relations == ("P1", "P551")
     for numbers in ({"P551": 0, "P1": 1}, {"P551": 1, "P1": 2}):  # without one for no relation

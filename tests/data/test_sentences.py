@@ -106,7 +106,7 @@ def test_which_folder_and_file_is_read(tmp_path, monkeypatch):
 def test_a_data_set_of_ones_own(tmp_path):
     two = {"P5": [record(), record()], "P4": [record(), record()]}
     one = load_sentences("mine", write(tmp_path / "a", mine=two))
-    assert (one.relations, one.source, one.protocol) == (("P5", "P4"), "mine.json", "reduced")
+    assert (one.relations, one.source, one.protocol) == (("P5", "P4"), "mine.json", "stand-in")
     assert relation_stream(one, 2, 1).sizes() == [(1, 1)] * 2
     folder = write(tmp_path / "b" / "mine", train=two, test=dict(reversed(two.items())))
     given = load_sentences("mine", tmp_path / "b")
