@@ -26,6 +26,7 @@ from relcl_lib.lab.command_line import positive
 from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.format import TableError
 from relcl_lib.lab.parameters import ParameterError, read_settings
+from relcl_lib.lab.records import canonical_json
 from relcl_lib.papers.registry import PAPERS
 
 #: how the outcome of a cell begins whose data set cannot be read
@@ -105,9 +106,10 @@ def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
     line.add_argument("--methods", nargs="+", help="only these rows")
     line.add_argument("--seeds", type=int, nargs="+", help="default: those of the profile")
     line.add_argument("--profile", default="full", help="quick, reduced or full (default)")
-    line.add_argument(
-        "--set", nargs="+", default=[], metavar="NAME=VALUE", help="further parameters of all cells"
+    further = (
+        "further parameters of all cells; of one that the table varies, only the cells with it"
     )
+    line.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help=further)
     line.add_argument("--device", default="auto", help="auto, cpu or cuda")
     line.add_argument("--results", default=None, help="folder of the records (data/results)")
     line.add_argument("--work-dir", default=str(root / "runs" / "sweep"), help="checkpoints")
@@ -152,11 +154,14 @@ def make_cells(options: argparse.Namespace) -> list[Cell]:
     if unknown := set(options.methods or ()) - {cell["method"] for cell in cells}:
         rows = sorted({cell["method"] for cell in cells})
         raise ParameterError(f"no row {', '.join(sorted(unknown))}; the rows: {', '.join(rows)}")
-    names = ("seeds", "data_root", "device", "profile")
-    common = {name: getattr(options, name) for name in names} | read_settings(options.set)
+    names, settings = ("seeds", "data_root", "device", "profile"), read_settings(options.set)
+    for name, value in settings.items():
+        cells = [c for c in cells if name in c and c[name] == value] or cells
+    common = {name: getattr(options, name) for name in names} | settings
     common = {name: value for name, value in common.items() if value is not None}
     chosen = options.methods or {cell["method"] for cell in cells}
     cells = [{**cell, **common} for cell in cells if cell["method"] in chosen]
+    cells = list({canonical_json(cell): cell for cell in cells}.values())  # one may now be another
     for cell in cells:
         paper.parameters.create(cell).resolved()
     return cells

@@ -211,6 +211,17 @@ def test_drl_pairs_are_with_and_without_the_loss():
     assert {cell["method"] for cell in drl("bounds")} == {"FINE-TUNE", "JOINT"}
 
 
+def test_a_setting_that_the_table_varies_chooses_cells_and_others_change_all():
+    whole = drl("control", "--dataset", "cifar10")
+    chosen = drl("control", "--dataset", "cifar10", "--set", "drl_weight=0.0002", "track=NI")
+    same = [c for c in whole if (c["drl_weight"], c["track"]) == (2e-4, "NI")]
+    assert chosen == same and len(chosen) == 3
+    wide = drl("control", "--dataset", "cifar10", "--set", "width=20")
+    assert wide == [{**cell, "width": 20} for cell in whole]
+    new = drl("control", "--dataset", "cifar10", "--set", "drl_weight=0.5")
+    assert {cell["drl_weight"] for cell in new} == {0.5} and len(new) == 6  # none twice
+
+
 def test_drl_on_mnist_has_the_disjoint_stream_only(capsys):
     parameters = PAPERS["drl"].parameters
     for table in ("variants", "lambda"):
