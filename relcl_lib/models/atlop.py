@@ -80,7 +80,8 @@ def pool_context(attention: Tensor, hidden: Tensor) -> Tensor:
 
     a_so = mean over heads of A_s * A_o, divided by its sum (+ 1e-5); c_so = H^T a_so.
     """
-    by_piece = attention.permute(0, 3, 1, 2)  # (b, T, N, heads)
+    # In one piece: of strided matrices the batched product makes a copy each, one after the other.
+    by_piece = attention.permute(0, 3, 1, 2).contiguous()  # (b, T, N, heads)
     weights = by_piece @ by_piece.transpose(-1, -2) / attention.shape[2]  # (b, T, N, N)
     weights = weights / (weights.sum(1, keepdim=True) + EPSILON)
     pooled = weights.flatten(2).transpose(1, 2) @ hidden.to(weights.dtype)  # (b, N N, D)

@@ -24,7 +24,7 @@ class Paper:
         about: where it appeared, and its full name.
         task: what it is about, in a few words.
         link: where it is to be read.
-        seconds: processor time of its notebook in the quick profile, one thread.
+        seconds: of its notebook in the quick profile, one thread, two notebooks at a time.
         parameters_class: in its `parameters.py`.
         unit: what a run counts.
         side_by_side: a run trains all its seeds at once, so they are not worth a process each.
@@ -62,7 +62,7 @@ _ALL = (
         "IEEE TNNLS: Holistic Proxy-based Contrastive Replay",
         "online continual learning on images",
         "https://arxiv.org/abs/2309.15038",
-        105,
+        90,
         "ReplayParameters",
         "task",
         side_by_side=True,
@@ -73,7 +73,7 @@ _ALL = (
         "IJCAI 2022: Convolutional Encoder and Cascade Binary Tagging",
         "fast extraction of relational triples",
         "https://arxiv.org/abs/2205.02490",
-        100,
+        85,
         "FastreParameters",
         "epoch",
     ),
@@ -83,7 +83,7 @@ _ALL = (
         "COLING 2022: Prototypical Contrastive Learning",
         "continual relation extraction over BERT",
         "https://arxiv.org/abs/2210.04513",
-        100,
+        85,
         "CreclParameters",
         "task",
     ),
@@ -93,7 +93,7 @@ _ALL = (
         "EMNLP 2022: Iterative Inference over ATLOP",
         "relations across a whole document",
         "https://arxiv.org/abs/2211.14470",
-        135,
+        105,
         "DocreParameters",
         "epoch",
     ),
@@ -103,7 +103,7 @@ _ALL = (
         "CVPR 2020 workshop: Discriminative Representation Loss",
         "continual learning over sessions and tasks",
         "https://github.com/Pervasive-AI-Lab/cvpr_clvision_challenge/tree/master/finalists/yc14600",
-        95,
+        70,
         "DrlParameters",
         "experience",
     ),

@@ -126,10 +126,12 @@ def _edge(axes: Axes, start: Any, end: Any, kind: str, text: str) -> None:
     arrow(axes, start, end, colour, zorder=1 if missed else 2, **style)
     if text:
         normal = np.array([end[1] - start[1], start[0] - end[0]])
-        middle = (start + end) / 2 + 0.08 * normal  # where the curve is
+        control, t = (start + end) / 2 + 0.16 * normal, 0.33
+        # On the curve, nearer to its start: the other direction's text is beside the other end.
+        place = (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end
         box = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none"}
-        style = {"fontsize": 6.5, "ha": "center", "va": "center", "zorder": 4}
-        axes.text(*middle, text, color=colour, bbox=box, **style)
+        style = {"fontsize": 7, "ha": "center", "va": "center", "zorder": 4}
+        axes.text(*place, text, color=colour, bbox=box, **style)
 
 
 def _cut(text: str, letters: int) -> str:

@@ -183,7 +183,7 @@ def test_its_records_are_made_and_found_again(tmp_path):
     again = train_or_read(parameters(method=LINEAR, seeds=[0], inference_layers=3), **options)
     assert again == [record] == read_records(tmp_path) and len(calls) == 1
     assert (record.protocol, record.backbone, record.number_format) == (
-        "reduced",
+        "stand-in",
         "none",
         "float32",
     )

@@ -336,7 +336,7 @@ def test_misspelt_and_contradictory_parameters():
 
 def test_a_record_has_both_modules_on_both_splits():
     record = make(data=tiny_data(4)).train().record()
-    assert record.protocol == "reduced"
+    assert record.protocol == "stand-in"
     assert {"F1", "F1_base", "F1_base_dev", "IgnF1_dev", "weight_features"} <= set(record.metrics)
     assert record.parameters["encoder_type"] == "bert"
     assert record.backbone == "random-tiny-bert"
