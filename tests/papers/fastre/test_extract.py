@@ -301,7 +301,7 @@ def test_training_from_the_command_line(tmp_path, capsys):
     call = ["fastre", "train", "--data", str(folder), "--out", str(tmp_path / "out"), *small]
     assert main(call) == 0
     shown = capsys.readouterr()
-    assert json.loads(shown.out)["protocol"] == "reduced"
+    assert json.loads(shown.out)["protocol"] == "stand-in"
     assert "epoch 1/1" in shown.err
     assert Extractor.load(tmp_path / "out" / "model").extract(["a b"]) is not None
     assert len(list((tmp_path / "out" / "results").rglob("*.json"))) == 1
