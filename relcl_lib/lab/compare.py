@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relcl_lib.lab.claims import LEAST_SEEDS, SCALES
 from relcl_lib.lab.format import FAILED, NOT_RUN, TableError
@@ -37,7 +38,7 @@ def compare(
 
     Records are averaged only if they differ in nothing but the seed. Where several configurations
     correspond to one row (protocols, variants, backbones, parameters), each has a line of its own,
-    and `configuration` says what sets it apart.
+    and `configuration` says what sets it apart, in the other rows of its table and data set too.
 
     Args:
         paper: whose table file and records to use.
@@ -53,22 +54,27 @@ def compare(
     """
     printed = {entry[:5]: entry for entry in entries(paper)}
     ours = [record for record in records if record.paper == paper]
-    lines = []
+    found, varied = [], defaultdict(set)
     for row in rows:
+        matching = [record for record in ours if row.matches(record)]
+        groups = _groups([record for record in matching if not record.failed])
+        found.append((row, matching, groups))
+        varied[row.table, row.dataset] |= _varied(groups)
+    lines = []
+    for row, matching, groups in found:
         named = Entry(row.table, row.dataset, row.setting, row.method, row.metric)
         number = printed.get(named[:5], named)
         scaled = (number.value * row.paper_scale, number.std * row.paper_scale)
         theirs = (*named[:3], row.shown or row.method, row.our_metric, *scaled)
-        matching = [record for record in ours if row.matches(record)]
-        finished = [record for record in matching if not record.failed]
-        if not finished and not (only_run and not matching):
+        if not groups and not (only_run and not matching):
             status = FAILED if matching else NOT_RUN
             lines.append((*theirs, math.nan, math.nan, 0, math.nan, status, "", "", row.digits))
-        for label, group in _groups(finished):
-            values = [record.metrics[row.our_metric] for record in group]
+        for group in groups:
+            values = [record.metrics[row.our_metric] for record in group.records]
             mean, half = confidence_interval(values)
             outcome = (mean, half, len(values), mean - scaled[0])
-            kind = (group[0].protocol, group[0].variant, label)
+            label = _label(group, varied[row.table, row.dataset], groups)
+            kind = (group.records[0].protocol, group.records[0].variant, label)
             lines.append((*theirs, *outcome, *kind, row.digits))
     import pandas as pd  # late: the help of a command needs none
 
@@ -91,10 +97,16 @@ def nearest(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.loc[order].drop_duplicates(list(COMPARE_COLUMNS[:5])).sort_index()
 
 
-def _groups(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
-    """Group by configuration without the seed; the labels say what sets the groups apart."""
-    groups: dict[str, list[Record]] = {}
-    shapes: dict[str, dict[str, Any]] = {}
+class _Group(NamedTuple):
+    """Records that differ in the seed alone, and all else that makes them what they are, by name."""
+
+    shape: dict[str, Any]
+    records: list[Record]
+
+
+def _groups(records: Sequence[Record]) -> list[_Group]:
+    """Group by configuration without the seed."""
+    groups: dict[str, _Group] = {}
     for record in records:
         shape = configuration(record)
         del shape["seed"]
@@ -103,9 +115,8 @@ def _groups(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
         shape["parameters"] |= _inputs(record)
         for kind in ("parameters", "dataset"):
             shape |= {f"{kind}.{name}": value for name, value in shape.pop(kind).items()}
-        shapes[key] = shape
-        groups.setdefault(key, []).append(record)
-    for group in groups.values():
+        groups.setdefault(key, _Group(shape, [])).records.append(record)
+    for _, group in groups.values():
         seeds = [record.seed for record in group]
         if len(set(seeds)) < len(seeds):
             first = group[0]
@@ -113,19 +124,22 @@ def _groups(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
                 f"two records of {first.paper}/{first.experiment}, {first.method}, have the same "
                 f"configuration and seed (seeds {sorted(seeds)}); delete one"
             )
-    # The variant has a column of its own.
-    names = sorted({name for shape in shapes.values() for name in shape} - {"variant"})
-    varied = [n for n in names if len({canonical_json(s.get(n)) for s in shapes.values()}) > 1]
+    return [groups[key] for key in sorted(groups)]
 
-    def label(key: str) -> str:
-        about = {n.removeprefix("parameters."): shapes[key].get(n, "-") for n in varied}
-        about |= {n: _shown(value, n, shapes.values()) for n, value in about.items()}
-        if digest := about.pop("dataset.fingerprint", None):  # in words, where the reader has any
-            note = groups[key][0].dataset.get("note") or str(digest)[:12]
-            about["data"] = note.replace("; ", " and ")
-        return ", ".join(f"{name}={value}" for name, value in about.items())
 
-    return [(label(key), groups[key]) for key in sorted(groups)]
+def _varied(groups: Sequence[_Group]) -> set[str]:
+    """What sets groups apart; the variant has a column of its own."""
+    names = {name for shape, _ in groups for name in shape} - {"variant"}
+    return {n for n in names if len({canonical_json(shape.get(n)) for shape, _ in groups}) > 1}
+
+
+def _label(group: _Group, names: Iterable[str], others: Sequence[_Group]) -> str:
+    shape, records = group
+    about = {n.removeprefix("parameters."): shape[n] for n in sorted(names) if n in shape}
+    about |= {n: _shown(value, n, [each.shape for each in others]) for n, value in about.items()}
+    if digest := about.pop("dataset.fingerprint", None):  # in words, where the reader has any
+        about["data"] = (records[0].dataset.get("note") or str(digest)[:12]).replace("; ", " and ")
+    return ", ".join(f"{name}={value}" for name, value in about.items())
 
 
 def _inputs(record: Record) -> dict[str, Any]:

@@ -74,6 +74,18 @@ def test_configurations_are_never_mixed(changes, label):
     assert label in lines["configuration"].tolist()
 
 
+def test_what_sets_one_row_s_configurations_apart_is_said_of_every_row():
+    def of(method, precision):
+        return run(method=method, more={"precision": precision}, number_format=precision)
+
+    records = [of("HPCR", "float32"), of("HPCR", "bfloat16"), of("PCR", "bfloat16")]
+    frame = compare("hpcr", ROWS, records)
+    assert set(only(frame, "PCR")["configuration"]) == {"precision=bfloat16"}
+    assert len(only(frame, "HPCR")) == 2 and set(only(frame, "ER")["configuration"]) == {""}
+    alone = compare("hpcr", ROWS, records[1:])
+    assert set(alone["configuration"]) == {""}
+
+
 def test_encoders_of_one_name_are_told_apart_by_their_digests():
     def of(seed, name, digest):
         return run(seed, backbone=name, inputs={"encoder": digest})
