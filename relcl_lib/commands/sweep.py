@@ -16,6 +16,7 @@ On a cluster of several machines all must see the folders of records, checkpoint
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,7 +96,12 @@ def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
     tables = {name: ", ".join(paper.tables.TABLES) for name, paper in PAPERS.items()}
     chosen = tables.get(arguments[0]) if arguments else None
     command = f"{arguments[0]} sweep" if arguments and chosen else "sweep"
-    line = argparse.ArgumentParser(prog=f"python -m relcl_lib {command}", description=text)
+    line = argparse.ArgumentParser(
+        prog=f"python -m relcl_lib {command}",
+        description=text,
+        epilog=_listing(arguments[0]) if arguments and chosen else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     named = argparse.SUPPRESS if chosen else None
     line.add_argument("paper", choices=sorted(PAPERS), help=named)
     every = "; ".join(f"{name}: {names}" for name, names in tables.items())
@@ -107,7 +113,8 @@ def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
     line.add_argument("--seeds", type=int, nargs="+", help="default: those of the profile")
     line.add_argument("--profile", default="full", help="quick, reduced or full (default)")
     further = (
-        "further parameters of all cells; of one that the table varies, only the cells with it"
+        "further parameters of all cells; of one that the table varies, only the cells with it, if "
+        "there are any"
     )
     line.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help=further)
     line.add_argument("--device", default="auto", help="auto, cpu or cuda")
@@ -126,6 +133,18 @@ def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
     line.add_argument("--cpus-per-run", type=float, default=1.0, help="ray: cores of a run")
     line.add_argument("--dry-run", action="store_true", help="list the cells and stop")
     return line
+
+
+def _listing(name: str) -> str:
+    """What the tables of a paper are, and what `--set` can set, with the defaults of `full`."""
+    paper = PAPERS[name]
+    tables = [(table, each.about) for table, each in paper.tables.TABLES.items()]
+    width = max(len(table) for table, _ in tables)
+    usual = paper.parameters.create(profile="full").model_dump()
+    own = paper.parameters.listing(usual, ("profile", "data_root", "device", "seeds", "dataset"))
+    lines = [f"  {table:{width}}  {about}" for table, about in tables]
+    note = "settings for --set, with their defaults (null: the table's, the method's or the data set's):"
+    return "\n".join(["tables:", *lines, "", note, own])
 
 
 def make_cells(options: argparse.Namespace) -> list[Cell]:
@@ -149,14 +168,22 @@ def make_cells(options: argparse.Namespace) -> list[Cell]:
             f"--dataset {table.dataset}"
         )
     if options.buffers and not datasets[dataset]:
-        raise ParameterError(f"--buffers: {options.paper} has no memory")
+        own = "memory_size" in paper.parameters.model_fields
+        advice = (
+            "its sweeps vary no memory; use --set memory_size=..." if own else "it has no memory"
+        )
+        raise ParameterError(f"--buffers: not of {options.paper}: {advice}")
     cells = table.runs(dataset, options.buffers or datasets[dataset])
     if unknown := set(options.methods or ()) - {cell["method"] for cell in cells}:
         rows = sorted({cell["method"] for cell in cells})
         raise ParameterError(f"no row {', '.join(sorted(unknown))}; the rows: {', '.join(rows)}")
     names, settings = ("seeds", "data_root", "device", "profile"), read_settings(options.set)
     for name, value in settings.items():
-        cells = [c for c in cells if name in c and c[name] == value] or cells
+        found = [c for c in cells if name in c and c[name] == value]
+        varied = {canonical_json(c[name]) for c in cells if name in c}
+        if len(varied) > 1 and not found:
+            print(f"no cell has {name}={value}: all get it", file=sys.stderr)
+        cells = found or cells
     common = {name: getattr(options, name) for name in names} | settings
     common = {name: value for name, value in common.items() if value is not None}
     chosen = options.methods or {cell["method"] for cell in cells}

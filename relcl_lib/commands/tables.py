@@ -10,7 +10,7 @@ verdicts), `claims` (these alone) or `claims/paper`.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,8 +106,15 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
         rows = [named[fields] for fields in paper.tables.SUMMARY]
         frame = nearest(compare(name, rows, records, only_run=True))
         frame["table"] = [f"{paper.title}, {table}" for table in frame["table"]]
-        frames.append(frame.assign(configuration="", anchor=f"{name}-"))
+        told = {parameter for row in rows for parameter in row.told}
+        kept = [_only(told, configuration) for configuration in frame["configuration"]]
+        frames.append(frame.assign(configuration=kept, anchor=f"{name}-"))
     return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
+
+
+def _only(told: Container[str], configuration: str) -> str:
+    parts = words.settings(configuration, ", ")
+    return ", ".join(part for part in parts if part.partition("=")[0] in told)
 
 
 def summary_block(records: Iterable[Record]) -> str:
@@ -117,6 +124,7 @@ def summary_block(records: Iterable[Record]) -> str:
     cells = []
     for line in lines.to_dict("records"):
         parts = [part for part in words.settings(line["setting"]) if "=" in part]
+        parts += words.settings(line["configuration"], ", ")
         about = ", ".join(map(words.phrase, parts))
         anchor = line["anchor"] + slug(line["table"].partition(", ")[2])
         digits = line["digits"]

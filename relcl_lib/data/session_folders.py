@@ -65,7 +65,7 @@ def load_session_folders(
         sessions=of_session,
         class_names=tuple(classes),
         source="image files",
-        note=f"sessions {named}",
+        note="; ".join([f"sessions {named}", *_left_out(folder, rows)]),
         video_length=max(1, round(trained / len(videos))),
         test_sessions=tuple(number[session] for session in tests),
     )
@@ -94,13 +94,30 @@ def _rows(folder: Path) -> list[tuple[str, str, Path]]:
             if name.is_file():
                 raise DataFormatError(name, "a file beside the folders of the classes", _MOVE)
             for file in sorted(_visible(name), key=lambda path: _natural(path.name)):
-                if file.suffix.lower() not in IMAGES or not file.is_file():
+                if file.is_dir():
+                    raise DataFormatError(file, "a folder where images belong", _MOVE)
+                if file.suffix.lower() not in IMAGES:
                     problem = f"no image ({', '.join(IMAGES)})"
                     raise DataFormatError(file, problem, _MOVE)
                 found.append((session.name, name.name, file))
     if not found:
         raise DataFormatError(folder, "no image in SESSION/CLASS/", _MOVE)
     return found
+
+
+def _left_out(folder: Path, rows: list[tuple[str, str, Path]]) -> list[str]:
+    """What lies there and gives no image: files beside the sessions, folders without an image."""
+    filled = {(session, name) for session, name, _ in rows}
+    files, empty = [], []
+    for session in _visible(folder):
+        if session.is_file():
+            files.append(session.name)
+            continue
+        names = [each.name for each in _visible(session)]
+        empty += [f"{session.name}/{n}" for n in names if (session.name, n) not in filled]
+        empty += [session.name] * (not names)
+    shown = {"without an image": empty, "not read": files}
+    return [f"{what}: {', '.join(names)}" for what, names in shown.items() if names]
 
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:
@@ -135,10 +152,11 @@ def _check(
     for does, part in (("trains", False), ("tests", True)):
         there = {name for session, name, _ in rows if (session in tests) == part}
         if missing := [name for name in classes if name not in there]:
+            where = ", ".join(s for s in dict.fromkeys(r[0] for r in rows if r[1] == missing[0]))
             raise DataFormatError(
                 folder,
-                f"class {missing[0]!r} is in no session that {does}",
-                "Check how its folders are written, or add images of it",
+                f"class {missing[0]!r} is in no session that {does}, only in {where}",
+                "Check how its folders are written (capitals count), or add images of it",
             )
 
 
@@ -156,7 +174,7 @@ def _images(files: list[Path], side: int | None) -> np.ndarray:
                 array = np.asarray(pixels).transpose(2, 0, 1)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise DataFormatError(
-                file, f"it cannot be decoded ({type(error).__name__}: {error})", "Replace it"
+                file, f"it cannot be decoded as an image ({type(error).__name__})", "Replace it"
             ) from error
         if images is None:
             images = np.empty((len(files), *array.shape), np.uint8)
@@ -165,7 +183,7 @@ def _images(files: list[Path], side: int | None) -> np.ndarray:
             raise DataFormatError(
                 file,
                 f"it has {sizes[0]} pixels, {files[0].name} {sizes[1]}",
-                "Bring all images to one size, or give one: image_size=64",
+                "Bring all images to one size, or give one: image_size=64 (of a sweep: --set image_size=64)",
             )
         images[place] = array
     return images

@@ -6,7 +6,8 @@ data set, protocol and configuration, but for what `differ` names. With a Studen
 of the paired differences it is
 
 - `supported`: the whole interval lies beyond the margin, on the claim's side;
-- `contradicted`: the whole interval lies on the other side of the margin;
+- `contradicted`: the whole interval lies on the other side of the margin; of a claim with k
+  comparisons that at 1 - 0.05/k;
 - `inconclusive`: the margin lies within, or fewer than three seeds are common to both sides;
 - `not tested`: one side has no record.
 
@@ -120,23 +121,28 @@ def _lines(claim: Claim, records: Sequence[Record]) -> list[Verdict]:
         here = [record for record in records if record.protocol == scale]
         for setting in claim.settings:
             moved = {"metric": setting.metric} if setting.metric else {}
-            each = (comparison.model_copy(update=moved) for comparison in claim.comparisons)
-            outcomes = tuple(_compare(comparison, setting, here) for comparison in each)
+            each = [comparison.model_copy(update=moved) for comparison in claim.comparisons]
+            outcomes = tuple(_compare(comparison, setting, here, len(each)) for comparison in each)
             if any(outcome.verdict != NOT_TESTED for outcome in outcomes):
                 found.append(Verdict(claim, _together(outcomes), scale, setting, outcomes))
     return found or [Verdict(claim, NOT_TESTED, setting=next(iter(claim.settings), None))]
 
 
 def _together(outcomes: Iterable[Outcome]) -> str:
-    """All must hold; a comparison without records leaves the claim open at best."""
+    """All must hold; a comparison without records leaves the claim open at best.
+
+    Of several comparisons one is contradicted by chance more easily than one alone: see `_verdict`.
+    """
     verdicts = {outcome.verdict for outcome in outcomes}
     if verdicts == {SUPPORTED}:
         return SUPPORTED
     return CONTRADICTED if CONTRADICTED in verdicts else INCONCLUSIVE
 
 
-def _compare(comparison: Comparison, setting: Setting, records: Sequence[Record]) -> Outcome:
-    """The verdict of one comparison on records of one protocol.
+def _compare(
+    comparison: Comparison, setting: Setting, records: Sequence[Record], several: int
+) -> Outcome:
+    """The verdict of one comparison, of `several` of a claim, on records of one protocol.
 
     Where several configurations have records of both sides, the numbers are of that with most common
     seeds, of equals the latest. Those with enough seeds must agree: otherwise it is inconclusive.
@@ -149,7 +155,7 @@ def _compare(comparison: Comparison, setting: Setting, records: Sequence[Record]
         pairs = [(mine, other) for held, mine in left for kept, other in right if held == kept]
     if not pairs:
         return Outcome(comparison, NOT_TESTED)
-    outcomes = [_outcome(comparison, mine, other) for mine, other in pairs]
+    outcomes = [_outcome(comparison, mine, other, several) for mine, other in pairs]
     chosen = max(
         outcomes, key=lambda o: (len(o.left), max((each.date for each in o.left), default=""))
     )
@@ -159,7 +165,7 @@ def _compare(comparison: Comparison, setting: Setting, records: Sequence[Record]
 
 
 def _outcome(
-    comparison: Comparison, mine: Mapping[int, Record], other: Mapping[int, Record]
+    comparison: Comparison, mine: Mapping[int, Record], other: Mapping[int, Record], several: int
 ) -> Outcome:
     """The differences of one configuration's runs, by seed, to those of another."""
     common = [(mine[seed], other[seed]) for seed in sorted(mine.keys() & other.keys())]
@@ -168,7 +174,7 @@ def _outcome(
     low, high = mean - half, mean + half
     return Outcome(
         comparison,
-        _verdict(comparison, len(common), low, high),
+        _verdict(comparison, numbers, several),
         tuple(a for a, _ in common),
         tuple(b for _, b in common if comparison.right.value is None),
         mean,
@@ -220,12 +226,22 @@ def _distance(comparison: Comparison, left: Record, right: Record) -> float:
     return mine - other
 
 
-def _verdict(comparison: Comparison, n: int, low: float, high: float) -> str:
-    sign = 1.0 if comparison.direction == "higher" else -1.0
-    ends = sorted(sign * end - comparison.margin for end in (low, high))
-    if n < LEAST_SEEDS or ends[0] <= 0 <= ends[1]:
+def _verdict(comparison: Comparison, numbers: Sequence[float], several: int) -> str:
+    """On which side of the boundary the interval of differences lies, if on one.
+
+    A claim of `several` comparisons is supported where each is, so each takes the 95 % interval. It is
+    contradicted where any is, and chance has as many tries: each takes the interval at 5 % divided by
+    their number (Bonferroni), so that all together err in 5 % of cases at most.
+    """
+    if len(numbers) < LEAST_SEEDS:
         return INCONCLUSIVE
-    return SUPPORTED if ends[0] > 0 else CONTRADICTED
+    sign = 1.0 if comparison.direction == "higher" else -1.0
+    mean, half = confidence_interval(numbers)
+    _, wider = confidence_interval(numbers, 1 - 0.05 / several)
+    ahead = sign * mean - comparison.margin
+    if ahead > half:
+        return SUPPORTED
+    return CONTRADICTED if ahead < -wider else INCONCLUSIVE
 
 
 def verdicts_of(paper: str, root: Path | None = None) -> list[Verdict]:
@@ -273,7 +289,7 @@ def compared(comparison: Comparison) -> tuple[str, str]:
     left, right = comparison.left, comparison.right
     metric = words.without_unit(words.metric(left.metric or comparison.metric))
     if right.value is not None:
-        return f"{_side(left)} − {right.value:g}", metric
+        return f"{_side(left)}, against {right.value:g}", metric
     if right.method is None:
         other = words.without_unit(words.metric(str(right.metric)))
         return f"{_side(left)}, {metric} − {other}", ""
@@ -295,7 +311,9 @@ def _numbers(outcome: Outcome) -> str:
     # As many digits as it takes to see on which side of the boundary each end lies.
     shown = (outcome.mean, outcome.mean - half - boundary, outcome.mean + half - boundary)
     least = min((abs(number) for number in shown if number), default=1.0)
-    digits = 1 if not 0 < least < 0.05 else min(4, -math.floor(math.log10(least)))
+    digits = 1 if words.has_unit(comparison.left.metric or comparison.metric) else 2
+    if 0 < least < 0.5 * 10**-digits:
+        digits = min(4, -math.floor(math.log10(least)))
     mean, low, high = (
         f"{number:+.{digits}f}" for number in (outcome.mean, outcome.low, outcome.high)
     )

@@ -38,7 +38,8 @@ def compare(
 
     Records are averaged only if they differ in nothing but the seed. Where several configurations
     correspond to one row (protocols, variants, backbones, parameters), each has a line of its own,
-    and `configuration` says what sets it apart, in the other rows of its table and data set too.
+    and `configuration` says what sets it apart, in the other rows of its table and data set too. Of
+    runs that stand in no table it says all that differs.
 
     Args:
         paper: whose table file and records to use.
@@ -59,7 +60,16 @@ def compare(
         matching = [record for record in ours if row.matches(record)]
         groups = _groups([record for record in matching if not record.failed])
         found.append((row, matching, groups))
-        varied[row.table, row.dataset] |= _varied(groups)
+        varied[row.table, row.dataset] |= _varied(groups) | {f"parameters.{n}" for n in row.told}
+    for table, dataset in varied:
+        if not table:  # settings of one's own, which no setting of a table says
+            own = [
+                g
+                for row, _, groups in found
+                if (row.table, row.dataset) == ("", dataset)
+                for g in groups
+            ]
+            varied[table, dataset] |= _varied(own) - {"method"}
     lines = []
     for row, matching, groups in found:
         named = Entry(row.table, row.dataset, row.setting, row.method, row.metric)

@@ -239,7 +239,13 @@ class _Cells:
 
     def difference(self, name: str) -> str:
         row = self.cells.get(name)
-        return signed(row["difference"], self._decimals(row)) if row else DASH
+        if row is None or math.isnan(row["difference"]):
+            return DASH
+        digits = self._decimals(row)  # of the numbers as they are shown
+        return signed(
+            float(number(row["ours"], digits=digits)) - float(number(row["paper"], digits=digits)),
+            digits,
+        )
 
 
 def _side_by_side(

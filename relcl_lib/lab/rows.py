@@ -218,6 +218,7 @@ class Row:
         experiment: narrows the choice, as does `variant`.
         paper_scale: brings the printed number to per cent (100 for a fraction).
         digits: decimals shown.
+        told: parameters that the configuration says in any case.
     """
 
     table: str
@@ -236,6 +237,7 @@ class Row:
     protocol: str | None = None
     paper_scale: float = 1.0
     digits: int = 1
+    told: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, entry: Entry, **choice: Any) -> Row:

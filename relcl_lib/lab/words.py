@@ -44,6 +44,11 @@ def without_unit(text: str) -> str:
     return re.sub(r" \([^()]*\)$", "", text)
 
 
+def has_unit(key: str) -> bool:
+    """Whether a metric has a unit: correlations, cosines and weights have none."""
+    return without_unit(metric(key)) != metric(key)
+
+
 def name(key: str) -> str:
     """A data set, a method or a variant."""
     return _words("names").get(key, key)

@@ -211,7 +211,7 @@ def test_drl_pairs_are_with_and_without_the_loss():
     assert {cell["method"] for cell in drl("bounds")} == {"FINE-TUNE", "JOINT"}
 
 
-def test_a_setting_that_the_table_varies_chooses_cells_and_others_change_all():
+def test_a_setting_that_the_table_varies_chooses_cells_and_others_change_all(capsys):
     whole = drl("control", "--dataset", "cifar10")
     chosen = drl("control", "--dataset", "cifar10", "--set", "drl_weight=0.0002", "track=NI")
     same = [c for c in whole if (c["drl_weight"], c["track"]) == (2e-4, "NI")]
@@ -220,6 +220,17 @@ def test_a_setting_that_the_table_varies_chooses_cells_and_others_change_all():
     assert wide == [{**cell, "width": 20} for cell in whole]
     new = drl("control", "--dataset", "cifar10", "--set", "drl_weight=0.5")
     assert {cell["drl_weight"] for cell in new} == {0.5} and len(new) == 6  # none twice
+    assert capsys.readouterr().err == "no cell has drl_weight=0.5: all get it\n"
+    assert main(["drl", "sweep", "table1", "--buffers", "100"]) == 2
+    assert "--set memory_size" in capsys.readouterr().err
+
+
+def test_the_help_of_a_paper_lists_its_tables_and_settings(capsys):
+    with pytest.raises(SystemExit):
+        sweep.parser(["drl", "--help"]).parse_args(["drl", "--help"])
+    said = capsys.readouterr().out
+    for word in ("table1", "Table 1, NI", "drl_weight=null", "one of released, masked, task"):
+        assert word in said
 
 
 def test_drl_on_mnist_has_the_disjoint_stream_only(capsys):

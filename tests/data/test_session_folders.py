@@ -48,9 +48,8 @@ def test_sessions_classes_and_images_are_in_the_order_of_their_names(kitchen):
     data = load_session_folders(kitchen)
     assert data.name == "kitchen"
     assert data.class_names == ("ball", "box", "cup")
-    assert (
-        data.note == "sessions 1 evening 2, 2 evening 10, 3 morning, 4 Test_cellar, 5 test_garden"
-    )
+    order = "sessions 1 evening 2, 2 evening 10, 3 morning, 4 Test_cellar, 5 test_garden"
+    assert data.note == f"{order}; not read: licence.txt"
     assert (data.train_sessions, data.test_sessions) == ([1, 2, 3], (4, 5))
     assert data.sizes == {"train": 24, "test": 18}
     assert data.video_length == 3
@@ -92,6 +91,14 @@ def test_sizes_are_brought_to_one_where_one_is_given(kitchen):
     assert load_session_folders(kitchen, side=16).images.shape == (43, 3, 16, 16)
 
 
+def test_folders_without_an_image_are_told(kitchen):
+    (kitchen / "evening 2" / "mug").mkdir()
+    (kitchen / "attic").mkdir()
+    data = load_session_folders(kitchen)
+    assert data.class_names == ("ball", "box", "cup")
+    assert "without an image: attic, evening 2/mug; not read: licence.txt" in data.note
+
+
 def test_grey_and_transparent_images_have_three_channels(kitchen):
     for mode, number in (("L", 4), ("RGBA", 5), ("P", 6)):
         Image.new(mode, (8, 8)).save(kitchen / "morning" / "cup" / f"{number}.png")
@@ -130,7 +137,7 @@ def all_test(kitchen):
 @pytest.mark.parametrize(
     "fault, says",
     [
-        (broken, r"7\.png: it cannot be decoded \(UnidentifiedImageError"),
+        (broken, r"7\.png: it cannot be decoded as an image"),
         (no_tests, "kitchen: no session tests. Begin the name of one"),
         (all_test, "kitchen: all sessions test, none trains"),
         (remove("cup", True), "class 'cup' is in no session that tests"),
@@ -144,7 +151,7 @@ def all_test(kitchen):
             "beside the folders",
         ),
         (lambda k: (k / "morning" / "cup" / "notes.txt").write_text("x"), r"notes\.txt: no image"),
-        (lambda k: (k / "morning" / "cup" / "more").mkdir(), "more: no image"),
+        (lambda k: (k / "morning" / "cup" / "more").mkdir(), "more: a folder where images"),
     ],
 )
 def test_each_fault_is_named_with_its_place(kitchen, fault, says):

@@ -68,6 +68,18 @@ def test_the_interval_of_the_paired_differences_decides(theirs, expected):
     assert verdict(records) == expected
 
 
+def test_of_several_comparisons_one_is_contradicted_by_a_wider_interval():
+    # Differences -1.5, -2.0, -2.8: the interval at 95 % lies below 0, that at 1 - 0.05/2 does not.
+    records = [*runs("HPCR", [52.0, 53.0, 54.0]), *runs("PCR", [53.5, 55.0, 56.8])]
+    assert verdict(records) == CONTRADICTED
+    two = [HIGHER, HIGHER | {"right": "ER"}]
+    assert verdict(records, *two) == INCONCLUSIVE
+    (line,) = judge([claim(*two)], records)
+    assert line.outcomes[0].high < 0 and line.outcomes[0].verdict == INCONCLUSIVE
+    clear = [*runs("HPCR", [52.0, 53.0, 54.0]), *runs("PCR", [57.0, 58.0, 59.1])]
+    assert verdict(clear, *two) == CONTRADICTED
+
+
 def test_the_numbers_are_those_of_a_paired_t_interval():
     records = [*runs("HPCR", [52.0, 54.0, 57.0]), *runs("PCR", [50.0, 53.0, 52.0])]
     (line,) = judge([claim()], records)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -31,6 +32,8 @@ BACKBONES = {
     "own": "reduced_resnet18",
 }
 FROM_SCRATCH = ("mlp", "reduced_resnet18")
+#: network -> its learning rate; 0.01 for pretrained ones
+RATES = {"mlp": 1e-3, "reduced_resnet18": 0.1}
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "released": {"loss": "released", "taps": "logits", "er": "released"},
@@ -62,7 +65,7 @@ class DrlParameters(Parameters):
     data_root: str | None = Field(None, description="folder that holds the data set")
     track: Literal[tuple(TRACKS)] | None = Field(None, description="None: NI; mnist: Disjoint")
     order: int = Field(0, ge=0, le=9, description="order of the experiences, CORe50's official run")
-    limit: int | None = Field(None, ge=1, description="training images an experience")
+    limit: int | None = Field(None, ge=1, description="training images per experience")
     method: Literal[tuple(METHODS)] | None = Field(None, description="None: as submitted")
     variant: Literal["released", "paper"] = Field("released", description="code's or printed form")
     seeds: Seeds = Field([0], description="one run each")
@@ -77,10 +80,10 @@ class DrlParameters(Parameters):
         "gradients of past tasks (GEM, A-GEM) through their own heads",
     )
     memory_size: int | None = Field(
-        None, ge=1, description="images stored an experience, for videos of 300 images"
+        None, ge=1, description="images stored per experience, for videos of 300 images"
     )
     memory_budget: int | None = Field(None, ge=1, description="images in all, in place of that")
-    batch_size: int | None = Field(None, ge=1, description="B, current images a step")
+    batch_size: int | None = Field(None, ge=1, description="B, current images per step")
     epochs: int = Field(1, ge=1, description="passes over an experience")
     optimizer: Literal["sgd", "adam"] | None = None
     learning_rate: float | None = Field(None, gt=0)
@@ -94,6 +97,20 @@ class DrlParameters(Parameters):
     image_size: int | None = Field(None, ge=8, description="resize to this side; None keeps it")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Device = "auto"
+
+    @classmethod
+    def create(cls, values: Mapping[str, Any] | None = None, **named: Any) -> Self:
+        """As of every paper; what `quick` sets for the network of digits is for that network alone."""
+        given = {**(values or {}), **named}
+        small, dataset = given.get("profile", "quick") == "quick", given.get("dataset") or "digits"
+        backbone = given.get("backbone") or BACKBONES.get(dataset, "mlp")
+        if small and backbone != "mlp":
+            own = {
+                "learning_rate": RATES.get(backbone, 0.01),
+                "width": cls.profiles["reduced"]["width"],
+            }
+            given |= {name: value for name, value in own.items() if given.get(name) is None}
+        return super().create(given)
 
     def resolved(self) -> DrlParameters:
         """Return the parameters with every None filled in that the run needs.
@@ -122,7 +139,7 @@ class DrlParameters(Parameters):
             "backbone": backbone,
             "limit": 1000 if track == "Disjoint" else None,
             "optimizer": "adam" if backbone == "mlp" else "sgd",
-            "learning_rate": {"mlp": 1e-3, "reduced_resnet18": 0.1}.get(backbone, 0.01),
+            "learning_rate": RATES.get(backbone, 0.01),
             "freeze_stages": 2 if track == "NIC" else 1,
             **submitted,
             **form,

@@ -193,7 +193,7 @@ SUMMARY = (
             MEASURED_TABLES["pairs"],
             f"CORe50-standin(cifar10) {track}",
             f"mem=100;bs=16;lambda={weight:g}",
-            "BER",
+            "ER",
             "test_acc",
         )
         for track in ("NI", "Multi-Task-NC")
@@ -304,12 +304,15 @@ def stand_in_rows(name: str, base: str = "cifar10", metrics: Sequence[str] = COU
     setting names what the paper's would.
     """
     found = []
-    for cell in TABLES[name].cells:
-        if cell.only and base not in cell.only:
-            continue
+    cells = [cell for cell in TABLES[name].cells if not cell.only or base in cell.only]
+    for cell in cells:
         settings = dict(cell.settings)
         track, data = settings.pop("track", "NI"), f"CORe50-standin({base})"
-        shown = {short: settings[key] for short, key in _SHOWN.items() if key in settings}
+        # What other cells of the track set stands in each.
+        alike = (c.settings for c in cells if c.settings.get("track", "NI") == track)
+        usual = {key: USUAL[key] for key in {k for each in alike for k in each} & USUAL.keys()}
+        every = usual | settings
+        shown = {short: every[key] for short, key in _SHOWN.items() if key in every}
         numbers = {k: f"{v:g}" if isinstance(v, float) else v for k, v in shown.items()}
         if "ResNeSt50" in cell.stands_for:
             numbers["for"] = "+".join(cell.stands_for)
@@ -321,6 +324,7 @@ def stand_in_rows(name: str, base: str = "cifar10", metrics: Sequence[str] = COU
                 where_dataset={"name": data, "track": track},
                 where_parameters={**settings, "network": "Reduced ResNet-18"},
                 usual={**USUAL, "loss": "released", "taps": "logits"},
+                told=("width",),
             )
             found.append(row)
     return found

@@ -38,6 +38,11 @@ EXTRACTED = """\
 A line is a sentence or a paragraph. A tagger that was trained on single sentences reads each sentence
 of plain text alone; one that was trained on longer texts, as WebNLG's, reads a line whole.
 
+One JSON object comes back per line: its number "line", its "text", and "triples" with subject,
+relation, object, their characters subject_span and object_span, subject_type and score. "cut" is there
+where a sentence has more words than the tagger reads, and says how many it reads. Lines that cannot be
+read are named on standard error and skipped; the exit code is then 1.
+
 """
 SCORES = """\
 Precision, recall and F1, in per cent, of a saved tagger on a file of sentences with triples, in any
@@ -399,9 +404,13 @@ def build_parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--whole-lines", action="store_true", help="never split a line into sentences"
     )
-    found.add_argument("--batch-size", type=positive, default=128)
-    found.add_argument("--chunk", type=positive, default=1024, help="lines held in memory")
-    found.add_argument("--progress", type=positive, default=10_000, help="count every N lines")
+    for name, usual, about in (
+        ("batch-size", 128, "sentences at a time"),
+        ("chunk", 1024, "lines held in memory"),
+        ("progress", 10_000, "lines between two counts"),
+    ):
+        shown = f"{about} (default: {usual})"
+        found.add_argument(f"--{name}", type=positive, default=usual, help=shown)
     found.add_argument(
         "--precision",
         choices=("float32", "bfloat16", "auto"),

@@ -84,3 +84,13 @@ def test_bad_input():
     with pytest.raises(ParameterError, match="parameter order"):
         resolved(order=10)
     assert set(TRACKS) == {"NI", "Multi-Task-NC", "NIC", "Disjoint"}
+
+
+def test_quick_runs_of_a_convolutional_network_have_its_rate_and_a_narrow_one():
+    digits = DrlParameters.create(profile="quick").resolved()
+    assert (digits.backbone, digits.learning_rate) == ("mlp", 3e-3)
+    for given in ({"dataset": "own"}, {"dataset": "cifar10"}, {"backbone": "reduced_resnet18"}):
+        run = DrlParameters.create(given, profile="quick").resolved()
+        assert (run.backbone, run.learning_rate, run.width) == ("reduced_resnet18", 0.1, 8)
+        assert DrlParameters.create(given, learning_rate=0.2).learning_rate == 0.2
+    assert DrlParameters.create(dataset="cifar10", profile="full").width == 20

@@ -183,7 +183,7 @@ def test_what_records_keep_is_drawn_as_what_was_computed():
 def test_the_committed_records_of_mnist_have_the_figures_values():
     for experiment, kinds in (("figure1", 6), ("figure2", 4)):
         records = read_records(paper="drl", experiment=experiment)
-        assert len(records) == 10
+        assert len(records) == 20
         for record in records:
             assert len(record.curves) == kinds
             assert {len(values) for values in record.curves.values()} == {PAIRS_KEPT}
@@ -205,4 +205,4 @@ def test_the_figures_share_their_axes():
     assert [axis.get_title() for axis in scatter.axes] == [
         f"{pair}: {kind}" for pair in ("{7, 9}", "{0, 1}") for kind in ("pixels", "representations")
     ]
-    assert "5 and 5" in densities.get_suptitle()
+    assert "10 and 10" in densities.get_suptitle()
