@@ -83,7 +83,7 @@ def control(records: Sequence[Record], base: str = "cifar10") -> Figure:
     """
     found = differences(records, base)
     weights = CONTROL[1:]
-    style = {"figsize": (plots.WIDTH, 4.6), "sharex": True, "sharey": True, "squeeze": False}
+    style = {"figsize": (plots.WIDTH, 4.6), "sharex": True, "sharey": "row", "squeeze": False}
     metrics = {"avg_valid_acc": "validation", "test_acc": "test"}
     figure, axes = plt.subplots(len(metrics), len(TRACKS), **style)
     widths = sorted({each.width for each in found})
