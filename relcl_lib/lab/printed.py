@@ -83,8 +83,10 @@ class PrintedTables:
         found: Grid = {}
         for line in frame.to_dict("records"):
             column = self.label(line, across)
-            if column and across != "dataset" and frame["dataset"].nunique() > 1:
-                column = f"{self.label(line, 'dataset')}, {column}"
+            if across != "dataset" and frame["dataset"].nunique() > 1:
+                column = (
+                    f"{self.label(line, 'dataset')}, {column}"  # of all settings: nothing after it
+                )
             texts = found.setdefault(self.label(line, down), {})
             texts.setdefault((column, "paper" if run else ""), self.printed(line))
             if run:
@@ -135,12 +137,17 @@ class PrintedTables:
 
     def markdown(self, found: Grid, down: str) -> str:
         """The grid as a table, with what its marks mean."""
-        columns = list(dict.fromkeys(key for texts in found.values() for key in texts if key[0]))
+        whole = {key for texts in found.values() for key in texts if key[0].endswith(", ")}
+        every = dict.fromkeys(key for texts in found.values() for key in texts if key[0])
+        columns = [key for key in every if key not in whole] or list(every)
         header = [": ".join(filter(None, key)) for key in columns]
-        rows = [
-            [label, *(texts.get(key) or texts.get(("", key[1])) or DASH for key in columns)]
-            for label, texts in found.items()
-        ]
+
+        def cell(texts: Mapping[tuple[str, str], str], key: tuple[str, str]) -> str:
+            """Its own number, or the one of all settings of its data set, or of the whole row."""
+            dataset = f"{key[0].partition(', ')[0]}, "
+            return texts.get(key) or texts.get((dataset, key[1])) or texts.get(("", key[1])) or DASH
+
+        rows = [[label, *(cell(texts, key) for key in columns)] for label, texts in found.items()]
         corner = "" if down in self.words else down  # where it stands in each label
         shown = markdown_table([corner, *header], rows, right=header)
         notes = [f"{mark} protocol `{kind}`" for kind, mark in MARKS.items() if mark in shown]

@@ -70,7 +70,7 @@ def test_methods_are_lines_and_what_is_alike_is_the_caption():
     records = [run(seed, a_t=value) for seed, value in enumerate((51.0, 50.0, 52.0))]
     frame = compare("hpcr", ROWS, records, only_run=True)
     assert format_markdown(frame).splitlines()[:5] == [
-        "**Split CIFAR-10**: final accuracy A_T (%); memory 200; protocol paper; method as released;"
+        "**Split CIFAR-10**: final accuracy A_T (%); memory 200; protocol paper; variant *released*;"
         " n = 3",
         "",
         "| Method | paper | ours | difference |",
@@ -79,7 +79,7 @@ def test_methods_are_lines_and_what_is_alike_is_the_caption():
     ]
     both = compare("hpcr", ROWS, [*records, run(0, "ER")])
     lines = format_markdown(both).splitlines()
-    assert "protocol paper; method as released" in lines[0] and "n =" not in lines[0]
+    assert "protocol paper; variant *released*" in lines[0] and "n =" not in lines[0]
     assert "| HPCR | 200 | 53.4 ± 1.4 | 51.0 ± 2.5 | -2.4 | 3 |" in lines
     assert "| PCR | 200 | 50.3 ± 1.5 | – | – | – |" in lines
     assert "Protocol *paper*: " in lines[-1] and "reduced" not in lines[-1]

@@ -126,3 +126,11 @@ def test_control_stands_with_as_many_floats_and_with_as_many_bytes():
         "HPCR: paper": "memory 100: 48.3 ± 1.5",
         "HPCR: ours": "48.0 (n=1)",
     }
+
+
+def test_a_row_without_a_memory_has_each_data_set_s_own_number():
+    sets = ("Split CIFAR100", "Split MiniImageNet", "Split TinyImageNet")
+    lines = printed.beside("Table III", [], *sets).splitlines()
+    (iid,) = (line for line in lines if line.startswith("| IID |"))
+    cells = [cell.strip() for cell in iid.strip("|").split("|")][1:]
+    assert cells == ["17.3 ± 0.8"] * 3 + ["18.2 ± 1.1"] * 3 + ["17.3 ± 1.7"] * 3
