@@ -49,7 +49,7 @@ def compare(
 
     Returns:
         Columns `COMPARE_COLUMNS`: paper and ours in per cent (with the row's `paper_scale`),
-        the ± of ours a 95 % half width over n seeds (NaN for n < 2), difference = ours - paper;
+        the ± of ours a 95 % half width over n seeds (NaN for n < 3), difference = ours - paper;
         NaN where there is no number. `protocol` is `not run` where there is no record, and
         `failed` where all of them failed; `digits` is how many decimals the row shows.
     """
@@ -82,6 +82,9 @@ def compare(
         for group in groups:
             values = [record.metrics[row.our_metric] for record in group.records]
             mean, half = confidence_interval(values)
+            half = (
+                half if len(values) >= LEAST_SEEDS else math.nan
+            )  # of two it says next to nothing
             outcome = (mean, half, len(values), mean - scaled[0])
             label = _label(group, varied[row.table, row.dataset], groups)
             kind = (group.records[0].protocol, group.records[0].variant, label)

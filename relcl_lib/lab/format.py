@@ -299,7 +299,7 @@ def legend_of(frame: pd.DataFrame) -> str:
     run = frame[frame["n"] > 0]
     if run.empty:
         return ""
-    texts = ["Ours: the mean over n seeds ± half a 95 % interval."]
+    texts = ["Ours: the mean over n seeds, from three on ± half a 95 % interval."]
     if run["paper"].notna().any():
         texts.append("Difference: ours − the paper's.")
     there = {*run["protocol"]}
