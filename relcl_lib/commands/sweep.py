@@ -99,7 +99,7 @@ def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
     line = argparse.ArgumentParser(
         prog=f"python -m relcl_lib {command}",
         description=text,
-        epilog=_listing(arguments[0]) if arguments and chosen else None,
+        epilog=_tables(arguments[0]) if arguments and chosen else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     named = argparse.SUPPRESS if chosen else None
@@ -113,9 +113,10 @@ def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
     line.add_argument("--seeds", type=int, nargs="+", help="default: those of the profile")
     line.add_argument("--profile", default="full", help="quick, reduced or full (default)")
     further = (
-        "further parameters of all cells; of one that the table varies, only the cells with it, if "
-        "there are any"
+        "further parameters of all cells (--settings lists them); of one that the table varies, only "
+        "the cells with it, if there are any"
     )
+    line.add_argument("--settings", action=_Settings, nargs=0, help="list them and stop")
     line.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help=further)
     line.add_argument("--device", default="auto", help="auto, cpu or cuda")
     line.add_argument("--results", default=None, help="folder of the records (data/results)")
@@ -135,16 +136,25 @@ def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
     return line
 
 
-def _listing(name: str) -> str:
-    """What the tables of a paper are, and what `--set` can set, with the defaults of `full`."""
-    paper = PAPERS[name]
-    tables = [(table, each.about) for table, each in paper.tables.TABLES.items()]
+def _tables(name: str) -> str:
+    """What the tables of a paper are, a line each."""
+    tables = [(table, each.about) for table, each in PAPERS[name].tables.TABLES.items()]
     width = max(len(table) for table, _ in tables)
-    usual = paper.parameters.create(profile="full").model_dump()
-    own = paper.parameters.listing(usual, ("profile", "data_root", "device", "seeds", "dataset"))
-    lines = [f"  {table:{width}}  {about}" for table, about in tables]
-    note = "settings for --set, with their defaults (null: the table's, the method's or the data set's):"
-    return "\n".join(["tables:", *lines, "", note, own])
+    return "\n".join(["tables:", *(f"  {table:{width}}  {about}" for table, about in tables)])
+
+
+class _Settings(argparse.Action):
+    """Print what `--set` can set, with the defaults of the profile `full`, and stop."""
+
+    def __call__(self, parser: argparse.ArgumentParser, options: Any, *rest: Any) -> None:
+        if not options.paper:
+            parser.error("name the paper before --settings")
+        parameters = PAPERS[options.paper].parameters
+        usual = parameters.create(profile="full").model_dump()
+        elsewhere = ("profile", "data_root", "device", "seeds", "dataset")
+        print("with their defaults (null: the table's, the method's or the data set's):")
+        print(parameters.listing(usual, elsewhere))
+        parser.exit()
 
 
 def make_cells(options: argparse.Namespace) -> list[Cell]:
