@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from relcl_lib.lab import plots
 from relcl_lib.lab.records import Record, most_seeds
-from relcl_lib.papers.docre_ii.tables import OURS, measured_rows
+from relcl_lib.papers.docre_ii.tables import BLIND, OURS, measured_rows
 
 
 def gain(records: Sequence[Record]) -> Figure:
@@ -35,7 +35,8 @@ def inferred(records: Sequence[Record]) -> Figure:
     """The recall of facts that no sentence states, inference module on stated facts alone."""
     measured = [r for r in records if r.paper == "docre_ii" and not r.failed]
     values: dict[str, list[float]] = {}
-    for row in (row for row in measured_rows("alone") if row.metric == "recall_inferred"):
+    rows = [row for row in measured_rows("alone") if row.metric == "recall_inferred"]
+    for row in (row for row in rows if BLIND.items() <= row.where_parameters.items()):
         if chosen := most_seeds(filter(row.matches, measured)):
             # The base has no parameters: its recall is the same in every run.
             values["stated facts (base)"] = [chosen[0].metrics["recall_inferred_base"]]

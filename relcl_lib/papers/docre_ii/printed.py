@@ -85,6 +85,7 @@ def alone_differences(records: Iterable[Record], metric: str = "F1") -> dict[str
     """
     records = [record for record in records if not record.failed]
     rows = [row for row in tables.measured_rows("alone") if row.metric == metric]
+    rows = [row for row in rows if tables.BLIND.items() <= row.where_parameters.items()]
     scores: dict[str, dict[int, float]] = {}
     for row in (row for row in rows if row.setting.startswith("N_I=2")):
         if runs := most_seeds(filter(row.matches, records)):
@@ -99,7 +100,7 @@ def alone_differences(records: Iterable[Record], metric: str = "F1") -> dict[str
 
 def iterations(records: Iterable[Record]) -> dict[str, dict[int, float]]:
     """F1 after 0, 1, ... iterations of the inference module on stated facts, a line per N_I."""
-    wanted = {"base": "stated_facts", "stage2_epochs": 10, "noise_draw": "not_gold"}
+    wanted = {"base": "stated_facts", "stage2_epochs": 10, **tables.BLIND}
     records = [r for r in records if r.method == tables.OURS and not r.failed]
     records = [r for r in records if wanted.items() <= r.parameters.items()]
     lines = {}
