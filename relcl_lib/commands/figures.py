@@ -15,8 +15,8 @@ from relcl_lib.lab.claims import (
     SUPPORTED,
     Outcome,
     Verdict,
-    compared,
     first_lines,
+    in_words,
     judge,
 )
 from relcl_lib.lab.files import repository_root
@@ -85,13 +85,11 @@ def _rows(verdict: Verdict) -> list[tuple[str, Outcome | None]]:
     name = f"{verdict.claim.id} ({verdict.scale}"
     if len(verdict.outcomes) == 1:
         return [(f"{name}, n={len(outcome.left)})", outcome) for outcome in decided]
-    rows = [(f"{_called(outcome)} (n={len(outcome.left)})", outcome) for outcome in decided]
+    rows = []
+    for outcome in decided:
+        called = outcome.comparison.label or in_words(outcome.comparison)
+        rows.append((f"{called} (n={len(outcome.left)})", outcome))
     return [(f"{name}):", None), *rows] if rows else []
-
-
-def _called(outcome: Outcome) -> str:
-    pair, metric = compared(outcome.comparison)
-    return outcome.comparison.label or (f"{pair}, {metric}" if metric else pair)
 
 
 def all_figures() -> dict[str, Callable[[Sequence[Record]], Figure]]:

@@ -21,12 +21,12 @@ from relcl_lib.lab.compare import compare, nearest
 from relcl_lib.lab.files import atomic_write_text, existing_folder, repository_root
 from relcl_lib.lab.format import (
     TableError,
+    difference,
     format_markdown,
     format_text,
     legend_of,
     markdown_table,
     number,
-    signed,
     slug,
 )
 from relcl_lib.lab.records import Record, read_records
@@ -136,7 +136,7 @@ def summary_block(records: Iterable[Record]) -> str:
                 words.column(line["metric"]),
                 number(line["paper"], line["paper_pm"], digits),
                 number(line["ours"], line["ours_pm"], digits),
-                signed(line["difference"], digits),
+                difference(line, digits),
                 str(line["n"]),
                 line["protocol"],
             )

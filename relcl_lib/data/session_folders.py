@@ -152,7 +152,7 @@ def _check(
     for does, part in (("trains", False), ("tests", True)):
         there = {name for session, name, _ in rows if (session in tests) == part}
         if missing := [name for name in classes if name not in there]:
-            where = ", ".join(s for s in dict.fromkeys(r[0] for r in rows if r[1] == missing[0]))
+            where = ", ".join(dict.fromkeys(r[0] for r in rows if r[1] == missing[0]))
             raise DataFormatError(
                 folder,
                 f"class {missing[0]!r} is in no session that {does}, only in {where}",

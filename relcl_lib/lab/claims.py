@@ -174,7 +174,7 @@ def _outcome(
     low, high = mean - half, mean + half
     return Outcome(
         comparison,
-        _verdict(comparison, numbers, several),
+        _verdict(comparison, numbers, mean, half, several),
         tuple(a for a, _ in common),
         tuple(b for _, b in common if comparison.right.value is None),
         mean,
@@ -226,8 +226,10 @@ def _distance(comparison: Comparison, left: Record, right: Record) -> float:
     return mine - other
 
 
-def _verdict(comparison: Comparison, numbers: Sequence[float], several: int) -> str:
-    """On which side of the boundary the interval of differences lies, if on one.
+def _verdict(
+    comparison: Comparison, numbers: Sequence[float], mean: float, half: float, several: int
+) -> str:
+    """On which side of the boundary the interval of differences, mean ± half, lies, if on one.
 
     A claim of `several` comparisons is supported where each is, so each takes the 95 % interval. It is
     contradicted where any is, and chance has as many tries: each takes the interval at 5 % divided by
@@ -236,7 +238,6 @@ def _verdict(comparison: Comparison, numbers: Sequence[float], several: int) -> 
     if len(numbers) < LEAST_SEEDS:
         return INCONCLUSIVE
     sign = 1.0 if comparison.direction == "higher" else -1.0
-    mean, half = confidence_interval(numbers)
     _, wider = confidence_interval(numbers, 1 - 0.05 / several)
     ahead = sign * mean - comparison.margin
     if ahead > half:
@@ -280,8 +281,12 @@ def evidence(verdict: Verdict) -> list[str]:
 
 def describe(outcome: Outcome) -> str:
     """A comparison and its numbers in words."""
-    pair, metric = compared(outcome.comparison)
-    return f"{pair}{', ' if metric else ''}{metric}: {_numbers(outcome)}"
+    return f"{in_words(outcome.comparison)}: {_numbers(outcome)}"
+
+
+def in_words(comparison: Comparison) -> str:
+    """The two sides and the metric of a comparison in words."""
+    return ", ".join(filter(None, compared(comparison)))
 
 
 def compared(comparison: Comparison) -> tuple[str, str]:

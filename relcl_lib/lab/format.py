@@ -50,6 +50,14 @@ def signed(change: float, digits: int = 1) -> str:
     return DASH if math.isnan(change) else f"{round(change, digits) + 0.0:+.{digits}f}"
 
 
+def difference(line: Mapping[str, Any], digits: int = 1) -> str:
+    """Ours less the paper's, of a line of a comparison: of the two numbers as they are shown."""
+    if math.isnan(line["difference"]):
+        return DASH
+    ours, paper = (float(number(line[name], digits=digits)) for name in ("ours", "paper"))
+    return signed(ours - paper, digits)
+
+
 # --- lines and columns -----------------------------------------------------------------------
 
 
@@ -239,13 +247,7 @@ class _Cells:
 
     def difference(self, name: str) -> str:
         row = self.cells.get(name)
-        if row is None or math.isnan(row["difference"]):
-            return DASH
-        digits = self._decimals(row)  # of the numbers as they are shown
-        return signed(
-            float(number(row["ours"], digits=digits)) - float(number(row["paper"], digits=digits)),
-            digits,
-        )
+        return difference(row, self._decimals(row)) if row else DASH
 
 
 def _side_by_side(
