@@ -66,6 +66,7 @@ def claims(records: Sequence[Record]) -> Figure:
         axes.set_ylim(max(len(labels), 1) - 0.5, -0.5)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_xscale("symlog", linthresh=1)
+        axes.set_xticks([-10, -1, 0, 1, 10], ["−10", "−1", "0", "1", "10"])
         axes.set_title(title, fontsize="small", loc="left")
     panels[-1].set_xlabel(
         "right of 0: as claimed (points; DRL, Figures 1 and 2: cosines)",
