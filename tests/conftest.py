@@ -1,5 +1,7 @@
 """One thread, and the order of the tests: what takes long begins first."""
 
+from collections import defaultdict
+
 import pytest
 import torch
 

@@ -49,8 +49,8 @@ class TestSeedsSideBySide:
 
     @pytest.mark.parametrize("method", ["HPCR", "ER", "ER-DVC", "ASER", "OCM", "OnPro", *COMPARED])
     def test_a_whole_run_is_that_of_separate_runs(self, in_double, method):
-        together = make_run(seeds=[0, 1, 4], method=method).train()
-        for s, seed in enumerate([0, 1, 4]):
+        together = make_run(seeds=[0, 4], method=method).train()
+        for s, seed in enumerate([0, 4]):
             alone = make_run(seeds=[seed], method=method).train()
             assert together.streams[s].class_order == alone.streams[0].class_order
             stored, own = together.memory.contents(), alone.memory.contents()
