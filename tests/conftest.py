@@ -15,13 +15,17 @@ def pytest_collection_modifyitems(config, items):
 
     pytest-xdist cuts the list into one stretch per worker; who is done early takes over tests from
     the end of another's. A notebook left for the end would keep one worker busy and the others idle.
+    What reads the site stays on one worker: it takes a minute to build.
     """
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
-    slow = [item for item in items if item.get_closest_marker("slow")]
+    slow = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("slow"):
+            slow["site" if "site" in item.fixturenames else item.nodeid].append(item)
     quick = [item for item in items if not item.get_closest_marker("slow")]
     order = []
     for worker in range(workers):
-        own = slow[worker::workers]
+        own = [item for group in list(slow.values())[worker::workers] for item in group]
         room = (len(items) - len(order)) // (workers - worker) - len(own)
         order += [*own, *quick[: max(room, 0)]]
         del quick[: max(room, 0)]
