@@ -14,7 +14,7 @@ EXPECTED = {
     "ER-DVC": ("linear", 5, "off off False off", "off off False off"),
     "OCM": ("linear", 5, "off off False off", "off off False off"),
     "OnPro": ("linear", 5, "off off False off", "off off False off"),
-    "ER-ACE": ("linear", 5, "off off False off", "off off False off"),
+    "ER-ACE": ("cosine", 5, "off off False off", "off off False off"),
     **{
         name: (head, 5, "off off False off", "off off False off")
         for names, head in (
@@ -23,7 +23,7 @@ EXPECTED = {
         )
         for name in names.split()
     },
-    "Couple (Eq. 7)": ("linear", 5, "off off False off", "off off False off"),
+    "Couple (Eq. 7)": ("cosine", 5, "off off False off", "off off False off"),
     "Couple (Eq. 8)": ("cosine", 5, "off off False off", "off off False off"),
     "PCR": ("cosine", 5, "off off False off", "off off False off"),
     "PCR+HC": ("cosine", 5, "on off False off", "on off False off"),

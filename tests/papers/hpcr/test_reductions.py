@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from gratings import make_run
 from states import kept, same
 
@@ -13,6 +14,7 @@ from relcl_lib.losses import (
     cross_entropy_loss,
     dynamic_temperature_weight,
     proxy_contrastive_loss,
+    supervised_contrastive_loss,
 )
 from relcl_lib.papers.hpcr.methods import METHODS
 from relcl_lib.papers.hpcr.parameters import ReplayParameters
@@ -227,6 +229,17 @@ class TestLosses:
             loss_of("ER", alone),
             cross_entropy_loss(alone.stream.logits, alone.stream.labels),
         )
+
+    def test_couple_1_is_one_cross_entropy_of_all_rows_and_their_contrast(self):
+        step = made_up_step(seen=torch.tensor([[1, 1, 1, 1, 1, 0]] * 2).bool())
+        clamp = [
+            Rows(r.logits, r.features, r.labels.clamp(max=4)) for r in (step.stream, step.memory)
+        ]
+        step = dataclasses.replace(step, stream=clamp[0], memory=clamp[1])
+        rows = step.joined()
+        entropies = F.cross_entropy(rows.logits[0, :, :5], rows.labels[0])
+        contrast = supervised_contrastive_loss(rows.features, rows.labels, temperature=0.09)[0]
+        torch.testing.assert_close(loss_of("Couple (Eq. 7)", step)[0], entropies + contrast)
 
     def test_couple_2_holds_all_seen_proxies_and_the_other_rows(self):
         seen = torch.tensor([[1, 1, 1, 1, 1, 0]] * 2).bool()

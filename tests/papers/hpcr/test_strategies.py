@@ -150,6 +150,18 @@ def test_a_step_at_rate_0_hurts_all_alike():
     torch.testing.assert_close(rows.logits, run.network(views)[0].detach())
 
 
+def test_scoring_moves_the_running_statistics_once():
+    run = trained(1, method="MIR", options={"subsample": 15})
+    views, make = [], run.views
+    run.views = lambda groups: views.extend(make(groups)) or views[-1:]
+    expected = copy.deepcopy(run.network).train()
+    run.network.train()
+    run.strategy.retrieve(batch_of(run))
+    for rows in views:  # the stream's, then those that are scored
+        expected(rows)
+    assert same(run.network.named_buffers(), dict(expected.named_buffers()))
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_gmed_edits_towards_a_higher_loss_after_the_step(in_double, sign):
     changes = {"stride": 2.0, "regularisation": 0.3 * sign, "decay": 0.5}
@@ -267,30 +279,38 @@ def test_table_xis_der_is_the_mean_over_all_logits():
     torch.testing.assert_close(run.strategy.distilled_logits(step), gap.square().mean((1, 2)))
 
 
-def test_ss_il_by_loops_over_tasks_and_rows(in_double):
-    run = trained(2, method="SS-IL", seeds=[0, 1])
+@pytest.mark.parametrize("online", [0, 1])
+def test_ss_il_by_loops_over_tasks_and_rows(in_double, online):
+    run = trained(2, method="SS-IL", seeds=[0, 1], options={"online": online})
     step = step_of(run, batch_of(run, 2))
     assert (step.stored["task"] < 2).all()
     step.stored["task"][0, 3] = 2  # as where a seed has no former image: it counts for nothing
     found, taught = run.strategy.loss(step), run.strategy.taught
     for s, stream in enumerate(run.streams):
         tasks = [list(stream[t].classes) for t in range(3)]
-        total, rows = 0.0, 0
-        for rows_of, chosen in ((step.stream, tasks[2]), (step.memory, tasks[0] + tasks[1])):
-            for i in range(20):
-                if rows_of is step.memory and step.stored["task"][s, i % 10] == 2:
-                    continue
-                place = torch.tensor([chosen.index(int(rows_of.labels[s, i]))])
-                total = total + F.cross_entropy(rows_of.logits[s, i, chosen][None], place)
-                rows += 1
-        expected = total / rows
-        logits = torch.cat([step.stream.logits[s], step.memory.logits[s]])
-        for task in tasks[:2]:
-            target = (taught[s][:, task] / 2).softmax(1)
-            new = (logits[:, task] / 2).log_softmax(1)
-            expected = expected + 4 * F.kl_div(new, target, reduction="batchmean")
+        former = [i for i in range(20) if step.stored["task"][s, i % 10] < 2]
+
+        def losses(rows, chosen, places, s=s):
+            places = [(rows.logits[s, i, chosen], int(rows.labels[s, i])) for i in places]
+            found = [F.cross_entropy(x, torch.tensor(chosen.index(y))) for x, y in places]
+            return torch.stack(found)
+
+        def distilled(logits, teacher, tasks=tasks[:2]):
+            kinds = [
+                ((logits[:, t] / 2).log_softmax(1), (teacher[:, t] / 2).softmax(1)) for t in tasks
+            ]
+            return sum(F.kl_div(new, old, reduction="batchmean") for new, old in kinds)
+
+        new = losses(step.stream, tasks[2], range(20))
+        old = losses(step.memory, tasks[0] + tasks[1], former)
+        if online:
+            rows = step.memory.logits[s, former], taught[s, 20:][former]
+            expected = new.mean() + old.mean() + distilled(*rows)
+        else:
+            logits = torch.cat([step.stream.logits[s], step.memory.logits[s]])
+            expected = torch.cat([new, old]).mean() + 4 * distilled(logits, taught[s])
         torch.testing.assert_close(found[s], expected)
-    assert run.strategy.distillation(taught, 2).abs().max() < 1e-6
+    assert run.strategy.distillation(taught, taught, 2).abs().max() < 1e-6
 
 
 def test_ss_ils_teacher_is_the_network_of_the_last_task():

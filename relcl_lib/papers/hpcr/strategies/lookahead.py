@@ -18,7 +18,7 @@ class StreamFirst(Strategy):
     """Differentiates the stream's loss before it retrieves, then the memory's: both are followed.
 
     The step that is looked at is one of plain SGD. What is computed after it takes batch statistics
-    and leaves the running ones alone (the releases' scoring moves them).
+    and leaves the running ones alone.
     """
 
     fixed: ClassVar = {"joint_forward": False}
@@ -63,8 +63,10 @@ class StreamFirst(Strategy):
 class LookAhead(StreamFirst):
     """Of `subsample` random images of the memory, replay those with the highest score.
 
-    The score compares the network with the one after the step. The views that were scored are the
-    views that are replayed. All seeds are scored side by side.
+    The score compares the network with the one after the step. The network's own pass moves its
+    running statistics, as in the public code of both methods: a third of what a test then normalises
+    by comes from these images. The views that were scored are the views that are replayed. All seeds
+    are scored side by side.
     """
 
     options: ClassVar = {"subsample": 50}
@@ -83,10 +85,8 @@ class LookAhead(StreamFirst):
         (views,) = run.views([Group(found["image"], found["label"], draws["memory views"])])
         labels = found["label"].repeat(1, self.settings.views)
         with torch.no_grad():
-            before, after = (
-                Rows(*self.after_a_step(rate, views), labels)
-                for rate in (0.0, self.settings.learning_rate)
-            )
+            after = Rows(*self.after_a_step(self.settings.learning_rate, views), labels)
+            before = Rows(*run.network(views), labels)
             scores = self.score(before, after)  # (S, n)
         size = scores.shape[1]
         best = scores.topk(min(self.settings.memory_batch, size), dim=1).indices
@@ -118,8 +118,8 @@ class GMED(StreamFirst):
     x <- x + stride (1 - decay)^age grad_x [l(x; after) - l(x; before) + regularisation l(x; before)],
     l the mean over the replayed images, written back; age counts an image's edits. The sign of
     `regularisation` is that of the public code; a negative value turns it. `stride` and
-    `regularisation` are those of its example command, the paper's own values for these data sets are
-    not known here. The step is one on the batch, where the public code makes one per image.
+    `regularisation` are those of its example command, which is for MNIST; the paper's own values for
+    these data sets are not known here.
     """
 
     options: ClassVar = {"stride": 0.1, "decay": 0.0, "regularisation": 0.01}

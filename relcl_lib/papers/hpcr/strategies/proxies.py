@@ -10,6 +10,7 @@ from torch import Tensor
 from relcl_lib.losses import (
     class_counts,
     coupled_loss,
+    cross_entropy_loss,
     dynamic_temperature_weight,
     proxy_contrastive_distillation_loss,
     proxy_contrastive_loss,
@@ -24,7 +25,9 @@ HC_MINIMUM = 60
 
 
 class CoupleOfLosses(Strategy):
-    """Couple 1 (Eq. 7): ER's loss plus the supervised contrastive loss of the same rows."""
+    """Couple 1 (Eq. 7): ER's loss as printed (Eq. 3, one mean over all rows) plus SupCon's (Eq. 5)."""
+
+    head = "cosine"
 
     def loss(self, step: Step) -> Tensor | None:
         """Eq. 7; None while the memory is empty."""
@@ -34,7 +37,9 @@ class CoupleOfLosses(Strategy):
         contrast = supervised_contrastive_loss(
             rows.features, rows.labels, temperature=self.settings.temperature
         )
-        return super().loss(step) + contrast
+        unseen = ~step.batch.seen.unsqueeze(1)
+        among = rows.logits.masked_fill(unseen, torch.finfo(rows.logits.dtype).min)
+        return cross_entropy_loss(among, rows.labels) + contrast
 
 
 class CoupleInOneSoftmax(Strategy):
