@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 
-from relcl_lib.lab.files import packaged_data, repository_root
+from relcl_lib.lab.files import NOT_READ, packaged_data, repository_root
 
 DATA_VARIABLE = "RELCL_DATA"
 
@@ -257,7 +257,7 @@ def locate_splits(
         paths = {split: found[0] if found else None for split, found in every[whole[0]].items()}
         fitting = dict.fromkeys(p for found in every for some in found.values() for p in some)
         others = [path.name for path in fitting if path not in paths.values()]
-        notes = [f"also there and not read: {_some(others)}"] if others else []
+        notes = [f"{NOT_READ}: {_some(others)}"] if others else []
         read = [path.name for path in paths.values() if path]
         if len(set(map(_release, read))) > 1:
             notes.append(f"by their names {', '.join(read)} are not of one release")

@@ -22,6 +22,7 @@ from relcl_lib.data.download import (
     matches,
 )
 from relcl_lib.data.text_files import read_object, read_records
+from relcl_lib.lab.files import NOT_READ
 
 FEWREL_FILES, FEWREL_SUBSET = ("train_wiki.json", "val_wiki.json"), "fewrel80_subset.json"
 #: Relations of the two files, and sentences of each relation.
@@ -295,7 +296,7 @@ def load_sentences(name: str, root: str | os.PathLike[str] | None = None) -> Rel
         found,
         names=_names(folder),
         source=_source(files),
-        note=f"also there and not read: {', '.join(others)}" if others else "",
+        note=f"{NOT_READ}: {', '.join(others)}" if others else "",
     )
 
 

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relcl_lib.lab.claims import LEAST_SEEDS, SCALES
+from relcl_lib.lab.files import NOT_READ
 from relcl_lib.lab.format import FAILED, NOT_RUN, TableError
 from relcl_lib.lab.metrics import confidence_interval
-from relcl_lib.lab.records import Record, canonical_json, configuration
+from relcl_lib.lab.records import Record, canonical_json, configuration, trained_on
 from relcl_lib.lab.rows import Entry, Row, entries
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ def compare(
 def nearest(frame: pd.DataFrame) -> pd.DataFrame:
     """Of the configurations of each number the one whose protocol is nearest to the paper's.
 
-    It has at least three seeds; where none has, it is the one with the most.
+    It has at least three seeds; where none has, it is the one with the most. Of two alike it is the
+    first, which trained on more data.
     """
     scales = [*SCALES, FAILED, NOT_RUN]
 
@@ -118,7 +120,7 @@ class _Group(NamedTuple):
 
 
 def _groups(records: Sequence[Record]) -> list[_Group]:
-    """Group by configuration without the seed."""
+    """Group by configuration without the seed; what trained on more data comes first."""
     groups: dict[str, _Group] = {}
     for record in records:
         shape = configuration(record)
@@ -137,7 +139,8 @@ def _groups(records: Sequence[Record]) -> list[_Group]:
                 f"two records of {first.paper}/{first.experiment}, {first.method}, have the same "
                 f"configuration and seed (seeds {sorted(seeds)}); delete one"
             )
-    return [groups[key] for key in sorted(groups)]
+    first = {key: (-trained_on(group.records[0]), key) for key, group in groups.items()}
+    return [groups[key] for key in sorted(groups, key=first.__getitem__)]
 
 
 def _varied(groups: Sequence[_Group]) -> set[str]:
@@ -151,7 +154,10 @@ def _label(group: _Group, names: Iterable[str], others: Sequence[_Group]) -> str
     about = {n.removeprefix("parameters."): shape[n] for n in sorted(names) if n in shape}
     about |= {n: _shown(value, n, [each.shape for each in others]) for n, value in about.items()}
     if digest := about.pop("dataset.fingerprint", None):  # in words, where the reader has any
-        about["data"] = (records[0].dataset.get("note") or str(digest)[:12]).replace("; ", " and ")
+        notes = (records[0].dataset.get("note") or "").split("; ")
+        said = [note for note in notes if note and not note.startswith(NOT_READ)]
+        count = f"{trained_on(records[0]):,} training samples" if trained_on(records[0]) else ""
+        about["data"] = " and ".join(said) or count or str(digest)[:12]
     return ", ".join(f"{name}={value}" for name, value in about.items())
 
 

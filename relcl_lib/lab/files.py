@@ -23,6 +23,8 @@ from pathlib import Path
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<kind>tmp|old)-(?P<host>\w+)-(?P<pid>\d+)-\w+")
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 _in_use: set[str] = set()
+#: how a data set's note begins that names the files beside those that were read
+NOT_READ = "also there and not read"
 
 
 def _beside(path: Path, kind: str = "tmp") -> Path:

@@ -241,16 +241,22 @@ def config_hash(config: Record | Mapping[str, Any]) -> str:
 
 
 def most_seeds(records: Iterable[Record]) -> list[Record]:
-    """Keep one configuration of each method, that with most seeds (of several number formats, say)."""
+    """Keep one configuration of each method: that with most seeds, of two alike the one on more data."""
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         key = (record.method, canonical_json({**configuration(record), "seed": None}))
         groups.setdefault(key, []).append(record)
     largest: dict[str, list[Record]] = {}
     for (method, _), group in sorted(groups.items()):
-        if len(group) > len(largest.get(method, [])):
+        size = len(group), trained_on(group[0])
+        if method not in largest or size > (len(largest[method]), trained_on(largest[method][0])):
             largest[method] = group
     return [record for group in largest.values() for record in group]
+
+
+def trained_on(record: Record) -> int:
+    """Training samples that a record's run had, as far as it says so."""
+    return (record.dataset.get("sizes") or {}).get("train") or 0
 
 
 # --- files ---------------------------------------------------------------------------------------

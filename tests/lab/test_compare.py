@@ -5,8 +5,10 @@ import pytest
 from example_records import failed, make, run
 
 from relcl_lib.commands.tables import paper_rows
-from relcl_lib.lab.compare import COMPARE_COLUMNS, compare
+from relcl_lib.lab.compare import COMPARE_COLUMNS, compare, nearest
+from relcl_lib.lab.files import NOT_READ
 from relcl_lib.lab.format import TableError, format_markdown
+from relcl_lib.lab.records import most_seeds
 from relcl_lib.lab.rows import Row, rows_without_paper
 
 #: Table III on Split CIFAR-10 with a memory of 200
@@ -53,6 +55,22 @@ def test_two_copies_of_a_data_set_are_told_apart_in_words():
     records = [run(dataset=about | copy) for copy in copies]
     lines = compare("hpcr", ROWS, records, only_run=True)
     assert set(lines["configuration"]) == {"data=all JPEG", "data=cdcdcdcdcdcd"}
+
+
+def test_of_two_parts_of_a_data_set_the_larger_comes_first():
+    """By its size where the note only names the files beside it, whatever the digests."""
+    about = {"name": "cifar10", "stream": "Split CIFAR10"}
+    parts = (
+        {"fingerprint": "ab" * 32, "sizes": {"train": 7760}},
+        {"fingerprint": "cd" * 32, "sizes": {"train": 33600}, "note": f"{NOT_READ}: part.json"},
+    )
+    records = [run(seed, dataset=about | part) for part in parts for seed in range(3)]
+    frame = compare("hpcr", ROWS, records, only_run=True)
+    said = ["data=33,600 training samples", "data=7,760 training samples"]
+    assert only(frame, "HPCR")["configuration"].tolist() == said
+    assert only(nearest(frame), "HPCR")["configuration"].tolist() == said[:1]
+    assert {r.dataset["sizes"]["train"] for r in most_seeds(records)} == {33600}
+    assert {r.dataset["sizes"]["train"] for r in most_seeds(records[:-1])} == {7760}
 
 
 @pytest.mark.parametrize(

@@ -304,6 +304,25 @@ def test_leads_of_crecl_are_within_a_seed():
     assert leads(records, dataset="TACRED") == {}
 
 
+def test_leads_of_crecl_are_within_one_content_of_the_data():
+    def scored(method, seed, score, content, size):
+        record = record_of("crecl", {"dataset": "fewrel", "method": method}, ["T1"])
+        about = record.dataset | {"fingerprint": content, "sizes": {"train": size}}
+        return record.model_copy(update={"seed": seed, "metrics": {"T1": score}, "dataset": about})
+
+    whole, part = ("e9", 33600), ("1a", 7760)
+    records = [
+        scored(m, s, 70.0 + d, *part) for m, d in (("CRECL", 3), ("RP-CRE", 0)) for s in (1, 2)
+    ]
+    ours = [scored("CRECL", seed, 95.0, *whole) for seed in (1, 2)]
+    theirs = [scored("RP-CRE", seed, 94.0, *whole) for seed in (1, 2)]
+    tables = PAPERS["crecl"].tables
+    assert tables.leads([*records, *ours, theirs[0]]) == {1: {"T1": 3.0}, 2: {"T1": 3.0}}
+    assert tables.leads([*records, *ours, *theirs]) == {1: {"T1": 1.0}, 2: {"T1": 1.0}}
+    assert tables.of_one_content([*ours, *records]) == records
+    assert tables.of_one_content([]) == []
+
+
 def test_what_is_measured_shows_a_dash_for_the_paper():
     docre, fastre = PAPERS["docre_ii"].tables, PAPERS["fastre"].tables
     drl, crecl = PAPERS["drl"].tables, PAPERS["crecl"].tables

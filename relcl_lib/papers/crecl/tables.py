@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from relcl_lib.lab.records import Record, trained_on
 from relcl_lib.lab.rows import (
     MEASURED,
     Cell,
@@ -15,9 +16,6 @@ from relcl_lib.lab.rows import (
     table,
 )
 from relcl_lib.papers.crecl.parameters import STREAMS
-
-if TYPE_CHECKING:
-    from relcl_lib.lab.records import Record
 
 #: data set -> memory sizes L: Table 2's for FewRel, ours for TACRED (Figure 4 does not say)
 DATASETS = {
@@ -167,6 +165,13 @@ def rows() -> list[Row]:
     return [*printed_rows(), *beside, *own_rows(ON_SMALL, ("T4",), SMALL)]
 
 
+def of_one_content(records: Sequence[Record]) -> list[Record]:
+    """Those on the content of their data set (all of FewRel, or a part) that most were measured on."""
+    contents = [str(record.dataset.get("fingerprint")) for record in records]
+    usual = max(sorted(set(contents)), key=contents.count, default=None)
+    return [record for record, content in zip(records, contents, strict=True) if content == usual]
+
+
 def leads(
     records: Sequence[Record],
     dataset: str = "FewRel",
@@ -180,12 +185,22 @@ def leads(
 
     A seed gives both the same tasks in the same order with the same sentences, and single streams
     differ by more than the methods do, so only the difference within a seed says which is better.
-    Of the records those in Table 1's form are taken, where a seed has both.
+    Of the records those in Table 1's form are taken, and of several contents of the data set (all of
+    FewRel, or a part of it) the one with most such pairs; of two alike the larger.
     """
-    ours, theirs = (
-        {r.seed: r.metrics for r in records if row.matches(r) and not r.failed}
-        for row in own_rows((method, over), ("T1",), dataset)
-    )
+    found: dict[str, tuple[dict[int, Record], dict[int, Record]]] = {}
+    for place, row in enumerate(own_rows((method, over), ("T1",), dataset)):
+        for record in records:
+            if row.matches(record) and not record.failed:
+                content = found.setdefault(str(record.dataset.get("fingerprint")), ({}, {}))
+                content[place][record.seed] = record
+
+    def size(both: tuple[dict[int, Record], dict[int, Record]]) -> tuple[int, int]:
+        pairs = both[0].keys() & both[1].keys()
+        return len(pairs), max((trained_on(both[0][seed]) for seed in pairs), default=0)
+
+    pairs = max(found.values(), key=size, default=({}, {}))
+    ours, theirs = ({seed: r.metrics for seed, r in each.items()} for each in pairs)
     prefix = {"historical": "T", "current": "current_T"}[kind]
     return {
         seed: {
