@@ -1,12 +1,16 @@
 """The CasRel baseline: word pieces, the cascade against its formula, training from a folder."""
 
+import json
+
 import pytest
 import torch
 from fastre_data import tiny_data
-from transformers import BertConfig, BertModel
+from transformers import AutoTokenizer, BertConfig, BertModel
 
 from relcl_lib.data.triples import assemble
+from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
+from relcl_lib.models.tagger import ConvEncoder, TaggerConfig
 from relcl_lib.papers.fastre.extract import Extractor
 from relcl_lib.papers.fastre.parameters import FastreParameters
 from relcl_lib.papers.fastre.run import FastreRun
@@ -41,20 +45,39 @@ def build(folder, data):
     return model.eval(), PieceReader(tokenizer, 100)
 
 
-def test_words_and_their_first_pieces(folder):
-    from transformers import AutoTokenizer
-
+def test_words_their_first_pieces_and_their_markers(folder):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     words = [["Zzyx", "is", "a", "national"], [], ["a"] * 9]
     read = PieceReader(tokenizer, 6).read(words)
     assert read["lengths"].tolist() == [4, 0, 6]
     assert (read["pieces"][0, 0], read["first"][0, 0]) == (tokenizer.cls_token_id, 1)
-    for word, place in zip(words[0], read["first"][0], strict=False):
-        start = tokenizer.convert_ids_to_tokens([int(read["pieces"][0, place])])[0]
-        assert word.lower().startswith(start)
+    pieces = tokenizer.convert_ids_to_tokens(read["pieces"][0, : read["piece_lengths"][0]].tolist())
+    for word, first, after in zip(words[0], read["first"][0], read["after"][0], strict=False):
+        own = "".join(pieces[first:after]).replace("##", "")
+        assert own == word.lower() and pieces[after] == "[SEP]"  # this vocabulary has no [unused1]
+    assert pieces[-1] == "[SEP]" and len(pieces) == read["after"][0, 3] + 2
     assert PieceReader(tokenizer).read([[], []])["lengths"].tolist() == [0, 0]
+
+
+def test_what_does_not_fit_is_cut(folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     cut = PieceReader(tokenizer, 100, max_pieces=8).read([["a"] * 50])
-    assert cut["lengths"].tolist() == [6]
+    assert cut["lengths"].tolist() == [3]  # a word is a piece and a marker
+    assert cut["piece_lengths"].tolist() == [8] and cut["after"][0, -1] == 6
+    long = PieceReader(tokenizer, 100, max_pieces=5).read([["zzyxqqk" * 9, "a"]])
+    assert long["lengths"].tolist() == [1] and long["piece_lengths"].tolist() == [5]
+    assert long["after"][0, 0] == 3
+    nothing = PieceReader(tokenizer, 100).read([["\x00", "a"]])  # a word without a piece
+    assert nothing["first"].tolist() == [[1, 2]] and nothing["after"].tolist() == [[1, 3]]
+
+
+def test_the_markers_are_the_originals_where_there_are_any(folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["[unused1]"])
+    marker = tokenizer.convert_tokens_to_ids("[unused1]")
+    read = PieceReader(tokenizer).read([["a", "national"]])
+    assert (read["pieces"].gather(1, read["after"]) == marker).all()
+    assert (read["pieces"] == marker).sum() == 2
 
 
 def test_the_cascade_equals_its_formula(folder, data):
@@ -65,15 +88,50 @@ def test_the_cascade_equals_its_formula(folder, data):
     torch.testing.assert_close(
         model.encode(alone)[0][0], hidden[1, : int(alone["lengths"])], rtol=1e-4, atol=1e-5
     )
-    start, end = model.head_logits(hidden, mask)
-    torch.testing.assert_close(start, model.head_start(hidden))
-    torch.testing.assert_close(end, model.head_end(hidden))
+    layers = model.tail_start, model.tail_end
+    for which, layer in enumerate((model.head_start, model.head_end)):
+        torch.testing.assert_close(
+            model.head_logits(hidden, mask)[which], layer(hidden[:, :, which])
+        )
     heads = torch.tensor([[0, 1, 3, 0], [2, 0, 0, 0]])
     found = model.tail_logits(hidden, mask, heads, inputs["lengths"])
     for at, (row, a, b, _) in enumerate(heads.tolist()):
-        summed = hidden[row] + (hidden[row, a] + hidden[row, b]) / 2
-        for logits, layer in zip(found, (model.tail_start, model.tail_end), strict=True):
+        average = (hidden[row, a, 0] + hidden[row, b, 1]) / 2
+        for which, (logits, layer) in enumerate(zip(found, layers, strict=True)):
+            summed = hidden[row, :, which] + average
             torch.testing.assert_close(logits[at], layer(summed), rtol=1e-4, atol=1e-5)
+
+
+def both_ways(model, inputs):
+    """Logits of (A, r, B) and of (B, r, A), A and B the words 0 and 2, each one word."""
+    hidden, mask = model.encode(inputs)
+    heads = torch.tensor([[0, 0, 0, 0], [0, 2, 2, 0]])
+    found = model.tail_logits(hidden, mask, heads, inputs["lengths"])
+    return [(logits[0, 2], logits[1, 0]) for logits in found]
+
+
+def test_a_triple_and_its_reverse_are_told_apart_where_both_entities_are_one_word(folder, data):
+    """With one state per word for start and end their logits would be equal."""
+    model, reader = build(folder, data)
+    schema = TaggerConfig(hidden=16, vector_size=4, attention_heads=2, dilations=(1,))
+    torch.manual_seed(2)
+    other = CasRel(CasRelConfig(5), ConvEncoder(schema, torch.randn(9, 4))).eval()
+    words = {"words": torch.tensor([[3, 4, 5, 6]]), "lengths": torch.tensor([4])}
+    for network, inputs in ((model, reader.read([["a", "is", "of", "a"]])), (other, words)):
+        for forth, back in both_ways(network, inputs):
+            assert (forth - back).abs().max() > 1e-3
+
+
+def test_fastres_encoder_ends_an_entity_at_the_next_word(data):
+    schema = TaggerConfig(hidden=16, vector_size=4, attention_heads=2, dilations=(1,))
+    encoder = ConvEncoder(schema, torch.randn(9, 4))
+    model = CasRel(CasRelConfig(5), encoder).eval()
+    inputs = {"words": torch.tensor([[3, 4, 5], [6, 7, 0]]), "lengths": torch.tensor([3, 2])}
+    hidden, mask = model.encode(inputs)
+    states = encoder(inputs, mask)
+    assert torch.equal(hidden[:, :, 0], states)
+    assert torch.equal(hidden[:, :-1, 1], states[:, 1:])
+    assert (hidden[:, -1, 1] == 0).all() and (hidden[1, 1, 1] == 0).all()
 
 
 def test_lower_precision_of_the_encoder_is_close_and_in_the_record(folder, data):
@@ -120,3 +178,9 @@ def test_it_over_fits_and_is_saved_with_its_encoder(folder, data, tmp_path):
     loaded = Extractor.load(extractor.save(tmp_path / "model"))
     assert loaded.extract(texts) == extractor.extract(texts)
     assert sum(map(len, loaded.extract(texts))) > 5
+    about = json.loads((tmp_path / "model" / "tagger.json").read_text())
+    del about["ends"]  # as written before words had markers
+    (tmp_path / "model" / "tagger.json").write_text(json.dumps(about))
+    (tmp_path / "model" / "SHA256SUMS").unlink()
+    with pytest.raises(CheckpointError, match="train it again"):
+        Extractor.load(tmp_path / "model")

@@ -118,14 +118,16 @@ def best_seconds(action: Callable[[], Any], repeats: int) -> float:
 
 
 def random_sentences(batch: int, n: int, device: torch.device) -> dict[str, Tensor]:
-    """Inputs of sentences of n words for both kinds of encoder, one piece per word."""
-    pieces = torch.randint(1000, 20_000, (batch, n + 2))
+    """Inputs of sentences of n words for both kinds of encoder, a piece and a marker per word."""
+    pieces = torch.randint(1000, 20_000, (batch, 2 * n + 2))
+    first = torch.arange(1, 2 * n, 2).expand(batch, n)
     lengths = torch.full((batch,), n)
     inputs = {
-        "words": pieces[:, 1:-1],
+        "words": pieces[:, 1:-1:2],
         "pieces": pieces,
-        "piece_lengths": lengths + 2,
-        "first": torch.arange(1, n + 1).expand(batch, n),
+        "piece_lengths": 2 * lengths + 2,
+        "first": first,
+        "after": first + 1,
         "lengths": lengths,
     }
     return {name: value.to(device) for name, value in inputs.items()}

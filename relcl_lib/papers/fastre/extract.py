@@ -38,6 +38,8 @@ Item = TypeVar("Item")
 FORMAT = 1
 KIND = "tagger"
 ABOUT, WEIGHTS = f"{KIND}.json", f"{KIND}.safetensors"
+#: where a saved CasRel ends an entity: at the state after its last word
+ENDS = "after"
 CELLS = 1 << 23  # logits of tails at a time: 32 MiB of float32
 
 
@@ -266,6 +268,8 @@ class Extractor:
             "calibration": self.calibration and asdict(self.calibration),
             "note": self.note,
         }
+        if isinstance(self.model, CasRel):
+            about["ends"] = ENDS
         if isinstance(encoder, ConvEncoder):
             state["encoder.vectors"] = encoder.vectors
             about |= {"encoder_config": asdict(encoder.config), "words": list(self.reader.words)}
@@ -343,6 +347,11 @@ def tagger_folder(folder: str | Path) -> Path:
 def _rebuild(
     folder: Path, about: Mapping[str, Any], state: dict[str, Tensor]
 ) -> tuple[FastRE | CasRel, Reader]:
+    if about["model"] == "CasRel" and about.get("ends") != ENDS:
+        raise ValueError(
+            "its CasRel ends an entity at the word's own state, which cannot tell the head from the "
+            "tail where both are one word; train it again"
+        )
     if about["encoder"] == "PretrainedEncoder":
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from relcl_lib.lab.compare import compare, nearest
 from relcl_lib.lab.format import DASH
 from relcl_lib.lab.printed import Grid, PrintedTables, measured
 from relcl_lib.lab.records import most_seeds
-from relcl_lib.lab.rows import entries
+from relcl_lib.lab.rows import Row, entries
 from relcl_lib.papers.fastre import tables
 
 if TYPE_CHECKING:
@@ -103,10 +103,22 @@ def component_differences(
 ) -> dict[str, list[float]]:
     """Table 5 as ablation -> by how much FastRE's F1 is higher, per seed that both have.
 
-    Of the configurations that most seeds were run with.
+    Of the configurations that most seeds were run with, all on the same word vectors: those with
+    most such pairs.
     """
     rows = [row for row in tables.printed_rows("Table 5", dataset) if row.metric == "f1"]
-    records = [record for record in records if not record.failed]
+    by_vectors: dict[str, list[Record]] = {}
+    for record in records:
+        if not record.failed:
+            vectors = record.inputs.get("word_vectors", "")
+            by_vectors.setdefault(f"{record.parameters.get('vector_size')} {vectors}", []).append(
+                record
+            )
+    found = [_differences(rows, alike) for _, alike in sorted(by_vectors.items())]
+    return max(found, key=lambda pairs: sum(map(len, pairs.values())), default={})
+
+
+def _differences(rows: Iterable[Row], records: Sequence[Record]) -> dict[str, list[float]]:
     by_seed = {}
     for row in rows:
         runs = most_seeds(filter(row.matches, records))

@@ -195,7 +195,8 @@ class FastreRun(Run):
     def finished(self) -> bool:
         """Whether all epochs are done, or patience ran out."""
         patience, waited = self.settings.patience, self.epochs_done - self.best_epoch
-        gave_up = patience is not None and self.best_epoch > 0 and waited >= patience
+        # While nothing is found there is no best epoch to wait from, as in CasRel's code.
+        gave_up = patience is not None and self.best_score > 0 and waited >= patience
         return super().finished or gave_up
 
     def train(self, on_epoch: Callable[[FastreRun], Any] | None = None) -> FastreRun:
@@ -222,9 +223,9 @@ class FastreRun(Run):
         return entry
 
     def conclude(self) -> None:
-        """Take the best weights, and the threshold that suits them."""
+        """Take the best weights, and the threshold that suits them; CasRel's is 0.5."""
         self.model.load_state_dict(self.best)
-        if self.settings.threshold == "global":
+        if self.settings.threshold == "global" and not self.settings.casrel:
             self.threshold, _ = self.tune_threshold()
 
     def train_epoch(self, epoch: int) -> float:

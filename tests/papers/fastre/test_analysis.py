@@ -136,6 +136,8 @@ def test_a_pass_is_timed_a_sentence(monkeypatch):
     inputs = analysis.random_sentences(3, 7, torch.device("cpu"))
     assert inputs["words"].shape == (3, 7)
     assert torch.equal(inputs["pieces"].gather(1, inputs["first"]), inputs["words"])
+    assert torch.equal(inputs["after"], inputs["first"] + 1)
+    assert inputs["after"].max() + 2 == inputs["pieces"].shape[1] == inputs["piece_lengths"][0]
     clock = iter([0.0, 0.6])
     monkeypatch.setattr(analysis.time, "perf_counter", lambda: next(clock))
     assert analysis.tagging_milliseconds(network, inputs, 1) == pytest.approx(200.0)

@@ -185,6 +185,11 @@ def test_patience_stops():
     assert run.epochs_done == run.best_epoch + 2
 
 
+def test_patience_waits_until_something_is_found(monkeypatch):
+    monkeypatch.setattr(FastreRun, "evaluate", lambda *_, **__: {"F1": 0.0})
+    assert make(epochs=5, patience=2).train().epochs_done == 5
+
+
 def test_over_fitting_reaches_the_ceiling():
     """Check 14, on a narrower network; the full one gets there as well, in three times the time."""
     train = tiny_data(32).train
