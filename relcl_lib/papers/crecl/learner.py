@@ -44,8 +44,8 @@ class Learner:
     history: list[dict[str, Any]]
     #: tokenizer and BERT
     _pretrained: tuple[Any, nn.Module]
-    #: RP-CRE's: memory and prototypes hold u, and there is an attention memory
-    attends: bool = False
+    #: whether memory and prototypes hold u, not h
+    holds_u: bool = False
     _on_phase: Callable[[Any, str], Any] | None = None
 
     def take_up(self, stream: TaskStream) -> None:
@@ -164,14 +164,14 @@ class Learner:
 
     @torch.no_grad()
     def represent(self, sentences: Tensor) -> Tensor:
-        """What the method's memory and prototypes are made of, (n, d): h, or RP-CRE's u."""
+        """What the method's memory and prototypes are made of, (n, d): h or u."""
         if self.settings.memory_dropout:
             masks = make_generator(self.seed, "dropout, memory", len(self.memory), len(sentences))
             with drawing_from(masks, self.device), fast_dropout(self.device):
                 h = self.embed(sentences, dropout=True)
         else:
             h = self.embed(sentences)
-        return self.network.head.hidden(h) if self.attends else h
+        return self.network.head.hidden(h) if self.holds_u else h
 
     def remember(self, task: int) -> None:
         """Choose the memory of a task's relations; those of earlier tasks stay as they are."""

@@ -172,10 +172,11 @@ def train_rp_cre(run: Learner, task: int) -> None:
 def train_emar(run: Learner, task: int) -> None:
     """EMAR on our encoder: classify new data with the memory, then twice consolidate the memory.
 
-    EMAR also averages a relation's embedded name into its prototype; a name has no entity markers
-    to be read at, so that part is left out.
+    One vector of a sentence serves the head, the memory, the prototypes and the scores, as in EMAR:
+    u, which the head reads. EMAR also averages a relation's embedded name into its prototype; a name
+    has no entity markers to be read at, so that part is left out.
     """
-    s, encoder = run.settings, run.network.encoder
+    s, encoder, head = run.settings, run.network.encoder, run.network.head
     new = run.stream[task].train_indices
     both = torch.cat([new, run.remembered()])
     classify(run, task, both, s.epochs_classification)
@@ -186,7 +187,8 @@ def train_emar(run: Learner, task: int) -> None:
         classify(run, task, both, 1, phase=f"round {i + 1}")
 
         def loss(batch: Mapping[str, Tensor], prototypes: Tensor = prototypes) -> Tensor:
-            return cross_entropy_loss(encoder(batch) @ prototypes.T, run.column[batch["labels"]])
+            scores = head.hidden(encoder(batch)) @ prototypes.T
+            return cross_entropy_loss(scores, run.column[batch["labels"]])
 
         phase, rates = f"consolidation {i + 1}", {encoder: s.contrast_learning_rate}
         run.fit(phase, task, run.remembered(), 1, loss, rates, batch_size=EMAR_BATCH)
@@ -215,8 +217,8 @@ def attended_scores(run: Learner, h: Tensor) -> Tensor:
 
 
 def dot_products(run: Learner, h: Tensor) -> Tensor:
-    """EMAR's scores (n, C) for h (n, d): dot products with the prototypes."""
-    return h @ run.prototypes().T
+    """EMAR's scores (n, C) for h (n, d): dot products of u with the prototypes."""
+    return run.network.head.hidden(h) @ run.prototypes().T
 
 
 #: (run, h) -> (n, C)
@@ -231,22 +233,24 @@ class Procedure:
         train: (run, task index).
         score: (run, h) -> (n, C), column c for the c-th relation of the stream; C may be the
             relations seen or all.
-        attends: RP-CRE's: memory and prototypes hold u, and there is an attention memory.
+        holds_u: whether memory and prototypes hold u, not h.
+        attends: whether there is an attention memory.
     """
 
     train: Callable[[Learner, int], None]
     score: Score
+    holds_u: bool = False
     attends: bool = False
 
 
-_RP_CRE = Procedure(train_rp_cre, attended_scores, attends=True)
+_RP_CRE = Procedure(train_rp_cre, attended_scores, holds_u=True, attends=True)
 _OTHERS = {
     "CRECL-CL": Procedure(fine_tune, head_scores),
     "JOINT": Procedure(train_jointly, head_scores),
     "RP-CRE": _RP_CRE,
     "RP-CRE+MA": _RP_CRE,
     "RP-CRE (25 epochs)": _RP_CRE,
-    "EMAR+BERT": Procedure(train_emar, dot_products),
+    "EMAR+BERT": Procedure(train_emar, dot_products, holds_u=True),
 }
 
 

@@ -60,7 +60,7 @@ class CreclRun(Learner, Run):
     ) -> None:
         super().__init__(parameters, data, [seed], work_dir)
         self.procedure = procedure(parameters.method)
-        self.attends = self.procedure.attends
+        self.holds_u = self.procedure.holds_u
         stream = task_stream(self.settings, data, seed)
         if self.settings.skip_long:
             stream = without_lost(stream, data, self.tokens.usable.cpu())
@@ -102,7 +102,7 @@ class CreclRun(Learner, Run):
     def network(self) -> CreclNetwork:
         """The network; its new weights are drawn from the seed."""
         longest = self.tokens.ids.shape[1]  # first: it adds the markers to the tokenizer
-        attends = self.attends or self.settings.attention_memory != "off"
+        attends = self.procedure.attends or self.settings.attention_memory != "off"
         network = build_network(
             self.settings, *self._pretrained, self.stream, self.seed, longest, attends
         )

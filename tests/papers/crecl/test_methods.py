@@ -99,6 +99,18 @@ def test_order_and_sentences(method):
         assert bool(options.get("fixed_order")) is (phase == "memory")
 
 
+def test_emars_one_vector_serves_head_memory_prototypes_and_scores():
+    run = make_run(method="EMAR+BERT", epochs_warmup=0)
+    run.procedure.train(run, 0)
+    network, sentences = run.network.eval(), run.remembered()
+    u = network.head.hidden(run.embed(sentences))
+    labels = run.memory.contents()["label"][0]
+    means = torch.stack([u[labels == r].mean(0) for r in run.stream[0].classes])
+    torch.testing.assert_close(run.prototypes(), means)
+    scores = run.procedure.score(run, run.embed(sentences))
+    torch.testing.assert_close(scores, u @ means.T)
+
+
 def test_the_warm_up_comes_first_and_has_batches_of_its_own():
     found = plan(make_run(epochs_warmup=2, warmup_batch_size=3), 0)
     assert phases(found)[:2] == ["warm-up", "classification"]
