@@ -15,8 +15,10 @@ from relcl_lib.data.ragged import ranges
 
 MAX_PIECES = 1024  # specials among them
 MARKERS = ("boundary", "mention", "typed")
-#: numbers that the release gives to entity types, for its closing markers
+#: numbers that the release gives to entity types, for its closing markers; ours for the kinds of CDR
+#: and GDA, which it does not know
 TYPE_NUMBERS = {"BLANK": 0, "ORG": 1, "LOC": 2, "TIME": 3, "PER": 4, "MISC": 5, "NUM": 6}
+TYPE_NUMBERS |= {"Chemical": 1, "Disease": 2, "Gene": 3}
 
 
 class DocumentBatch(NamedTuple):

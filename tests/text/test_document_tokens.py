@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from relcl_lib.data.candidate_sets import CANDIDATES
 from relcl_lib.data.document_files import Document, Fact, Mention
 from relcl_lib.data.documents import load_documents
 from relcl_lib.text.document_tokens import tokenize_documents
@@ -64,6 +65,19 @@ def test_typed_markers_tell_entities_and_types():
     assert text[14:17] == ["[unused8]", "bonn", "[unused4]"]
     with pytest.raises(ValueError, match=r"typed markers need \[unused7\]"):
         tokens(markers="typed")
+
+
+@pytest.mark.parametrize("kinds", [kinds for kinds, _ in CANDIDATES.values()])
+def test_typed_markers_tell_the_two_kinds_of_a_listed_pair(kinds):
+    tokenizer = make_tokenizer([f"[unused{i}]" for i in range(10)])
+    entities = tuple(
+        tuple(mention._replace(type=kind) for mention in entity)
+        for entity, kind in zip(ENTITIES[:2], kinds, strict=True)
+    )
+    found = tokens([Document("a", SENTENCES, entities, ())], tokenizer, markers="typed")
+    text = tokenizer.convert_ids_to_tokens(found.ids.tolist())
+    closings = {text[int(place)] for place in found.mentions[:, 2]}
+    assert len(closings) == 2 and "[unused0]" not in closings
 
 
 def test_a_vocabulary_without_a_star_takes_its_mask():
