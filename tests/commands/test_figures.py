@@ -48,6 +48,17 @@ def test_a_second_configuration_is_not_mixed_in():
     assert [record.parameters["precision"] for record in chosen] == ["bfloat16"] * 3
 
 
+def test_methods_on_two_encodings_of_the_images_are_not_mixed():
+    def records(method, seeds, content, protocol):
+        about = {"name": "cifar10", "stream": "Split CIFAR10", "fingerprint": content}
+        return [run(s, method=method, protocol=protocol, dataset=about) for s in range(seeds)]
+
+    copy = [*records("HPCR", 7, "00", "reduced"), *records("PCR", 3, "00", "reduced")]
+    whole = [*records("HPCR", 3, "ff", "paper"), *records("PCR", 3, "ff", "paper")]
+    assert {record.protocol for record in hpcr._cifar10([*copy, *whole])} == {"paper"}
+    assert {record.protocol for record in hpcr._cifar10([*copy, *whole[:4]])} == {"reduced"}
+
+
 def test_components_stand_beside_table_vii():
     records = [run(s, method=m, protocol="paper") for m in ("PCR", "HPCR", "IID") for s in (0, 1)]
     (axes,) = FIGURES["hpcr_components"](records).axes
