@@ -34,8 +34,9 @@ COLOURS = {SUPPORTED: "#2ca02c", CONTRADICTED: "#d62728", INCONCLUSIVE: "#9e9e9e
 def claims(records: Sequence[Record]) -> Figure:
     """The differences that decide the papers' claims, each turned so that right is as claimed.
 
-    Of every claim the line nearest to the paper's scale; a dot without an interval has fewer seeds
-    than decide. A margin is taken off. Ratios, which have another unit, are left out.
+    Of every claim the line that counts (`first_lines`); a dot without an interval has fewer seeds
+    than decide. A margin is taken off. Intervals are 95 %, which supports a claim; to contradict one
+    of several comparisons takes a wider one.
     """
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D

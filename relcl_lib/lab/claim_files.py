@@ -54,9 +54,8 @@ class Comparison(_Strict):
 
     Attributes:
         label: what it is called in a figure, where the claim makes several.
-        differ: the parameters, or `backbone`, `variant` and `experiment`, in which the two sides may
-            differ, all else agrees; `*` for methods with recipes of their own. Data set and protocol
-            always agree.
+        differ: the parameters, or `inputs`, `variant` and `experiment`, in which the two sides may
+            differ; all else agrees.
     """
 
     label: Name | None = None

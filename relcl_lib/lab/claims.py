@@ -204,8 +204,7 @@ def _configurations(
         shape = {**configuration(record), "seed": None}
         whole = canonical_json(shape)
         shared = {**shape.pop("parameters"), **shape, "method": None}
-        kept = ("dataset",) if "*" in free else shared.keys() - free
-        held = canonical_json({name: shared[name] for name in kept})
+        held = canonical_json({name: shared[name] for name in shared.keys() - free})
         by_seed = groups.setdefault(whole, (held, {}))[1]
         # Two runs of one seed are one: the later.
         rival = by_seed.get(record.seed, record)

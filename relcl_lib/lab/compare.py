@@ -51,8 +51,8 @@ def compare(
     Returns:
         Columns `COMPARE_COLUMNS`: paper and ours in per cent (with the row's `paper_scale`),
         the ± of ours a 95 % half width over n seeds (NaN for n < 3), difference = ours - paper;
-        NaN where there is no number. `protocol` is `not run` where there is no record, and
-        `failed` where all of them failed; `digits` is how many decimals the row shows.
+        NaN where there is no number. `protocol` is `not run` where there is no record, and `failed`
+        of a configuration whose runs failed; `digits` is how many decimals the row shows.
     """
     printed = {entry[:5]: entry for entry in entries(paper)}
     ours = [record for record in records if record.paper == paper]
@@ -60,26 +60,27 @@ def compare(
     for row in rows:
         matching = [record for record in ours if row.matches(record)]
         groups = _groups([record for record in matching if not record.failed])
-        found.append((row, matching, groups))
-        varied[row.table, row.dataset] |= _varied(groups) | {f"parameters.{n}" for n in row.told}
+        lost = _groups([record for record in matching if record.failed])
+        found.append((row, groups, lost))
+        apart = _varied(groups) or (_varied([*groups, *lost]) if lost else set())
+        varied[row.table, row.dataset] |= apart | {f"parameters.{n}" for n in row.told}
     for table, dataset in varied:
         if not table:  # settings of one's own, which no setting of a table says
             own = [
                 g
-                for row, _, groups in found
+                for row, groups, _ in found
                 if (row.table, row.dataset) == ("", dataset)
                 for g in groups
             ]
             varied[table, dataset] |= _varied(own) - {"method"}
     lines = []
-    for row, matching, groups in found:
+    for row, groups, lost in found:
         named = Entry(row.table, row.dataset, row.setting, row.method, row.metric)
         number = printed.get(named[:5], named)
         scaled = (number.value * row.paper_scale, number.std * row.paper_scale)
         theirs = (*named[:3], row.shown or row.method, row.our_metric, *scaled)
-        if not groups and not (only_run and not matching):
-            status = FAILED if matching else NOT_RUN
-            lines.append((*theirs, math.nan, math.nan, 0, math.nan, status, "", "", row.digits))
+        if not groups and not lost and not only_run:
+            lines.append((*theirs, math.nan, math.nan, 0, math.nan, NOT_RUN, "", "", row.digits))
         for group in groups:
             values = [record.metrics[row.our_metric] for record in group.records]
             mean, half = confidence_interval(values)
@@ -90,6 +91,12 @@ def compare(
             label = _label(group, varied[row.table, row.dataset], groups)
             kind = (group.records[0].protocol, group.records[0].variant, label)
             lines.append((*theirs, *outcome, *kind, row.digits))
+        for group in lost:  # a failure stands beside what did not fail
+            label = (
+                _label(group, varied[row.table, row.dataset], [*groups, *lost]) if groups else ""
+            )
+            kind = (FAILED, group.records[0].variant if groups else "", label)
+            lines.append((*theirs, math.nan, math.nan, 0, math.nan, *kind, row.digits))
     import pandas as pd  # late: the help of a command needs none
 
     return pd.DataFrame(lines, columns=list(COMPARE_COLUMNS))

@@ -108,7 +108,7 @@ def _lines(rows: Sequence[Mapping[str, Any]]) -> dict[Line, dict[str, Mapping[st
     for row in sorted(rows, key=lambda row: not row["n"]):  # what was run first
         method, setting = _named(row)
         lines, column = named[method, setting], words.column(row["metric"])
-        if row["n"]:
+        if row["n"] or (row["protocol"] == FAILED and row["configuration"]):
             about = (row["protocol"], row["variant"], row["configuration"])
             lines.setdefault(Line(method, setting, *about), {})[column] = row
         elif row["protocol"] != NOT_RUN or not math.isnan(row["paper"]):

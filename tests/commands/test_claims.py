@@ -56,7 +56,9 @@ def test_commands_are_understood_and_run_both_sides(paper, claim):
                 names = {}
                 for line in imports:
                     exec(line, names)
-                assert call.partition("(")[0] in names and compile(call, command, "eval")
+                assert call.lstrip("[").partition("(")[0] in names and compile(
+                    call, command, "eval"
+                )
                 continue
             assert words[:3] == SWEEP and words[3:5] == [paper, "sweep"]
             cells = make_cells(parser().parse_args([paper, *words[5:]]))

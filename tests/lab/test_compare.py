@@ -129,7 +129,8 @@ def test_failed_runs_are_shown_as_failed_and_never_averaged():
     frame = compare("hpcr", ROWS, [lost], only_run=True)
     assert frame[["method", "protocol"]].to_numpy().tolist() == [["HPCR", "failed"]]
     assert "| failed |" in format_markdown(frame)
-    assert only(compare("hpcr", ROWS, [lost, run(0)]), "HPCR")["n"].tolist() == [1]
+    beside = only(compare("hpcr", ROWS, [lost, run(0)]), "HPCR")
+    assert beside[["n", "protocol"]].to_numpy().tolist() == [[1, "paper"], [0, "failed"]]
 
 
 def test_only_run_and_other_papers():

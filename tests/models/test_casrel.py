@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 from relcl_lib.data.triples import assemble
 from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
-from relcl_lib.models.tagger import ConvEncoder, TaggerConfig
+from relcl_lib.models.tagger import ConvEncoder, FastRE, TaggerConfig, trainable_parameters
 from relcl_lib.papers.fastre.extract import Extractor
 from relcl_lib.papers.fastre.parameters import FastreParameters
 from relcl_lib.papers.fastre.run import FastreRun
@@ -100,6 +100,19 @@ def test_the_cascade_equals_its_formula(folder, data):
         for which, (logits, layer) in enumerate(zip(found, layers, strict=True)):
             summed = hidden[row, :, which] + average
             torch.testing.assert_close(logits[at], layer(summed), rtol=1e-4, atol=1e-5)
+
+
+def test_fastre_has_a_hundredth_of_casrels_parameters():
+    """NYT10: the paper's 1,096 and 107,729 thousand, the second counted with Keras' BERT."""
+    with torch.device("meta"):
+        bert = BertModel(BertConfig(vocab_size=28_996), add_pooling_layer=False)
+        casrel = trainable_parameters(CasRel(CasRelConfig(29), PretrainedEncoder(bert)))
+    fastre = trainable_parameters(
+        FastRE(TaggerConfig(n_types=4, n_relations=29), torch.zeros(3, 300))
+    )
+    assert casrel == pytest.approx(107_729_000, rel=1e-3)
+    assert fastre == pytest.approx(1_096_000, rel=1e-3)
+    assert casrel / fastre == pytest.approx(98.3, abs=0.1)
 
 
 def both_ways(model, inputs):

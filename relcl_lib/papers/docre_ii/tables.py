@@ -160,9 +160,7 @@ FREE: dict[str, tuple[Any, ...]] = {
 }
 SUMMARY = (
     ("Table 3", "CDR", "test", "Ours-SciBERT", "F1"),
-    (MEASURED, "CDR", "test", OURS, "F1_base"),
     (MEASURED, "Re-DocRED", "test", OURS, "F1"),
-    (MEASURED, "Re-DocRED", "test", OURS, "F1_base"),
     (f"{MEASURED}: inference alone", "synthetic", "N_I=2", OURS, "recall_inferred"),
 )
 

@@ -284,3 +284,4 @@ def test_the_memory_ratios_of_table_xiii(side, classes, ratio):
     pixels = 3 * side * side
     features = ReducedResNet18().feature_size((side, side))
     assert (pixels + features + classes) / pixels == pytest.approx(ratio, abs=0.0051)
+    assert 1 / 8 < 4 * (features + classes) / pixels < 1 / 2.9  # floats beside images of bytes
