@@ -54,16 +54,19 @@ class Pairing:
         return replace(document, pairs=tuple(pairs))
 
 
-def read_any(path: str | os.PathLike[str]) -> tuple[list[Document], bool]:
+def read_any(
+    path: str | os.PathLike[str], report: Counter[str] | None = None
+) -> tuple[list[Document], bool]:
     """The labelled documents of one file in either form, and whether it is PubTator's.
 
-    Relations go from the first to the second. A DataFormatError names the file, the document, the
-    field, and what to do.
+    Relations go from the first to the second. `report` counts what was left out of PubTator
+    documents (`as_related_document`). A DataFormatError names the file, the document, the field, and
+    what to do.
     """
     path = Path(path)
     if is_pubtator(next((line for line in read_lines(path) if line.strip()), "")):
         abstracts = read_pubtator(path)
-        return [as_related_document(a, orientation="kind") for a in abstracts], True
+        return [as_related_document(a, orientation="kind", report=report) for a in abstracts], True
     return read_documents(path), False
 
 

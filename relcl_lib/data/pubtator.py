@@ -288,11 +288,14 @@ def _entities(
     counts: Counter[str],
     kinds: Collection[str] | None = None,
 ) -> tuple[tuple, tuple, dict[tuple[str, str], int]]:
-    """Sentences, entities, and (kind, identifier) -> number of the entity; None: all kinds."""
+    """Sentences, entities, and (kind, identifier) -> number of the entity; None: all kinds.
+
+    Entities are numbered by where they come first in the text, whatever the order of the lines.
+    """
     if orientation not in ORIENTATIONS:
         raise ValueError(f"orientation={orientation!r} must be 'document' or 'kind'")
     mentions: dict[tuple[str, str], list[tuple[Annotation, str]]] = {}
-    for found in abstract.annotations:
+    for found in sorted(abstract.annotations, key=lambda found: (found.start, found.end)):
         for identifier, name in zip(found.ids, found.names, strict=True):
             if identifier.lower() in UNGROUNDED:
                 counts["ungrounded_mentions"] += 1

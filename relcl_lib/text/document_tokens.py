@@ -46,7 +46,8 @@ class DocumentTokens:
     Those of document i go from `<name>_first[i]` to `<name>_first[i + 1]`: `ids`, `mentions` (M, 3):
     entity and the positions of its opening and closing marker, `pairs` (P, 2): subject and object.
     `facts` (K,) are relation numbers from 0, those of pair j from `fact_first[j]` on, and
-    `stated` (K,) whether a sentence states them. `report` counts what was cut.
+    `stated` (K,) whether a sentence states them. `cut` says of each document whether its end was cut,
+    `report` counts what was.
     """
 
     ids: Tensor
@@ -61,6 +62,7 @@ class DocumentTokens:
     n_entities: Tensor
     n_relations: int
     pad: int
+    cut: list[bool] = field(default_factory=list)
     report: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -136,10 +138,11 @@ def tokenize_documents(
     marker = _marker_ids(tokenizer, markers, documents)
     number = {relation: i for i, relation in enumerate(relations)}
     report: Counter[str] = Counter()
-    ids, mentions, pairs, facts, stated, counts = [], [], [], [], [], []
+    ids, mentions, pairs, facts, stated, counts, cut = [], [], [], [], [], [], []
     for document in documents:
         found, opening, closing = _mark(document, pieces, marker, markers)
-        report["documents_cut"] += len(found) + 2 > max_pieces
+        cut.append(len(found) + 2 > max_pieces)
+        report["documents_cut"] += cut[-1]
         report["documents_without_a_pair"] += not document.candidates()
         ids.append([ends[0], *found[: max_pieces - 2], ends[1]])
         places = _places(document, opening, closing, max_pieces - 2, report)
@@ -169,6 +172,7 @@ def tokenize_documents(
         n_entities=torch.tensor(counts),
         n_relations=len(relations),
         pad=tokenizer.pad_token_id or 0,
+        cut=cut,
         report=dict(report),
     )
 

@@ -66,6 +66,12 @@ def test_entities_are_identifiers_in_order_of_first_mention(tmp_path):
     assert report == {"ungrounded_mentions": 1, "facts_without_mention": 1}
 
 
+def test_the_order_of_the_mention_lines_changes_nothing(tmp_path):
+    expected = document(tmp_path)
+    (turned,) = read_pubtator(write(tmp_path / "b.txt", mentions=MENTIONS[::-1]))
+    assert as_candidate_document(turned) == expected
+
+
 def test_mentions_lie_on_their_tokens(tmp_path):
     found = document(tmp_path)
     for mentions in found.entities:

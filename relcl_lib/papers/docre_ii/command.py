@@ -51,9 +51,15 @@ def predict(options: argparse.Namespace) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
     threshold = model.threshold if options.tuned else 0.0
-    first = True
+    first, cut, unread = True, 0, 0
+    seen: set[str] = set()
     for document, facts in model.stream(documents(), threshold=threshold, chunk=options.chunk):
         number = numbers.pop(0)
+        cut, unread = cut + facts.cut, unread + len(facts.unread)
+        if options.submission:  # which knows documents by their titles alone
+            if document.title in seen:
+                print(f"document at line {number}: a second {document.title!r}", file=sys.stderr)
+            seen.add(document.title)
         names = [mentions[0].name for mentions in document.entities]
         if not options.submission:
             shown = [
@@ -64,6 +70,8 @@ def predict(options: argparse.Namespace) -> int:
                 for fact in facts
             ]
             line = {"line": number, "title": document.title, "facts": shown}
+            if facts.cut:
+                line |= {"cut": True, "unread": facts.unread}
             print(json.dumps(line, ensure_ascii=False))
             continue
         for fact in facts:
@@ -75,6 +83,12 @@ def predict(options: argparse.Namespace) -> int:
         print("[]" if first else "]")
     if count := left_out["ungrounded_mentions"]:
         print(f"{count} mentions have no identifier and were left out", file=sys.stderr)
+    if cut:
+        print(
+            f"{cut} documents are longer than the model reads: their ends were left out, and with "
+            f"them {unread} entities, of which no fact is predicted",
+            file=sys.stderr,
+        )
     return SKIPPED if skipped else 0
 
 
@@ -131,7 +145,8 @@ def evaluate(options: argparse.Namespace) -> int:
     from relcl_lib.data.download import DataFormatError
     from relcl_lib.text.document_metrics import all_scores, name_facts
 
-    gold, is_pubtator = read_any(options.gold)
+    left_out: Counter[str] = Counter()
+    gold, is_pubtator = read_any(options.gold, left_out)
     training = read_any(options.train)[0] if options.train else []
     if not any(document.facts for document in gold):
         raise DataFormatError(options.gold, "no document has a relation", "Score on labelled ones")
@@ -140,6 +155,14 @@ def evaluate(options: argparse.Namespace) -> int:
         gold, training = (list(map(_undirected, documents)) for documents in (gold, training))
         found = {title: set(map(_sorted, facts)) for title, facts in found.items()}
     known = name_facts(training)
+    if is_pubtator and not options.directed:  # which entity comes first differs between documents
+        known |= {(tail, head, relation) for head, tail, relation in known}
+    for name, why in (
+        ("facts_without_mention", "name an entity that has no mention"),
+        ("facts_of_one_entity", "go from an entity to itself"),
+    ):
+        if count := left_out[name]:
+            print(f"{options.gold}: {count} relations {why} and do not count", file=sys.stderr)
     titles = [document.title for document in gold]
     if len(set(titles)) < len(titles):
         raise DataFormatError(options.gold, "two documents have one title", "Rename one of them")
@@ -205,6 +228,14 @@ def train(options: argparse.Namespace) -> int:
     for seed, folder in folders.items():
         # Every epoch is in the checkpoint, so this trains nothing that is already trained.
         run = DocreRun(parameters, data, seed, work).train(on_epoch)
+        for split in ("train", "dev"):
+            counts = run.tokens(split).report
+            if cut := counts.get("documents_cut"):
+                print(
+                    f"{split}: {cut} documents are longer than the model reads; "
+                    f"{counts.get('entities_cut', 0)} entities stand only in what was cut",
+                    file=sys.stderr,
+                )
         print(f"model: {Predictor.of(run).save(folder)}", file=sys.stderr)
     for record in records:
         names = ("F1", "F1_tuned", "AP", "F1_base", "F1_dev", "AP_dev")
@@ -252,7 +283,7 @@ def build_parser() -> argparse.ArgumentParser:
     found.add_argument("--tuned", action="store_true", help="with the threshold best on dev")
     found.add_argument("--submission", action="store_true", help="as DocRED's competition takes it")
     found.add_argument("--chunk", type=positive, default=64, help="documents held in memory")
-    found.add_argument("--device", default="cpu")
+    found.add_argument("--device", default="auto", help="auto, cpu or cuda")
     found.set_defaults(run=predict)
     scored = commands.add_parser("evaluate", help="F1, IgnF1, Infer-F1 of predictions")
     scored.add_argument("--gold", required=True, type=Path, help="labelled documents")

@@ -26,7 +26,7 @@ from relcl_lib.lab.checkpoints import (
     save_model,
 )
 from relcl_lib.lab.protocol import HIDDEN
-from relcl_lib.lab.runtime import releasing_memory, resolve_precision
+from relcl_lib.lab.runtime import releasing_memory, resolve_device, resolve_precision
 from relcl_lib.models.atlop import PairScores
 from relcl_lib.models.pair_inference import iterate_logits
 from relcl_lib.models.window_encoder import POSITION_BLOCKS
@@ -77,6 +77,20 @@ class Finding(NamedTuple):
     margin: float
     by: str
     rests_on: tuple[Support, ...] = ()
+
+
+class Findings(list[Finding]):
+    """The facts of a document.
+
+    Attributes:
+        cut: whether the document is longer than the model reads.
+        unread: entities that stand only in the part that was not read.
+    """
+
+    def __init__(self, cut: bool = False) -> None:
+        super().__init__()
+        self.cut = cut
+        self.unread: tuple[int, ...] = ()
 
 
 @dataclass
@@ -131,10 +145,11 @@ class Predictor:
         return torch.autocast(self.device.type, dtype=precision, enabled=precision != torch.float32)
 
     @torch.inference_mode()
-    def predict(self, documents: Sequence[Document], threshold: float = 0.0) -> list[list[Finding]]:
+    def predict(self, documents: Sequence[Document], threshold: float = 0.0) -> list[Findings]:
         """The facts of each document, the surest first, whose margin is above a threshold.
 
-        Documents run sorted by length, twice the training's batch size at a time.
+        Documents run sorted by length, twice the training's batch size at a time. Of an entity that
+        stands only in the cut end of a document no fact is predicted.
         """
         tokens = tokenize_documents(
             [self.pairing(_unlabelled(document)) for document in documents],
@@ -143,7 +158,7 @@ class Predictor:
             markers=self.settings.markers,
             max_pieces=longest_document(self.settings, self.model.base),
         ).to(self.device)
-        found: list[list[Finding]] = [[] for _ in documents]
+        found = [Findings(cut) for cut in tokens.cut]
         usable = tokens.usable[tokens.lengths[tokens.usable].argsort(stable=True)]
         options = {"limit": self.limit, "sum_logits": self.settings.sum_logits}
         self.model.eval()
@@ -158,7 +173,14 @@ class Predictor:
             base, last = (x[:, 1:] - x[:, :1] for x in (logits[0], logits[-1]))
             base_too = within_limit(base, self.limit) > threshold
             margins = within_limit(last, self.limit)
-            chosen = margins > threshold
+            read = torch.zeros(len(rows), batch.n_entities, dtype=torch.bool, device=margins.device)
+            read[batch.mentions[:, 0], batch.mentions[:, 1]] = True
+            row, head, tail = batch.pairs.unbind(1)
+            chosen = (margins > threshold) & (read[row, head] & read[row, tail]).unsqueeze(1)
+            for row, entity in (~read).nonzero().tolist():
+                number = int(rows[row])
+                if entity < len(documents[number].entities):
+                    found[number].unread += (entity,)
             inferred = (chosen & ~base_too).any(1).nonzero()[:, 0]
             supports = self._supports(batch, scores, logits, inferred)
             values, by_base, pairs = margins.tolist(), base_too.tolist(), batch.pairs.tolist()
@@ -176,7 +198,9 @@ class Predictor:
                     () if is_base else supports[pair],
                 )
                 found[int(rows[row])].append(fact)
-        return [sorted(facts, key=lambda f: (-f.margin, f[:3])) for facts in found]
+        for facts in found:
+            facts.sort(key=lambda f: (-f.margin, f[:3]))
+        return found
 
     def _supports(
         self, batch: DocumentBatch, scores: PairScores, logits: list[Tensor], pairs: Tensor
@@ -218,7 +242,7 @@ class Predictor:
 
     def stream(
         self, documents: Iterable[Document], *, threshold: float = 0.0, chunk: int = 64
-    ) -> Iterator[tuple[Document, list[Finding]]]:
+    ) -> Iterator[tuple[Document, Findings]]:
         """Yield each document with its facts, in order; no more than a chunk is held."""
         documents = iter(documents)
         while held := list(islice(documents, chunk)):
@@ -248,9 +272,11 @@ class Predictor:
 
         Raises:
             CheckpointError: names what is missing, damaged or of another version.
+            DeviceError: there is no such device here.
         """
         from transformers import AutoConfig
 
+        device = resolve_device(str(device))  # first: a model without a fault is not to be blamed
         folder = Path(folder)
         if not (folder / ABOUT).exists() and (folder / "model").is_dir():
             folder /= "model"  # what `train --out` was given

@@ -108,6 +108,9 @@ class DocreRun(Run):
         self.tokenizer, self.model = build_network(self.settings, data, seed, make_base)
         self.model.to(self.device)
         self.known = docre_metrics.name_facts(data.train)
+        if self.settings.orientation == "document" and any(d.pairs is not None for d in data.train):
+            # A pair is listed once, by which entity comes first, and that differs between documents.
+            self.known |= {(tail, head, relation) for head, tail, relation in self.known}
         self._tokens: dict[str, DocumentTokens] = {}
         if not len(self.tokens("train").usable):
             raise ValueError(f"no document of {data.name}'s training split has a pair of entities")

@@ -11,11 +11,12 @@ import torch
 from docre_data import parameters, tiny_data
 
 from relcl_lib import __main__ as relcl
-from relcl_lib.data.document_files import Fact
-from relcl_lib.data.document_stream import Pairing
+from relcl_lib.data.document_files import Fact, Mention
+from relcl_lib.data.document_stream import Pairing, read_any
 from relcl_lib.data.download import DataFormatError
 from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.lab.records import read_records
+from relcl_lib.lab.runtime import DeviceError
 from relcl_lib.models.pair_inference import iterate_logits
 from relcl_lib.papers.docre_ii.command import behind_base, main, read_predictions
 from relcl_lib.papers.docre_ii.network import pair_matrix
@@ -195,6 +196,50 @@ def test_labels_and_empty_documents_do_not_matter(run):
     found = model.predict([strange, bare], -2.0)
     assert as_sets(found[:1]) == as_sets(model.predict([first], -2.0)) and found[1] == []
     assert model.predict([]) == []
+
+
+def long(document, filler=600):
+    """The document, with its last two entities moved behind a text that no model reads to its end."""
+    sentences = (
+        *document.sentences,
+        *[("so", "it", "goes", ".")] * filler,
+        ("Ada", "at", "Lowford"),
+    )
+    last = len(sentences) - 1
+    far = [(Mention(last, at, at + 1, "", name),) for at, name in ((0, "Ada"), (2, "Lowford"))]
+    return replace(
+        document, sentences=sentences, entities=(*document.entities[:-2], *far), facts=()
+    )
+
+
+def test_of_what_is_not_read_no_fact_is_predicted(run, saved, monkeypatch, capsys):
+    model, document = Predictor.of(run), run.data.test[0]
+    count = len(document.entities)
+    whole, cut = model.predict([document, long(document)], -1e9)
+    assert (whole.cut, whole.unread) == (False, ())
+    assert (cut.cut, cut.unread) == (True, (count - 2, count - 1))
+    assert {n for fact in cut for n in (fact.head, fact.tail)} == set(range(count - 2))
+    predict = Predictor.predict
+    monkeypatch.setattr(Predictor, "predict", lambda self, docs, *_: predict(self, docs, -1e9))
+    feed(monkeypatch, [as_record(d) for d in (document, long(document))])
+    assert main(["predict", "--model", str(saved)]) == 0
+    shown, said = capsys.readouterr()
+    lines = [json.loads(line) for line in shown.splitlines()]
+    assert "cut" not in lines[0] and lines[1]["unread"] == [count - 2, count - 1]
+    assert said.startswith("1 documents are longer") and "2 entities" in said
+
+
+def test_two_documents_of_one_title_are_named_in_a_submission(run, saved, monkeypatch, capsys):
+    feed(monkeypatch, [as_record(run.data.test[0])] * 2)
+    assert main(["predict", "--model", str(saved), "--submission"]) == 0
+    assert f"line 2: a second {run.data.test[0].title!r}" in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_there_is_named_and_not_the_folder(saved):
+    assert Predictor.load(saved, device="auto").device.type in ("cpu", "cuda")
+    if not torch.cuda.is_available():
+        with pytest.raises(DeviceError, match="cuda"):
+            Predictor.load(saved, device="cuda")
 
 
 def test_what_cannot_be_loaded_or_saved_is_named(run, saved, tmp_path):
@@ -467,6 +512,54 @@ def test_pubtator_of_any_kinds_is_trained_on_predicted_and_scored(
     gold.write_text("\n".join(as_pubtator(*band, labelled=False) for band in BANDS))
     with pytest.raises(DataFormatError, match="no document has a relation"):
         main(command)
+
+
+def test_which_entity_comes_first_changes_no_score_of_undirected_facts(tmp_path, capsys):
+    """A pair known from training is known in a document that has its entities the other way round."""
+    texts = {
+        "t": "Aspirin gave ulcer.",
+        "one": "Aspirin gave ulcer and rash.",
+        "two": "Ulcer and rash came with aspirin.",
+    }
+    ids = {"aspirin": "C1", "ulcer": "D1", "rash": "D2"}
+
+    def block(name):
+        lines = [f"{name}|t|{texts[name]}", f"{name}|a|It did."]
+        for word, identifier in ids.items():
+            at = texts[name].lower().find(word)
+            if at >= 0:
+                kind = "Chemical" if identifier == "C1" else "Disease"
+                found = texts[name][at : at + len(word)].lower()
+                row = (name, at, at + len(word), texts[name][at : at + len(word)], kind, identifier)
+                lines.append("\t".join(map(str, row)))
+                assert found == word
+        return "\n".join([*lines, "\t".join((name, "CID", "C1", "D1")), ""])
+
+    train = tmp_path / "train.txt"
+    train.write_text(block("t").replace("Aspirin\t", "aspirin\t").replace("Aspirin", "aspirin"))
+    scores = []
+    for name in ("one", "two"):
+        gold, mine = tmp_path / f"{name}.txt", tmp_path / f"{name}.jsonl"
+        gold.write_text(block(name).replace("Aspirin", "aspirin").replace("Ulcer", "ulcer"))
+        documents, _ = read_any(gold)
+        at = {m[0].name: i for i, m in enumerate(documents[0].entities)}
+        facts = [
+            {"head": at["aspirin"], "relation": "CID", "tail": at[d]} for d in ("ulcer", "rash")
+        ]
+        mine.write_text(json.dumps({"title": name, "facts": facts}))
+        command = ["--gold", str(gold), "--predictions", str(mine), "--train", str(train)]
+        assert main(["evaluate", *command]) == 0
+        scores.append(json.loads(capsys.readouterr().out))
+    assert scores[0]["IgnF1"] == scores[1]["IgnF1"] < scores[0]["F1"]
+
+
+def test_relations_that_cannot_count_are_said(tmp_path, capsys):
+    gold, mine = tmp_path / "gold.txt", tmp_path / "mine.jsonl"
+    lost = "r1\tfrom\tBand:Aurora\tPlace:Nowhere"
+    gold.write_text(as_pubtator(*BANDS[0]).rstrip("\n") + f"\n{lost}\n")
+    mine.write_text(json.dumps({"title": "r1", "facts": []}))
+    assert main(["evaluate", "--gold", str(gold), "--predictions", str(mine)]) == 0
+    assert "1 relations name an entity that has no mention" in capsys.readouterr().err
 
 
 def test_a_pubtator_document_that_cannot_be_read_is_named_and_skipped(saved, monkeypatch, capsys):
