@@ -14,7 +14,7 @@ from relcl_lib.data.download import DataFormatError
 from relcl_lib.data.ragged import ranges
 from relcl_lib.data.triples import Sentence, Span
 from relcl_lib.text.schema import SCHEMA_FIX, Schema
-from relcl_lib.text.splitting import SPACES, word_spans
+from relcl_lib.text.splitting import SPACES, look_up, word_spans
 
 #: why a triple is lost
 NOT_IN_TEXT = "have an entity that is not in the text"
@@ -151,17 +151,19 @@ def tag_sentences(
     unknown_relations: str = "error",
     where: str = "training split",
     listed_in: str = "",
+    numbers: Sequence[int] | None = None,
 ) -> TaggedSentences:
     """Locate the triples of sentences and return them as tensors.
 
     Where a triple has spans that begin and end with words, those are taken. Else subject and object
-    are each searched for as lower-cased words, and the first occurrence within the first `max_tokens`
+    are each searched for as lower-cased words in Unicode's form NFC, and the first occurrence within the first `max_tokens`
     words is taken. A triple is left out, and counted in the report, if an entity is nowhere in the
     text as whole words (`not_located`), lies beyond the cut (`beyond_cut`), or its relation is not in
     the schema (`unknown_relation`).
 
     With `unknown_relations="error"` the last stops with an error, `skip` counts it only; `where`
-    names the sentences in errors, `listed_in` the file of which the schema has its relations.
+    names the sentences in errors, `listed_in` the file of which the schema has its relations, and
+    `numbers` (None: from 1 on) what each sentence is called.
     """
     ids, types, limit = schema.relation_ids, schema.relation_types, reader.max_tokens
     counts: Counter[str] = Counter()
@@ -171,8 +173,9 @@ def tag_sentences(
     heads: list[tuple[int, int, int]] = []
     tails: list[tuple[int, int, int]] = []
     head_counts, tail_counts = [], []
-    for at, (sentence, original) in enumerate(zip(sentences, texts, strict=True), start=1):
-        words = [word.lower() for word in original]
+    named = numbers if numbers is not None else range(1, len(sentences) + 1)
+    for at, sentence, original in zip(named, sentences, texts, strict=True):
+        words = [look_up(word) for word in original]
         counts["empty_sentences"] += not words
         counts["cut_sentences"] += len(words) > limit
         keys: dict[tuple[int, int, int], dict[tuple[int, int, int], None]] = {}
@@ -195,7 +198,7 @@ def tag_sentences(
                 unknown[triple.relation] += 1
                 lost.setdefault(UNKNOWN_RELATION, []).append(f"sentence {at}: {triple.relation!r}")
                 continue
-            entities = [part.lower().split() for part in (triple.subject, triple.object)]
+            entities = [look_up(part).split() for part in (triple.subject, triple.object)]
             given = sentence.spans[number] if sentence.spans else None
             spans = [
                 _at(places, given[i] if given else None) or find_span(words, entity)
@@ -252,7 +255,7 @@ def _at(places: Sequence[Span], span: Span | None) -> tuple[int, int] | None:
 def _why(words: Sequence[str], triple: Any, spans: Sequence[Any]) -> tuple[str, str]:
     """Why the first entity without a place has none, and the entity."""
     entity = triple.subject if spans[0] is None else triple.object
-    text, wanted = " ".join(words), " ".join(entity.lower().split())
+    text, wanted = " ".join(words), " ".join(look_up(entity).split())
     if wanted not in text:
         return NOT_IN_TEXT, repr(entity)
     start = text.index(wanted)

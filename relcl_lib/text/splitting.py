@@ -10,6 +10,7 @@ the two, by the text's own marks. Plain text is split into sentences, too.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -44,6 +45,7 @@ _WORD = regex.compile(
     """,
     regex.VERSION1 | regex.VERBOSE,
 )
+_FORMS = ("NFC", "NFD")
 _SPACED = re.compile(r"\S+")  # the white space of `str.split`
 #: a word that white space separates: a mark alone, or one with a mark that splitting would take off
 _MARK = regex.compile(r"\p{P}+")
@@ -52,6 +54,16 @@ _JOINED = regex.compile(
     regex.VERSION1,
 )
 _FULL_STOP = regex.compile(r"[^.]*[^\p{P}]\.")
+
+
+def composed(text: str) -> str:
+    """A text in Unicode's form NFC: an accent and its letter are one sign, where there is one."""
+    return unicodedata.normalize("NFC", text)
+
+
+def look_up(text: str) -> str:
+    """A text as words are looked up: lower-cased and `composed`."""
+    return composed(text.lower())
 
 
 def word_spans(text: str, way: str) -> list[Span]:
@@ -157,7 +169,9 @@ def _find(
     text: str, entity: str, first: dict[int, int], last: dict[int, int]
 ) -> tuple[int, int] | None:
     """The first and last of the words that an entity's characters cover; case counts if it can."""
-    letters = r"\s+".join(map(re.escape, entity.split()))
+    # Accents may be signs of their own in the one and not in the other.
+    forms = dict.fromkeys([entity, *(unicodedata.normalize(form, entity) for form in _FORMS)])
+    letters = "|".join(r"\s+".join(map(re.escape, form.split())) for form in forms)
     for flags in (re.NOFLAG, re.IGNORECASE):
         # Looking ahead finds occurrences that overlap.
         spans = [match.span(1) for match in re.finditer(f"(?=({letters}))", text, flags)]

@@ -21,6 +21,7 @@ from relcl_lib.data.ragged import pad_rows
 from relcl_lib.data.text_files import not_utf8
 from relcl_lib.data.unpacking import UNZIPPING, open_gzip, open_member
 from relcl_lib.lab.runtime import make_generator
+from relcl_lib.text.splitting import composed, look_up
 
 PAD, UNKNOWN, FIRST_WORD = 0, 1, 2
 RANDOM_SCALE = 0.4  # about the spread of GloVe's components
@@ -50,10 +51,10 @@ class WordVectors:
 
 
 def count_words(texts: Iterable[str]) -> Counter[str]:
-    """Count the lower-cased words of texts, which spaces separate (see `splitting`)."""
+    """Count the lower-cased words of texts, which spaces separate (see `splitting.look_up`)."""
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(map(str.lower, text.split()))
+        counts.update(map(look_up, text.split()))
     return counts
 
 
@@ -201,11 +202,13 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
 
 
 class WordReader:
-    """Turns texts into word ids: lower-cased, cut to `max_tokens`, unknown words as UNKNOWN."""
+    """Turns texts into word ids: lower-cased and in Unicode's form NFC, cut to `max_tokens`, unknown words as UNKNOWN."""
 
     def __init__(self, words: Sequence[str], max_tokens: int) -> None:
         self.words, self.max_tokens = tuple(words), max_tokens
         self.ids = {word: index for index, word in enumerate(self.words, start=FIRST_WORD)}
+        for word, index in list(self.ids.items()):
+            self.ids.setdefault(composed(word), index)
 
     def read(self, texts: Sequence[Sequence[str]]) -> dict[str, Tensor]:
         """The encoder's inputs for texts given as words.
@@ -214,6 +217,6 @@ class WordReader:
         empty text has 0.
         """
         known, last = self.ids, self.max_tokens
-        rows = [[known.get(word.lower(), UNKNOWN) for word in words[:last]] for words in texts]
+        rows = [[known.get(look_up(word), UNKNOWN) for word in words[:last]] for words in texts]
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
         return {"words": pad_rows(rows, PAD), "lengths": lengths}

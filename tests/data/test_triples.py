@@ -5,7 +5,14 @@ import json
 import pytest
 
 from relcl_lib.data.download import DataFormatError, DataNotFoundError
-from relcl_lib.data.triples import Sentence, Triple, assemble, load_triples, read_sentences
+from relcl_lib.data.triples import (
+    Sentence,
+    Triple,
+    assemble,
+    describe_repeats,
+    load_triples,
+    read_sentences,
+)
 
 TEXT, TRIPLE = "Ada Byron lives in New York City .", ("Ada Byron", "lives", "New York City")
 RECORDS = [
@@ -165,6 +172,27 @@ def test_ones_own_needs_a_training_file_only(tmp_path):
     with pytest.raises(DataNotFoundError, match=r"train\.json"):
         load_triples("other", tmp_path)
     assert load_triples("other", tmp_path, reduced=True).sizes["test"] == 10
+
+
+def test_copies_of_a_text_are_not_trained_on_and_validated_on(tmp_path):
+    twice = [record for record in simple(50) for _ in range(2)]
+    write(tmp_path / "mine" / "train.json", twice)
+    data = load_triples("mine", tmp_path)
+    assert data.sizes == {"train": 90, "valid": 10, "test": 0}
+    assert not {s.text for s in data.train} & {s.text for s in data.valid}
+    assert describe_repeats(data) == ""
+    write(tmp_path / "mine" / "train.json", twice[:2])
+    with pytest.raises(DataFormatError, match="too few different sentences"):
+        load_triples("mine", tmp_path)
+
+
+def test_given_files_that_repeat_training_texts_are_told(tmp_path):
+    for split, rows in (("train", simple(9)), ("valid", simple(9)[:4]), ("test", simple(11)[7:])):
+        write(tmp_path / "mine" / f"{split}.json", rows)
+    data = load_triples("mine", tmp_path)
+    assert data.sizes == {"train": 9, "valid": 4, "test": 4} and not data.note
+    said = "trained on, too: 4 of the 4 valid sentences and 2 of the 4 test sentences; "
+    assert describe_repeats(data).startswith(said)
 
 
 def test_the_generated_corpus_is_a_stand_in(tmp_path):

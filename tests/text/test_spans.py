@@ -1,6 +1,7 @@
 """Triples located in their texts, and batches of their labels."""
 
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 import torch
@@ -38,6 +39,20 @@ def test_first_occurrence_lower_cased_ends_inclusive():
     assert tagged.tails.tolist() == [[4, 6, 0]]
     assert find_span(["a", "b"], ["a", "b", "c"]) is None
     assert find_span([], ["a"]) is None
+
+
+@pytest.mark.parametrize("of_text, of_entity", [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_accents_in_either_form_are_located(of_text, of_entity):
+    text = normalize(of_text, "The Caf\u00e9 Ren\u00e9 is in N\u00eemes .")
+    entities = (normalize(of_entity, "Caf\u00e9 Ren\u00e9"), normalize(of_entity, "N\u00eemes"))
+    tagged = tag([Sentence(text, (Triple(entities[0], "r", entities[1]),))])
+    assert tagged.heads.tolist() == [[1, 2, 0]] and tagged.tails.tolist() == [[5, 5, 0]]
+    (split,) = split_sentences(
+        [Sentence(text.replace(" .", "."), (Triple(entities[0], "r", entities[1]),))], PUNCTUATION
+    )
+    assert split.text == text  # as it was given
+    assert split.triples[0][::2] == (" ".join(text.split()[1:3]), text.split()[5])
+    assert [text[slice(*span)] for span in split.spans[0]] == list(split.triples[0][::2])
 
 
 def test_what_cannot_be_tagged_is_counted():

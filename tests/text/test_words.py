@@ -2,6 +2,7 @@
 
 import gzip
 import zipfile
+from unicodedata import normalize
 
 import pytest
 import torch
@@ -108,3 +109,14 @@ def test_the_data_s_words_are_counted_also_where_all_are_kept(tmp_path):
     (tmp_path / "v.txt").write_text("The 1 2\nDog 1 2\nthe 1 2\n")
     found = read_glove(tmp_path / "v.txt", ["the", "dog"])
     assert found.note == "1 of 2 words of the data have a vector, and 1 more with capitals only"
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_known_words_are_known_with_accents_in_either_form(form):
+    words = [normalize(form, word) for word in ("caf\u00e9", "na\u00efve")]
+    reader = WordReader([*words, "Cow"], 4)
+    for other in ("NFC", "NFD"):
+        text = [normalize(other, word) for word in ("Caf\u00e9", "NA\u00cfVE", "cafe")]
+        assert reader.read([text])["words"].tolist() == [[2, 3, 1]]
+    assert reader.read([["cow"]])["words"].tolist() == [[1]]  # capitals are another matter
+    assert count_words([" ".join(words)]) == count_words(["caf\u00e9 na\u00efve"])

@@ -46,8 +46,8 @@ read are named on standard error and skipped; the exit code is then 1.
 """
 SCORES = """\
 Precision, recall and F1, in per cent, of a saved tagger on a file of sentences with triples, in any
-layout of data/README.md. Their texts are split as the tagger's training texts were. A triple is right
-where its relation and both entities are the gold ones. Of an entity these are compared:
+layout of data/README.md. Their texts are read as `extract` reads them, split as the tagger's training
+texts were. A triple is right where its relation and both entities are the gold ones. Of an entity these are compared:
   F1_exact  the whole of it
   F1        its first word, as in the paper's numbers (the partial match); precision and recall too
   F1_last   its last word, as in files that keep no other
@@ -314,8 +314,10 @@ def list_settings() -> str:
 def train(options: argparse.Namespace) -> int:
     """Train, or read what is trained, and save one tagger per seed."""
     from relcl_lib.data.download import check_folder
+    from relcl_lib.data.triples import describe_repeats
     from relcl_lib.lab.checkpoints import refuse_other
     from relcl_lib.lab.parameters import read_settings
+    from relcl_lib.papers.fastre.confidence import describe_calibration
     from relcl_lib.papers.fastre.evaluate import COMPARED
     from relcl_lib.papers.fastre.extract import ABOUT
     from relcl_lib.papers.fastre.parameters import FastreParameters
@@ -354,6 +356,7 @@ def train(options: argparse.Namespace) -> int:
 
     data, work = load_data(parameters), out / "checkpoints"
     tell(f"data: {data.name}, {data.source}" + (f"; {data.note}" if data.note else ""))
+    tell(describe_repeats(data))
     for split in filter(data.sizes.get, data.sizes):
         report = location_report(data, parameters, split)
         tell(located(split, report))
@@ -370,7 +373,9 @@ def train(options: argparse.Namespace) -> int:
     for seed, folder in folders.items():
         # Every epoch is in the checkpoint, so this trains nothing that is already trained.
         run = FastreRun(parameters, data, seed, work).train(on_epoch)
-        print(f"tagger: {run.calibrated().save(folder)}", file=sys.stderr)
+        tagger = run.calibrated()
+        print(f"tagger: {tagger.save(folder)}", file=sys.stderr)
+        print(describe_calibration(tagger.calibration), file=sys.stderr)
     tell(COMPARED)
     for record in records:
         names = ("F1_exact", "precision", "recall", "F1", "F1_valid")

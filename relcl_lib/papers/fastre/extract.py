@@ -97,6 +97,10 @@ class Extractor:
     note: dict[str, Any] = field(default_factory=dict)
     _lower: FastRE | None = field(default=None, init=False, repr=False)  # while it is `ready`
 
+    def __post_init__(self) -> None:
+        if not (self.threshold is None or 0 < self.threshold < 1):  # its log-odds are wanted
+            raise ValueError(f"threshold {self.threshold!r} does not lie between 0 and 1")
+
     @property
     def device(self) -> torch.device:
         """Where the network is."""
@@ -299,9 +303,6 @@ class Extractor:
             about, state = read_model(folder, KIND, FORMAT)
             model, reader = _rebuild(folder, about, state)
             rules = [read_as(SpanRules, about[name]) for name in ("head_rules", "tail_rules")]
-            threshold = about["threshold"]
-            if not (threshold is None or 0 <= threshold <= 1):
-                raise ValueError(f"threshold {threshold} is no probability")
             found = about.get("calibration")
             tagger = cls(
                 model.to(device).eval(),
@@ -312,7 +313,7 @@ class Extractor:
                 words=about.get("split", SPACES),
                 by_sentence=about.get("by_sentence", False),
                 filter_relations=about["filter_relations"],
-                threshold=threshold,
+                threshold=about["threshold"],
                 calibration=found and read_as(Calibration, found),
                 batch_size=batch_size,
                 precision=resolve_precision(precision, device),

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relcl_lib.papers.fastre.confidence import (
+    ENOUGH,
     calibrate,
     calibration_error,
+    describe_calibration,
     log_odds,
     reliability,
 )
@@ -41,6 +43,35 @@ def test_all_right_is_nearly_certain_and_nothing_is_none():
     found = calibrate(logs, torch.ones(3, dtype=torch.bool))
     assert 0.7 < found(logs).mean() < 0.9  # 4 / 5
     assert calibrate(torch.zeros(0), torch.zeros(0, dtype=torch.bool)) is None
+
+
+@given(st.lists(st.tuples(st.floats(-20, -1e-6), st.booleans()), min_size=1, max_size=3 * ENOUGH))
+def test_calibration_never_turns_the_order_round(pairs):
+    logs = torch.tensor([log for log, _ in pairs], dtype=torch.float64)
+    right = torch.tensor([hit for _, hit in pairs])
+    found = calibrate(logs, right)
+    assert found.slope >= 0
+    assert (found(logs.sort().values).diff() >= 0).all()
+    assert len(pairs) >= ENOUGH or found.slope == 1
+
+
+def test_few_triples_fit_the_offset_alone():
+    logs, right = torch.tensor([-3.0, -2.0, -0.01]), torch.tensor([True, True, False])
+    found = calibrate(logs, right)
+    assert (found.slope, found.triples) == (1, 3)
+    assert found(logs).mean() == pytest.approx((3 / 4 + 3 / 4 + 1 / 3) / 3)  # Platt's targets
+    said = "scores were calibrated on 3 triples found in validation: they are rough, below 30"
+    assert describe_calibration(found) == said
+
+
+def test_where_the_wrong_ones_score_higher_all_are_alike():
+    logs = torch.linspace(-5, -0.1, ENOUGH)
+    right = torch.arange(ENOUGH) < ENOUGH // 2
+    found = calibrate(logs, right)
+    assert found.slope == 0 and found.offset == pytest.approx(0, abs=1e-9)
+    said = f"scores were calibrated on {ENOUGH} triples found in validation"
+    assert describe_calibration(found) == said
+    assert "not calibrated" in describe_calibration(None)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans())))

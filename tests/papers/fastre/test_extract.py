@@ -183,6 +183,40 @@ def test_the_stream_holds_one_chunk_and_keeps_the_order(extractor):
     assert first["triples"] == [t._asdict() for t in extractor.extract(texts(1))[0]]
 
 
+@pytest.mark.parametrize("threshold", [0, 1, -0.1, 1.5, float("nan")])
+def test_a_threshold_without_log_odds_is_refused(run, tmp_path, threshold):
+    with pytest.raises(ValueError, match="does not lie between 0 and 1"):
+        run.extractor(threshold)
+    folder = run.extractor(0.3).save(tmp_path / "model")
+    about = json.loads((folder / "tagger.json").read_text())
+    (folder / "tagger.json").write_text(json.dumps(about | {"threshold": threshold}))
+    (folder / "SHA256SUMS").unlink()
+    with pytest.raises(CheckpointError, match=r"threshold.*between 0 and 1|NaN"):
+        Extractor.load(folder)
+
+
+def test_spans_of_a_text_with_accents_as_signs_of_their_own_are_those_of_that_text(run):
+    extractor = run.extractor()
+    word = next(t.subject for found in extractor.extract(texts()) for t in found).split()[0]
+    extractor.reader = type(extractor.reader)(
+        ["caf\u00e9" if w == word.lower() else w for w in extractor.reader.words],
+        extractor.reader.max_tokens,
+    )
+    both = [
+        extractor.extract([text.replace(word, name) for text in texts()])
+        for name in ("Caf\u00e9", "Cafe\u0301")
+    ]
+    known = 0
+    for text, composed, apart in zip(texts(), *both, strict=True):
+        given = text.replace(word, "Cafe\u0301")
+        assert [t.relation for t in composed] == [t.relation for t in apart]
+        for one, other in zip(composed, apart, strict=True):
+            assert given[slice(*other.subject_span)] == other.subject
+            assert one.subject == other.subject.replace("e\u0301", "\u00e9")
+            known += "\u00e9" in one.subject
+    assert known
+
+
 def test_a_paragraph_is_read_sentence_by_sentence(extractor):
     assert extractor.by_sentence  # its training texts are single sentences
     extractor.words, few = "punctuation", [t for t in texts() if extractor.extract([t])[0]][:3]

@@ -242,7 +242,7 @@ def test_variants_resolve_to_what_the_specification_lists():
 
 
 def test_no_triple_to_train_on_is_an_error():
-    absent = [Sentence("a b", (Triple("x", "r", "y"),))] * 4
+    absent = [Sentence(f"a {i}", (Triple("x", "r", "y"),)) for i in range(4)]
     with pytest.raises(ValueError, match=r"no triple of mine.*not in the text"):
         make(data=assemble("mine", {"train": absent, "test": absent}))
 
