@@ -191,7 +191,7 @@ def test_given_files_that_repeat_training_texts_are_told(tmp_path):
         write(tmp_path / "mine" / f"{split}.json", rows)
     data = load_triples("mine", tmp_path)
     assert data.sizes == {"train": 9, "valid": 4, "test": 4} and not data.note
-    said = "trained on, too: 4 of the 4 valid sentences and 2 of the 4 test sentences; "
+    said = "trained on as well: 4 of the 4 valid sentences and 2 of the 4 test sentences, "
     assert describe_repeats(data).startswith(said)
 
 
