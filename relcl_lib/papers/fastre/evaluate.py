@@ -11,8 +11,8 @@ from relcl_lib.data.triples import Sentence, Span, Triple
 from relcl_lib.papers.fastre.confidence import calibration_error, reliability
 from relcl_lib.papers.fastre.extract import Extractor
 from relcl_lib.text import triple_metrics
-from relcl_lib.text.spans import tag_sentences
-from relcl_lib.text.splitting import split_sentences
+from relcl_lib.text.spans import find_span, tag_sentences
+from relcl_lib.text.splitting import look_up, split_sentences
 from relcl_lib.text.words import WordReader
 
 #: what the scores compare, in the order in which they are printed
@@ -20,8 +20,6 @@ COMPARED = (
     "F1_exact: whole entities; F1: the first word of each entity (the paper's partial match); "
     "F1_last: the last word of each"
 )
-
-
 #: why a triple is lost where each sentence of a text is read alone
 APART = "have subject and object in different sentences"
 
@@ -60,12 +58,9 @@ def parted(extractor: Extractor, sentence: Sentence) -> Parted:
     chosen: list[list[int]] = [[] for _ in split]
     rest = []
     for number in range(len(sentence.triples)):
-        # How many words of a part end its triple; the fewest are the most within the cut.
-        ends = {
-            at: part.text[: max(end for _, end in part.spans[number])].count(" ")
-            for at, part in enumerate(split)
-            if part.spans and part.spans[number]
-        }
+        ends = {at: _last_word(part, number) for at, part in enumerate(split)}
+        ends = {at: end for at, end in ends.items() if end is not None}
+        # The least end is the most within the cut.
         ends = {at: end for at, end in ends.items() if inside[at].spans[number]} or ends
         (chosen[min(ends, key=ends.get)] if ends else rest).append(number)
     parts = [_only(part, numbers) for part, numbers in zip(split, chosen, strict=True)]
@@ -79,6 +74,16 @@ def _moved(both: tuple[Span, Span] | None, place: Span) -> tuple[Span, Span] | N
         return None
     (a, b), (c, d) = both
     return (a - start, b - start), (c - start, d - start)
+
+
+def _last_word(sentence: Sentence, number: int) -> int | None:
+    """The place of the last word of a triple in a sentence; None where it is not located there."""
+    if sentence.spans and (both := sentence.spans[number]):
+        return sentence.text[: max(end for _, end in both)].count(" ")
+    subject, _, thing = sentence.triples[number]
+    words = look_up(sentence.text).split()
+    found = [find_span(words, look_up(entity).split()) for entity in (subject, thing)]
+    return None if None in found else max(end for _, end in found)
 
 
 def _only(sentence: Sentence, numbers: Sequence[int]) -> Sentence:
@@ -99,7 +104,7 @@ def locate(extractor: Extractor, sentences: Sequence[Sentence]) -> dict[str, Any
         missing = []
         for at, triple in enumerate(rest.triples):
             known = triple.relation in extractor.schema.relation_ids
-            if known and rest.spans and rest.spans[at]:
+            if known and _last_word(rest, at) is not None:
                 apart.append(f"sentence {number}: {triple.subject!r}, {triple.object!r}")
             else:
                 missing.append(at)
@@ -125,7 +130,7 @@ def evaluate_on(
 ) -> dict[str, float]:
     """The scores of what a tagger finds in sentences, in per cent, and how many triples there are.
 
-    Texts are read as `extract` reads them: one after another, or each sentence of one alone.
+    Texts are read as `extract` reads them: whole, or each sentence of one alone.
     Those of whole entities stand first; `COMPARED` says what the others compare.
     Gold triples whose relation the tagger does not know count as missed; `unknown_relations` counts
     them. `calibration_error` is the mean distance of scores from the share of triples that are right
@@ -134,13 +139,13 @@ def evaluate_on(
     """
     records = [parted(extractor, sentence) for sentence in sentences]
     gold = [record.triples for record in records]
-    of = [number for number, record in enumerate(records) for _ in record.parts]
+    owner = [number for number, record in enumerate(records) for _ in record.parts]
     words = [part.text.split() for record in records for part in record.parts]
     triples, logs = extractor.predict_scored(extractor.reader.read(words))
     scores = extractor.probabilities(logs)
     kept = scores >= min_score
     found: list[list[tuple[str, str, str]]] = [[] for _ in records]
-    for number, some in zip(of, extractor.word_triples(words, triples[kept]), strict=True):
+    for number, some in zip(owner, extractor.word_triples(words, triples[kept]), strict=True):
         found[number] += [triple for triple in some if triple not in found[number]]
     every = triple_metrics.all_scores(found, gold)
     result = {
@@ -153,7 +158,7 @@ def evaluate_on(
     result["unknown_relations"] = sum(t.relation not in known for each in gold for t in each)
     exact = [triple_metrics.matched(each, "exact") for each in gold]
     rows = triples[kept].tolist()
-    right = [extractor.text_of(words[row[0]], row) in exact[of[row[0]]] for row in rows]
+    right = [extractor.text_of(words[row[0]], row) in exact[owner[row[0]]] for row in rows]
     if right:
         curve = reliability(scores[kept], torch.tensor(right))
         result["calibration_error"] = 100 * calibration_error(curve)

@@ -131,3 +131,13 @@ def test_a_record_that_is_read_whole_stays_as_it_is(extractor):
     for record in paragraphs()[:3]:
         parts, rest = parted(extractor, record)
         assert len(parts) == 1 and parts[0].triples == record.triples and not rest.triples
+
+
+def test_an_entity_that_is_written_in_words_is_found_in_its_sentence(extractor):
+    relation = extractor.schema.relations[0]
+    text, triple = "Ada left. Bo likes Lowford (UK).", Triple("Bo", relation, "Lowford ( UK )")
+    parts, rest = parted(extractor, Sentence(text, (triple,)))
+    assert [part.triples for part in parts] == [(), (triple,)] and not rest.triples
+    apart = Sentence(text, (triple._replace(subject="Ada"),))
+    report = locate(extractor, [Sentence(text, (triple,)), apart])
+    assert (report["triples"], report["tagged"], report["apart"]) == (2, 1, 1)
