@@ -16,6 +16,7 @@ from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.papers.fastre.command import Counts, dataset_name, extract_stream, read_lines
 from relcl_lib.papers.fastre.command import main as main_of_fastre
+from relcl_lib.papers.fastre.confidence import describe_calibration
 from relcl_lib.papers.fastre.extract import Extractor
 from relcl_lib.papers.fastre.parameters import FastreParameters
 from relcl_lib.papers.fastre.run import FastreRun
@@ -412,9 +413,16 @@ def test_own_data_need_a_training_file_and_no_setting(tmp_path, capsys):
     assert said[0].startswith("data: My-data, train.json; 4 training sentences validate; no test")
     assert said[1] == "train: 36 sentences, 36 of 36 triples located"
     assert said[3].startswith("seed 0 epoch 1/1")  # what is located is said before
+    tagger = Extractor.load(tmp_path / "out")
+    assert describe_calibration(tagger.calibration) in said
+    assert not any("trained on as well" in line for line in said)
+    (folder / "test.json").write_text(json.dumps(rows))
+    assert main([*call[:-5], str(tmp_path / "again"), *small]) == 0
+    said = capsys.readouterr().err
+    assert "trained on as well: 36 of the 40 test sentences" in said
     (record,) = (tmp_path / "out" / "results").rglob("*.json")
     assert "F1" not in json.loads(record.read_text())["metrics"]
-    assert Extractor.load(tmp_path / "out").words == "punctuation"
+    assert tagger.words == "punctuation"
 
 
 @pytest.mark.parametrize(
