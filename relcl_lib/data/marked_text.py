@@ -34,7 +34,7 @@ _MARKER = re.compile(r"\[(E11|E12|E21|E22)\]")
 def read_marked(
     path: str | os.PathLike[str], *, none: bool = False
 ) -> dict[str, list[RawSentence]]:
-    """Read the sentences of each relation, in the file's order.
+    """Read the sentences of each relation, in the file's order. White space around a name is left out.
 
     `path` is a file of such records, one per line or in a JSON array; a file in FewRel's layout,
     `{relation: [{tokens, h, t}]}`; or a folder with one of them under a name of `IN_A_FOLDER`. With
@@ -60,13 +60,25 @@ def read_marked(
         )
     first = next(iter(read_records(path)), None)
     if isinstance(first, dict) and not isinstance(first.get("text"), str) and _is_fewrel(first):
-        return read_fewrel(path)
+        return _stripped(path, read_fewrel(path))
     relations: dict[str, list[RawSentence]] = {}
     for at, record in enumerate(read_records(path), start=1):
         says_none = none and isinstance(record, dict) and record.get("relation", "") is None
         sentence = as_sentence(path, at, record, labelled=not says_none)
         relations.setdefault(sentence.relation, []).append(sentence)
     return relations
+
+
+def _stripped(path: Path, relations: dict[str, list[RawSentence]]) -> dict[str, list[RawSentence]]:
+    """Sentences under their relation's name without the white space around it."""
+    found: dict[str, list[RawSentence]] = {}
+    for name, rows in relations.items():
+        if not name.strip():
+            raise DataFormatError(path, f"a relation's name, {name!r}, is no name", FIX)
+        found.setdefault(name.strip(), []).extend(
+            row._replace(relation=name.strip()) for row in rows
+        )
+    return found
 
 
 def _is_fewrel(record: dict[str, Any]) -> bool:
@@ -128,7 +140,8 @@ def as_sentence(
         entity = " ".join(tokens[slice(*head)])
         raise wrong(f", field tail: head and tail are the same words, {entity!r}")
     place = f"{Path(path).name}, record {at}"
-    return RawSentence(tokens, head, tail, relation if labelled else NO_RELATION, place=place)
+    name = relation.strip() if labelled else NO_RELATION
+    return RawSentence(tokens, head, tail, name, place=place)
 
 
 def _span(text: str, value: Any) -> Span | None:

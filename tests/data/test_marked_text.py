@@ -141,6 +141,23 @@ def test_a_sentence_of_no_relation_is_read_where_that_is_asked_for(tmp_path):
         read_marked(path, none=True)
 
 
+def test_white_space_around_a_relation_is_no_part_of_its_name(tmp_path):
+    path = tmp_path / "train.jsonl"
+    names = ("born in ", "born in", "\u00a0born in\n", "born  in")
+    path.write_text("\n".join(json.dumps({**OFFSETS, "relation": name}) for name in names))
+    found = read_marked(path)
+    assert {name: len(rows) for name, rows in found.items()} == {"born in": 3, "born  in": 1}
+    assert {row.relation for row in found["born in"]} == {"born in"}
+    row = {"tokens": ["Ada", "in", "Ely"], "h": ["", "", [[0]]], "t": ["", "", [[2]]]}
+    path.write_text(json.dumps({"born in ": [row], "born in": [row]}))
+    [(name, rows)] = read_marked(path).items()
+    assert name == "born in" and [row.relation for row in rows] == ["born in"] * 2
+    for name in ("", " "):
+        path.write_text(json.dumps({name: [row]}))
+        with pytest.raises(DataFormatError, match=f"relation's name, {name!r}, is no name"):
+            read_marked(path)
+
+
 def test_files_in_every_form(tmp_path):
     records = [OFFSETS, {**INLINE, "relation": "lives in"}, OFFSETS]
     lines = "\n".join(map(json.dumps, records))

@@ -7,7 +7,8 @@
     ContinualClassifier.load("model").predict(sentences)
 
 What it remembers are sentences: a few of each relation to train on, and some held out, which say
-where to refuse an answer. They lie in the saved folder, so it can be taught further anywhere.
+where to refuse an answer, as do the scores that each new relation had while it was unknown. All of it
+lies in the saved folder, so it can be taught further anywhere.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,13 +46,15 @@ from relcl_lib.papers.crecl.learner import Learner
 from relcl_lib.papers.crecl.methods import train_crecl
 from relcl_lib.papers.crecl.network import build_network
 from relcl_lib.papers.crecl.parameters import CreclParameters, own_settings
+from relcl_lib.papers.crecl.threshold import keep_most, refused_share, shares_below, weigh
 from relcl_lib.text.markers import mark_sentences
 from relcl_lib.text.pretrained import load_encoder, usable_positions
 
 FORMAT = 1
 KIND = "classifier"
 ABOUT, WEIGHTS = f"{KIND}.json", f"{KIND}.safetensors"
-#: share of a relation's sentences that is held out, and how many of a relation at most
+#: share of a relation's sentences that is held out; how many of a relation at most, and are scored
+#: while it is unknown
 HELD_OUT, MOST_HELD_OUT = 0.2, 20
 #: sentences by the name of their relation
 Lessons = Mapping[str, Sequence[RawSentence]]
@@ -86,7 +89,10 @@ class ContinualClassifier:
         prototypes: (C, d), of the relations.
         threshold: the least cosine of an answer; None where no sentence is held out to choose it by,
             or a single relation is known, so that there is no other one to tell it from.
-        report: what the threshold does on the sentences held out.
+        unknown: of each relation that came to a model that could refuse, the places of its sentences
+            among the known ones just before it was learned, see `threshold.shares_below`.
+        report: what the threshold does on the sentences held out; where `unknown` has any, how many
+            sentences of how many relations (`unknown_relations`), and `unknown_refused` of them.
         lessons: what was learned so far, see `learn`.
     """
 
@@ -100,6 +106,7 @@ class ContinualClassifier:
     trained: set[str] = field(default_factory=set)
     prototypes: Tensor | None = None
     threshold: float | None = None
+    unknown: dict[str, list[float]] = field(default_factory=dict)
     report: dict[str, float] = field(default_factory=dict)
     lessons: list[dict[str, int]] = field(default_factory=list)
     _bert: nn.Module | None = None
@@ -143,7 +150,7 @@ class ContinualClassifier:
         remembered of it, and its memory is chosen anew from both. A fifth of a relation's sentences,
         where it has five or more, is held out: none that it was trained on before, and none that the
         lesson gives under another relation too. A sentence is the same one where its words and its
-        entities are.
+        entities are. Before training, sentences of new relations are scored as unknown ones.
 
         Args:
             lessons: sentences of each relation, one or more.
@@ -168,17 +175,21 @@ class ContinualClassifier:
         relations = Counter(key for _, key in {(row.relation, _digest(row)) for row in known})
         ambiguous = {key for key in lesson_keys if relations[key] > 1}
         seen = self.trained | {_digest(row) for row in self.memory}
+        not_new = seen | ambiguous
         stay = [name for name in self.relations if name not in usable]
-        held_out, train = list(self.held_out), []
+        held_out, train, unknown = list(self.held_out), [], {}
         for at, (name, rows) in enumerate(usable.items()):
-            unseen = [n for n, row in enumerate(rows) if _digest(row) not in seen | ambiguous]
+            unseen = [n for n, row in enumerate(rows) if _digest(row) not in not_new]
             has = sum(row.relation == name for row in held_out)
             count = max(0, min(int(HELD_OUT * len(unseen)), MOST_HELD_OUT - has))
             drawn = make_generator(self._seed(number), "held out", at)
             order = torch.randperm(len(unseen), generator=drawn).tolist()
             away = {unseen[place] for place in order[:count]}
+            if name not in self.relations:
+                unknown[name] = [rows[unseen[place]] for place in order[:MOST_HELD_OUT]]
             held_out += [row for place, row in enumerate(rows) if place in away]
             train += [row for place, row in enumerate(rows) if place not in away]
+        scored = self._score_unknown(unknown)
         lesson = _Lesson(self, stay, list(usable), train, self._seed(number))
         lesson._on_phase = on_phase
         train_crecl(lesson, len(lesson.stream) - 1)
@@ -194,12 +205,20 @@ class ContinualClassifier:
             "repeated": readable - sentences,
             "ambiguous": len(ambiguous),
         }
-        self.memory = [lesson.rows[place] for place in lesson.remembered().tolist()]
-        self.network, self.prototypes = lesson.network.eval(), lesson.prototypes()
-        self.relations, self.held_out, self._bert = [*stay, *usable], held_out, None
-        self.trained = seen | {_digest(row) for row in train}
-        self.lessons.append(counts)
-        self._choose_threshold()
+        after = replace(
+            self,
+            network=lesson.network.eval(),
+            relations=[*stay, *usable],
+            memory=[lesson.rows[place] for place in lesson.remembered().tolist()],
+            held_out=held_out,
+            trained=seen | {_digest(row) for row in train},
+            prototypes=lesson.prototypes(),
+            unknown=self.unknown | scored,
+            lessons=[*self.lessons, counts],
+            _bert=None,
+        )
+        after._choose_threshold()
+        vars(self).update(vars(after))  # all at once, as it may have been interrupted until now
         return counts
 
     def without_held_out(self) -> list[str]:
@@ -244,12 +263,23 @@ class ContinualClassifier:
         limits = {"max_length": self.room, "room": self.room}
         return mark_sentences(data, self.tokenizer, **limits, skip_long=True).to(self.device)
 
+    def _score_unknown(self, rows: Mapping[str, Sequence[RawSentence]]) -> dict[str, list[float]]:
+        """The places of relations' sentences among the known ones held out, if it can refuse any."""
+        if self.threshold is None:
+            return {}
+        known = self._cosines(self.held_out)[0].amax(1)
+        return {
+            name: shares_below(self._cosines(part)[0].amax(1), known).tolist()
+            for name, part in rows.items()
+            if part
+        }
+
     def _choose_threshold(self) -> None:
         """Choose the least cosine of an answer by the sentences held out, and say what it does.
 
-        An unknown relation is what a sentence has whose own prototype is hidden. The threshold is
-        where most known sentences are answered right, less the unknown ones that are answered (as
-        shares of each). There is none where a single relation is known: hiding it leaves no other.
+        With sentences scored while they were unknown it is where most known ones are answered right,
+        less the unknown ones answered; without, as in the first lesson, nine of ten known ones are
+        answered. There is none where a single relation is known, which was learned against no other.
         """
         self.threshold, self.report = None, {}
         if len(self.relations) < 2:
@@ -261,22 +291,23 @@ class ContinualClassifier:
         own = torch.tensor([column[self.held_out[at].relation] for at in places.tolist()])
         best, nearest = cosines.max(1)
         right = nearest == own
-        hidden = cosines.scatter(1, own.unsqueeze(1), -torch.inf).amax(1)
-        values = torch.cat([best, hidden]).unique()  # ascending
-        answered = _at_least(best[right], values) / len(best)
-        gain = answered - _at_least(hidden, values) / len(hidden)
-        lowest = int(gain.argmax())  # the first of equal ones
-        # Halfway to the next score below, so that rounding turns no answer.
-        cut = (values[lowest] + values[lowest - 1]) / 2 if lowest else torch.tensor(-1.0)
-        self.threshold = float(cut)
+        shares = [share for part in self.unknown.values() for share in part]
+        unknown = torch.tensor(shares, dtype=torch.float64)
+        self.threshold = weigh(best, right, unknown) if len(unknown) else keep_most(best)
         accepted = best >= self.threshold
         self.report = {
             "held_out": len(best),
             "accuracy_of_all": 100 * float(right.double().mean()),
             "coverage": 100 * float(accepted.double().mean()),
             "accuracy": 100 * float(right[accepted].double().mean()) if accepted.any() else 0.0,
-            "unknown_refused": 100 * float((hidden < self.threshold).double().mean()),
         }
+        if len(unknown):
+            refused = refused_share(unknown, (~accepted).double().mean())
+            self.report |= {
+                "unknown": len(unknown),
+                "unknown_relations": len(self.unknown),
+                "unknown_refused": 100 * float(refused),
+            }
 
     # ------------------------------------------------------------- prediction
 
@@ -373,6 +404,9 @@ class ContinualClassifier:
             raise ValueError("relations are no list of different texts")
         if self.threshold is not None and not -math.inf < self.threshold < math.inf:
             raise ValueError(f"threshold {self.threshold} is no number")
+        for name, shares in self.unknown.items():
+            if name not in names or not all(0 <= share <= 1 for share in shares):
+                raise ValueError(f"unknown: {name!r} is no relation with shares from 0 to 1")
         for row in (*self.memory, *self.held_out):
             if row.relation not in names or not all(isinstance(t, str) for t in row.tokens):
                 raise ValueError(f"{_as_record(row)} is no sentence of these relations")
@@ -401,6 +435,7 @@ class ContinualClassifier:
             "seed": self.settings.seeds[0],
             "relations": self.relations,
             "threshold": self.threshold,
+            "unknown": self.unknown,
             "report": self.report,
             "lessons": self.lessons,
             "memory": [_as_record(row) for row in self.memory],
@@ -415,6 +450,9 @@ class ContinualClassifier:
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "auto") -> ContinualClassifier:
         """Read what `save` wrote: it answers, and goes on learning, as if it had never been away.
+
+        A model saved before `unknown` was kept has none: its threshold stays as it is until the next
+        lesson, and its report loses `unknown_refused`, which rested on relations that it knew.
 
         Raises:
             CheckpointError: names what is missing, damaged or of another version.
@@ -441,6 +479,10 @@ class ContinualClassifier:
             )
             found.prototypes = prototypes.to(found.device)
             found.threshold, found.report = about["threshold"], about["report"]
+            if "unknown" in about:
+                found.unknown = about["unknown"]
+            else:  # a model of before: its share is of sentences that it was trained to tell apart
+                found.report.pop("unknown_refused", None)
             found.lessons = about["lessons"]
             found.trained = set(about.get("trained", ()))  # a model of before has none
             found._check()
@@ -511,7 +553,8 @@ class _Lesson(_Reader):
             self.memory.add([make_generator(seed, "memory")], features=unread, **fields)
         if owner.network is None:
             longest = self.tokens.ids.shape[1]
-            built = (owner.settings, owner.tokenizer, owner._bert, self.stream, seed, longest)
+            bert = copy.deepcopy(owner._bert)  # as it is taken apart, and this lesson may fail
+            built = (owner.settings, owner.tokenizer, bert, self.stream, seed, longest)
             self.network = build_network(*built, attends=False).to(self.device)
         else:
             self.network = copy.deepcopy(owner.network)
@@ -548,11 +591,6 @@ def _as_record(row: RawSentence) -> dict[str, Any]:
 def _from_record(record: Mapping[str, Any]) -> RawSentence:
     tokens, head, tail = (tuple(record[name]) for name in ("tokens", "head", "tail"))
     return RawSentence(tokens, head, tail, record["relation"], place="a remembered sentence")
-
-
-def _at_least(scores: Tensor, values: Tensor) -> Tensor:
-    """How many scores (n,) are at least each of the values (m,): (m,) float."""
-    return (len(scores) - torch.searchsorted(scores.sort().values, values)).float()
 
 
 def _share(found: Sequence[bool]) -> float:

@@ -22,7 +22,7 @@ import io
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,13 +143,12 @@ def in_words(model: ContinualClassifier) -> str:
         f"Of {n} sentences held out {_with_interval(report['accuracy_of_all'], n)} have the right "
         f"relation nearest. With a cosine of at least {model.threshold:.2f} asked for, "
         f"{_with_interval(report['coverage'], n)} get an answer, and of these {answered} answers "
-        f"{_with_interval(report['accuracy'], answered)} are right; of sentences of a relation that it "
-        "does not know (the same ones with their own relation hidden) "
-        f"{_with_interval(report['unknown_refused'], n)} get none. In brackets: 95 % intervals "
+        f"{_with_interval(report['accuracy'], answered)} are right. In brackets: 95 % intervals "
         "(Wilson's). The threshold was chosen on these sentences: expect a little less on new ones."
     )
     if n < ENOUGH:
         text += f" {n} sentences are too few to tell how it will do."
+    text += f" {_of_unknown(report)}"
     if without := model.without_held_out():
         more = f" and {len(without) - SHOWN} more" if len(without) > SHOWN else ""
         text += (
@@ -159,8 +158,26 @@ def in_words(model: ContinualClassifier) -> str:
     return text
 
 
+def _of_unknown(report: Mapping[str, float]) -> str:
+    """What is known of sentences whose relation the model does not know."""
+    if "unknown_refused" not in report:
+        return (
+            "How many sentences of a relation that it does not know get no answer has not been "
+            "measured: that takes sentences of new relations before they are learned, so the next "
+            "lesson that brings some will tell, and so does `evaluate` on sentences of your own."
+        )
+    many = report["unknown_relations"]
+    return (
+        f"Of {report['unknown']} sentences of {many} relations that were new to it, scored just before "
+        f"it learned them, {_with_interval(report['unknown_refused'], many)} would have got no answer "
+        "from a threshold that refused as many of the sentences held out until then as this one does "
+        "now. That interval counts relations, as sentences of one are alike; the threshold was chosen "
+        "on these, too."
+    )
+
+
 def _with_interval(share: float, count: int) -> str:
-    """A share in per cent of a count of sentences, with its 95 % interval."""
+    """A share in per cent of a count of sentences (or relations), with its 95 % interval."""
     from scipy.stats import binomtest
 
     if not count:
@@ -250,7 +267,11 @@ def build_parser() -> argparse.ArgumentParser:
     taught.add_argument("--model", required=True, type=Path, help="folder of the model")
     taught.add_argument("--data", required=True, type=Path, help="sentences with their relations")
     taught.add_argument(
-        "--relation", action="append", metavar="NAME", help="only this one of the file; repeatable"
+        "--relation",
+        action="append",
+        type=str.strip,
+        metavar="NAME",
+        help="only this one of the file; repeatable",
     )
     taught.add_argument("--profile", help="of a new model: quick, reduced (default) or full")
     taught.add_argument("--device", default="auto")

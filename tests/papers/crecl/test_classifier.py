@@ -2,6 +2,8 @@
 
 import io
 import json
+import random
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from crecl_data import SMALL, tiny_encoder
 from safetensors.torch import load_file
 
 from relcl_lib import __main__ as relcl
-from relcl_lib.data.sentences import RawSentence
+from relcl_lib.data.sentences import RawSentence, load_sentences
 from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.papers.crecl.classifier import ABOUT, WEIGHTS, ContinualClassifier
@@ -60,8 +62,8 @@ def equal(one, other):
     return (
         all(torch.equal(states[0][name], states[1][name]) for name in states[0])
         and torch.equal(one.prototypes, other.prototypes)
-        and (one.threshold, one.report, one.relations, one.lessons)
-        == (other.threshold, other.report, other.relations, other.lessons)
+        and (one.threshold, one.report, one.relations, one.lessons, one.unknown)
+        == (other.threshold, other.report, other.relations, other.lessons, other.unknown)
         and [row[:4] for row in one.memory] == [row[:4] for row in other.memory]
         and [row[:4] for row in one.held_out] == [row[:4] for row in other.held_out]
     )
@@ -221,24 +223,27 @@ def test_never_more_than_twenty_of_a_relation_are_held_out():
     assert (held_out.count("of"), held_out.count("in")) == (20, 2)
 
 
+def best_and_right(classifier):
+    """(score, whether the nearest relation is its own) of each sentence held out, by loops."""
+    cosines, _ = classifier._cosines(classifier.held_out)
+    own = [classifier.relations.index(row.relation) for row in classifier.held_out]
+    lines = zip(cosines.tolist(), own, strict=True)
+    return [(max(line), line.index(max(line)) == at) for line, at in lines]
+
+
 def test_the_threshold_is_the_best_of_all(two_lessons):
     """Against every threshold between two scores, by loops."""
-    cosines, _ = two_lessons._cosines(two_lessons.held_out)
-    own = [two_lessons.relations.index(row.relation) for row in two_lessons.held_out]
-    known = [
-        (max(line), line.index(max(line)) == c)
-        for line, c in zip(cosines.tolist(), own, strict=True)
-    ]
-    unknown = [
-        max(z for at, z in enumerate(line) if at != c)
-        for line, c in zip(cosines.tolist(), own, strict=True)
-    ]
+    known = best_and_right(two_lessons)
+    unknown = [place for part in two_lessons.unknown.values() for place in part]
+
+    def refused(least):
+        share = sum(score < least for score, _ in known) / len(known)
+        return sum(place < share - 1e-9 for place in unknown) / len(unknown)
 
     def gain(least):
-        right = sum(hit and score >= least for score, hit in known) / len(known)
-        return right - sum(score >= least for score in unknown) / len(unknown)
+        return sum(hit and score >= least for score, hit in known) / len(known) + refused(least) - 1
 
-    scores = sorted([-2.0, *unknown, *(score for score, _ in known), 2.0])
+    scores = sorted([-2.0, *(score for score, _ in known), 2.0])
     best = max(gain((a + b) / 2) for a, b in pairwise(scores))
     assert gain(two_lessons.threshold) == pytest.approx(best)
     answered = [hit for score, hit in known if score >= two_lessons.threshold]
@@ -246,8 +251,62 @@ def test_the_threshold_is_the_best_of_all(two_lessons):
     assert report["held_out"] == len(known) == 24
     assert report["coverage"] == pytest.approx(100 * len(answered) / len(known))
     assert report["accuracy"] == pytest.approx(100 * sum(answered) / len(answered))
-    refused = sum(score < two_lessons.threshold for score in unknown)
-    assert report["unknown_refused"] == pytest.approx(100 * refused / len(unknown))
+    assert (report["unknown"], report["unknown_relations"]) == (60, 3)
+    assert report["unknown_refused"] == pytest.approx(100 * refused(two_lessons.threshold))
+
+
+def test_unknown_sentences_are_scored_by_a_model_that_never_saw_them(two_lessons):
+    classifier = taught(WORDS[:3])
+    assert classifier.unknown == {}
+    known = [score for score, _ in best_and_right(classifier)]
+    found = {}
+    for word in WORDS[3:6]:
+        scores = [one.score for one in classifier.predict(rows(word))]
+        found[word] = sorted(sum(k < score for k in known) / len(known) for score in scores)
+    # Batches round differently, which may move a score past one of the twelve known ones.
+    assert two_lessons.unknown.keys() == found.keys()
+    for word, part in two_lessons.unknown.items():
+        assert sorted(part) == pytest.approx(found[word], abs=1 / 12 + 1e-9)
+    # Sentences trained on, remembered, or held out before are not unknown, whatever their name now.
+    few = {"epochs_classification": 0, "epochs_current": 0, "epochs_memory": 0}
+    classifier = taught(WORDS[:2], **few)
+    classifier.learn({"was": [*rows("the"), *rows("was", 7)], "of": rows("of", 40)})
+    assert {name: len(part) for name, part in classifier.unknown.items()} == {"was": 7}
+    classifier.learn({"is": [*rows("was", 7), *rows("is", 50)]})
+    assert {name: len(part) for name, part in classifier.unknown.items()} == {"was": 7, "is": 20}
+
+
+def test_the_first_lesson_keeps_nine_of_ten_and_claims_nothing_of_unknown_sentences():
+    classifier = taught(WORDS[:3])
+    scores = sorted(score for score, _ in best_and_right(classifier))
+    assert len(scores) == 12 and scores[0] < classifier.threshold < scores[1]
+    assert set(classifier.report) == {"held_out", "accuracy_of_all", "coverage", "accuracy"}
+    said = in_words(classifier)
+    assert "does not know get no answer has not been measured" in said and "new to it" not in said
+    one = taught(WORDS[:1])  # it refuses nothing, so it has not refused the second relation either
+    one.learn({"of": rows("of")})
+    assert one.unknown == {} and one.threshold is not None
+
+
+def test_the_report_is_near_to_what_never_taught_relations_show():
+    corpus, given = load_sentences("synthetic"), {}
+    for one, kind in zip(corpus.sentences, corpus.split, strict=True):
+        if kind == "train":
+            name = corpus.relations[one.label]
+            given.setdefault(name, []).append(RawSentence(*one[:3], name))
+    names = sorted(given)
+    random.Random(2021).shuffle(names)
+    classifier = ContinualClassifier.begin("quick", device="cpu")
+    for lesson in (names[:6], names[6:12]):
+        classifier.learn({name: given[name][:30] for name in lesson})
+    truth = classifier.evaluate({name: given[name][:20] for name in names[12:]})["unknown_refused"]
+    report = classifier.report
+    assert (report["unknown"], report["unknown_relations"]) == (120, 6)
+    said = in_words(classifier)
+    assert "Of 120 sentences of 6 relations that were new to it" in said
+    # Of six relations, so it is wide; that of 120 sentences would not be.
+    low, high = map(int, re.search(r"% \((\d+) to (\d+) %\) would have got no", said).groups())
+    assert high - low > 30 and low <= truth <= high
 
 
 def test_sentences_that_are_too_long_are_left_out_and_counted():
@@ -282,6 +341,42 @@ def test_a_lesson_that_fails_leaves_all_as_it_was(two_lessons, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         classifier.learn({"by": rows("by")}, stop)
     assert equal(classifier, two_lessons)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in training", "after it"])
+def test_a_first_lesson_that_fails_changes_nothing(late, monkeypatch):
+    classifier = begin()
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        if late:
+            patched.setattr(ContinualClassifier, "_choose_threshold", stop)
+        classifier.learn({word: rows(word) for word in WORDS[:3]}, None if late else stop)
+    assert (classifier.network, classifier.relations, classifier.held_out) == (None, [], [])
+    classifier.learn({word: rows(word) for word in WORDS[:3]})
+    assert equal(classifier, taught(WORDS[:3]))
+
+
+def test_a_folder_saved_without_scores_of_unknown_sentences_is_read(two_lessons, tmp_path):
+    folder = two_lessons.save(tmp_path / "m")
+    about = json.loads((folder / ABOUT).read_text())
+    kept = about.pop("unknown")
+    assert kept == two_lessons.unknown
+    (folder / "SHA256SUMS").unlink()
+    (folder / ABOUT).write_text(json.dumps(about))
+    classifier = ContinualClassifier.load(folder, device="cpu")
+    assert classifier.threshold == two_lessons.threshold and classifier.unknown == {}
+    assert "unknown_refused" not in classifier.report and "not been measured" in in_words(
+        classifier
+    )
+    classifier.learn({"by": rows("by")})
+    assert set(classifier.unknown) == {"by"} and classifier.report["unknown"] == 20
+    for wrong in ({"nobody": [0.5]}, {"of": [1.5]}):
+        (folder / ABOUT).write_text(json.dumps({**about, "unknown": wrong}))
+        with pytest.raises(CheckpointError, match=r"holds no model .*is no relation with shares"):
+            ContinualClassifier.load(folder)
 
 
 def test_settings_of_benchmarks_are_refused():
@@ -380,10 +475,13 @@ def test_learn_predict_and_evaluate_as_commands(tmp_path, monkeypatch, capsys):
     assert (report["new"], report["relations"], report["held_out"]) == (3, 3, 12)
     assert report["without_held_out"] == []
     assert "classification: 4 epochs of 48 sentences, loss" in shown.err and "CL2" in shown.err
-    assert "Of 12 sentences held out" in shown.err and "get none" in shown.err
+    assert "Of 12 sentences held out" in shown.err and "not been measured" in shown.err
     second = write(tmp_path / "2.jsonl", WORDS[3:6])
     assert relcl.main([*learn, "--data", second, "--relation", "r-and", "--relation", "r-was"]) == 0
-    assert json.loads(capsys.readouterr().out)["relations"] == 5
+    shown = capsys.readouterr()
+    second_report = json.loads(shown.out)
+    assert (second_report["relations"], second_report["unknown_relations"]) == (5, 2)
+    assert "Of 40 sentences of 2 relations that were new to it" in shown.err
     assert relcl.main([*learn, "--data", first, "--relation", "r-of"]) == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out)["repeated"] == 7 and "7 sentences known already" in shown.err
