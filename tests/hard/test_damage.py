@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="limits memor
 
 
 def test_damaged_inputs(tmp_path, long, tell):
-    count = 100_000 if long else 500
+    count = 100_000 if long else 1000
     program = str(ROOT / "tests" / "helpers" / "damage.py")
     done = subprocess.run(
         [sys.executable, program, str(tmp_path), str(count)],
