@@ -156,8 +156,8 @@ def tag_sentences(
     """Locate the triples of sentences and return them as tensors.
 
     Where a triple has spans that begin and end with words, those are taken. Else subject and object
-    are each searched for as lower-cased words in Unicode's form NFC, and the first occurrence within the first `max_tokens`
-    words is taken. A triple is left out, and counted in the report, if an entity is nowhere in the
+    are each searched for as lower-cased words in Unicode's form NFC, and the first occurrence within
+    the first `max_tokens` words is taken. A triple is left out, and counted in the report, if an entity is nowhere in the
     text as whole words (`not_located`), lies beyond the cut (`beyond_cut`), or its relation is not in
     the schema (`unknown_relation`).
 

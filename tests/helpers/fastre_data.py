@@ -16,6 +16,16 @@ SMALL = {
     "epochs": 2,
     "seeds": [0],
 }
+#: with which a tagger learns the small data set
+LEARNING = {
+    "epochs": 30,
+    "learning_rate": 5e-3,
+    "heads": "mean",
+    "dropout": 0.0,
+    "embedding_dropout": 0.0,
+    "max_tokens": 30,
+    "allow_lost": True,
+}
 
 
 @cache

@@ -93,6 +93,11 @@ class Step:
         return self.stream if self.memory is None else self.memory.joined(self.stream)
 
 
+def among(logits: Tensor, classes: Tensor) -> Tensor:
+    """Logits (S, N, C) whose softmax spans `classes` (S, C) bool alone."""
+    return logits.masked_fill(~classes.unsqueeze(1), torch.finfo(logits.dtype).min)
+
+
 class Loop(Protocol):
     """What a strategy finds in its run (`ReplayRun`)."""
 

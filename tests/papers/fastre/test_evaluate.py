@@ -1,7 +1,7 @@
 """A saved tagger on records of several sentences: read as `extract` reads them."""
 
 import pytest
-from fastre_data import parameters, tiny_data
+from fastre_data import LEARNING, parameters, tiny_data
 
 from relcl_lib.data.triples import Sentence, Triple
 from relcl_lib.papers.fastre.evaluate import APART, evaluate_on, locate, parted
@@ -11,16 +11,7 @@ from relcl_lib.text import triple_metrics
 
 @pytest.fixture(scope="module")
 def run():
-    settings = parameters(
-        epochs=30,
-        learning_rate=5e-3,
-        heads="mean",
-        dropout=0.0,
-        embedding_dropout=0.0,
-        max_tokens=30,
-        allow_lost=True,
-    )
-    return FastreRun(settings, tiny_data()).train()
+    return FastreRun(parameters(**LEARNING), tiny_data()).train()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fastre_data import parameters, tiny_data
+from fastre_data import LEARNING, parameters, tiny_data
 
 from relcl_lib.__main__ import main
 from relcl_lib.data.triples import assemble
@@ -27,17 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(scope="module")
 def run():
-    data = tiny_data()
-    settings = parameters(
-        epochs=30,
-        learning_rate=5e-3,
-        heads="mean",
-        dropout=0.0,
-        embedding_dropout=0.0,
-        max_tokens=30,
-        allow_lost=True,
-    )
-    run = FastreRun(settings, data).train()
+    run = FastreRun(parameters(**LEARNING), tiny_data()).train()
     assert run.evaluate("valid")["F1"] > 30
     return run
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from relcl_lib.losses import cross_entropy_loss
 from relcl_lib.losses.basic import own_column
 from relcl_lib.papers.hpcr.strategies.proxies import for_both_views
-from relcl_lib.papers.hpcr.strategy import Batch, Loop, Rows, Step, Strategy
+from relcl_lib.papers.hpcr.strategy import Batch, Loop, Rows, Step, Strategy, among
 
 
 class DERpp(Strategy):
@@ -130,6 +130,4 @@ class SSIL(Strategy):
 
 def _cross_entropies(rows: Rows, classes: Tensor) -> Tensor:
     """Each row's, with a softmax over `classes` (S, C) bool alone: (S, N)."""
-    lowest = torch.finfo(rows.logits.dtype).min
-    among = rows.logits.masked_fill(~classes.unsqueeze(1), lowest)
-    return among.logsumexp(-1) - own_column(rows.logits, rows.labels)
+    return among(rows.logits, classes).logsumexp(-1) - own_column(rows.logits, rows.labels)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from relcl_lib.losses import class_counts, cross_entropy_loss
-from relcl_lib.papers.hpcr.strategy import Batch, Step, Strategy
+from relcl_lib.papers.hpcr.strategy import Batch, Step, Strategy, among
 
 
 class FineTune(Strategy):
@@ -54,8 +54,7 @@ class AsymmetricCrossEntropy(Strategy):
         labels, logits = step.stream.labels, step.stream.logits
         present = class_counts(labels, logits.shape[-1]) > 0
         old = step.batch.seen & ~present
-        masked = logits.masked_fill(old.unsqueeze(1), torch.finfo(logits.dtype).min)
-        loss = cross_entropy_loss(masked, labels)
+        loss = cross_entropy_loss(among(logits, ~old), labels)
         if step.memory is None:
             return loss
         return loss + cross_entropy_loss(step.memory.logits, step.memory.labels)

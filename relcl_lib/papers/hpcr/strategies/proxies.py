@@ -17,7 +17,7 @@ from relcl_lib.losses import (
     sample_contrastive_distillation_loss,
     supervised_contrastive_loss,
 )
-from relcl_lib.papers.hpcr.strategy import Step, Strategy
+from relcl_lib.papers.hpcr.strategy import Step, Strategy, among
 
 #: Pairs between samples help once a step holds this many images (stream + memory, before
 #: augmentation); the paper gives no number, its Fig. 5 puts the crossing near 60.
@@ -37,9 +37,8 @@ class CoupleOfLosses(Strategy):
         contrast = supervised_contrastive_loss(
             rows.features, rows.labels, temperature=self.settings.temperature
         )
-        unseen = ~step.batch.seen.unsqueeze(1)
-        among = rows.logits.masked_fill(unseen, torch.finfo(rows.logits.dtype).min)
-        return cross_entropy_loss(among, rows.labels) + contrast
+        seen = among(rows.logits, step.batch.seen)
+        return cross_entropy_loss(seen, rows.labels) + contrast
 
 
 class CoupleInOneSoftmax(Strategy):
