@@ -26,7 +26,7 @@ BAD = {
     "always a page": (["page"] * 99, False),
     "always another content": (["same length"] * 99, False),
 }
-SAMPLE = ("another content once", "always cut")
+SAMPLE = ("another content once", "always a page")
 
 
 @pytest.mark.parametrize("hashes", [True, False], ids=["pinned", "not pinned"])
