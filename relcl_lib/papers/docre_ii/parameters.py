@@ -335,4 +335,4 @@ class DocreNotebook(Notebook, DocreParameters):
 
     runs: ClassVar[type[Parameters]] = DocreParameters
 
-    alone_epochs: int = Field(6, ge=1, description="of the inference module on stated facts alone")
+    alone_epochs: int = Field(3, ge=1, description="of the inference module on stated facts alone")
