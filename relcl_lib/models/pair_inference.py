@@ -74,7 +74,7 @@ def add_noise(
     spared: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Replace relations of a document by others (section 3.3 of the paper).
+    """Replace relations of a document by others (sections 2.3 and 3.2 of the paper).
 
     Of the pairs with a predicted relation a share r ~ U(rate) is changed, r drawn for each
     document. With `spurious` above 0 pairs without one get a relation too, as in the release: 5 P q

@@ -163,7 +163,7 @@ def inference_loss(
     limit: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """What stage 2 adds to the base's loss: L_R of a noisy view, and w L_C (Eq. 12 to 15).
+    """What stage 2 adds to the base's loss: L_R of a noisy view, and w L_C (Eq. 12 to 14).
 
     View A reads (F, R of the first noise draw), view B (R of the second, F): the same weights with
     the slots swapped. L_R is that of view A.

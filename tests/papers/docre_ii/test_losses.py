@@ -1,4 +1,4 @@
-"""What stage 2 adds to the base's loss (Eq. 12 to 15 of DocRE-II), put together by hand."""
+"""What stage 2 adds to the base's loss (Eq. 12 to 14 of DocRE-II), put together by hand."""
 
 import pytest
 import torch
