@@ -48,6 +48,18 @@ def test_a_second_configuration_is_not_mixed_in():
     assert [record.parameters["precision"] for record in chosen] == ["bfloat16"] * 3
 
 
+@pytest.mark.parametrize(
+    "change", [{"hold_out": 0.1}, {"mask": "all"}, {"learning_rate": 0.03}, {"options": {"a": 1}}]
+)
+def test_runs_that_tune_do_not_stand_for_the_papers_setting(change):
+    tuned = [run(seed, more=change, protocol="paper") for seed in range(5)]
+    usual = [run(seed, protocol="paper") for seed in range(3)]
+    assert hpcr._cifar10([*tuned, *usual]) == usual
+    assert hpcr._cifar10(tuned) == []
+    warmer = run(method="ER-ACE", more={"temperature": 0.1}, protocol="paper")  # its own
+    assert hpcr._cifar10([warmer]) == [warmer]
+
+
 def test_methods_on_two_encodings_of_the_images_are_not_mixed():
     def records(method, seeds, content, protocol):
         about = {"name": "cifar10", "stream": "Split CIFAR10", "fingerprint": content}

@@ -354,6 +354,19 @@ def test_fastre_is_more_than_4_points_below_the_best_on_nyt24():
     assert best - f1["FastRE"] > 4 and (best - f1["FastRE"]) / best > 0.04
 
 
+def test_the_average_of_table_xi_is_the_final_accuracy():
+    found = {}
+    for cell in runs("hpcr", "table11"):
+        [row] = [r for r in matching(record_of("hpcr", cell, ["A_T"])) if r.table == "Table XI"]
+        found[row.method] = row.setting, row.our_metric, row.paper_scale
+        [line] = compare("hpcr", [row], [record_of("hpcr", cell, ["A_T"])]).to_dict("records")
+        assert line["paper"] in (45.64, 46.42)
+        larger = record_of("hpcr", {**cell, "buffer_size": 200}, ["A_T"])
+        assert "Table XI" not in {row.table for row in matching(larger)}
+    same = ("average", "A_T", 100)
+    assert found == {"PCD distillation": same, "DER distillation": same}
+
+
 def test_control_has_the_memory_that_hpcr_takes():
     """Table XIII prints 1.06, 1.08, 1.03 and 1.07, counting a float like a byte of an image."""
     hpcr, printed = PAPERS["hpcr"].tables, {}

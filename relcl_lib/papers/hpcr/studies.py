@@ -22,7 +22,7 @@ from relcl_lib.losses.basic import own_column
 from relcl_lib.models.resnet import ReducedResNet18, select_seed
 from relcl_lib.papers.hpcr.run import TEST_BATCH, ReplayRun
 from relcl_lib.papers.hpcr.strategy import Step
-from relcl_lib.papers.hpcr.tables import TABLES, USUAL
+from relcl_lib.papers.hpcr.tables import DATASETS, TABLES, USUAL, as_usual
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,12 +136,21 @@ def memory_batches(records: Iterable[Record]) -> Curves:
 def tasks_beside(records: Iterable[Record]) -> pd.DataFrame:
     """Table XI: final accuracy on each task as a fraction, ours (the mean of the seeds) and as printed.
 
-    `records` are those of `sweep hpcr table11`; what was not run has NaN.
+    Of `records` those of `sweep hpcr table11` count; what was not run has NaN. The paper names no
+    memory size.
     """
     import pandas as pd
 
-    names, found = printed_names(TABLES.values()), [r for r in records if not r.failed]
-    rows = []
+    names, rows = printed_names(TABLES.values()), []
+    dataset = TABLES["table11"].dataset
+    cell = dataset, DATASETS[dataset][0]
+    found = [
+        record
+        for record in records
+        if (record.dataset["name"], record.parameters["buffer_size"]) == cell
+        and not record.failed
+        and as_usual(record)
+    ]
     for entry in entries("hpcr", "Table XI"):
         last = [r.accuracy_matrix[-1] for r in found if r.method in names[entry.method]]
         tasks = torch.tensor(last, dtype=torch.float64).mean(0) / 100 if last else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relcl_lib.lab.rows import (
     Cell,
@@ -14,6 +14,9 @@ from relcl_lib.lab.rows import (
     printed_names,
     table,
 )
+
+if TYPE_CHECKING:
+    from relcl_lib.lab.records import Record
 
 #: data set -> the memory sizes of Table III, or ours
 DATASETS = {
@@ -78,7 +81,7 @@ _COMPARED = (
     *("ER-DVC", "OCM", "OnPro", "ER-ACE", "OBC", "UER"),
 )
 #: methods of which no readable source settles every detail, see their docstrings
-INFERRED = ("ER-WA", "OBC", "UER", "OCM", "OnPro", "PCR+HC+HT+DER")
+INFERRED = ("GMED", "ER-WA", "SS-IL", "OBC", "UER", "OCM", "OnPro", "PCR+HC+HT+DER")
 #: Fig. 2 tries temperatures in the part G of the gradient, in P of the softmax, and in both
 TEMPERATURES = (0.01, 0.03, 0.05, 0.07, 0.09, 0.12, 0.16, 0.2, 0.3, 0.5)
 #: Fig. 5's memory batches
@@ -208,7 +211,10 @@ _WORDS: dict[str, dict[str, Any]] = {
     "ResNet18-nf64": {"width": 64},
     "Adam": {"optimizer": "adam", "learning_rate": 1e-3},
     "extra memory spent on samples": {},  # see `_readings`
+    "average": {"buffer_size": DATASETS["cifar10"][0]},  # Table XI: the sweep's, none is named
 }
+#: metrics in print -> those of the records that stand beside each, and what brings it to per cent
+_METRICS = {"F_T": (("F_T", 1), ("F_T_released", 1)), "final_accuracy_fraction": (("A_T", 100),)}
 #: what some tables vary and the others hold
 USUAL = {
     "optimizer": "sgd",
@@ -247,7 +253,7 @@ def rows() -> list[Row]:
         wanted: dict[str, Any] = {}
         for name, value in setting.items():
             wanted |= _WORDS.get(name, {_PARAMETERS.get(name, name): value})
-        for metric in ("F_T", "F_T_released") if entry.metric == "F_T" else (entry.metric,):
+        for metric, scale in _METRICS.get(entry.metric, ((entry.metric, 1),)):
             dataset = loaded.get(entry.dataset, "")
             named = names.get(entry.method, (entry.method,))
             for methods, shown, more in _readings(entry, named, dataset):
@@ -257,6 +263,7 @@ def rows() -> list[Row]:
                         methods=methods,
                         shown=shown,
                         record_metric=metric,
+                        paper_scale=scale,
                         where_dataset={"stream": entry.dataset},
                         where_parameters=wanted | more,
                         usual=_usual(methods, dataset),
@@ -274,6 +281,15 @@ def _usual(methods: tuple[str, ...], dataset: str) -> dict[str, Any]:
         return USUAL
     own = {name: value for name, value in known[0].switches.items() if name in USUAL}
     return {**USUAL, **own, "options": known[0].options_of(dataset)}
+
+
+def as_usual(record: Record) -> bool:
+    """Whether a record's run has the method's usual settings, where the paper's tables vary them.
+
+    The memory's size is left open.
+    """
+    usual = _usual((record.method,), str(record.dataset["name"]))
+    return all(record.parameters.get(name, value) == value for name, value in usual.items())
 
 
 def _readings(

@@ -104,7 +104,7 @@ def test_budgets_are_multiples_of_er_s():
 
 def test_table_xi_has_each_task():
     matrix = [[0.0] * 5] * 4 + [[10.0, 20, 30, 40, 50]]
-    table = read(printed.distillations([run(0, "PCR+HC+HT+DER", accuracy_matrix=matrix)]))
+    table = read(printed.distillations([run(0, "PCR+HC+HT+DER", 100, accuracy_matrix=matrix)]))
     assert [*table["DER, ours"].values()][::5] == ["0.100 (n=1)", "0.300 (n=1)"]
     assert table["PCD, paper"]["task 1"] == "0.369" and table["PCD, ours"]["task 1"] == printed.DASH
 

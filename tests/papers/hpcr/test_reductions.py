@@ -221,6 +221,19 @@ class TestLosses:
         memory = cross_entropy_loss(step.memory.logits, step.memory.labels)
         torch.testing.assert_close(loss, expected + memory)
 
+    def test_er_ace_is_er_where_the_stream_has_all_classes_seen(self, in_double):
+        """ER with ER-ACE's head: its loss, and its first task, in which no class is old."""
+        seen = torch.tensor([[1, 1, 1, 1, 0, 0]] * 2).bool()
+        step, labels = made_up_step(seen=seen), torch.tensor([0, 1, 2, 3]).repeat(2, 5)
+        step = dataclasses.replace(step, stream=step.stream._replace(labels=labels))
+        own = {"head": "cosine", "temperature": 0.1}
+        assert torch.equal(loss_of("ER-ACE", step), loss_of("ER", step, **own))
+        runs = [make_run(method="ER-ACE"), make_run(method="ER", **own)]
+        for task, equal in ((0, True), (1, False)):
+            for run in runs:
+                run.train_task(task)
+            assert same(*(run.network for run in runs)) is equal
+
     def test_the_couples_need_a_memory(self):
         alone = dataclasses.replace(made_up_step(), memory=None, stored={})
         for method in ("Couple (Eq. 7)", "Couple (Eq. 8)", "HPCR"):

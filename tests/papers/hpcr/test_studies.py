@@ -122,10 +122,18 @@ def test_tasks_stand_beside_table_xi():
     matrices[0][-1] = torch.tensor([10.0, 20, 30, 40, 50])
     matrices[1][-1] = torch.tensor([30.0, 40, 50, 60, 70])
     records = [
-        record_of(seed, "PCR+HC+HT+DER", accuracy_matrix=matrix.tolist())
+        record_of(seed, "PCR+HC+HT+DER", 100, accuracy_matrix=matrix.tolist())
         for seed, matrix in enumerate(matrices)
     ]
-    frame = studies.tasks_beside([*records, failed(method="PCR+HC+HT+PCD")])
+    ten = torch.zeros(10, 10).tolist()
+    elsewhere = [
+        record_of(2, "PCR+HC+HT+DER", 200, accuracy_matrix=torch.zeros(5, 5).tolist()),
+        record_of(2, "PCR+HC+HT+DER", 100, more={"hold_out": 0.1}),
+        record_of(2, "PCR+HC+HT+DER", 100, more={"temperature": 0.2}),
+        record_of(2, "PCR+HC+HT+DER", 100, dataset={"name": "cifar100"}, accuracy_matrix=ten),
+        failed(method="PCR+HC+HT+PCD"),
+    ]
+    frame = studies.tasks_beside([*elsewhere, *records])
     der, pcd = (frame[frame["distillation"] == name] for name in ("DER", "PCD"))
     assert der["task"].tolist() == [1, 2, 3, 4, 5, "average"]
     assert der["ours"].tolist() == pytest.approx([0.2, 0.3, 0.4, 0.5, 0.6, 0.4])

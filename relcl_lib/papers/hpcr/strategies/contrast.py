@@ -20,7 +20,9 @@ class SCR(Strategy):
     """SCR: stream and memory rows contrasted through a projection of `projection` dimensions.
 
     Both groups are forwarded together, their clean views and their augmented ones apart. The linear
-    head is not trained.
+    head is not trained. The review that the survey's configuration switches on, a pass over the
+    memory after each task at a tenth of the gradient, is left out: HPCR does not mention it, and no
+    other method here has one.
     """
 
     fixed: ClassVar = {"joint_forward": False}

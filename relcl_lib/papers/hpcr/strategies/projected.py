@@ -51,7 +51,8 @@ class GSS(Strategy):
     """GSS-greedy: ER with a memory of samples whose gradients differ.
 
     A sample's score is the largest cosine of its gradient with those of `parts` random parts of the
-    memory, `part` images each.
+    memory, `part` images each. A float is stored with each image, its score; the memory's size counts
+    images all the same.
     """
 
     options: ClassVar = {"parts": 10, "part": 10}
