@@ -219,8 +219,10 @@ def _results(
 def extract(options: argparse.Namespace) -> int:
     """Run `extract`; the exit code says whether lines were skipped."""
     from relcl_lib.papers.fastre.extract import Extractor
-    from relcl_lib.papers.fastre.resume import ResultFile
+    from relcl_lib.papers.fastre.resume import ResultFile, result_path
 
+    if options.out:
+        options.out = result_path(options.out, sys.stdin.buffer)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
     how = {"batch_size": options.batch_size, "precision": options.precision}

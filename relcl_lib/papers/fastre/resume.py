@@ -6,14 +6,27 @@ the settings that shape results to the last bit.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from relcl_lib.lab.digests import content_digest, file_digest
 from relcl_lib.lab.files import locked
+from relcl_lib.papers.fastre.extract import tagger_folder
+
+
+def result_path(path: str | Path, source: BinaryIO | None = None) -> Path:
+    """Where results go; ValueError where that is a folder, a device, or the file that is read."""
+    path = Path(path).expanduser()
+    if path.exists() and not path.is_file():
+        raise ValueError(f"--out {path} is no plain file; name a file for the triples")
+    with contextlib.suppress(OSError):  # no such file yet, or a source that is none
+        if source is not None and os.path.samestat(path.stat(), os.fstat(source.fileno())):
+            raise ValueError(f"--out {path} is the input itself; name another file for the triples")
+    return path
 
 
 class ResultFile:
@@ -21,15 +34,15 @@ class ResultFile:
 
     Args:
         path: where the file will be.
-        model: folder of the tagger.
+        model: folder of the tagger, or of the training that wrote it.
         chunk: results that are made together, which are kept all or none: in another company a
             sentence's scores may differ in the last bit.
         settings: what else shapes results.
     """
 
     def __init__(self, path: str | Path, model: str | Path, chunk: int, **settings: Any) -> None:
-        self.path, self.chunk = Path(path), chunk
-        inside = (file for file in Path(model).rglob("*") if file.is_file())
+        self.path, self.chunk = result_path(path), chunk
+        inside = (file for file in tagger_folder(model).rglob("*") if file.is_file())
         parts = [(file.name, file_digest(file)) for file in inside]
         parts.append(("settings", json.dumps([chunk, settings], sort_keys=True)))
         name = f".{self.path.name}.part-{content_digest(parts)[:12]}"

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from relcl_lib.papers.fastre.command import Counts, pass_over, read_lines
-from relcl_lib.papers.fastre.resume import ResultFile
+from relcl_lib.papers.fastre.command import Counts, main, pass_over, read_lines
+from relcl_lib.papers.fastre.resume import ResultFile, result_path
 
 
 @pytest.fixture
@@ -59,6 +59,35 @@ def test_another_model_or_setting_begins_anew(tmp_path, model):
     (model / "tagger.json").write_text("{ }")
     parts.add(ResultFile(tmp_path / "out", model, 2, jsonl=False).part)
     assert len(parts) == 4
+
+
+def test_a_model_is_the_same_however_its_folder_is_named(tmp_path, model, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    part = ResultFile(tmp_path / "out", model, 2).part
+    assert ResultFile("~/out", "~/model", 2).part == part
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "seed0").write_text("of the training, no part of the tagger")
+    assert ResultFile(tmp_path / "out", tmp_path, 2).part == part
+    (model / "tagger.json").write_text("another")
+    assert ResultFile("~/out", "~/model", 2).part != part
+
+
+def test_what_cannot_become_the_file_is_refused_at_the_start(tmp_path, model, monkeypatch):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("a b\n")
+    with pytest.raises(ValueError, match="no plain file"):
+        ResultFile(tmp_path, model, 2)
+    with pytest.raises(ValueError, match="no plain file"):
+        result_path("/dev/null")
+    with texts.open("rb") as source:
+        with pytest.raises(ValueError, match="the input itself"):
+            result_path(texts, source)
+        assert result_path(tmp_path / "new", source) == tmp_path / "new"
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(source))
+        for out in (tmp_path, texts):  # before the tagger is read: there is none
+            with pytest.raises(ValueError, match="--out"):
+                main(["extract", "--model", str(tmp_path / "none"), "--out", str(out)])
+    assert texts.read_text() == "a b\n"
 
 
 def stream(text):
