@@ -10,13 +10,15 @@ verdicts), `claims` (these alone) or `claims/paper`.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relcl_lib.commands.claims import COUNTS, claims_block, papers_block
 from relcl_lib.lab import words
 from relcl_lib.lab.blocks import marker_names, replace_between_markers
+from relcl_lib.lab.claims import LEAST_SEEDS, SCALES
 from relcl_lib.lab.compare import compare, nearest
 from relcl_lib.lab.files import atomic_write_text, existing_folder, repository_root
 from relcl_lib.lab.format import (
@@ -156,7 +158,30 @@ def results_block(paper: str, records: Iterable[Record]) -> str:
         heading = f"### {PAPERS[paper].title}, {table}" + (f" ({about})" if about else "")
         anchor = f'<a id="{paper}-{slug(table)}"></a>'
         texts += [anchor, heading, format_markdown(lines, legend=False)]
+        texts += filter(None, [misses(lines, PAPERS[paper].tables)])
     return "\n\n".join([*texts, legend_of(frame) or NO_RECORDS])
+
+
+def misses(lines: pd.DataFrame, tables: Any) -> str:
+    """Which numbers of the paper's protocol lie further from its own than `tables.FAR`, and why.
+
+    `tables.MISSES` say what is known, by table, method and metric. Else too few seeds or chance may be
+    why, which is computed, or it is an open question. "" where a paper sets no `FAR`.
+    """
+    far, known, found = getattr(tables, "FAR", math.inf), getattr(tables, "MISSES", {}), []
+    for line in lines[lines["protocol"] == SCALES[0]].to_dict("records"):
+        if not abs(line["difference"]) > far:
+            continue
+        why = known.get((line["table"], line["method"], line["metric"]), "open why")
+        if why == "open why" and line["n"] < LEAST_SEEDS:
+            why = "too few seeds to tell"
+        elif why == "open why" and abs(line["difference"]) < line["ours_pm"]:
+            why = "the paper's number lies within our interval"
+        metric = words.without_unit(words.metric(line["metric"]))
+        parts = [part for part in words.settings(line["setting"]) if not part.endswith("=none")]
+        about = ", ".join([words.name(line["method"]), *map(words.phrase, parts), metric])
+        found.append(f"{about}: {difference(line, line['digits'])} (n={line['n']}), {why}")
+    return f"More than {far:g} points from the paper: {'; '.join(found)}." if found else ""
 
 
 def comparison_names(records: Iterable[Record]) -> list[str]:

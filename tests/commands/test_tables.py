@@ -118,6 +118,31 @@ def test_the_tables_of_a_paper_have_anchors(results):
         results_block("x", [])
 
 
+def test_numbers_far_from_the_papers_have_a_reason_or_are_open():
+    def runs(method, *values, **changes):
+        return [run(s, method, a_t=v, **changes) for s, v in enumerate(values)]
+
+    records = [
+        *runs("HPCR", 50.5, 50.6, 50.7),  # 2.8 below
+        *runs("ER", 41.7 - 9, 41.7, 41.7 - 9),
+        *runs("PCR", 40.1, 40.2, 40.3),
+        *runs("SCR", 60.0),
+        *runs("MIR", 20.0, 20.1, 20.2, protocol="reduced"),
+    ]
+    text = next(t for t in results_block("hpcr", records).split("\n\n") if "More than 3" in t)
+    assert text == (
+        "More than 3 points from the paper: ER, memory 200, final accuracy A_T: -6.0 (n=3), the "
+        "paper's number lies within our interval; SCR, memory 200, final accuracy A_T: +14.6 (n=1), "
+        "too few seeds to tell; PCR, memory 200, final accuracy A_T: -10.1 (n=3), open why."
+    )
+    known = results_block("hpcr", [make(method="PCR", metrics={"F_T": 40.0, "F_T_released": 20.0})])
+    assert (
+        "F_T: +20.6 (n=1), the released code's definition, in the next column, is nearer" in known
+    )
+    near = make(method="HPCR", metrics={"A_T": 51.0})
+    assert "More than" not in results_block("hpcr", [near])
+
+
 def test_no_records(tmp_path, capsys):
     assert main(["--results", str(tmp_path)]) == 0
     assert "no records yet" in capsys.readouterr().out

@@ -1,8 +1,10 @@
 import pytest
 
+from relcl_lib.lab.claim_files import read_claims
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.papers.hpcr.methods import METHODS
-from relcl_lib.papers.hpcr.parameters import ReplayParameters
+from relcl_lib.papers.hpcr.parameters import STREAMS, ReplayParameters
+from relcl_lib.papers.hpcr.tables import TABLES
 
 #: method -> head, tasks on CIFAR-10, then hc, ht, pcd and scd as released and as printed
 EXPECTED = {
@@ -101,3 +103,27 @@ class TestResolved:
         assert (der.resolved().alpha, der.resolved().beta) == (0.1, 0.5)
         with pytest.raises(ParameterError, match="ER has no option 'size'; it has: none"):
             ReplayParameters(method="ER", options={"size": 4}).resolved()
+
+
+@pytest.mark.parametrize("claim", read_claims("hpcr"), ids=lambda claim: claim.id)
+def test_the_sides_of_a_claim_differ_in_nothing_but_what_it_names(claim):
+    """Otherwise no records of theirs are ever paired."""
+    for setting in claim.settings:
+        (dataset,) = [d for d, (s, *_) in STREAMS.items() if s == setting.dataset["stream"]]
+        for each in claim.comparisons:
+            sides = []
+            for side in (each.left, each.right):
+                held = {**setting.parameters, **side.parameters, "dataset": dataset}
+                made = ReplayParameters(**held, method=side.method).resolved()
+                sides.append(made.model_dump(exclude={"method", *made.as_before}))
+            one, other = sides
+            apart = {name for name in one | other if one.get(name) != other.get(name)}
+            assert apart <= {*each.differ}, (each.left, each.right)
+
+
+def test_hpcr_is_compared_with_each_method_of_table_iii():
+    (claim,) = [c for c in read_claims("hpcr") if c.id == "over-other-replay"]
+    without = {"IID", "IID++", "FINE-TUNE", "PCR", "HPCR"}  # no replay, or with claims of their own
+    rows = {cell.method for cell in TABLES["table3"].cells} - without
+    assert [each.left.method for each in claim.comparisons] == ["HPCR"] * len(rows)
+    assert {each.right.method for each in claim.comparisons} == rows and len(rows) == 16
