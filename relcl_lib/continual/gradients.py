@@ -51,13 +51,14 @@ def group_gradients(
         out = functional_call(network, {**named, **values}, (batch,))
         return loss(out[0] if isinstance(out, tuple) else out, targets)
 
-    was_training = network.training
+    training = [module for module in network.modules() if module.training]
     network.eval()
     try:
         of_groups = vmap(grad(mean_loss), in_dims=(None, 0, 0), chunk_size=chunk_size)
         found = of_groups(trained, images, labels)
     finally:
-        network.train(was_training)
+        for module in training:
+            module.training = True
     return torch.cat([found[name].flatten(1) for name in trained], dim=1)
 
 
@@ -105,7 +106,14 @@ def project_gem(gradient: Tensor, references: Tensor, *, margin: float = 0.0) ->
     Solves the dual min_v v^T (G G^T) v / 2 + (G g)^T v, v >= margin, and returns G^T v + g; g itself
     if nothing conflicts. With v = margin + u and the Cholesky factor L of G G^T it is a non-negative
     least squares problem in u, as large as there are tasks. g is (P,), G (t, P), a row for each past
-    task; the margin is GEM's memory strength gamma, and 0 the exact projection.
+    task; the margin is GEM's memory strength gamma.
+
+    As released, a ridge on the diagonal of G G^T keeps it invertible; here it is `GEM_RIDGE` times the
+    square of the longest row. So a product may stay below 0 by about a thousandth of that square, which
+    for much shorter rows is no small part of theirs.
+
+    Raises:
+        ValueError: a product is not finite.
     """
     from scipy.optimize import nnls
 

@@ -57,12 +57,23 @@ class Memory:
                 f"add() got fields {sorted(rows)}, the memory has {sorted(self.fields)}"
             )
         for name, value in rows.items():  # a size of 1 would be spread over the slot unnoticed
-            if value.shape[2:] != self.fields[name].shape[2:]:
+            store = self.fields[name]
+            if value.shape[2:] != store.shape[2:]:
                 raise ValueError(
                     f"field {name!r} has rows of shape {tuple(value.shape[2:])}, the memory holds "
-                    f"{tuple(self.fields[name].shape[2:])}"
+                    f"{tuple(store.shape[2:])}"
+                )
+            if value.is_floating_point() != store.is_floating_point():  # [0, 1] as bytes is all 0
+                raise ValueError(
+                    f"field {name!r} has rows of {value.dtype}, the memory holds {store.dtype}"
                 )
         return next(iter(sizes))[1]
+
+    def _one_each(self, generators: Generators) -> Generators:
+        """The generators, of which there must be one per seed: fewer would be spread unnoticed."""
+        if len(generators) != self.seeds:
+            raise ValueError(f"{len(generators)} generators, {self.seeds} seeds: it takes one each")
+        return generators
 
     def _fill(self, batch: int, rows: dict[str, Tensor]) -> int:
         """Put the first rows into the free slots; return how many they were."""
@@ -88,7 +99,9 @@ class Memory:
     def draw(self, n: int, generators: Generators) -> Tensor:
         """Slots (S, min(n, filled)), uniformly without replacement."""
         n = min(n, self.filled)
-        return torch.stack([torch.randperm(self.filled, generator=g)[:n] for g in generators])
+        return torch.stack(
+            [torch.randperm(self.filled, generator=g)[:n] for g in self._one_each(generators)]
+        )
 
     def take(self, slots: Tensor) -> dict[str, Tensor]:
         """The fields of slots (S, n): name -> (S, n, ...)."""
@@ -124,11 +137,19 @@ class Memory:
         capacity, filled, n_seen = state["counters"].tolist()
         if capacity != self.capacity:
             raise ValueError(f"the saved memory holds {capacity} samples, this one {self.capacity}")
-        self.filled, self.n_seen = filled, n_seen
-        self.fields = {
-            name.removeprefix("field."): store.to(device, copy=True)
+        found = {
+            name.removeprefix("field."): store
             for name, store in state.items()
             if name.startswith("field.")
+        }
+        seeds = {len(store) for store in found.values()}
+        if seeds - {self.seeds}:
+            raise ValueError(f"the saved memory is of {max(seeds)} seeds, this one of {self.seeds}")
+        self.filled, self.n_seen = filled, n_seen
+        # What begins with _ is the memory's own account, kept on the CPU, where it draws.
+        self.fields = {
+            name: store.to("cpu" if name.startswith("_") else device, copy=True)
+            for name, store in found.items()
         }
 
 
@@ -158,13 +179,17 @@ class ReservoirMemory(Memory):
             highest += torch.arange(1, rest + 1)
         # floor(u * n) with a double u: n is far below 2^53, so every place is equally likely.
         draws = torch.stack(
-            [torch.rand(rest, generator=g, dtype=torch.float64) for g in generators]
+            [torch.rand(rest, generator=g, dtype=torch.float64) for g in self._one_each(generators)]
         )
         slot = (draws * highest).long()  # (S, rest)
         self.n_seen += rest
-        later = torch.ones(rest, rest, dtype=torch.bool).triu(1)
-        overwritten = ((slot.unsqueeze(2) == slot.unsqueeze(1)) & later).any(2)
-        seed, row = ((slot < self.capacity) & ~overwritten).nonzero(as_tuple=True)
+        # The last row of each slot; those without one all share the place behind the last slot.
+        place, order = slot.clamp(max=self.capacity), torch.arange(rest).expand_as(slot)
+        last = torch.full((self.seeds, self.capacity + 1), -1).scatter_reduce(
+            1, place, order, "amax"
+        )
+        kept = (slot < self.capacity) & (last.gather(1, place) == order)
+        seed, row = kept.nonzero(as_tuple=True)
         self._write(seed, slot[seed, row], row + fill, rows)
 
 
@@ -218,7 +243,7 @@ class ExemplarMemory(Memory):
         rows = {**rows, "label": label}
         batch = self._rows(rows)
         sources = []  # per seed: places among its old slots, then among the rows
-        for seed, generator in enumerate(generators):
+        for seed, generator in enumerate(self._one_each(generators)):
             old = self.fields["label"][seed, : self.filled]
             stay = (~torch.isin(old, label[seed])).nonzero().squeeze(1)
             chosen = [
@@ -321,7 +346,9 @@ class ExperienceMemory(Memory):
                 f"the memory holds {self.capacity} samples and {self.filled} are in use: no room "
                 f"for {kept} of another experience"
             )
-        chosen = torch.stack([torch.randperm(count, generator=g)[:kept] for g in generators])
+        chosen = torch.stack(
+            [torch.randperm(count, generator=g)[:kept] for g in self._one_each(generators)]
+        )
         seed = torch.arange(self.seeds).unsqueeze(1).expand_as(chosen).flatten()
         slot = torch.arange(self.filled, self.filled + kept).repeat(self.seeds)
         self._write(seed, slot, chosen.flatten(), rows)
@@ -344,7 +371,10 @@ class ExperienceMemory(Memory):
             return None
         starts = sizes.cumsum(0) - sizes
         draws = torch.stack(
-            [torch.rand(len(sizes), n, generator=g, dtype=torch.float64) for g in generators]
+            [
+                torch.rand(len(sizes), n, generator=g, dtype=torch.float64)
+                for g in self._one_each(generators)
+            ]
         )
         slots = starts.unsqueeze(1) + (draws * sizes.unsqueeze(1)).long()  # (S, G, n)
         return self.take(slots.flatten(1))
@@ -353,7 +383,7 @@ class ExperienceMemory(Memory):
         """Draw `n` of all groups together with replacement: name -> (S, n, ...), or None."""
         if not self.filled:
             return None
-        draws = [torch.randint(self.filled, (n,), generator=g) for g in generators]
+        draws = [torch.randint(self.filled, (n,), generator=g) for g in self._one_each(generators)]
         return self.take(torch.stack(draws))
 
 
@@ -391,7 +421,7 @@ class GradientMemory(Memory):
         if not challengers:
             return
         places = torch.arange(fill, fill + challengers)
-        for seed, generator in enumerate(generators):
+        for seed, generator in enumerate(self._one_each(generators)):
             stored = self.fields["_score"][seed, : self.filled]
             # The generator moves on even where the batch is refused: later draws stay the same.
             weight = stored - stored.min() + 1e-6

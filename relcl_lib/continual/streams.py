@@ -51,7 +51,7 @@ class TaskStream:
         return self.tasks[index]
 
     def over(self, positions: Tensor) -> TaskStream:
-        """The stream for labels that were `all_labels[positions]`, as places in all."""
+        """The stream for training labels that were `all_labels[positions]`, as places in all of them."""
         tasks = (replace(task, train_indices=positions[task.train_indices]) for task in self)
         return TaskStream(tuple(tasks), self.class_order)
 

@@ -78,8 +78,8 @@ def domain_stream(
 def padded_batches(positions: Tensor, batch_size: int, generator: torch.Generator) -> Tensor:
     """One shuffled pass over all positions: (steps, batch_size) int64.
 
-    The first samples are repeated so that no batch is short, as released: up to `batch_size` - 1 of
-    them are seen twice.
+    The first samples are repeated so that no batch is short, as released: up to `batch_size` - 1 more
+    are seen, of fewer samples than a batch has each several times.
     """
     steps = -(-len(positions) // batch_size)
     repeated = positions.repeat(-(-batch_size // len(positions)) + 1)[: steps * batch_size]
@@ -184,7 +184,7 @@ def _new_classes(data: SessionData, generator: torch.Generator) -> DomainStream:
         for index, (group, part) in enumerate(zip(groups, experiences, strict=True))
     )
     order = tuple(c for group in groups for c in group)
-    number = torch.empty(data.n_classes, dtype=torch.int64)
+    number = torch.full((data.n_classes,), -1)  # of a class in no list
     number[list(order)] = torch.arange(len(order))
     tests = tuple(task.test_indices for task in tasks)
     return DomainStream(tasks, order, number[data.labels], tests, data.valid_every)

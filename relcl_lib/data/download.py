@@ -136,7 +136,7 @@ def locate(
     else:
         try:
             folder = fetch(hub)
-            return Located(folder, True, holds(folder))
+            found = holds(folder)
         except DataFormatError:
             raise
         # A boundary: the hub client, its HTTP library and the disk each have their own errors,
@@ -146,6 +146,9 @@ def locate(
             reason = f"Downloading {hub.repo} from the hub failed: {type(error).__name__}"
             reason += f": {text[0]}" if text else ""
             raise _not_found(name, folders, layouts, hub, reason, hint) from error
+        if found:
+            return Located(folder, True, found)
+        reason = f"What {hub.repo} on the hub gave, in {folder}, is in none of these layouts."
     raise _not_found(name, folders, layouts, hub, reason, hint)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
@@ -150,28 +151,25 @@ def read_parquet(
     import pyarrow.parquet as pq
 
     sources, names = [], None
-    for file in files:
-        try:
-            source = pq.ParquetFile(file)
-        except (pa.ArrowException, OSError) as error:
-            raise _broken(file, error) from error
-        image = _column(source, file, ("img", "image"))
-        label = _column(source, file, label_columns)
-        sources.append((file, source, image, label))
-        names = names or _class_names(source.schema_arrow.metadata or {}, label)
-    total = sum(source.metadata.num_rows for _, source, _, _ in sources)
-    if total == 0:
-        raise DataFormatError(files[0], "it holds no records", AGAIN)
-    # A table may say in a few bytes that it has a billion rows.
-    packed = sum(file.stat().st_size for file in files)
-    check_size(files[0], packed, total * math.prod(shape))
-    images = np.empty((total, *shape), dtype=np.uint8)
     labels: list[np.ndarray] = []
-    try:
+    with contextlib.ExitStack() as opened:
+        for file in files:
+            try:
+                source = opened.enter_context(pq.ParquetFile(file))
+            except (pa.ArrowException, OSError) as error:
+                raise _broken(file, error) from error
+            image = _column(source, file, ("img", "image"))
+            label = _column(source, file, label_columns)
+            sources.append((file, source, image, label))
+            names = names or _class_names(source.schema_arrow.metadata or {}, label)
+        total = sum(source.metadata.num_rows for _, source, _, _ in sources)
+        if total == 0:
+            raise DataFormatError(files[0], "it holds no records", AGAIN)
+        # A table may say in a few bytes that it has a billion rows.
+        packed = sum(file.stat().st_size for file in files)
+        check_size(files[0], packed, total * math.prod(shape))
+        images = np.empty((total, *shape), dtype=np.uint8)
         decode_into(images, _records(sources, labels, n_labels), title)
-    finally:
-        for _, source, _, _ in sources:
-            source.close()
     return images, np.concatenate(labels), names
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -110,7 +111,7 @@ def save_model(
             text = json.dumps(about, ensure_ascii=False, indent=1)
             (temporary / f"{kind}.json").write_text(text, encoding="utf-8")
             write_sums(temporary)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot write the {what} to {folder}: {error}") from error
     return folder
 
@@ -142,7 +143,7 @@ def save(folder: str | Path, state: Mapping[str, Tensor], progress: Mapping[str,
             save_file(tensors, temporary / "state.safetensors")
             (temporary / "progress.json").write_text(json.dumps(dict(progress), indent=1))
             write_sums(temporary)
-    except (OSError, RuntimeError) as error:  # safetensors reports a full disk in its own way
+    except (OSError, SafetensorError) as error:  # a full disk comes as either
         raise CheckpointError(
             f"cannot write the checkpoint {folder}: {error}. The last one is untouched; free some "
             "space or name another work folder, and start the run again: it goes on from there"

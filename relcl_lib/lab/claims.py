@@ -102,8 +102,8 @@ class Verdict:
 def judge(claims: Iterable[Claim], records: Iterable[Record]) -> list[Verdict]:
     """The verdicts on a paper's claims: one line per setting and scale that has records.
 
-    A claim without any has one line, `not tested`. The first line of a claim is the one nearest to
-    the paper's scale.
+    A claim without any has one line, `not tested`. A claim's lines begin with those nearest to the
+    paper's scale; `first_lines` says which counts.
 
     Args:
         claims: of one paper.
@@ -201,7 +201,8 @@ def _configurations(
             or not _holds(record.parameters, parameters)
         ):
             continue
-        shape = {**configuration(record), "seed": None}
+        # The number format is no part of what names a run, but it shapes the numbers.
+        shape = {**configuration(record), "seed": None, "number_format": record.number_format}
         whole = canonical_json(shape)
         shared = {**shape.pop("parameters"), **shape, "method": None}
         held = canonical_json({name: shared[name] for name in shared.keys() - free})
@@ -234,7 +235,7 @@ def _verdict(
     contradicted where any is, and chance has as many tries: each takes the interval at 5 % divided by
     their number (Bonferroni), so that all together err in 5 % of cases at most.
     """
-    if len(numbers) < LEAST_SEEDS:
+    if len(numbers) < LEAST_SEEDS or half < 1e-9:  # equal differences tell of no spread
         return INCONCLUSIVE
     sign = 1.0 if comparison.direction == "higher" else -1.0
     _, wider = confidence_interval(numbers, 1 - 0.05 / several)
@@ -250,19 +251,30 @@ def verdicts_of(paper: str, root: Path | None = None) -> list[Verdict]:
 
 
 def first_lines(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """One line per claim: a decided one before an open one, then that nearest to the paper's scale.
+    """One line per claim: a decided scale before an open one, then that nearest to the paper's.
 
-    Of two decided ones at one scale that which contradicts counts.
+    At a scale the claim has to hold in each of its settings that has enough seeds for an interval: one
+    that contradicts counts before an inconclusive one, and that before one that supports.
     """
     scales = (*SCALES, BY_TEST, "")
+    least = (CONTRADICTED, INCONCLUSIVE, SUPPORTED, NOT_TESTED)  # the first of them counts
 
-    def rank(verdict: Verdict) -> tuple[bool, int, bool]:
-        open_yet = verdict.verdict not in (SUPPORTED, CONTRADICTED)
-        return open_yet, scales.index(verdict.scale), verdict.verdict != CONTRADICTED
+    def holds_least(verdict: Verdict) -> tuple[bool, int]:
+        few = verdict.verdict == INCONCLUSIVE and any(
+            len(outcome.left) < LEAST_SEEDS for outcome in verdict.outcomes
+        )
+        return few, least.index(verdict.verdict)
 
-    found: dict[str, Verdict] = {}
+    def rank(verdict: Verdict) -> tuple[bool, int]:
+        return verdict.verdict not in (SUPPORTED, CONTRADICTED), scales.index(verdict.scale)
+
+    at_scale: dict[tuple[str, str], Verdict] = {}
     for verdict in verdicts:
-        found[verdict.claim.id] = min(found.get(verdict.claim.id, verdict), verdict, key=rank)
+        place = verdict.claim.id, verdict.scale
+        at_scale[place] = min(at_scale.get(place, verdict), verdict, key=holds_least)
+    found: dict[str, Verdict] = {}
+    for (claim, _), verdict in at_scale.items():
+        found[claim] = min(found.get(claim, verdict), verdict, key=rank)
     return list(found.values())
 
 

@@ -129,7 +129,9 @@ class PrintedTables:
         return "" if value == "none" else f"{self.words.get(name, name)} {value}"
 
     def printed(self, line: Mapping[str, Any]) -> str:
-        """The paper's number, with a decimal where it is in per cent."""
+        """The paper's number, with a decimal where it is in per cent; a dash where it has none."""
+        if math.isnan(line["paper"]):
+            return DASH
         value, half = line["paper"], line["paper_pm"]
         short = line["metric"] in self.per_cent and value == round(value, 1)
         shown = f"{value:.1f}" if short else f"{value:g}"

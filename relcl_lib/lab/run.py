@@ -113,6 +113,8 @@ class Run:
         bit. `on_unit(run)` is called after each unit, when the counter has moved on.
         """
         self.resume()
+        if self.device.type == "cuda":  # the peak in the record is to be this run's
+            torch.cuda.reset_peak_memory_stats(self.device)
         while not self.finished:
             started = time.perf_counter()
             entry = self.advance()
@@ -315,8 +317,8 @@ def make_records(
         failure = {"metrics": {}, "note": f"failed: {type(error).__name__}: {error}"}
         failure |= {"seconds": round(run.seconds, 2), **run_facts(run.device)}
         # Where even this cannot be written, the error that matters is the first one.
-        with contextlib.suppress(RecordError):
-            for seed in run.seeds:
+        for seed in run.seeds:
+            with contextlib.suppress(RecordError):
                 write_record(Record(**run.configuration(seed), **failure), results)
         raise
     for record in records:

@@ -9,7 +9,6 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -100,8 +99,13 @@ def seeded_initialisation(seed: int) -> Iterator[None]:
 @contextlib.contextmanager
 def drawing_from(generator: torch.Generator, device: torch.device) -> Iterator[None]:
     """Inside the block torch's own generator, which dropout and initialisers use, follows another."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(generator.initial_seed())
+    # Not `torch.manual_seed`, which seeds the generators of all GPUs, those too that are not restored.
+    seed, on_gpu = generator.initial_seed(), device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_gpu else []):
+        torch.default_generator.manual_seed(seed)
+        if on_gpu:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield
 
 
@@ -148,9 +152,13 @@ def is_watched() -> bool:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """The peak memory so far: allocated on a GPU, resident (of the whole process) on a CPU."""
+    """The peak memory so far: allocated on a GPU since its peak was reset; on a CPU what the process,
+    whatever else it did before, has held at most.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    import resource  # there is none on Windows, where all else is to work
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
@@ -159,7 +167,7 @@ def resident_memory_bytes() -> int:
     """What the process holds in the machine's memory now; where that is not told, its peak so far."""
     with contextlib.suppress(OSError):
         pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * resource.getpagesize()
+        return pages * os.sysconf("SC_PAGESIZE")
     return peak_memory_bytes(torch.device("cpu"))
 
 

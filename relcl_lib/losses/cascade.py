@@ -52,12 +52,19 @@ def cascade_loss(
         scale: divide the sum by the real tokens of the batch (`token`, released) or by its
             sentences (`sentence`, Eq. 15).
         mask_pads: False leaves pads in the sum, as the release does.
+
+    Returns:
+        (), one number for the whole batch; NaN without a real token.
+
+    Raises:
+        ValueError: no such `scale`.
     """
     if scale not in ("token", "sentence"):
         raise ValueError(f"scale={scale!r} must be 'token' or 'sentence'")
     heads, tails = sum(head_losses), sum(tail_losses)
     if mask_pads:
-        # By choice, not by product: a logit at a pad may be anything, infinite too.
+        # By choice, not by product: the loss at a pad may be anything, infinite too. (Its gradient is
+        # 0 as long as the logits there are finite.)
         heads, tails = heads.masked_fill(~real, 0.0), tails.masked_fill(~real[rows], 0.0)
     total = heads.sum() + (tails.sum(-1) * weights).sum()
     return total / (real.sum() if scale == "token" else len(real))

@@ -19,7 +19,7 @@ def proxy_contrastive_loss(
     *,
     features: Tensor | None = None,
     temperature: float = 0.09,
-    variant: str = "paper",
+    variant: str = "released",
 ) -> Tensor:
     """Proxy-based contrastive loss: Eq. 9 of HPCR (PCR), or Eq. 18 when `features` are given (HC).
 
@@ -92,8 +92,8 @@ def supervised_contrastive_loss(
     pairs, others = _pair_logits(features, temperature)
     log_sum = others.logsumexp(-1, keepdim=True)
     positive = _positives(labels)
-    loss = ((log_sum - pairs) * positive).sum(-1) / positive.sum(-1).clamp(min=1)
-    return loss.mean(-1)
+    terms = torch.where(positive, log_sum - pairs, 0.0)  # one row alone has a log_sum of -inf
+    return (terms.sum(-1) / positive.sum(-1).clamp(min=1)).mean(-1)
 
 
 def coupled_loss(
@@ -107,7 +107,8 @@ def coupled_loss(
     """Couple proxies and pairs in one softmax (HPCR, Eq. 8): all seen proxies, pairs below only.
 
     mean_i -log[ exp(o_iy) / (sum_{c seen} exp(o_ic) + sum_{j != i} exp(<z_i, z_j>/t)) ], with `seen`
-    (..., C) bool the classes met so far; the other shapes are those of `proxy_contrastive_loss`.
+    (..., C) bool the classes met so far, the labels' among them: without it the loss has no floor. The
+    other shapes are those of `proxy_contrastive_loss`. Returns (...).
     """
     _, others = _pair_logits(features, temperature)
     proxies = logits.masked_fill(~seen.unsqueeze(-2), -math.inf)

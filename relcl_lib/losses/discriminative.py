@@ -125,27 +125,35 @@ class _Squares(torch.autograd.Function):
     """Map h (..., N, D) to A, W and O, each (...); W is 0 without `rows`.
 
     The gradient 2 (g_A S + g_W S_y + g_O h) is written down, as autograd's own would pass over h
-    several times more, and the maps of a convolutional network are large.
+    several times more, and the maps of a convolutional network are large. torch.func cannot look into it.
     """
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, rows: Tensor | None, classes: int) -> tuple[Tensor, ...]:
-        exact = torch.float32 if h.dtype in HALF else h.dtype
-        total = h.sum(-2, dtype=exact)  # S: (..., D)
-        own = _square(h.flatten(-2).to(exact))
-        everything, sums = _square(total), None
-        of_classes = torch.zeros_like(everything)
-        if rows is not None:
-            sums = h.new_zeros(total[..., 0].numel() * classes, h.shape[-1], dtype=exact)
-            sums.index_add_(0, rows, h.flatten(0, -2).to(exact))
-            sums = sums.view(*total.shape[:-1], classes, -1)  # S_c: (..., C, D)
-            of_classes = _square(sums.flatten(-2))
+        total, sums = _Squares.sums(h, rows, classes)
+        own = _square(h.flatten(-2).to(total.dtype))
+        everything = _square(total)
+        of_classes = torch.zeros_like(everything) if sums is None else _square(sums.flatten(-2))
         ctx.save_for_backward(h, rows, total, sums)
+        ctx.classes = classes
         return everything, of_classes, own
+
+    @staticmethod
+    def sums(h: Tensor, rows: Tensor | None, classes: int) -> tuple[Tensor, Tensor | None]:
+        """S (..., D), and S_c (..., C, D) with `rows`."""
+        exact = torch.float32 if h.dtype in HALF else h.dtype
+        total = h.sum(-2, dtype=exact)
+        if rows is None:
+            return total, None
+        sums = h.new_zeros(total[..., 0].numel() * classes, h.shape[-1], dtype=exact)
+        sums = sums.index_add_(0, rows, h.flatten(0, -2).to(exact))
+        return total, sums.view(*total.shape[:-1], classes, -1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         h, rows, total, sums = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a second derivative is wanted: what was saved is no constant
+            total, sums = _Squares.sums(h, rows, ctx.classes)
         of_all, of_class, of_own = (2 * g[..., None, None] for g in gradients)
         common = of_all * total.unsqueeze(-2)  # (..., 1, D)
         if rows is not None:

@@ -19,7 +19,8 @@ def instance_contrast_loss(
     """Contrast of rows with columns of their class, as in OCM's and OnPro's released code.
 
     With p_ij = exp(s_ij/t) / sum_k exp(s_ik/t) and c_ij = -log(p_ij + 1e-8), the mean over rows i of
-    the mean of c_ij over all j with the label of i, i itself among them.
+    the mean of c_ij over all j with the label of i, i itself among them. As released, 1e-8 times the
+    largest exp(s_ij/t) of the row, its own column's too, is added to the sum over k.
 
     `views`: rows are n images and then a view of each. A row is no column of its own (p_ii = 0, whose
     cost is a constant), the mean counts twice, and the cost of each row's other view is added.
@@ -32,7 +33,12 @@ def instance_contrast_loss(
 
     Returns:
         (...).
+
+    Raises:
+        ValueError: `views` of an odd number of rows.
     """
+    if views and labels.shape[-1] % 2:
+        raise ValueError(f"{labels.shape[-1]} rows are no images with a view of each")
     scaled = (similarity - similarity.amax(-1, keepdim=True).detach()) / temperature
     weights = scaled.exp()
     if views:
@@ -55,9 +61,12 @@ def class_means(vectors: Tensor, labels: Tensor, n_classes: int) -> tuple[Tensor
     """
     counts = class_counts(labels, n_classes).unsqueeze(-1)
     index = labels.unsqueeze(-1).expand_as(vectors)
-    sums = vectors.new_zeros(*labels.shape[:-1], n_classes, vectors.shape[-1])
-    means = sums.scatter_add(-2, index, vectors) / counts.clamp(min=1)
-    return means, counts.squeeze(-1) > 0
+    exact = torch.promote_types(
+        vectors.dtype, torch.float32
+    )  # half precision cannot add up many rows
+    shape = *labels.shape[:-1], n_classes, vectors.shape[-1]
+    sums = vectors.new_zeros(shape, dtype=exact).scatter_add(-2, index, vectors.to(exact))
+    return (sums / counts.clamp(min=1)).to(vectors.dtype), counts.squeeze(-1) > 0
 
 
 def prototype_agreement_loss(

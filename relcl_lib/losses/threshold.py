@@ -47,6 +47,7 @@ def adaptive_threshold_loss(
         negative = negative & F.pad(allowed, (1, 0), value=True)
     gap = logits.masked_fill(~rival, -math.inf).logsumexp(-1, keepdim=True) - logits
     threshold = logits.masked_fill(~negative, -math.inf).logsumexp(-1) - logits[..., 0]
+    gap = gap.masked_fill(~positive, 0.0)  # before the exponential, whose gradient would be 0 * inf
     if epsilon:
         gap = -(torch.exp(-gap) + epsilon).log()
         threshold = -(torch.exp(-threshold) + epsilon).log()

@@ -62,6 +62,15 @@ class AtlopConfig:
     dropout: float = 0.1
     chunk: int = 1024
 
+    def __post_init__(self) -> None:
+        for name, known in (
+            ("pair_network", ("bilinear", "concat")),
+            ("mention", ("opening", "both", "first")),
+            ("classifier", ("linear", "normalised")),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be one of {known}")
+
 
 def pool_entities(vectors: Tensor, owner: Tensor, count: int) -> Tensor:
     """log sum exp over the mentions of each entity, `owner` (m,): (m, D) to (count, D), 0 without one."""

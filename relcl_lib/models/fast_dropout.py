@@ -19,7 +19,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
 
     torch draws 64 bits per element, which takes most of the time of a Transformer's dropout of
     attention maps on a CPU; here they serve four elements, and p is rounded to a multiple of 1/65536
-    below 1. x is of any shape and floating-point format, on the CPU.
+    below 1, which it may not be. x is of any shape and floating-point format, on the CPU.
     """
     zeroed = round(LEVELS * p)
     bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)

@@ -110,7 +110,8 @@ class MarkerEncoder(nn.Module):
         pad = full.padding_idx  # longer padding may need it; its row gets no gradient in any table
         pads = [] if pad is None else [ids.new_tensor([pad])]
         kept = torch.cat([ids.flatten(), *pads]).unique().long()
-        places = torch.zeros(full.num_embeddings, dtype=torch.long, device=kept.device)
+        # -1 has no row: a token that was not named is an error, not another token.
+        places = torch.full((full.num_embeddings,), -1, device=kept.device)
         places[kept] = torch.arange(len(kept), device=kept.device)
         small = nn.Embedding.from_pretrained(
             full.weight.detach()[kept],

@@ -124,6 +124,10 @@ class InferenceLayer(nn.Module):
             self.mix, memory = _joined(d, config.dropout), d
         elif config.mixing != "concat":
             raise ValueError(f"mixing={config.mixing!r} must be 'projected' or 'concat'")
+        if config.attention not in ATTENTIONS:
+            raise ValueError(
+                f"attention={config.attention!r} must be one of {', '.join(ATTENTIONS)}"
+            )
         attention = ATTENTIONS[config.attention]
         self.attend = nn.ModuleList(
             attention(d, memory, config.dropout, config.own_bonus) for _ in range(2)

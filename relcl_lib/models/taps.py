@@ -97,7 +97,7 @@ class TappedNetwork(nn.Module):
         return self.network.get_submodule(self.layout.head)
 
     def freeze(self, stages: int) -> None:
-        """Keep the weights of the stem and the first `stages` stages as they are; 0 frees none.
+        """Keep the weights of the stem and the first `stages` stages as they are; 0 freezes none.
 
         As in the released code their batch norms go on updating their statistics in training mode.
         """

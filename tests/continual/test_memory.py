@@ -110,6 +110,16 @@ class TestReservoir:
             start += size
         assert memory.contents()["label"][0].tolist() == slots
 
+    def test_a_large_batch_takes_no_square_of_it(self):
+        """200,000 rows against one another would take 40 GB."""
+        memory, ids = ReservoirMemory(3), torch.arange(200_003).unsqueeze(0)
+        memory.add(generators(1, 5), label=ids)
+        draw = torch.rand(200_000, generator=generators(1, 5)[0], dtype=torch.float64)
+        slot = [0, 1, 2]
+        for row, place in enumerate((draw * 3).long().tolist(), start=3):
+            slot[place] = row
+        assert memory.contents()["label"][0].tolist() == slot
+
 
 class TestSampling:
     def test_empty_memory_gives_none(self):
@@ -200,7 +210,13 @@ class TestCommonGround:
         for wrong in (torch.ones(2, 3, 1), torch.ones(2, 3), torch.ones(2, 3, 5)):
             with pytest.raises(ValueError, match="'x' has rows of shape"):
                 memory.add(draws, label=label, x=wrong)
+        with pytest.raises(ValueError, match=r"'x' has rows of torch\.int64"):
+            memory.add(draws, label=label, x=torch.ones(2, 3, 4, dtype=torch.long))
         assert (memory.filled, memory.n_seen) == (3, 3)
+        with pytest.raises(ValueError, match="1 generators, 2 seeds"):
+            memory.sample(2, draws[:1])
+        with pytest.raises(ValueError, match="of 2 seeds, this one of 1"):
+            kind(4).load_state_dict(memory.state_dict())
 
     def test_the_capacity_must_agree_on_loading(self, kind):
         small, large = kind(4), kind(5)

@@ -111,8 +111,16 @@ def fake_cache(tmp_path, monkeypatch, content):
 
 def test_fetch_returns_the_folder_above_the_repository_paths(tmp_path, monkeypatch):
     fake_cache(tmp_path, monkeypatch, CONTENT)
-    found = locate("things", holds, hub=HUB)
+    found = locate("things", lambda folder: (folder / "data").is_dir(), hub=HUB)
     assert found[:2] == (tmp_path / "hub" / "snapshots" / COMMIT, True)
+
+
+def test_a_download_in_no_known_layout_is_named(tmp_path, monkeypatch):
+    (tmp_path / "other.txt").write_text("x")
+    monkeypatch.setattr("relcl_lib.data.download.fetch", lambda hub: tmp_path)
+    with pytest.raises(DataNotFoundError, match="none of these layouts") as error:
+        locate("things", lambda folder: None, hub=HUB, layouts=["here.txt"])
+    assert str(tmp_path) in str(error.value)
 
 
 def test_a_download_with_another_hash_is_named_and_removed(tmp_path, monkeypatch):

@@ -77,6 +77,22 @@ class TestFiles:
         assert progress == {"epoch": 3}
         assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
+    @pytest.mark.parametrize("kind", ["checkpoint", "model"])
+    def test_a_file_that_may_not_grow_is_one_too(self, tmp_path, kind):
+        resource = pytest.importorskip("resource")
+        folder, large = tmp_path / "run", {"a": torch.zeros(100_000)}
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+        try:
+            with pytest.raises(CheckpointError, match="cannot write"):
+                if kind == "model":
+                    checkpoints.save_model(folder, "tagger", {}, large)
+                else:
+                    checkpoints.save(folder, large, {})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert not list(tmp_path.iterdir())
+
     def test_a_folder_that_cannot_be(self, tmp_path):
         (tmp_path / "file").write_text("in the way")
         with pytest.raises(CheckpointError, match="cannot write the checkpoint"):

@@ -44,6 +44,10 @@ def runs(method, values, start=0, **fields):
     return [run(seed, method, a_t=value, **fields) for seed, value in enumerate(values, start)]
 
 
+#: three runs, whose differences to three equal ones are about two points
+AHEAD = [51.9, 52.0, 52.1]
+
+
 def verdict(records, *comparisons, **fields):
     (line,) = judge([claim(*comparisons, **fields)], records)
     return line.verdict
@@ -122,23 +126,27 @@ def test_unequal_seeds_are_never_compared():
     ],
 )
 def test_what_else_differs_is_not_compared(other):
-    records = [*runs("HPCR", [52.0] * 3), *runs("PCR", [50.0] * 3, **other)]
+    records = [*runs("HPCR", AHEAD), *runs("PCR", [50.0] * 3, **other)]
     assert verdict(records) == NOT_TESTED
 
 
 def test_what_a_comparison_names_may_differ():
-    records = [*runs("HPCR", [52.0] * 3), *runs("PCR", [50.0] * 3, more={"lr": 1.0})]
+    records = [*runs("HPCR", AHEAD), *runs("PCR", [50.0] * 3, more={"lr": 1.0})]
     assert verdict(records, HIGHER | {"differ": ["lr"]}) == SUPPORTED
     other = [r.model_copy(update={"protocol": "reduced"}) for r in records if r.method == "PCR"]
     assert verdict([*records[:3], *other], HIGHER | {"differ": ["lr"]}) == NOT_TESTED
 
 
+def around(mean, n):
+    return [mean + 0.1 * (i - (n - 1) / 2) for i in range(n)]
+
+
 def several(small, large, n=4):
     """Two configurations of both methods, by what HPCR is ahead; the second has n seeds."""
     return [
-        *runs("HPCR", [50.0 + small] * 3, more={"lr": 1.0}),
+        *runs("HPCR", around(50.0 + small, 3), more={"lr": 1.0}),
         *runs("PCR", [50.0] * 3, more={"lr": 1.0}),
-        *runs("HPCR", [50.0 + large] * n, more={"lr": 0.1}),
+        *runs("HPCR", around(50.0 + large, n), more={"lr": 0.1}),
         *runs("PCR", [50.0] * n, more={"lr": 0.1}),
     ]
 
@@ -163,14 +171,43 @@ def test_configurations_are_not_mixed_and_have_to_agree(small, large, n, expecte
 def test_the_line_that_counts_is_a_decided_one():
     far = {"protocol": "stand-in"}
     near = [*runs("HPCR", [50.1]), *runs("PCR", [50.0])]
-    decided = [*runs("HPCR", [40.0] * 3, **far), *runs("PCR", [50.0] * 3, **far)]
+    decided = [*runs("HPCR", [40.0, 40.1, 40.2], **far), *runs("PCR", [50.0] * 3, **far)]
     lines = judge([claim()], [*near, *decided])
     assert [line.verdict for line in lines] == [INCONCLUSIVE, CONTRADICTED]
     assert first_lines(lines) == lines[1:]
 
 
+@pytest.mark.parametrize(
+    "second, expected",
+    [
+        ([52.0, 52.1, 52.3], SUPPORTED),
+        ([50.0, 52.0, 49.0], INCONCLUSIVE),  # it has to hold there too
+        ([40.0, 40.1, 40.2], CONTRADICTED),
+        ([40.0, 40.1], SUPPORTED),  # seeds too few to say
+        ([], SUPPORTED),
+    ],
+)
+def test_at_a_scale_it_has_to_hold_in_every_setting(second, expected):
+    other = {"dataset": {"stream": "Split CIFAR100"}, "command": "run that"}
+    elsewhere = {"dataset": {"name": "cifar100", "stream": "Split CIFAR100"}}
+    ours = [*runs("HPCR", AHEAD), *runs("PCR", [50.0] * 3)]
+    ours += [*runs("HPCR", second, **elsewhere), *runs("PCR", [50.0] * 3, **elsewhere)]
+    lines = judge([claim(settings=[SETTING, other])], ours)
+    assert [line.verdict for line in first_lines(lines)] == [expected]
+
+
+def test_equal_differences_tell_of_no_spread():
+    assert verdict([*runs("HPCR", [50.3] * 3), *runs("PCR", [50.0] * 3)]) == INCONCLUSIVE
+
+
+def test_runs_of_two_number_formats_are_no_pair():
+    half = [r.model_copy(update={"number_format": "bfloat16"}) for r in runs("HPCR", AHEAD)]
+    assert verdict([*half, *runs("PCR", [50.0] * 3)]) == NOT_TESTED
+    assert verdict([*half, *runs("PCR", [50.0] * 3), *runs("HPCR", AHEAD)]) == SUPPORTED
+
+
 def test_each_scale_has_a_line_the_papers_first():
-    ours = [*runs("HPCR", [52.0] * 3), *runs("PCR", [50.0] * 3)]
+    ours = [*runs("HPCR", AHEAD), *runs("PCR", [50.0] * 3)]
     small = [r.model_copy(update={"protocol": "reduced"}) for r in ours[:-1]]
     lines = judge([claim()], [*small, *ours])
     assert [(line.scale, line.verdict) for line in lines] == [
@@ -182,7 +219,7 @@ def test_each_scale_has_a_line_the_papers_first():
 
 def test_failed_runs_and_missing_metrics_do_not_count():
     broken = failed(method="PCR", seed=2, parameters={"buffer_size": 200})
-    records = [*runs("HPCR", [52.0] * 3), *runs("PCR", [50.0, 51.0]), broken]
+    records = [*runs("HPCR", AHEAD), *runs("PCR", [50.0, 51.0]), broken]
     assert verdict(records) == INCONCLUSIVE
     assert verdict(records, HIGHER | {"metric": "F1"}) == NOT_TESTED
 
@@ -213,7 +250,7 @@ def test_two_metrics_of_one_run_and_a_number():
     ],
 )
 def test_of_several_comparisons_all_must_hold(theirs, expected):
-    records = runs("HPCR", [52.0] * 3)
+    records = runs("HPCR", AHEAD)
     records += [record for method, a_t in theirs.items() for record in runs(method, [a_t] * 3)]
     assert verdict(records, HIGHER, HIGHER | {"right": "ER"}) == expected
 
@@ -259,7 +296,7 @@ def test_a_test_and_what_is_missing():
     ],
 )
 def test_an_open_claim_names_its_command(protocol, theirs, expected):
-    records = [*runs("HPCR", [52.0] * 3), *runs("PCR", theirs)]
+    records = [*runs("HPCR", AHEAD), *runs("PCR", theirs)]
     records = [record.model_copy(update={"protocol": protocol}) for record in records]
     (line,) = judge([claim(settings=[SETTING | {"smaller": "run less"}])], records)
     assert [text for text in evidence(line) if "to test" in text] == expected

@@ -84,6 +84,17 @@ class TestGenerators:
         assert torch.equal(torch.rand(3, generator=make_generator(0, "x")), first)
         assert torch.equal(torch.get_rng_state(), before)
 
+    def test_no_gpu_is_seeded_beside_the_one_that_draws(self, monkeypatch):
+        def forbidden(seed):
+            raise AssertionError("torch.manual_seed seeds every GPU")
+
+        monkeypatch.setattr(torch, "manual_seed", forbidden)
+        monkeypatch.setattr(torch.cuda, "manual_seed_all", forbidden)
+        with seeded_initialisation(3):
+            first = torch.rand(3)
+        with seeded_initialisation(3):
+            assert torch.equal(torch.rand(3), first)
+
     def test_initialisation_inside_the_block_only(self):
         torch.manual_seed(5)
         expected = torch.rand(2)

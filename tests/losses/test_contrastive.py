@@ -148,6 +148,20 @@ def test_pairs_change_the_loss_and_leave_the_anchors_own_row_out():
         assert found.item() == pytest.approx((sum(sums) - sum(own)) / 2, abs=1e-5)
 
 
+def test_a_row_alone_has_no_contrast():
+    features = torch.randn(2, 1, 4, requires_grad=True)
+    loss = supervised_contrastive_loss(features, torch.zeros(2, 1, dtype=torch.long))
+    loss.sum().backward()
+    assert torch.equal(loss, torch.zeros(2)) and torch.equal(features.grad, torch.zeros(2, 1, 4))
+
+
+def test_the_default_of_pairs_is_the_form_that_trains():
+    features, labels = torch.rand(6, 4), torch.tensor([0, 0, 1, 1, 2, 2])
+    logits = torch.randn(6, 3)
+    released = proxy_contrastive_loss(logits, labels, features=features, variant="released")
+    assert torch.equal(proxy_contrastive_loss(logits, labels, features=features), released)
+
+
 def test_cross_entropy_is_torchs():
     logits, labels = torch.randn(2, 8, 5), torch.randint(5, (2, 8))
     expected = [

@@ -163,3 +163,13 @@ def test_bad_input():
         discriminative_loss(H, Y, between=False)
     with pytest.raises(ValueError, match=r"representation 1 has shape \(2, 2\).*labels \(3,\)"):
         discriminative_loss([H, H[:2]], Y)
+
+
+@pytest.mark.parametrize("variant", ["released", "paper"])
+def test_second_derivatives(variant):
+    """As of a penalty on the gradient: what the first one keeps is no constant to them."""
+    h = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([0, 0, 1, 1, 2])
+    assert torch.autograd.gradgradcheck(
+        lambda x: discriminative_loss(x, labels, variant=variant), h
+    )

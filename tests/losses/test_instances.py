@@ -62,3 +62,13 @@ def test_prototype_agreement_equals_the_loop():
     assert found.item() == pytest.approx(total / 6, rel=1e-4)  # the norm's 1e-6
     alone = torch.tensor([False, True, False, False])
     assert prototype_agreement_loss(left, right, alone).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_an_odd_row_has_no_view():
+    with pytest.raises(ValueError, match="5 rows"):
+        instance_contrast_loss(torch.eye(5), torch.arange(5), views=True)
+
+
+def test_class_means_of_half_precision_do_not_overflow():
+    means, _ = class_means(torch.full((1000, 2), 100.0).half(), torch.zeros(1000).long(), 2)
+    assert torch.equal(means, torch.tensor([[100.0, 100.0], [0.0, 0.0]]).half())

@@ -134,6 +134,12 @@ def test_far_logits_stay_finite_and_the_release_fades():
         assert -logits.grad[1].item() == pytest.approx(gradient, abs=0.005)
 
 
+def test_the_releases_gradient_is_finite_where_a_negative_class_is_far_ahead():
+    logits = torch.tensor([0.0, 0.0, 90.0], requires_grad=True)
+    adaptive_threshold_loss(logits, torch.tensor([True, False]), epsilon=1e-7).backward()
+    assert logits.grad.isfinite().all()
+
+
 def test_half_precision():
     logits, labels = draw((8,), 5)
     found = adaptive_threshold_loss(logits.bfloat16(), labels)

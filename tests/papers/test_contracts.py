@@ -19,7 +19,7 @@ from states import same
 from relcl_lib.lab import checkpoints
 from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.lab.records import RecordError, as_dict, config_hash, read_record, read_records
-from relcl_lib.lab.run import Run
+from relcl_lib.lab.run import Run, make_records
 from relcl_lib.papers.crecl.run import CreclRun
 from relcl_lib.papers.docre_ii.run import DocreRun
 from relcl_lib.papers.drl.run import DrlRun
@@ -223,6 +223,23 @@ def test_a_failure_is_recorded_and_tried_again(case, tmp_path):
     with pytest.raises(RuntimeError, match="on fire"):
         case.read(tmp_path, [0], again=True, **{case.callback: broken})
     assert record in read_records(tmp_path, include_failed=True)
+
+
+def test_a_finished_seed_does_not_keep_the_failure_of_others_from_being_told(tmp_path):
+    class Study:
+        seeds = (0, 1, 2)
+        device, seconds = torch.device("cpu"), 1.0
+
+        @staticmethod
+        def configuration(seed):
+            case = CASES["hpcr"]
+            return case.run(seed).configuration(seed)
+
+    (finished,) = CASES["hpcr"].read(tmp_path, [0])
+    with pytest.raises(RuntimeError, match="on fire"):
+        make_records(Study(), lambda: broken(None), tmp_path)
+    found = {each.seed: each.failed for each in read_records(tmp_path, include_failed=True)}
+    assert found == {finished.seed: False, 1: True, 2: True}
 
 
 def test_a_disk_full_after_the_training_loses_nothing(case, tmp_path, monkeypatch):

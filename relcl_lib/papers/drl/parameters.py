@@ -88,7 +88,7 @@ class DrlParameters(Parameters):
     optimizer: Literal["sgd", "adam"] | None = None
     learning_rate: float | None = Field(None, gt=0)
     reference_size: int = Field(256, ge=1, description="A-GEM: images behind its gradient")
-    gem_margin: float = Field(0.0, ge=0, description="GEM: least multiplier; 0 is exact")
+    gem_margin: float = Field(0.0, ge=0, description="GEM: least multiplier")
     gss_parts: int = Field(10, ge=1, description="GSS: parts of the memory a score looks at")
     gss_part: int = Field(10, ge=1, description="GSS: images of each part")
     backbone: str | None = Field(None, description="mlp, reduced_resnet18, timm/..., hub or folder")
