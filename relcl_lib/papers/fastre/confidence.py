@@ -83,7 +83,7 @@ def _offset(odds: np.ndarray, target: np.ndarray) -> float:
 def describe_calibration(calibration: Calibration | None) -> str:
     """From how many triples a tagger's scores were calibrated, and whether they are rough."""
     if calibration is None:
-        return "scores are not calibrated: no triple was found in the validation sentences"
+        return "scores are not calibrated: validation has no triple, or none was found there"
     count = calibration.triples
     said = f"scores were calibrated on {count} triple{'s' * (count != 1)} found in validation"
     return said + (f": they are rough, below {ENOUGH}" if count < ENOUGH else "")

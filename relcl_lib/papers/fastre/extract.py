@@ -80,6 +80,7 @@ class Extractor:
     probability that boundaries must exceed: a network's own thresholds are raised by its log-odds,
     so that 0.5, or None, leaves them as they are. `calibration` turns scores into probabilities.
     In a lower `precision` than float32 FastRE's network is faster, and a few triples are others.
+    `batch_size` is 1 for a network whose pads change what it finds.
     """
 
     model: FastRE | CasRel
@@ -100,6 +101,8 @@ class Extractor:
     def __post_init__(self) -> None:
         if not (self.threshold is None or 0 < self.threshold < 1):  # its log-odds are wanted
             raise ValueError(f"threshold {self.threshold!r} does not lie between 0 and 1")
+        if not getattr(self.model.config, "mask_pads", True):  # CasRel has no such setting
+            self.batch_size = 1
 
     @property
     def device(self) -> torch.device:

@@ -202,7 +202,8 @@ class FastreRun(Run):
     def train(self, on_epoch: Callable[[FastreRun], Any] | None = None) -> FastreRun:
         """Train what is left, see `Run.train`, then take the best; `on_epoch(run)` after each epoch.
 
-        The best are the weights with the highest validation F1 (partial match), the earlier in a tie.
+        The best are the weights with the highest validation F1 (partial match), the earlier in a tie;
+        while it is 0, the later.
         """
         return super().train(on_epoch)
 
@@ -212,7 +213,7 @@ class FastreRun(Run):
         loss = self.train_epoch(self.epochs_done)
         seconds = measures.process_seconds(self.device) - begin
         score = self.evaluate("valid", details=False)["F1"]
-        if score > self.best_score:
+        if score > self.best_score or score == self.best_score == 0:
             self.best_score, self.best_epoch = score, self.epochs_done + 1
             self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         entry = {"loss": loss, "valid_F1": score, "train_seconds": seconds}
@@ -221,6 +222,13 @@ class FastreRun(Run):
             best, entry["valid_F1_tuned"] = self.tune_threshold(started, step=0.1)
             entry["tuned_threshold"] = best
         return entry
+
+    @property
+    def unchosen(self) -> str:
+        """That validation chose no epoch, if its F1 is 0 after each; else nothing."""
+        if self.best_score > 0:
+            return ""
+        return f"validation F1 was 0 after each epoch: the weights are those of epoch {self.best_epoch}"
 
     def conclude(self) -> None:
         """Take the best weights, and the threshold that suits them; CasRel's is 0.5."""
@@ -286,7 +294,6 @@ class FastreRun(Run):
             tail_rules,
             words=self.settings.words if self.data.words == SPACES else self.data.words,
             by_sentence=self._by_sentence,
-            batch_size=1 if self.settings.exact_release else 128,  # pads change what it finds
             filter_relations=self.settings.relation_mask != "none",
             threshold=self.threshold if threshold is None else threshold,
             note={"dataset": self.data.name, "seed": self.seed, "vectors": self.vector_source},
@@ -349,10 +356,14 @@ class FastreRun(Run):
         return best, best_score
 
     def calibrated(self) -> Extractor:
-        """The network as an extractor to be saved: its scores are probabilities, fitted on validation."""
+        """The network as an extractor to be saved: its scores are probabilities, fitted on validation.
+
+        Without a gold triple there, all that is found would count as wrong: scores stay as they are.
+        """
         extractor = self.extractor()
         extractor.note["run"] = self.digest
-        extractor.calibration = calibrate(*self.judged("valid"))
+        if any(sentence.triples for sentence in self.data.valid):
+            extractor.calibration = calibrate(*self.judged("valid"))
         return extractor
 
     def judged(self, split: str) -> tuple[Tensor, Tensor]:
@@ -452,6 +463,7 @@ class FastreRun(Run):
                 self.vectors.note if self.vectors else "",
                 f"type map: {self.schema.source}",
                 self.data.note,
+                self.unchosen,
                 lost if total > tagged else "",
                 *(t.partition(":")[0] for split, t in self.lost.items() if split != "train"),
                 "" if self.model.threshold is None else f"global threshold {self.threshold}",

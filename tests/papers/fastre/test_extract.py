@@ -129,6 +129,21 @@ def test_saved_and_loaded_it_gives_the_same_triples(run, extractor, folder):
     assert (again / "tagger.json").read_text() == (folder / "tagger.json").read_text()
 
 
+def test_a_saved_tagger_whose_pads_leak_reads_sentences_alone(tmp_path):
+    changes = {**LEARNING, "exact_release": True, "schedule": "constant", "epochs": 16}
+    run = FastreRun(parameters(**changes), tiny_data()).train()
+    loaded = Extractor.load(run.extractor().save(tmp_path / "model"), batch_size=128)
+    inputs = run.reader.read([sentence.text.split() for sentence in run.data.train])
+    wanted, found = (e.predict_scored(inputs) for e in (run.extractor(), loaded))
+    assert torch.equal(found.triples, wanted.triples) and len(found.triples)
+    torch.testing.assert_close(found.log_products, wanted.log_products)
+    loaded.batch_size = 128
+    together = loaded.predict_scored(inputs).log_products
+    assert together.shape != wanted.log_products.shape or not torch.allclose(
+        together, wanted.log_products, atol=1e-4
+    )
+
+
 def test_extraction_leaves_the_network_as_it_was(run, extractor):
     run.model.train()
     extractor.extract(texts(2))

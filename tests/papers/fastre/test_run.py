@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from fastre_data import parameters, tiny_data
+from fastre_data import LEARNING, parameters, tiny_data
 
 from relcl_lib.data.triples import Sentence, Triple, assemble
 from relcl_lib.lab.parameters import ParameterError
@@ -188,6 +188,28 @@ def test_patience_stops():
 def test_patience_waits_until_something_is_found(monkeypatch):
     monkeypatch.setattr(FastreRun, "evaluate", lambda *_, **__: {"F1": 0.0})
     assert make(epochs=5, patience=2).train().epochs_done == 5
+
+
+def test_the_last_epoch_is_taken_while_nothing_is_found_right(monkeypatch):
+    scores = iter([0.0, 0.0, 0.0, 0.0, 7.0, 7.0, 0.0])
+    monkeypatch.setattr(FastreRun, "evaluate", lambda *_, **__: {"F1": next(scores)})
+    run = make(epochs=3).train()
+    assert run.best_epoch == 3 and "those of epoch 3" in run.unchosen
+    last = run.model.state_dict()
+    assert all(torch.equal(last[name], run.best[name]) for name in last)
+    run = make(epochs=4).train()
+    assert run.best_epoch == 2 and not run.unchosen
+
+
+def test_scores_are_calibrated_only_where_validation_has_gold():
+    given = tiny_data()
+    bare = [sentence._replace(triples=(), spans=()) for sentence in given.valid]
+    splits = {"train": given.train, "valid": bare, "test": given.test}
+    run = make(data=assemble("mine", splits, relations=given.relations), **LEARNING).train()
+    assert len(run.judged("valid")[0])
+    assert run.calibrated().calibration is None
+    assert run.best_epoch == LEARNING["epochs"]
+    assert run.unchosen in run.record().note
 
 
 def test_over_fitting_reaches_the_ceiling():
