@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from relcl_lib.data.ragged import pad_rows
 from relcl_lib.models.tagger import ConvEncoder, token_mask
+from relcl_lib.text.pretrained import usable_positions
 
 #: follows each word
 MARKER = "[unused1]"
@@ -46,12 +47,16 @@ class PieceReader:
 
     The marker is `[unused1]`, as in the original, or the tokenizer's separator where its vocabulary
     has none. A text is cut to `max_tokens` words and to `max_pieces` pieces, markers and specials
-    among them; a word of which not even a piece fits is cut with all after it. The tokenizer is a
+    among them, or to what `network`, the encoder's configuration, reads if that is less; a word of which not even a piece fits is cut with all after it. The tokenizer is a
     fast one of transformers.
     """
 
-    def __init__(self, tokenizer: Any, max_tokens: int = 100, max_pieces: int = 512) -> None:
+    def __init__(
+        self, tokenizer: Any, max_tokens: int = 100, max_pieces: int = 512, network: Any = None
+    ) -> None:
         self.tokenizer, self.max_tokens, self.max_pieces = tokenizer, max_tokens, max_pieces
+        if network is not None:
+            self.max_pieces = min(max_pieces, usable_positions(network))
         self.marker = tokenizer.get_vocab().get(MARKER, tokenizer.sep_token_id)
 
     def read(self, texts: Sequence[Sequence[str]]) -> dict[str, Tensor]:

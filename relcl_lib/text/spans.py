@@ -19,7 +19,7 @@ from relcl_lib.text.splitting import SPACES, look_up, word_spans
 #: why a triple is lost
 NOT_IN_TEXT = "have an entity that is not in the text"
 INSIDE_A_WORD = "have an entity that begins or ends inside a word"
-BEYOND_CUT = "lie beyond max_tokens"
+BEYOND_CUT = "lie beyond the words that are read"
 UNKNOWN_RELATION = "have a relation that is not in the schema"
 
 
@@ -157,7 +157,7 @@ def tag_sentences(
 
     Where a triple has spans that begin and end with words, those are taken. Else subject and object
     are each searched for as lower-cased words in Unicode's form NFC, and the first occurrence within
-    the first `max_tokens` words is taken. A triple is left out, and counted in the report, if an entity is nowhere in the
+    the words that the reader takes in is taken. A triple is left out, and counted in the report, if an entity is nowhere in the
     text as whole words (`not_located`), lies beyond the cut (`beyond_cut`), or its relation is not in
     the schema (`unknown_relation`).
 
@@ -165,16 +165,18 @@ def tag_sentences(
     names the sentences in errors, `listed_in` the file of which the schema has its relations, and
     `numbers` (None: from 1 on) what each sentence is called.
     """
-    ids, types, limit = schema.relation_ids, schema.relation_types, reader.max_tokens
+    ids, types = schema.relation_ids, schema.relation_types
     counts: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
     lost: dict[str, list[str]] = {}
     texts = [sentence.text.split() for sentence in sentences]
+    inputs = reader.read(texts)
+    limits = inputs["lengths"].tolist()
     heads: list[tuple[int, int, int]] = []
     tails: list[tuple[int, int, int]] = []
     head_counts, tail_counts = [], []
     named = numbers if numbers is not None else range(1, len(sentences) + 1)
-    for at, sentence, original in zip(named, sentences, texts, strict=True):
+    for at, sentence, original, limit in zip(named, sentences, texts, limits, strict=True):
         words = [look_up(word) for word in original]
         counts["empty_sentences"] += not words
         counts["cut_sentences"] += len(words) > limit
@@ -232,7 +234,7 @@ def tag_sentences(
     report |= {name: counts[name] for name in ("cut_sentences", "empty_sentences")}
     report["sentences"], report["with_triples"] = len(sentences), sum(map(bool, head_counts))
     return TaggedSentences(
-        reader.read(texts),
+        inputs,
         torch.tensor(heads, dtype=torch.long).reshape(-1, 3),
         _first(head_counts),
         torch.tensor(tails, dtype=torch.long).reshape(-1, 3),

@@ -7,10 +7,11 @@ import torch
 from fastre_data import tiny_data
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-from relcl_lib.data.triples import assemble
+from relcl_lib.data.triples import Sentence, Triple, assemble
 from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
 from relcl_lib.models.tagger import ConvEncoder, FastRE, TaggerConfig, trainable_parameters
+from relcl_lib.papers.fastre.evaluate import locate
 from relcl_lib.papers.fastre.extract import Extractor
 from relcl_lib.papers.fastre.parameters import FastreParameters
 from relcl_lib.papers.fastre.run import FastreRun
@@ -69,6 +70,38 @@ def test_what_does_not_fit_is_cut(folder):
     assert long["after"][0, 0] == 3
     nothing = PieceReader(tokenizer, 100).read([["\x00", "a"]])  # a word without a piece
     assert nothing["first"].tolist() == [[1, 2]] and nothing["after"].tolist() == [[1, 3]]
+
+
+def test_what_the_encoder_does_not_read_is_cut_everywhere(tmp_path, data):
+    """No place past the encoder's positions, none past the words read, and "cut" says so."""
+    tokenizer = build_tokenizer(sentence.text for sentence in data.train)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        max_position_embeddings=24,
+    )
+    BertModel(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    first = data.train[0]
+    subject, relation, thing = first.triples[0]
+    filler = " ".join(["qxzv" * 9] * 12)
+    late = Sentence(f"{filler} {first.text}", (Triple(subject, relation, thing),))
+    splits = {"train": (*data.train, late), "valid": (late,), "test": (first, late)}
+    mine = assemble("mine", splits, relations=data.relations)
+    choice = {"method": "CasRel", "encoder": str(tmp_path), "allow_lost": True}
+    choice |= {"dataset": "mine", "seeds": [0], "epochs": 1, "batch_size": 4, "heads": "mean"}
+    run = FastreRun(FastreParameters.create(**choice), mine)
+    assert run.tagged.report["beyond_cut"] >= 1 and run.tagged.report["cut_sentences"] >= 1
+    run.train()
+    loaded = Extractor.load(run.extractor().save(tmp_path / "model"))
+    for extractor in (run.extractor(), loaded):
+        assert extractor.reader.max_pieces == 24
+        extractor.extract([late.text])
+        assert 0 < extractor.cut(late.text) < 12 and extractor.cut("a b") is None
+        assert locate(extractor, [late])["beyond_cut"] == 1
 
 
 def test_the_markers_are_the_originals_where_there_are_any(folder):

@@ -77,7 +77,7 @@ def test_what_cannot_be_tagged_is_counted():
     said = describe_lost(report)
     assert said.startswith("4 of 5 triples are not trained on: 2 have an entity that is not in")
     assert "1 more reason" in describe_lost(report, most=2)
-    assert "; 1 lies beyond max_tokens (" in said and "; 1 has a relation that" in said
+    assert "; 1 lies beyond the words that are read (" in said and "; 1 has a relation that" in said
     assert lost_share(report) == 3 / 4  # of relations that the schema has
     with pytest.raises(DataFormatError, match=r"sentence 1: the relation 'none'.*skip"):
         tag(sentences)

@@ -203,8 +203,8 @@ def _results(
     found = extractor.extract([text for _, text in held], min_score) if held else []
     for (number, text), triples in zip(held, found, strict=True):
         result = {"line": number, "text": text, "triples": [t._asdict() for t in triples]}
-        if extractor.cut(text):
-            result["cut"] = extractor.reader.max_tokens
+        if (read := extractor.cut(text)) is not None:
+            result["cut"] = read
         counts.across += sum(
             any(
                 {".", "!", "?"} & set(split_text(entity, extractor.words)[:-1])

@@ -13,7 +13,6 @@ from relcl_lib.papers.fastre.extract import Extractor
 from relcl_lib.text import triple_metrics
 from relcl_lib.text.spans import find_span, tag_sentences
 from relcl_lib.text.splitting import look_up, split_sentences
-from relcl_lib.text.words import WordReader
 
 #: what the scores compare, in the order in which they are printed
 COMPARED = (
@@ -111,9 +110,8 @@ def locate(extractor: Extractor, sentences: Sequence[Sentence]) -> dict[str, Any
         # What is nowhere in the text is told by the whole of it.
         read += [*parts, _only(rest, missing)] if missing else parts
         numbers += [number] * (len(read) - len(numbers))
-    reader = WordReader((), extractor.reader.max_tokens)
     report = tag_sentences(
-        read, reader, extractor.schema, unknown_relations="skip", numbers=numbers
+        read, extractor.reader, extractor.schema, unknown_relations="skip", numbers=numbers
     ).report
     report |= {"sentences": len(sentences), "apart": len(apart)}
     report["triples"] += len(apart)

@@ -243,10 +243,11 @@ class Extractor:
         """The characters of what the network reads at a time: a text, or each of its sentences."""
         return sentence_spans(text, self.words) if self.by_sentence else [(0, len(text))]
 
-    def cut(self, text: str) -> bool:
-        """Whether a text, or a sentence of it, has more words than the network reads."""
-        words = (split_text(text[slice(*span)], self.words) for span in self.parts(text))
-        return any(len(part) > self.reader.max_tokens for part in words)
+    def cut(self, text: str) -> int | None:
+        """How many words of a text, or of a sentence of it, are read where it has more; else None."""
+        words = [split_text(text[slice(*span)], self.words) for span in self.parts(text)]
+        read = self.reader.read(words)["lengths"].tolist()
+        return min((n for n, part in zip(read, words, strict=True) if n < len(part)), default=None)
 
     @torch.inference_mode()
     def try_out(self) -> None:
@@ -362,7 +363,7 @@ def _rebuild(
         kind = AutoConfig.from_pretrained(folder / ENCODER, trust_remote_code=False)
         config = read_as(CasRelConfig, about["config"])
         tokenizer = AutoTokenizer.from_pretrained(folder / ENCODER, trust_remote_code=False)
-        reader: Reader = PieceReader(tokenizer, config.max_tokens)
+        reader: Reader = PieceReader(tokenizer, config.max_tokens, network=kind)
 
         def build() -> FastRE | CasRel:
             return CasRel(

@@ -54,7 +54,7 @@ def build_network(
     with seeded_initialisation(seed):
         if settings.method == "CasRel":
             tokenizer, network = load_encoder(settings.encoder)
-            reader = PieceReader(tokenizer, settings.max_tokens)
+            reader = PieceReader(tokenizer, settings.max_tokens, network=network.config)
             device = resolve_device(settings.device)
             precision = resolve_precision(settings.encoder_precision, device)
             encoder = PretrainedEncoder(network, precision)

@@ -130,17 +130,21 @@ def test_saved_and_loaded_it_gives_the_same_triples(run, extractor, folder):
 
 
 def test_a_saved_tagger_whose_pads_leak_reads_sentences_alone(tmp_path):
-    changes = {**LEARNING, "exact_release": True, "schedule": "constant", "epochs": 16}
-    run = FastreRun(parameters(**changes), tiny_data()).train()
-    loaded = Extractor.load(run.extractor().save(tmp_path / "model"), batch_size=128)
-    inputs = run.reader.read([sentence.text.split() for sentence in run.data.train])
-    wanted, found = (e.predict_scored(inputs) for e in (run.extractor(), loaded))
+    run = FastreRun(parameters(exact_release=True, schedule="constant"), tiny_data())
+    extractor = run.extractor()
+    assert extractor.batch_size == 1
+    loaded = Extractor.load(extractor.save(tmp_path / "model"), batch_size=128)
+    assert loaded.batch_size == 1
+    # The words before the full stop: pads leak into the last one.
+    inputs = run.reader.read([s.text.split()[:-1] for s in tiny_data().train[:4]])
+    wanted, found = (e.predict_scored(inputs) for e in (extractor, loaded))
     assert torch.equal(found.triples, wanted.triples) and len(found.triples)
-    torch.testing.assert_close(found.log_products, wanted.log_products)
+    assert torch.equal(found.log_products, wanted.log_products)
     loaded.batch_size = 128
-    together = loaded.predict_scored(inputs).log_products
-    assert together.shape != wanted.log_products.shape or not torch.allclose(
-        together, wanted.log_products, atol=1e-4
+    together = loaded.predict_scored(inputs)
+    assert not (
+        torch.equal(together.triples, wanted.triples)
+        and torch.allclose(together.log_products, wanted.log_products, atol=1e-3)
     )
 
 
@@ -262,7 +266,7 @@ def test_entities_over_the_end_of_a_sentence_are_counted():
         found("Booker T.", "U.S. Inc."),
         found("A", "B."),
     ]
-    stub = SimpleNamespace(words="punctuation", extract=lambda *_: [rows], cut=lambda _: False)
+    stub = SimpleNamespace(words="punctuation", extract=lambda *_: [rows], cut=lambda _: None)
     counts = Counts()
     list(extract_stream(stub, [b"text"], counts=counts))
     assert (counts.triples, counts.across) == (4, 2)
