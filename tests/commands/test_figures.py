@@ -249,13 +249,16 @@ def test_each_data_set_stands_beside_its_own_base():
     records = [
         *(document_run(cdr, seed, F1=60.0 + seed, F1_base=58.0) for seed in range(2)),
         document_run({**cdr, "inference_layers": 4}, F1=99.0, F1_base=99.0),
-        document_run(text, F1=70.0, F1_base=71.5),
+        document_run(text, F1=70.0, F1_base=71.5, AP=73.0, AP_base=72.5),
         document_run(alone[1], F1=98.0, F1_base=83.0),  # not a base that reads
     ]
     (axes,) = FIGURES["docre_gain"](records).axes
-    cdr, text = "CDR (reduced)\n+2.5, n = 2", "synthetic (stand-in)\n-1.5, n = 1"
-    check(axes, bars=[(cdr, 58), (cdr, 60.5), (text, 71.5), (text, 70)])
-    check(axes, legend=["base", "base + inference"])
+    cdr = "CDR\nreduced, n = 2\nF1 +2.5"
+    text = "generated documents\nstand-in, n = 1\nF1 -1.5\nAP +0.5"
+    check(axes, bars=[(cdr, 58), (cdr, 60.5), (text, 71.5), (text, 70), (text, 72.5), (text, 73)])
+    check(
+        axes, legend=[f"{m}, {who}" for m in ("F1", "AP") for who in ("base", "base + inference")]
+    )
 
 
 def test_recall_of_inferred_facts_begins_with_the_base():

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean
 
 from matplotlib.figure import Figure
 
-from relcl_lib.lab import plots
+from relcl_lib.lab import plots, words
 from relcl_lib.lab.records import Record, most_seeds
+from relcl_lib.papers.docre_ii import printed
 from relcl_lib.papers.docre_ii.tables import BLIND, OURS, measured_rows
+
+#: what the gain on the base is shown in
+METRICS = ("F1", "AP")
 
 
 def gain(records: Sequence[Record]) -> Figure:
-    """F1 of DocRE-II beside that of its own base as stage 1 left it, a pair per data set."""
+    """DocRE-II beside its own base as stage 1 left it, per data set: F1 and average precision."""
     measured = [r for r in records if r.paper == "docre_ii" and not r.failed]
     values: dict[str, dict[str, list[float]]] = {}
     for name in ("CDR", "Re-DocRED", "synthetic"):
@@ -21,14 +24,18 @@ def gain(records: Sequence[Record]) -> Figure:
         for row in (row for row in rows if row.metric == "F1"):
             with_base = (r for r in measured if row.matches(r) and "F1_base" in r.metrics)
             if chosen := most_seeds(with_base):
-                pair = {k: [r.metrics[k] for r in chosen] for k in ("F1_base", "F1")}
-                ahead = fmean(pair["F1"]) - fmean(pair["F1_base"])
-                text = f"{name} ({chosen[0].protocol})\n{ahead:+.1f}, n = {len(chosen)}"
+                shown = [m for m in METRICS if all(f"{m}_base" in r.metrics for r in chosen)]
+                text = f"{words.name(name)}\n{chosen[0].protocol}, n = {len(chosen)}"
+                text += "".join(f"\n{metric} {printed.gain(chosen, metric)}" for metric in shown)
                 if noise := row.setting.removeprefix("test").strip(";"):
                     text += f"\n{noise}"
-                values[text] = {"base": pair["F1_base"], "base + inference": pair["F1"]}
+                values[text] = {
+                    f"{metric}, {whose}": [r.metrics[f"{metric}{suffix}"] for r in chosen]
+                    for metric in shown
+                    for whose, suffix in (("base", "_base"), ("base + inference", ""))
+                }
     title = "DocRE-II and its own base" + ("" if values else ": no records yet")
-    return plots.plot_strategies(values, title=title, ylabel="F1, test (%)").figure
+    return plots.plot_strategies(values, title=title, ylabel="test (%)").figure
 
 
 def inferred(records: Sequence[Record]) -> Figure:

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from statistics import fmean
+from typing import Any
 
 from relcl_lib.lab import words
-from relcl_lib.lab.format import markdown_table
+from relcl_lib.lab.claims import LEAST_SEEDS
+from relcl_lib.lab.files import repository_root
+from relcl_lib.lab.format import DASH, markdown_table, signed
+from relcl_lib.lab.json_text import parse_json
+from relcl_lib.lab.metrics import confidence_interval
 from relcl_lib.lab.printed import MARKS, PrintedTables
 from relcl_lib.lab.records import Record, most_seeds
 from relcl_lib.lab.rows import entries
 from relcl_lib.papers.docre_ii import tables
+from relcl_lib.papers.docre_ii.parameters import LINEAR
 
 #: table -> what goes down and what goes across
 LAYOUTS = {
@@ -24,6 +30,13 @@ LAYOUTS = {
 }
 TABLES = PrintedTables("docre_ii", LAYOUTS, tables.rows, per_cent=("F1", "IgnF1"))
 beside = TABLES.beside
+#: the inference module on stated facts
+ALONE = "inference alone"
+#: what stands beside Table 2 -> the records' data set and what their parameters hold
+GRIDS: dict[str, tuple[str, dict[str, Any]]] = {
+    ALONE: ("synthetic", {"base": "stated_facts", "stage2_epochs": 10, **tables.BLIND}),
+    "CDR": ("CDR", {"base": "atlop", **tables.BLIND}),
+}
 #: the set in DocRED's layout whose labels are public
 STAND_IN = "Re-DocRED"
 
@@ -72,10 +85,96 @@ def ablations(records: Sequence[Record]) -> dict[str, dict[str, float]]:
                 both = whole.keys() & scores.keys()
                 if method in tables.ABLATIONS and both:
                     leaky = " (noise_draw=not_gold)" if "not_gold" in setting else ""
-                    name = {"alone": "inference alone"}.get(what, what)
+                    name = {"alone": ALONE}.get(what, what)
                     losses = found.setdefault(f"ours, {name}{leaky}", {})
                     losses[method] = fmean(scores[seed] - whole[seed] for seed in both)
     return found
+
+
+def gain(runs: Sequence[Record], metric: str) -> str:
+    """What runs gain on their own bases: the mean, from three seeds on ± half a 95 % interval."""
+    differences = [r.metrics[metric] - r.metrics[f"{metric}_base"] for r in runs]
+    mean, half = confidence_interval(differences)
+    return signed(mean) + (f" ± {half:.1f}" if len(runs) >= LEAST_SEEDS else "")
+
+
+def gains(records: Iterable[Record]) -> str:
+    """What the whole gains on its own base, in F1 and in average precision, paired by seed.
+
+    Beside it what Table 5 tests its gain by, bootstrap samples of the test documents, made run by
+    run (`document_metrics.paired_bootstrap`): the bounds of F1's gain that lie furthest apart, and
+    the largest share of samples without a gain.
+    """
+    records = [record for record in records if not record.failed]
+    lines = []
+    for what in tables.MEASURED_CELLS:
+        rows = [row for row in tables.measured_rows(what) if row.metric == "F1"]
+        for row in rows:
+            runs = most_seeds(r for r in records if row.matches(r) and "F1_base" in r.metrics)
+            if row.method != tables.OURS or not runs:
+                continue
+            # What a base of stated facts says is certain: it ranks nothing.
+            ranked = what != "alone" and all("AP" in run.metrics for run in runs)
+            drawn = [run.metrics for run in runs if "F1_gain_p" in run.metrics]
+            bounds, p = DASH, DASH
+            if drawn:
+                low = signed(min(each["F1_gain_low"] for each in drawn))
+                bounds = f"{low} to {signed(max(each['F1_gain_high'] for each in drawn))}"
+                p = f"{max(each['F1_gain_p'] for each in drawn):.3f}"
+            parts = [words.phrase(part) for part in words.settings(row.setting) if "=" in part]
+            name = ALONE if what == "alone" else words.name(what)
+            lines.append(
+                [
+                    ", ".join([name, *parts]),
+                    runs[0].protocol,
+                    str(len(runs)),
+                    gain(runs, "F1"),
+                    gain(runs, "AP") if ranked else DASH,
+                    bounds,
+                    p,
+                ]
+            )
+    numbers = ["n", "F1 − base", "AP − base", "bootstrap: 95 % of F1 − base", "largest p"]
+    return markdown_table(["data", "protocol", *numbers], lines, right=numbers)
+
+
+#: settings of the search for a base that their own names do not tell
+SEARCH_NAMES = {
+    "profile": "rates 1e-4/2e-4, 20 epochs (the profile until then)",
+    "concat": "pair features of a linear layer, not of groups",
+}
+#: numbers of an epoch of the search for a base -> the metric of the floor's record
+SEARCHED = {
+    "F1 on dev": ("dev_F1", "F1_dev"),
+    "F1": ("test_F1", "F1"),
+    "average precision": ("test_AP", "AP"),
+    "F1 with dev's threshold": ("test_F1_tuned", "F1_tuned"),
+}
+
+
+def base_search(records: Iterable[Record]) -> str:
+    """The bases that were tried on CDR, best on dev first, and the floor on the same pairs.
+
+    Each has the epoch with the highest F1 on dev; the numbers of seeds 0 and 1 stand beside one
+    another, as two decide nothing. The file lies with the checkout alone.
+    """
+    path = repository_root() / "data" / "tries" / "docre_ii" / "cdr_base_search.jsonl"
+    if not path.is_file():
+        return f"The runs of the search lie in `{'/'.join(path.parts[-4:])}` of the repository."
+    found: dict[str, list[dict[str, float]]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        run = parse_json(line)
+        best = max(run["epochs"], key=lambda epoch: epoch["dev_F1"])
+        found.setdefault(run["setting"], []).append(best)
+    lines = []
+    for setting, runs in sorted(found.items(), key=lambda each: -each[1][0]["dev_F1"]):
+        numbers = (" / ".join(f"{run[key]:.1f}" for run in runs) for key, _ in SEARCHED.values())
+        lines.append([SEARCH_NAMES.get(setting, setting), str(len(runs)), *numbers])
+    rows = [row for row in tables.measured_rows("CDR") if row.method == LINEAR]
+    for run in most_seeds(r for r in records if any(row.matches(r) for row in rows)):
+        numbers = (f"{run.metrics[key]:.1f}" for _, key in SEARCHED.values())
+        lines.append([f"floor: {words.name(LINEAR)}", "1", *numbers])
+    return markdown_table(["base alone", "n", *SEARCHED], lines, right=["n", *SEARCHED])
 
 
 def alone_differences(records: Iterable[Record], metric: str = "F1") -> dict[str, list[float]]:
@@ -98,10 +197,11 @@ def alone_differences(records: Iterable[Record], metric: str = "F1") -> dict[str
     return {method: differences for method, differences in found.items() if differences}
 
 
-def iterations(records: Iterable[Record]) -> dict[str, dict[int, float]]:
-    """F1 after 0, 1, ... iterations of the inference module on stated facts, a line per N_I."""
-    wanted = {"base": "stated_facts", "stage2_epochs": 10, **tables.BLIND}
+def iterations(records: Iterable[Record], what: str = ALONE) -> dict[str, dict[int, float]]:
+    """Test F1 after 0, 1, ... iterations, a line per N_I that has records: of one of `GRIDS`."""
+    data, wanted = GRIDS[what]
     records = [r for r in records if r.method == tables.OURS and not r.failed]
+    records = [r for r in records if r.dataset["set"] == data and "F1_K4" in r.metrics]
     records = [r for r in records if wanted.items() <= r.parameters.items()]
     lines = {}
     for layers in sorted({r.parameters["inference_layers"] for r in records}):
@@ -111,13 +211,13 @@ def iterations(records: Iterable[Record]) -> dict[str, dict[int, float]]:
 
 
 def grid(records: Iterable[Record]) -> str:
-    """Table 2, N_I down and K across, with ours of the module on stated facts."""
-    ours = {
-        f"ours, K {k}": {name.replace(" = ", " "): line[k] for name, line in lines.items()}
-        for lines in (iterations(records),)
-        for k in range(1, 5)
-        if lines
-    }
+    """Table 2, N_I down and K across, with ours of each of `GRIDS` that has records."""
+    records, ours = list(records), {}
+    for what in GRIDS:
+        lines = iterations(records, what)
+        for k in range(1, 5) if lines else ():
+            found = {name.replace(" = ", " "): line[k] for name, line in lines.items()}
+            ours[f"{what}, K {k}"] = found
     return TABLES.quoted("Table 2", ours)
 
 

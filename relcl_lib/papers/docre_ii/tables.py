@@ -179,6 +179,8 @@ USUAL: dict[str, Any] = {"inference_layers": 2, "iterations": 3}
 BLIND = {"noise_draw": "blind"}
 #: earlier runs; their rows say so, and none stands beside a printed number
 LEAKY = {"noise_draw": "not_gold"}
+#: Table 2's cells on another data set than the paper's
+GRID = f"{MEASURED}: layers and iterations"
 #: what is measured -> the sweep's table, and the records' `dataset.set`
 MEASURED_CELLS = {
     "CDR": ("table4", "CDR"),
@@ -282,6 +284,24 @@ def measured_rows(what: str) -> list[Row]:
     return found
 
 
+def grid_rows(data: str = "CDR") -> list[Row]:
+    """Table 2's cells on a data set: test F1 after each of the iterations K, a setting per N_I.
+
+    Of noise as printed alone: of other noise the grid shows nothing that the paper speaks of.
+    """
+    found = []
+    for cell in TABLES["table2"].cells:
+        layers = cell.settings["inference_layers"]
+        wanted = {"base": "atlop", "inference_layers": layers, **BLIND}
+        for k in FREE["iterations"]:
+            entry = Entry(GRID, data, f"test;N_I={layers}", OURS, f"F1_K{k}")
+            row = Row.of(
+                entry, where_dataset={"set": data}, where_parameters=wanted, usual={"generated": 0}
+            )
+            found.append(row)
+    return found
+
+
 def _measured_metrics(what: str, method: str) -> list[str]:
     metrics = ["F1"] if what == "alone" else ["F1", "F1_tuned", "AP"]
     if "stage1_epochs" not in METHODS[method]:
@@ -293,4 +313,5 @@ def _measured_metrics(what: str, method: str) -> list[str]:
 
 def rows() -> list[Row]:
     """The rows of all tables that hold results, and of what is measured beside them."""
-    return [*printed_rows(), *(row for what in MEASURED_CELLS for row in measured_rows(what))]
+    measured = (row for what in MEASURED_CELLS for row in measured_rows(what))
+    return [*printed_rows(), *measured, *grid_rows()]
