@@ -33,7 +33,7 @@ STANDS = {
     "2154c3466d9d": {"Table 3": 1, "Measured": 4},  # DocRE-II on CDR: its base beside ATLOP
     "18ae02802840": {"Measured": 4},  # w/o ECA on CDR
     "90a9a628e9fb": {"Measured": 4},  # DocRE-II on Re-DocRED
-    "1ed9934da847": {"Measured: inference alone": 5},
+    "7e3f14773949": {"Measured: inference alone": 5},
     "f14b06365d28": {"Measured": 8},  # DocRE-II on generated documents
     "a9677455c95e": {"Figure 1": 5},
     "c3f005ef1694": {"Measured: Figure 2": 6},

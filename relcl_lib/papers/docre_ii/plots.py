@@ -324,7 +324,7 @@ def plot_ablations(losses: Mapping[str, Mapping[str, float]], axes: Axes | None 
         )
     axes.axvline(0, color="#555555", lw=1)
     axes.set(yticks=range(len(names)), yticklabels=names, xlabel="F1 less the whole's (points)")
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.5, -0.5)  # the first on top
     axes.grid(False, axis="y")
     axes.legend(fontsize="x-small", **BESIDE)
     return axes
