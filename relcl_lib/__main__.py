@@ -52,6 +52,9 @@ OWN = {
     ("hpcr", "features"): Command(
         "relcl_lib.papers.hpcr.features", "keep test features of a recorded run", ("features",)
     ),
+    ("hpcr", "lossless"): Command(
+        "relcl_lib.papers.hpcr.lossless", "estimate accuracy on lossless images", ("lossless",)
+    ),
     ("fastre", "train"): Command(_FASTRE, "train a tagger and save it", ("train",)),
     ("fastre", "extract"): Command(_FASTRE, "triples of your own sentences", ("extract",)),
     ("fastre", "evaluate"): Command(_FASTRE, "scores of a saved tagger on a file", ("evaluate",)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,6 +81,19 @@ def rgb_of_side(images: Tensor, side: int | None = None) -> Tensor:
         resized = F.interpolate(images.float(), (side, side), mode="bilinear", antialias=True)
         images = resized.round().clamp(0, 255).byte()
     return as_rgb(images).contiguous()
+
+
+def as_jpeg(images: Tensor) -> Tensor:
+    """Images (N, 3, H, W) uint8 after JPEG as Pillow writes it: quality 75, colour at half resolution."""
+    from PIL import Image
+
+    copies = np.empty(images.shape, dtype=np.uint8)
+    for copy, image in zip(copies, images.permute(0, 2, 3, 1).numpy(), strict=True):
+        encoded = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(image)).save(encoded, "JPEG", quality=75)
+        with Image.open(encoded) as decoded:
+            copy[...] = np.asarray(decoded).transpose(2, 0, 1)
+    return torch.from_numpy(copies)
 
 
 def load_images(

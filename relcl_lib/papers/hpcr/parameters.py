@@ -96,6 +96,9 @@ class ReplayParameters(Parameters):
     options: dict[str, int | float] = Field({}, description="the method's own constants, by name")
     mask: Literal["seen", "all"] = Field("seen", description="classes that a test may name")
     hold_out: float = Field(0.0, ge=0, lt=1, description="train share to test on, for tuning")
+    reencode: Literal["none", "jpeg75"] = Field(
+        "none", description="encoding of the training images, those held out among them"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Device = "auto"
 
@@ -155,6 +158,8 @@ class ReplayParameters(Parameters):
         A record leaves them out, so that such a run has one name and its old records are found.
         """
         before = {"options": {}, "hc_form": None, "mask": "seen"}
+        if not self.hold_out:  # the arms of a comparison on held-out images both say theirs
+            before["reencode"] = "none"
         return tuple(name for name, value in before.items() if getattr(self, name) == value)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from relcl_lib.continual.augment import Augmentation, two_views
 from relcl_lib.continual.streams import class_incremental_stream, hold_out
-from relcl_lib.data.images import ImageData, load_images, rgb_of_side
+from relcl_lib.data.images import ImageData, as_jpeg, as_rgb, load_images, rgb_of_side
 from relcl_lib.lab import metrics
 from relcl_lib.lab.checkpoints import optimizer_state, restore_optimizer
 from relcl_lib.lab.protocol import protocol
@@ -94,7 +94,10 @@ class ReplayRun(Run):
     def _place_data(self) -> None:
         """Put images and labels on the device (uint8: CIFAR-10 takes 184 MB) and split the tasks."""
         data, side = self.data, self.settings.image_size
-        self.images = rgb_of_side(data.train_images, side).to(self.device)
+        images = as_rgb(data.train_images)
+        if self.settings.reencode == "jpeg75":
+            images = as_jpeg(images)
+        self.images = rgb_of_side(images, side).to(self.device)
         self.labels = data.train_labels.to(self.device)
         train = torch.arange(len(data.train_labels))
         share = self.settings.hold_out
@@ -263,6 +266,8 @@ class ReplayRun(Run):
         """As of any run; all the seeds train in one network."""
         identity = super().identity()
         del identity["seed"]
+        if self.settings.reencode == "none":  # earlier checkpoints do not name it
+            del identity["settings"]["reencode"]
         return {**identity, "seeds": self.seeds}
 
     def state(self) -> State:

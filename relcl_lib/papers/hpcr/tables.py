@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from relcl_lib.lab.rows import (
+    MEASURED,
     Cell,
     Entry,
     Row,
@@ -38,6 +39,8 @@ STORED = {
 #: how Table XIII's memory is counted -> what a stored float weighs beside a number of an image
 WEIGHTS = {"as the paper counts": 1, "in bytes": 4}
 COUNTS = ("A_T",)
+#: metrics of `lossless.py`: the estimate, what it adds to A_T, and the standard error of that
+LOSSLESS = ("A_T_lossless", "A_T_lossless_change", "A_T_lossless_error")
 #: Table VII's rows, and Table VIII's, which are two of them. From +HC+HT on the paper's rows carry
 #: "HC", while these methods leave HC to the batch size, as the release does: off at 10 + 10 images.
 COMPONENTS = (
@@ -181,6 +184,12 @@ TABLES = {
         largest=True,
         **_ONCE,
     ),
+    "encoding": table(
+        "not in the paper: images as they are and as JPEG copies, a tenth of them held out as test",
+        *(Cell("HPCR", {"hold_out": 0.1, "reencode": kind}) for kind in ("none", "jpeg75")),
+        ours=True,
+        memory="buffer_size",
+    ),
     "variants": table(
         "not in the paper: what paper and release do otherwise",
         *(Cell("HPCR", change) for change in _CHANGES),
@@ -233,6 +242,7 @@ USUAL = {
     "views": 2,
     "beta": 0.5,
     "hold_out": 0.0,
+    "reencode": "none",
     "mask": "seen",
     "temperature": 0.09,
     "ht_period": 500,
@@ -243,6 +253,8 @@ USUAL = {
 
 def rows() -> list[Row]:
     """The rows of all tables; the records' `dataset.stream` names the data set.
+
+    After the paper's come our estimates on lossless test images.
 
     What the paper leaves open comes twice: Table VI for `F_T` (the paper's forgetting) and for
     `F_T_released`, which its code has; rows whose name says HC with HC off and on; Table XIII's
@@ -276,7 +288,25 @@ def rows() -> list[Row]:
                         usual=_usual(methods, dataset),
                     )
                 )
-    return found
+    return found + _lossless()
+
+
+def _lossless() -> list[Row]:
+    """What test images without loss change, for each method at the memory where it is estimated."""
+    place = (f"{MEASURED}: lossless test images", "Split CIFAR10", "buffer=200")
+    cells = (*TABLES["table3"].cells, *TABLES["table7"].cells)
+    return [
+        Row(
+            *place,
+            method,
+            metric,
+            where_dataset={"stream": place[1]},
+            where_parameters={"buffer_size": 200},
+            usual=_usual((method,), "cifar10"),
+        )
+        for method in dict.fromkeys(cell.method for cell in cells)
+        for metric in LOSSLESS
+    ]
 
 
 def _usual(methods: tuple[str, ...], dataset: str) -> dict[str, Any]:

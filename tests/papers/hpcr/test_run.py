@@ -8,6 +8,7 @@ from gratings import gratings, make_run
 from states import kept, same
 
 from relcl_lib.continual.memory import ReservoirMemory
+from relcl_lib.data.images import as_jpeg
 from relcl_lib.lab.runtime import make_generator
 from relcl_lib.models.resnet import ReducedResNet18, select_seed
 from relcl_lib.papers.hpcr import run as replay_run
@@ -289,3 +290,23 @@ def test_the_memory_ratios_of_table_xiii(side, classes, ratio):
     features = ReducedResNet18().feature_size((side, side))
     assert (pixels + features + classes) / pixels == pytest.approx(ratio, abs=0.0051)
     assert 1 / 8 < 4 * (features + classes) / pixels < 1 / 2.9  # floats beside images of bytes
+
+
+def test_reencoded_training_images_train_another_network_and_old_runs_keep_their_names(tmp_path):
+    """Images held out of the training set are encoded as it is; the test set is left as it comes."""
+    data = gratings()
+    plain, copy = (make_run(data, tmp_path, reencode=kind) for kind in ("none", "jpeg75"))
+    assert torch.equal(copy.images, as_jpeg(data.train_images))
+    assert torch.equal(plain.images, data.train_images)
+    assert torch.equal(copy.test_images, plain.test_images)
+    held = make_run(data, hold_out=0.25, reencode="jpeg75").test_images
+    among = (held.unsqueeze(1) == copy.images).flatten(2).all(-1).any(1)
+    assert len(held) == 30 and among.all()
+    assert plain.folder != copy.folder
+    assert "reencode" not in plain.identity()["settings"]
+    assert "reencode" not in plain.configuration(0)["parameters"]
+    assert copy.configuration(0)["parameters"]["reencode"] == "jpeg75"
+    # Both arms of a comparison on held-out images say which they are.
+    arm = make_run(data, hold_out=0.25).configuration(0)["parameters"]
+    assert (arm["hold_out"], arm["reencode"]) == (0.25, "none")
+    assert plain.data.fingerprint == copy.data.fingerprint
