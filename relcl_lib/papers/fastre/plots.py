@@ -170,6 +170,33 @@ def plot_thresholds(
     return axes
 
 
+def plot_reliability(
+    curves: Mapping[str, Sequence[tuple[float, float, int]]],
+    axes: Axes | None = None,
+    *,
+    title: str = "",
+) -> Axes:
+    """Draw the share of triples that are right over their score, a line per curve.
+
+    A curve is what `confidence.reliability` gives: mean score, share that is right and number of
+    triples of each bin. A dot's area grows with its number; on the dashed line scores say the truth.
+    """
+    axes = axes_of(axes, 2.8)
+    axes.plot([0, 1], [0, 1], color="grey", ls="--", lw=1)
+    for index, (name, curve) in enumerate(curves.items()):
+        if not curve:  # no triple was found
+            continue
+        means, shares, counts = map(np.array, zip(*curve, strict=True))
+        colour = colour_of(name, index)
+        axes.plot(means, shares, color=colour, lw=1, label=name)
+        axes.scatter(means, shares, s=8 + 180 * counts / counts.sum(), color=colour, alpha=0.7)
+    axes.set(xlabel="score of a triple", ylabel="share that is right", title=title)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    if axes.collections:
+        axes.legend(fontsize="x-small", **BESIDE)
+    return axes
+
+
 def plot_epochs(
     histories: Mapping[str, Sequence[Mapping[str, float]]],
     axes: Axes | None = None,

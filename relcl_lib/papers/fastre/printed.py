@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
+from relcl_lib.lab.claims import LEAST_SEEDS
 from relcl_lib.lab.compare import compare, nearest
-from relcl_lib.lab.format import DASH
+from relcl_lib.lab.files import repository_root
+from relcl_lib.lab.format import DASH, markdown_table
+from relcl_lib.lab.metrics import confidence_interval
 from relcl_lib.lab.printed import Grid, PrintedTables, measured
 from relcl_lib.lab.records import most_seeds
 from relcl_lib.lab.rows import Row, entries
@@ -45,8 +52,19 @@ WORDS = {
 }
 TABLES = PrintedTables("fastre", LAYOUTS, tables.rows, WORDS, ("precision", "recall", "F1"))
 beside = TABLES.beside
-#: what belongs to a machine, or is shown by `efficiency`: nothing of ours stands beside it
-_QUOTED = ("params_K", "train_min", "infer_s")
+#: sizes and times in the paper -> the metric of a record that ours is reckoned from
+_SIZES = {"params_K": "network_K", "train_min": "train_seconds", "infer_s": "infer_ms_batch128"}
+BATCHES = (1, 8, 128)
+#: the numbers of a data set by sentence: what a row is called -> the metric of a record
+BY_SENTENCE = {
+    "F1, all sentences": "F1",
+    "F1, normal": "F1_normal",
+    "F1, EPO": "F1_EPO",
+    "F1, SEO": "F1_SEO",
+    **{f"F1, {n} triple{'s' * (n != '1')}": f"F1_n{n}" for n in ("1", "2", "3", "4", "5+")},
+    "recall of triples in training": "recall_seen",
+    "recall of all others": "recall_unseen",
+}
 
 
 def data_sets(records: Iterable[Record]) -> str:
@@ -62,9 +80,14 @@ def data_sets(records: Iterable[Record]) -> str:
 
 
 def whole(table: str, dataset: str, records: Iterable[Record]) -> str:
-    """Table 2 or 4 on one data set: the paper's scores and ours, then the paper's sizes and times."""
-    rows = [row for row in tables.printed_rows(table, dataset) if row.metric not in _QUOTED]
-    frame = nearest(compare("fastre", rows, records))
+    """Table 2 or 4 on one data set: scores, sizes and times, the paper's and ours.
+
+    Our times are those of a run's machine: the seconds of its cores (of the wall on a GPU) in
+    training, and for the test sentences at batch 128.
+    """
+    records = list(records)
+    every = tables.printed_rows(table, dataset)
+    frame = nearest(compare("fastre", [row for row in every if row.metric not in _SIZES], records))
     down = LAYOUTS[table][0]
     found: Grid = {}
     for line in frame.to_dict("records"):
@@ -72,18 +95,37 @@ def whole(table: str, dataset: str, records: Iterable[Record]) -> str:
         texts[name, "paper"] = TABLES.printed(line)
         if frame["n"].gt(0).any():
             texts[name, "ours"] = measured(line)
+    scored = {TABLES.label(vars(row), down): row for row in every if row.metric == "f1"}
     for entry in entries("fastre", table, dataset):
-        if entry.metric in _QUOTED:
-            label = TABLES.label(entry._asdict(), down)
-            found[label][WORDS[entry.metric], "paper"] = f"{entry.value:g}"
+        if entry.metric in _SIZES:
+            texts = found[label := TABLES.label(entry._asdict(), down)]
+            texts[WORDS[entry.metric], "paper"] = f"{entry.value:g}"
+            runs = _runs(scored[label], records, entry.metric)
+            if ours := [_size(run, entry.metric) for run in runs]:
+                texts[WORDS[entry.metric], "ours"] = f"{fmean(ours):.4g} (n={len(ours)})"
     return TABLES.markdown(found, down)
 
 
-def efficiency(parameters: Mapping[str, int]) -> str:
+def _runs(row: Row, records: Iterable[Record], name: str) -> list[Record]:
+    """The runs of a row that have a metric, of the configuration with most seeds."""
+    row = replace(row, record_metric=_SIZES.get(name, name))
+    return most_seeds(r for r in records if not r.failed and row.matches(r))
+
+
+def _size(record: Record, name: str) -> float:
+    """A size or time of a record in the paper's unit."""
+    value = record.metrics[_SIZES[name]]
+    sentences = record.dataset["sizes"].get("test", 0)
+    return value * {"train_min": 1 / 60, "infer_s": sentences / 1000}.get(name, 1)
+
+
+def efficiency(parameters: Mapping[str, int], records: Iterable[Record] = ()) -> str:
     """Table 3: parameters, and milliseconds per sentence at batch 1, 8 and 128 (the paper's GPU).
 
-    `parameters` is our count of FastRE's network per data set.
+    `parameters` is our count of FastRE's network per data set. Times of ours, on the machine of a
+    run, stand beside the paper's where a record has them.
     """
+    records = list(records)
     found: Grid = {}
     for entry in entries("fastre", "Table 3"):
         texts = found.setdefault(entry.method, {})
@@ -92,10 +134,111 @@ def efficiency(parameters: Mapping[str, int]) -> str:
             texts[place, "paper"] = f"{entry.value:,.0f}"
             own = f"{parameters[entry.dataset] / 1000:,.2f}"
             texts[place, "ours"] = own if entry.method == "FastRE" else DASH
-        else:
-            place = (f"{entry.dataset}: ms at batch 1 / 8 / 128", "paper")
-            texts[place] = " / ".join(filter(None, (texts.get(place), f"{entry.value:g}")))
+            continue
+        place = f"{entry.dataset}: ms at batch 1 / 8 / 128"
+        given = texts.get((place, "paper"))
+        texts[place, "paper"] = " / ".join(filter(None, (given, f"{entry.value:g}")))
+        if ours := _milliseconds(entry.method, entry.dataset, records):
+            texts[place, "ours"] = ours
     return TABLES.markdown(found, "method")
+
+
+def _milliseconds(method: str, dataset: str, records: Iterable[Record]) -> str:
+    """Our times per sentence at `BATCHES` on a data set; "" where no run has any."""
+    rows = [
+        row
+        for row in (*tables.printed_rows("Table 2", dataset), *tables.data_rows(dataset))
+        if row.method == method and row.our_metric == "F1"
+    ]
+    runs = _runs(rows[0], records, f"infer_ms_batch{BATCHES[-1]}") if rows else []
+    if not runs:
+        return ""
+    names = [f"infer_ms_batch{batch}" for batch in BATCHES]
+    found = [[run.metrics[name] for run in runs if name in run.metrics] for name in names]
+    return " / ".join(f"{fmean(values):.2g}" if values else DASH for values in found)
+
+
+def on_gpu() -> str:
+    """Milliseconds per sentence on a GPU by batch, from texts to strings: ours and the paper's.
+
+    Ours are of random weights on generated texts, from `data/tries/gpu-h200.json`; the paper's are
+    those of its Table 3 on NYT10.
+    """
+    report = json.loads((repository_root() / "data/tries/gpu-h200.json").read_text())
+    ours = {(row["method"], row["batch"]): row["ms_with_host"] for row in report["fastre"]["rows"]}
+    name = report["device"].partition(",")[0]
+    printed = {}
+    for entry in entries("fastre", "Table 3", "NYT10"):
+        if entry.metric != "params_K":
+            printed.setdefault(entry.method, []).append(entry.value)
+    methods = dict.fromkeys(method for method, _ in ours)
+    header = ["method"]
+    for batch in BATCHES:
+        header += [f"batch {batch}: paper", f"batch {batch}: {name}"]
+    lines = []
+    for method in methods:
+        theirs = dict(zip(BATCHES, printed[method], strict=False))
+        cells = ((theirs.get(batch), ours[method, batch]) for batch in BATCHES)
+        lines.append(
+            [method, *(f"{n:.3g}" if n is not None else DASH for pair in cells for n in pair)]
+        )
+    return markdown_table(header, lines, right=header[1:])
+
+
+def by_sentence(records: Iterable[Record]) -> str:
+    """FastRE's scores by overlap class, number of triples and whether training has the triple.
+
+    Per data set the configuration with most seeds; ± half a 95 % interval from three seeds on.
+    """
+    records = list(records)
+    columns = {}
+    for dataset in tables.MEASURED_ON:
+        for row in tables.data_rows(dataset):
+            if (row.method, row.our_metric) == ("FastRE", "F1") and (
+                runs := _runs(row, records, "F1")
+            ):
+                columns[f"{dataset} (n={len(runs)})"] = runs
+    lines = []
+    for label, name in BY_SENTENCE.items():
+        values = [
+            [run.metrics[name] for run in runs if name in run.metrics] for runs in columns.values()
+        ]
+        if any(values):
+            lines.append([label, *map(_with_interval, values)])
+    header = ["per cent, partial match", *columns]
+    return markdown_table(header, lines, right=header[1:])
+
+
+def _with_interval(values: Sequence[float]) -> str:
+    if not values:
+        return DASH
+    mean, half = confidence_interval(values)
+    return f"{mean:.1f}" + (f" ± {half:.1f}" if len(values) >= LEAST_SEEDS else "")
+
+
+def type_filter(records: Iterable[Record]) -> str:
+    """In how many runs dropping what the head's type may not have changes F1, and by how much.
+
+    Runs that have one type for all heads stand apart: there the filter can drop nothing.
+    """
+    found: dict[tuple[str, str], list[float]] = {}
+    for record in records:
+        if record.paper == "fastre" and "F1_unfiltered" in record.metrics:
+            kinds = "several types" if len(record.dataset["types"]) > 1 else "one type"
+            changes = found.setdefault((record.dataset["set"], kinds), [])
+            changes.append(record.metrics["F1"] - record.metrics["F1_unfiltered"])
+    header = ["data set", "runs with", "runs", "the same F1", "least change", "greatest change"]
+    lines = [
+        [
+            name,
+            kinds,
+            str(len(changes)),
+            str(sum(math.isclose(c, 0, abs_tol=1e-9) for c in changes)),
+        ]
+        + [f"{bound:+.2f}" for bound in (min(changes), max(changes))]
+        for (name, kinds), changes in sorted(found.items())
+    ]
+    return markdown_table(header, lines, right=header[2:])
 
 
 def component_differences(
@@ -104,9 +247,11 @@ def component_differences(
     """Table 5 as ablation -> by how much FastRE's F1 is higher, per seed that both have.
 
     Of the configurations that most seeds were run with, all on the same word vectors: those with
-    most such pairs.
+    most such pairs. Also on a data set that the paper's table lacks.
     """
-    rows = [row for row in tables.printed_rows("Table 5", dataset) if row.metric == "f1"]
+    rows = tables.printed_rows("Table 5", dataset) or tables.data_rows(dataset)
+    named = ("FastRE", *tables.ABLATIONS)
+    rows = [row for row in rows if row.our_metric == "F1" and row.method in named]
     by_vectors: dict[str, list[Record]] = {}
     for record in records:
         if not record.failed:

@@ -47,6 +47,7 @@ def test_a_record_has_all_of_it(run):
     assert found["seen_share"] == 0  # the facts of the corpus's test are new
     assert math.isclose(found["recall_unseen"], found["recall"], abs_tol=0.1)
     assert found["infer_ms_batch1"] > found["infer_ms_batch128"] > 0
+    assert found["infer_ms_batch8"] > 0
     assert math.isclose(10 ** found["infer_log10_ms"], found["infer_ms_batch128"], rel_tol=1e-2)
     assert found["train_seconds"] > 0
     assert 0 <= found["gradient_function_words"] <= 1

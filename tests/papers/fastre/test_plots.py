@@ -85,3 +85,13 @@ def test_the_drawing_has_the_shapes_of_the_network(dilations):
     for shape in (hidden.shape, starts.shape, tails.shape, (5, 7, width), heads.shape):
         assert str(tuple(shape)) in drawn
     assert f"{len(dilations)} times" in drawn
+
+
+def test_a_reliability_curve_is_a_line_of_dots():
+    curves = {"raw": [(0.2, 0.5, 10), (0.9, 0.8, 30)], "calibrated": [(0.6, 0.6, 40)]}
+    axes = plots.plot_reliability(curves)
+    check(axes, legend=["raw", "calibrated"])
+    assert [tuple(map(float, xy)) for xy in axes.lines[1].get_xydata()] == [(0.2, 0.5), (0.9, 0.8)]
+    few, many = axes.collections[0].get_sizes()
+    assert many > few
+    check(plots.plot_reliability({"raw": []}), dots=[])  # nothing was found

@@ -6,6 +6,7 @@ from relcl_lib.lab.format import DASH
 from relcl_lib.lab.records import read_records, results_root
 from relcl_lib.lab.rows import entries
 from relcl_lib.papers.fastre import printed, tables
+from relcl_lib.papers.fastre.methods import METHODS
 
 COUNTS = {"NYT10": 1_096_390, "NYT11": 1_091_682, "NYT24": 1_095_100}
 
@@ -73,3 +74,88 @@ def test_components_are_compared_on_common_seeds(records):
     without = [r for r in records if not (r.method == "-Gated Unit" and r.seed == 0)]
     assert len(printed.component_differences(without)["-Gated Unit"]) == 2
     assert printed.component_differences([]) == {}
+
+
+def timed(record, **changed):
+    """The record with sizes and times as a run writes them today."""
+    times = {"train_seconds": 1200.0, "network_K": 1096.39}
+    times |= {"infer_ms_batch1": 4.0, "infer_ms_batch128": 0.5}
+    return record.model_copy(update={"metrics": {**record.metrics, **times, **changed}})
+
+
+def test_our_times_stand_beside_the_papers_where_a_record_has_them(records):
+    ours = [timed(r) if r.method == "FastRE" else r for r in records]
+    found = read(printed.whole("Table 2", "NYT10", ours))
+    assert found["FastRE"]["training (min): ours"] == "20 (n=3)"
+    assert found["FastRE"]["inference (s): ours"] == "0.5005 (n=3)"  # 1,001 sentences
+    assert found["CasRel"]["training (min): ours"] == DASH
+    structures = read(printed.whole("Table 4", "NYT10", ours))
+    assert structures["6 blocks, 1-2-4-1-1-1"]["parameters (K): ours"] == "1096 (n=3)"
+    assert "training (min): ours" not in printed.whole("Table 2", "NYT10", records)
+
+
+def test_table_3_has_our_milliseconds_where_a_record_has_them(records):
+    column = "NYT10: ms at batch 1 / 8 / 128: ours"
+    assert column not in printed.efficiency(COUNTS, records)
+    ours = [timed(r) if r.method == "FastRE" else r for r in records]
+    found = read(printed.efficiency(COUNTS, ours))
+    assert found["FastRE"][column] == f"4 / {DASH} / 0.5"
+    assert found["CasRel"][column] == DASH
+    ours = [timed(r, infer_ms_batch8=1.25) if r.method == "FastRE" else r for r in records]
+    assert read(printed.efficiency(COUNTS, ours))["FastRE"][column] == "4 / 1.2 / 0.5"
+
+
+def test_times_on_a_gpu_stand_beside_the_papers():
+    found = read(printed.on_gpu())
+    assert found["FastRE"]["batch 8: paper"] == "5.9"
+    assert found["CasRel"]["batch 128: paper"] == DASH  # the paper has it at batch 1 alone
+    device = next(c for c in found["FastRE"] if c.startswith("batch 1:") and "paper" not in c)
+    assert device == "batch 1: NVIDIA H200"
+    assert float(found["CasRel"][device]) > float(found["FastRE"][device]) > 0
+
+
+def test_scores_by_sentence_are_means_of_the_records(records):
+    runs = [r for r in records if r.dataset["set"] == "WebNLG"]
+    found = read(printed.by_sentence(records))
+    mean = sum(r.metrics["F1_n5+"] for r in runs) / len(runs)
+    assert found["F1, 5+ triples"][f"WebNLG (n={len(runs)})"].startswith(f"{mean:.1f} ± ")
+    assert "recall of all others" not in found  # no committed record has it yet
+    seen = [timed(r, recall_unseen=30.0) if r.dataset["set"] == "NYT24" else r for r in records]
+    others = read(printed.by_sentence(seen))["recall of all others"]
+    assert others["NYT24 (n=1)"] == "30.0"
+    assert others["NYT10 (n=3)"] == DASH
+
+
+def test_runs_that_the_filter_by_type_changes_are_counted(records):
+    def lines(found):
+        return {
+            tuple(row[:2]): row[2:] for row in map(cells, printed.type_filter(found).split("\n"))
+        }
+
+    def cells(line):
+        return [cell.strip() for cell in line.strip("|").split("|")]
+
+    run = next(r for r in records if r.dataset["set"] == "NYT24")
+    changed = timed(run, F1=50.0, F1_unfiltered=51.5)
+    kind = ("NYT24", "several types")
+    assert lines([run, changed])[kind] == ["2", "1", "-1.50", "+0.00"]
+    found = lines(records)
+    assert {kind for _, kind in found} >= {"several types", "one type"}
+    for (dataset, kinds), (runs, same, *_) in found.items():
+        if kinds == "one type":  # one type may head every relation
+            assert runs == same, dataset
+
+
+def test_components_are_compared_on_a_data_set_that_table_5_lacks(records):
+    run = next(r for r in records if r.dataset["set"] == "WebNLG" and r.seed == 0)
+    assert printed.component_differences(records, "WebNLG") == {}
+    without = run.model_copy(
+        update={
+            "method": "-Gated Unit",
+            "parameters": {**run.parameters, **METHODS["-Gated Unit"]},
+            "metrics": {**run.metrics, "F1": run.metrics["F1"] - 5},
+        }
+    )
+    found = printed.component_differences([*records, without], "WebNLG")
+    assert found == {"-Gated Unit": [pytest.approx(5)]}
+    assert any(row.matches(without) for row in tables.data_rows("WebNLG"))
