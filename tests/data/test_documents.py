@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from relcl_lib.data.document_files import (
 from relcl_lib.data.document_sets import assemble
 from relcl_lib.data.documents import DOCRED_RELATIONS, load_documents
 from relcl_lib.data.download import DataFormatError, DataNotFoundError
+from relcl_lib.papers.docre_ii.command import read_predictions
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
 RECORD = {
@@ -226,3 +228,21 @@ def test_a_folder_without_a_dev_file_is_told_what_it_lacks(tmp_path):
         load_documents("own", tmp_path)
     first = str(caught.value).splitlines()[0]
     assert first == f"{tmp_path} has train.json, but no file for dev (dev.json)."
+
+
+def test_the_document_and_the_prediction_that_the_page_shows_are_read(tmp_path):
+    page = (Path(__file__).resolve().parents[2] / "data" / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```json\n(.*?)\n```", page, re.MULTILINE | re.DOTALL)
+    document, predicted = (json.loads(block) for block in blocks)  # a line each
+    read = as_document("data/README.md", 1, document)
+    assert read.gold() == {Fact(0, "P27", 1), Fact(0, "P19", 2)}
+    words = [
+        " ".join(read.sentences[m.sentence][m.start : m.end]) for e in read.entities for m in e
+    ]
+    assert words == [m["name"] for mentions in document["vertexSet"] for m in mentions]
+    path = tmp_path / "facts.jsonl"
+    path.write_text(blocks[1])
+    found = read_predictions(path)[document["title"]]
+    assert found == {Fact(0, "P27", 2), Fact(0, "P27", 1)}
+    names = [mentions[0].name for mentions in read.entities]
+    assert all(f["head_name"] == names[f["head"]] for f in predicted["facts"])
