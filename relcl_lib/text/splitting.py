@@ -50,9 +50,14 @@ _SPACED = re.compile(r"\S+")  # the white space of `str.split`
 #: a word that white space separates: a mark alone, or one with a mark that splitting would take off
 _MARK = regex.compile(r"\p{P}+")
 _JOINED = regex.compile(
-    rf"[(\[\"“‘「《].+|.*[^\p{{P}}][,;!?)\]\"”’」》。，、；：！？]|.*{_CHARACTER}{{9}}.*",
-    regex.VERSION1,
+    rf"""
+      [(\["“‘「《].+ | .*[^\p{{P}}][,;:!?…)\]"”’」》。，、；：！？،؛؟۔।॥]
+    | .+(?:n['’]t|['’](?:s|re|ve|ll|d|m)) | .*{_CHARACTER}{{9}}.*
+    """,
+    regex.VERSION1 | regex.VERBOSE | regex.IGNORECASE,
 )
+#: a text that is one word: its script has no spaces, where words that are split have them
+_UNSPACED = regex.compile(rf".*{_CHARACTER}{{2}}.*", regex.VERSION1)
 _FULL_STOP = regex.compile(r"[^.]*[^\p{P}]\.")
 
 
@@ -117,6 +122,7 @@ def is_plain(texts: Iterable[str]) -> bool:
         apart += sum(map(bool, map(_MARK.fullmatch, words)))
         touching += sum(map(bool, map(_JOINED.fullmatch, words)))
         touching += bool(words and _FULL_STOP.fullmatch(words[-1]))
+        touching += len(words) == 1 and bool(_UNSPACED.fullmatch(words[0]))
     return touching > apart
 
 
