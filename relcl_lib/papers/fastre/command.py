@@ -40,7 +40,8 @@ of plain text alone; one that was trained on longer texts, as WebNLG's, reads a 
 
 One JSON object comes back per line: its number "line", its "text", and "triples" with subject,
 relation, object, their characters subject_span and object_span, subject_type and score. "cut" is there
-where a sentence has more words than the tagger reads, and says how many it reads. Lines that cannot be
+where a sentence has more words than the tagger reads, and says how many it reads. With --jsonl all
+other fields of the objects that came in, such as an "id", come back after these. Lines that cannot be
 read are named on standard error and skipped; the exit code is then 1.
 
 """
@@ -54,11 +55,15 @@ texts were. A triple is right where its relation and both entities are the gold 
 By the partial match, on the sentences
   F1_normal, F1_EPO, F1_SEO  whose triples share no entity, both entities, or one entity
   F1_n1 ... F1_n5+           with 1, 2, 3, 4, and 5 or more triples
+"reliability" shows how well scores do as probabilities: of the triples found, in steps of a tenth, the
+mean score, the share that is right in per cent, and how many they are. "calibration_error" is the mean
+distance of the two.
 How many triples of the file can be found in its texts at all is said on standard error: the others
 cannot be right under the exact match.
 """
 LINE_LIMIT = 1 << 20  # bytes; a longer line is malformed, so that no line can fill the memory
 SKIPPED = 1  # exit code
+OWN = ("line", "text", "triples", "cut")  # fields of a result that are not the input's
 
 
 @dataclass
@@ -105,8 +110,8 @@ def read_lines(stream: BinaryIO) -> Iterator[bytes | None]:
         yield None
 
 
-def read_text(line: bytes | None, jsonl: bool) -> str:
-    """The sentence of a line; ValueError says how a line is malformed."""
+def read_text(line: bytes | None, jsonl: bool) -> dict[str, Any]:
+    """The "text" of a line, and what else its object holds; ValueError says how it is malformed."""
     if line is None:
         raise ValueError(f"longer than {LINE_LIMIT} bytes; put a paragraph on a line")
     try:
@@ -120,10 +125,10 @@ def read_text(line: bytes | None, jsonl: bool) -> str:
             record = parse_json(text)
         except ValueError as error:
             raise ValueError(f"no JSON: {error}") from None
-        text = record.get("text") if isinstance(record, dict) else None
-        if not isinstance(text, str):
+        if not isinstance(record, dict) or not isinstance(record.get("text"), str):
             raise ValueError('no object with a text in the field "text"')
-    return text
+        return {name: value for name, value in record.items() if name == "text" or name not in OWN}
+    return {"text": text}
 
 
 def extract_stream(
@@ -144,11 +149,11 @@ def extract_stream(
     are named in `complain` (None: standard error). `first` is the number of the first of the lines.
     """
     counts = Counts() if counts is None else counts
-    held: list[tuple[int, str]] = []
+    held: list[tuple[int, dict[str, Any]]] = []
     for number, line in enumerate(lines, start=first):
-        text = _read(number, line, jsonl, counts, complain)
-        if text is not None:
-            held.append((number, text))
+        record = _read(number, line, jsonl, counts, complain)
+        if record is not None:
+            held.append((number, record))
         if len(held) == chunk:
             yield from _results(extractor, held, counts, min_score)
             held = []
@@ -157,8 +162,8 @@ def extract_stream(
 
 def _read(
     number: int, line: bytes | None, jsonl: bool, counts: Counts, complain: TextIO | None
-) -> str | None:
-    """The sentence of a line; None where it is malformed, which is counted and told."""
+) -> dict[str, Any] | None:
+    """The record of a line; None where it is malformed, which is counted and told."""
     try:
         return read_text(line, jsonl)
     except ValueError as error:
@@ -182,11 +187,12 @@ def pass_over(
     """
     passed = 0
     for result in kept:
-        text = None
-        while text is None:
+        record = None
+        while record is None:
             passed += 1
-            text = _read(passed, next(lines, b""), jsonl, counts, complain)
-        if (passed, text) != (result["line"], result["text"]):
+            record = _read(passed, next(lines, b""), jsonl, counts, complain)
+        before = {k: v for k, v in result.items() if k == "text" or k not in OWN}
+        if (passed, record) != (result["line"], before):
             raise ValueError(
                 f"line {passed} is not the one that was extracted before: the input has changed. Take "
                 "another --out, or delete the file beside it whose name has .part-"
@@ -196,15 +202,17 @@ def pass_over(
 
 
 def _results(
-    extractor: Any, held: Sequence[tuple[int, str]], counts: Counts, min_score: float
+    extractor: Any, held: Sequence[tuple[int, dict[str, Any]]], counts: Counts, min_score: float
 ) -> Iterator[dict[str, Any]]:
     from relcl_lib.text.splitting import split_text
 
-    found = extractor.extract([text for _, text in held], min_score) if held else []
-    for (number, text), triples in zip(held, found, strict=True):
+    found = extractor.extract([record["text"] for _, record in held], min_score) if held else []
+    for (number, record), triples in zip(held, found, strict=True):
+        text = record["text"]
         result = {"line": number, "text": text, "triples": [t._asdict() for t in triples]}
         if (read := extractor.cut(text)) is not None:
             result["cut"] = read
+        result |= record
         counts.across += sum(
             any(
                 {".", "!", "?"} & set(split_text(entity, extractor.words)[:-1])
@@ -275,7 +283,12 @@ def evaluate(options: argparse.Namespace) -> int:
     if lost := describe_lost(report, "evaluated"):
         print(lost, file=sys.stderr)
     scores = evaluate_on(extractor, sentences, train, options.min_score)
+    bins = scores.pop("reliability")
     rounded = {name: round(value, 2) for name, value in scores.items()}
+    rounded["reliability"] = [
+        {"score": round(score, 4), "right": round(100 * right, 2), "triples": count}
+        for score, right, count in bins
+    ]
     print(json.dumps({"compared": COMPARED, **rounded}, indent=1))
     return 0
 

@@ -125,14 +125,14 @@ def evaluate_on(
     sentences: Sequence[Sentence],
     train: Sequence[Sentence] = (),
     min_score: float = 0.0,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """The scores of what a tagger finds in sentences, in per cent, and how many triples there are.
 
     Texts are read as `extract` reads them: whole, or each sentence of one alone.
     Those of whole entities stand first; `COMPARED` says what the others compare.
     Gold triples whose relation the tagger does not know count as missed; `unknown_relations` counts
     them. `calibration_error` is the mean distance of scores from the share of triples that are right
-    (subject, relation and object whole). With training sentences also the recall of the triples that
+    (subject, relation and object whole), and `reliability` the curve that it is of. With training sentences also the recall of the triples that
     occur in them, and of the others.
     """
     records = [parted(extractor, sentence) for sentence in sentences]
@@ -157,8 +157,9 @@ def evaluate_on(
     exact = [triple_metrics.matched(each, "exact") for each in gold]
     rows = triples[kept].tolist()
     right = [extractor.text_of(words[row[0]], row) in exact[owner[row[0]]] for row in rows]
-    if right:
-        curve = reliability(scores[kept], torch.tensor(right))
+    curve = reliability(scores[kept], torch.tensor(right))
+    result["reliability"] = curve
+    if curve:
         result["calibration_error"] = 100 * calibration_error(curve)
     if train:
         seen = [parted(extractor, sentence).triples for sentence in train]

@@ -14,9 +14,15 @@ from relcl_lib.__main__ import main
 from relcl_lib.data.triples import assemble
 from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.lab.parameters import ParameterError
-from relcl_lib.papers.fastre.command import Counts, dataset_name, extract_stream, read_lines
+from relcl_lib.papers.fastre.command import (
+    Counts,
+    dataset_name,
+    extract_stream,
+    pass_over,
+    read_lines,
+)
 from relcl_lib.papers.fastre.command import main as main_of_fastre
-from relcl_lib.papers.fastre.confidence import describe_calibration
+from relcl_lib.papers.fastre.confidence import describe_calibration, reliability
 from relcl_lib.papers.fastre.extract import Extractor
 from relcl_lib.papers.fastre.parameters import FastreParameters
 from relcl_lib.papers.fastre.run import FastreRun
@@ -292,6 +298,21 @@ def test_malformed_objects(extractor, line):
     assert counts.skipped == 2
 
 
+def test_other_fields_of_an_object_come_back(extractor):
+    given = {"id": "a-1", "text": texts(1)[0], "tags": ["x", {"y": 1.5}], "line": 7, "cut": 3}
+    lines = [json.dumps(given).encode(), b'{"text": "a b", "triples": "old"}']
+    first, second = extract_stream(extractor, lines, jsonl=True)
+    assert list(first) == ["line", "text", "triples", "id", "tags"]
+    assert (first["line"], first["id"], first["tags"]) == (1, "a-1", given["tags"])
+    assert second == {"line": 2, "text": "a b", "triples": second["triples"]}
+    assert second["triples"] != "old"
+    kept = json.loads(json.dumps([first, second]))
+    assert pass_over(iter(lines), kept, jsonl=True, counts=Counts()) == 2
+    kept[0]["id"] = "a-2"
+    with pytest.raises(ValueError, match="the input has changed"):
+        pass_over(iter(lines), kept, jsonl=True, counts=Counts())
+
+
 def command(folder, *arguments, stdin=b""):
     return subprocess.run(
         [sys.executable, "-m", "relcl_lib", "fastre", "extract", "--model", folder, *arguments],
@@ -562,6 +583,13 @@ def test_evaluation_of_a_file_equals_the_runs_own(run, folder, tmp_path, capsys)
     for name, value in run.evaluate("valid").items():
         assert name not in found or found[name] == round(value, 2)
     assert found["unknown_relations"] == 0 and "recall_seen" not in found
+    scores, right = run.judged("valid")
+    curve = reliability(run.extractor().probabilities(scores), right)
+    assert found["reliability"] == [
+        {"score": round(score, 4), "right": round(100 * share, 2), "triples": count}
+        for score, share, count in curve
+    ]
+    assert sum(row["triples"] for row in found["reliability"]) == len(right) > 0
     assert main([*call, "--train", str(tmp_path / "valid.json"), "--min-score", "1"]) == 0
     strict = json.loads(capsys.readouterr().out)
     assert strict["seen_share"] == 100 and strict["found"] < found["found"]
