@@ -37,6 +37,7 @@ METHOD_COLOURS = {
     "FINE-TUNE": "#9e9e9e",
     "IID": "#424242",
     "ER": "#1f77b4",
+    "ER-ACE": "#2ca02c",
     "PCR": "#ff7f0e",
     "HPCR": "#d62728",
     "CRECL-CL": "#9e9e9e",  # fine-tuning

@@ -1,6 +1,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 from drawn import check, dots, lines, texts, yticks
 from example_records import make, run
 from PIL import Image
@@ -122,6 +123,27 @@ def test_novel_and_historical_knowledge_are_the_matrix_s():
     check(novel, lines={"HPCR": [(1, 80), (2, 70), (3, 90)]})
     ((_, first), *rest) = lines(historical)["HPCR"]
     assert np.isnan(first) and rest == [(2, 60), (3, 45)]
+
+
+def test_differences_are_of_common_seeds():
+    records = [run(s, "HPCR", a_t=v, protocol="paper") for s, v in enumerate((50.0, 53.0, 55.0))]
+    records += [run(s, "PCR", a_t=v, protocol="paper") for s, v in enumerate((48.0, 49.0))]
+    (axes,) = FIGURES["hpcr_differences"](records).axes
+    assert yticks(axes) == ["HPCR − PCR"]
+    assert dots(axes) == [(2, 0), (4, 0)]
+
+
+def test_features_of_two_memory_batches_have_a_panel_each(monkeypatch):
+    drawn = [run(0, "ER", more={"memory_batch": size}, protocol="paper") for size in (100, 10)]
+    made = {r.parameters["memory_batch"]: r for r in drawn}
+    shapes = {10: torch.rand(12, 4), 100: torch.rand(12, 4)}
+    monkeypatch.setattr(
+        hpcr,
+        "read_features",
+        lambda r: (shapes[r.parameters["memory_batch"]], torch.arange(12) % 3, torch.rand(3, 4)),
+    )
+    figure = FIGURES["hpcr_features"](list(made.values()))
+    assert [axes.get_title() for axes in figure.axes] == ["ER, 10 replayed", "ER, 100 replayed"]
 
 
 def ablation(method, f1, seed=0, vectors="random", **parameters):

@@ -17,6 +17,18 @@ from relcl_lib.papers.hpcr.features import read_features
 from relcl_lib.papers.hpcr.plots import explain_spread, plot_novel_and_historical
 from relcl_lib.papers.hpcr.tables import COMPONENTS, HC_ON, as_usual
 
+#: methods of Fig. 3 and of Fig. 4; those without records are left out
+CURVES = ["FINE-TUNE", "ER", "DER++", "SCR", "ER-ACE", "OCM", "OnPro", "UER", "PCR", "HPCR"]
+BALANCED = ["ER", "SCR", "ER-ACE", "UER", "PCR", "PCR+HC+HT", "HPCR"]
+#: who is compared on the same seeds
+DIFFERENCES = (
+    ("PCR", "ER"),
+    ("HPCR", "ER"),
+    ("PCR", "ER-ACE"),
+    ("HPCR", "ER-ACE"),
+    ("HPCR", "PCR"),
+)
+
 
 def _cifar10(records: Sequence[Record]) -> list[Record]:
     """Split CIFAR-10 at memory 200 with the released HPCR: the cell most is measured in.
@@ -49,7 +61,7 @@ def _cifar10(records: Sequence[Record]) -> list[Record]:
 
 def curves(records: Sequence[Record]) -> Figure:
     """Accuracy over the tasks of Split CIFAR-10, its last value as printed (compare HPCR's Fig. 3)."""
-    found = plots.curves_of(_cifar10(records), ["FINE-TUNE", "ER", "PCR", "HPCR"])
+    found = plots.curves_of(_cifar10(records), CURVES)
     title = "Split CIFAR-10, memory 200, from the committed records (compare Fig. 3)"
     axes = plots.plot_accuracy_curves(found, title=title)
     printed = {
@@ -93,27 +105,41 @@ def components(records: Sequence[Record]) -> Figure:
 
 def knowledge(records: Sequence[Record]) -> Figure:
     """Accuracy on the newest task and on the earlier ones (compare HPCR's Fig. 4)."""
-    found = plots.curves_of(
-        _cifar10(records), ["ER", "ER-ACE", "PCR", "HPCR"], lambda record: record.accuracy_matrix
-    )
+    found = plots.curves_of(_cifar10(records), BALANCED, lambda record: record.accuracy_matrix)
     figure = plot_novel_and_historical(found)
     title = "Split CIFAR-10, memory 200, from the committed records (compare Fig. 4)"
     figure.suptitle(title, fontsize="medium")
     return figure
 
 
+def differences(records: Sequence[Record]) -> Figure:
+    """Final accuracy of one method less that of another, on the same seeds."""
+    final: dict[str, dict[int, float]] = {}
+    for record in _cifar10(records):
+        final.setdefault(record.method, {})[record.seed] = record.metrics["A_T"]
+    found = {}
+    for one, other in DIFFERENCES:
+        mine, theirs = final.get(one, {}), final.get(other, {})
+        if common := sorted(mine.keys() & theirs.keys()):
+            found[f"{one} − {other}"] = [mine[seed] - theirs[seed] for seed in common]
+    title = "Split CIFAR-10, memory 200: final accuracy, from the committed records"
+    return plots.plot_differences(found, title=title).figure
+
+
 def embedding(records: Sequence[Record]) -> Figure:
     """Test features and proxies of recorded runs in the plane (compare HPCR's Fig. 10)."""
     found = {
-        record.method: features
+        (record.method, record.parameters["memory_batch"]): features
         for record in sorted(records, key=lambda record: record.seed, reverse=True)
         if record.paper == "hpcr" and (features := read_features(record)) is not None
     }
-    shown = [method for method in ("ER", "PCR", "HPCR") if method in found]
+    shown = [key for method in ("ER", "PCR", "HPCR") for key in sorted(found) if key[0] == method]
+    several = len({batch for _, batch in shown}) > 1
     size = (plots.WIDTH, 3.4)
     figure, panels = plt.subplots(1, max(1, len(shown)), figsize=size, squeeze=False)
-    for method, axes in zip(shown, panels[0], strict=False):
-        features, labels, proxies = found[method]
+    for key, axes in zip(shown, panels[0], strict=False):
+        features, labels, proxies = found[key]
+        method = f"{key[0]}, {key[1]} replayed" if several else key[0]
         points, stars = plots.embed_together(features, proxies)
         names = SPECS["cifar10"].names
         plots.plot_embedding(points, labels, stars, axes, names=names, title=method)
@@ -130,5 +156,6 @@ FIGURES = {
     "hpcr_curves": curves,
     "hpcr_components": components,
     "hpcr_knowledge": knowledge,
+    "hpcr_differences": differences,
     "hpcr_features": embedding,
 }
