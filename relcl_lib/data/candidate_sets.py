@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def load_cdr(
     }
     path = next((folder / name for name in MESH_TREES if (folder / name).is_file()), None)
     note = f"hypernym filter by {path.name}" if path else "no MeSH tree: no hypernym filter"
-    return _assemble(
+    data = _assemble(
         "cdr",
         splits,
         Counter(),
@@ -78,6 +79,7 @@ def load_cdr(
         notes=[note],
         whole=path is not None,
     )
+    return replace(data, folder=str(folder))
 
 
 def load_gda(
@@ -107,7 +109,7 @@ def load_gda(
         "test": read_gda_folder(folder / "testing_data", report),
     }
     drawn = "" if listed.is_file() else f"no {GDA_TRAIN_LIST}: a fifth of the training set is dev"
-    return _assemble(
+    data = _assemble(
         "gda",
         splits,
         report,
@@ -117,6 +119,7 @@ def load_gda(
         notes=[drawn],
         whole=listed.is_file(),
     )
+    return replace(data, folder=str(folder))
 
 
 def load_pubtator(

@@ -28,7 +28,7 @@ class DocumentData:
 
     Relation i has class i + 1; class 0 is no relation. `protocol` is `paper` where every split is
     as in the paper, `stand-in` where the set is not the paper's; `note` says what differs, `report`
-    counts what was left out.
+    counts what was left out, `folder` is where the files lie, if they were read.
     """
 
     name: str
@@ -41,6 +41,7 @@ class DocumentData:
     note: str = ""
     fingerprint: str = field(default="", compare=False)
     report: dict[str, int] = field(default_factory=dict, compare=False)
+    folder: str = field(default="", compare=False)
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from relcl_lib.data.candidate_sets import PUBTATOR_FILES, load_cdr, load_gda, load_pubtator
@@ -104,7 +105,8 @@ def load_documents(
         hint="" if reduced else REDUCED_HINT,
     )
     if families[found.family] is PUBTATOR_FILES:
-        return load_pubtator(name, found, limit, orientation)
+        data = load_pubtator(name, found, limit, orientation)
+        return replace(data, folder=str(found.folder))
     source, relations = found.source, _relations(name, found.folder)
     splits = {
         split: read_documents(path, relations or None, labelled=split != "test")
@@ -114,7 +116,7 @@ def load_documents(
     if generated:
         splits["train"] += _further(generated, relations)
         source += f", and {generated} generated training documents"
-    return assemble(
+    data = assemble(
         name,
         splits,
         relations=_in_order(relations, splits),
@@ -122,6 +124,7 @@ def load_documents(
         limit=limit,
         note=found.note,
     )
+    return replace(data, folder=str(found.folder))
 
 
 def _further(count: int, relations: Collection[str]) -> list[Document]:

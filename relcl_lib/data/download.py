@@ -81,10 +81,10 @@ def search_folders(name: str, root: str | os.PathLike[str] | None = None) -> lis
     """List the folders in which data set `name` is looked for, first to last.
 
     `root` itself may be the data set's folder or a parent of it; the parent reading goes first,
-    as it is the more specific one. Then `$RELCL_DATA/<name>`, then `data/<name>` of the
-    repository and of the current folder.
+    as it is the more specific one. A set that is in neither is not looked for elsewhere: other files
+    of the same name would be read in place of those that were meant. Without `root` it is
+    `$RELCL_DATA/<name>`, then `data/<name>` of the repository and of the current folder.
     """
-    folders: list[Path] = []
     if root is not None:
         given = Path(root).expanduser()
         if not given.is_dir():
@@ -92,7 +92,8 @@ def search_folders(name: str, root: str | os.PathLike[str] | None = None) -> lis
                 f"{str(root)!r} is no folder. Give the folder of {name}, a folder that holds "
                 f"a folder {name}/, or none at all."
             )
-        folders += [given / name, given]
+        return list(dict.fromkeys(folder.resolve() for folder in (given / name, given)))
+    folders: list[Path] = []
     if os.environ.get(DATA_VARIABLE):
         folders.append(Path(os.environ[DATA_VARIABLE]).expanduser() / name)
     folders += [repository_root() / "data" / name, Path.cwd() / "data" / name]
@@ -115,7 +116,7 @@ def locate(
         name: the data set's name, also the name of its folder.
         holds: looks for the data set in a folder, in any layout; what it returns counts by its
             truth value and is handed on as `found`.
-        root: a folder of the caller's own, looked in first (see `search_folders`).
+        root: a folder of the caller's own, the only one looked in (see `search_folders`).
         hub: the files to download where no folder holds the set; None where there are none.
         download: False never touches the network.
         layouts: every accepted layout in words, for the error message.

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -203,7 +203,8 @@ class TripleData:
     relations if there is none;
     `protocol` is `paper` only where every split has the paper's size and none was made by cutting
     another one, and `stand-in` for a set that is not of the paper's; `note` says what was cut; `words` says how plain text was
-    split (`text.splitting`), where spaces did not separate the words already.
+    split (`text.splitting`), where spaces did not separate the words already; `folder` is where the
+    files lie, if they were read.
     """
 
     name: str
@@ -217,6 +218,7 @@ class TripleData:
     words: str = "spaces"
     fingerprint: str = field(default="", compare=False)
     listed_in: str = field(default="", compare=False)
+    folder: str = field(default="", compare=False)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -273,7 +275,7 @@ def load_triples(
         for split, path in found.paths.items()
     }
     relations = _relation_ids(found.folder)
-    return assemble(
+    data = assemble(
         name,
         splits,
         relations=relations,
@@ -282,6 +284,7 @@ def load_triples(
         limit=limit,
         note=found.note,
     )
+    return replace(data, folder=str(found.folder))
 
 
 def _relation_ids(folder: Path) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,45 @@ def run_digest(identity: Mapping[str, Any]) -> str:
     """12 hex digits for everything that shapes a run's numbers."""
     text = json.dumps(identity, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+#: where `train --out` puts a model of one seed, and what those of several begin with
+ONE, OF_SEED = "model", "model-seed"
+
+
+def model_folders(out: str | Path, seeds: Sequence[int]) -> dict[int, Path]:
+    """Where training saves the model of each seed: `model`, or `model-seed0`, ... of several.
+
+    Raises:
+        CheckpointError: there is a model of the other kind, which would be taken for one of these.
+    """
+    out, single = Path(out), len(seeds) == 1
+    other = sorted(out.glob(f"{OF_SEED}*" if single else ONE))
+    if other:
+        raise CheckpointError(
+            f"{out} holds {', '.join(folder.name for folder in other)} of a training of "
+            f"{'several seeds' if single else 'one seed'}, which would lie beside the new model. "
+            "Name another --out, or move that away"
+        )
+    return {seed: out / (ONE if single else f"{OF_SEED}{seed}") for seed in seeds}
+
+
+def find_model(folder: str | Path, about: str) -> Path:
+    """Where a model lies: in a folder that has the file `about`, or in `model` of `train --out`.
+
+    Raises:
+        CheckpointError: `train` saved one model per seed there.
+    """
+    folder = Path(folder).expanduser()
+    if (folder / about).exists():
+        return folder
+    if (folder / ONE).is_dir():
+        return folder / ONE
+    if each := sorted(path.name for path in folder.glob(f"{OF_SEED}*")):
+        raise CheckpointError(
+            f"{folder} holds one model per seed: {', '.join(each)}. Name one of these folders"
+        )
+    return folder
 
 
 def refuse_other(folder: str | Path, about: str, run: Callable[[], str]) -> None:

@@ -45,9 +45,17 @@ def test_order_is_root_variable_repository_current_folder(tmp_path, monkeypatch)
         tmp_path / "repository" / "data" / "things",
         tmp_path / "cwd" / "data" / "things",
     ]
-    assert search_folders("things", parent) == [place.resolve() for place in places]
+    given, found = places[:2], places[2:]
+    assert search_folders("things", parent) == [place.resolve() for place in given]
+    assert search_folders("things") == [place.resolve() for place in found]
     # Filled from the last to the first, each takes over from the one after it.
-    for place in reversed(places):
+    for place in reversed(found):
+        expected = put(place)
+        assert locate("things", holds) == (expected, False, True)
+    # A folder that was named is not passed over for another with files of the same names.
+    with pytest.raises(DataNotFoundError):
+        locate("things", holds, root=parent)
+    for place in reversed(given):
         expected = put(place)
         assert locate("things", holds, root=parent) == (expected, False, True)
 

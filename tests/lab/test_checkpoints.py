@@ -7,6 +7,8 @@ import torch
 from relcl_lib.lab import checkpoints
 from relcl_lib.lab.checkpoints import (
     CheckpointError,
+    find_model,
+    model_folders,
     optimizer_state,
     restore_optimizer,
     run_folder,
@@ -19,6 +21,33 @@ def equal(first, second):
     return first.keys() == second.keys() and all(
         torch.equal(first[name], second[name]) for name in first
     )
+
+
+def test_one_model_and_one_per_seed_never_lie_side_by_side(tmp_path):
+    assert model_folders(tmp_path, [3]) == {3: tmp_path / "model"}
+    several = model_folders(tmp_path, [0, 1])
+    assert several == {seed: tmp_path / f"model-seed{seed}" for seed in (0, 1)}
+    (tmp_path / "model").mkdir()
+    with pytest.raises(CheckpointError, match=r"holds model of a training of one seed.*--out"):
+        model_folders(tmp_path, [0, 1])
+    (tmp_path / "model").rmdir()
+    for folder in several.values():
+        folder.mkdir()
+    with pytest.raises(CheckpointError, match=r"model-seed0, model-seed1 of a training of several"):
+        model_folders(tmp_path, [3])
+
+
+def test_where_a_model_lies_is_found_or_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("model-seed0", "model-seed1"):
+        (tmp_path / "out" / name).mkdir(parents=True)
+        (tmp_path / "out" / name / "a.json").touch()
+    with pytest.raises(CheckpointError, match="one model per seed: model-seed0, model-seed1"):
+        find_model(tmp_path / "out", "a.json")
+    first = tmp_path / "out" / "model-seed0"
+    assert find_model("~/out/model-seed0", "a.json") == find_model(first, "a.json") == first
+    moved = first.rename(tmp_path / "model")
+    assert find_model(tmp_path, "a.json") == moved
 
 
 class TestFiles:

@@ -200,7 +200,7 @@ def train(options: argparse.Namespace) -> int:
     check_folder("--data", options.data, "train.json and dev.json")
 
     # After what a person may have mistyped, as these load torch.
-    from relcl_lib.lab.checkpoints import refuse_other
+    from relcl_lib.lab.checkpoints import model_folders, refuse_other
     from relcl_lib.papers.docre_ii.predictor import ABOUT, Predictor
     from relcl_lib.papers.docre_ii.run import DocreRun, load_data, train_or_read
 
@@ -216,10 +216,10 @@ def train(options: argparse.Namespace) -> int:
         )
 
     data, work = load_data(parameters), out / "checkpoints"
-    if data.note:
-        print(f"data: {data.note}", file=sys.stderr)
-    single = len(parameters.seeds) == 1
-    folders = {s: out / ("model" if single else f"model-seed{s}") for s in parameters.seeds}
+    where = f" of {data.folder}" if data.folder else ""
+    note = f"; {data.note}" if data.note else ""
+    print(f"data: {data.name}, {data.source}{where}{note}", file=sys.stderr)
+    folders = model_folders(out, parameters.seeds)
     for seed, folder in folders.items():  # now, not when an hour's training is to be saved
         refuse_other(folder, ABOUT, lambda s=seed: DocreRun(parameters, data, s).digest)
     records = train_or_read(

@@ -22,6 +22,7 @@ from relcl_lib.lab.checkpoints import (
     CheckpointError,
     check_state,
     few_layers,
+    find_model,
     read_model,
     save_model,
 )
@@ -277,9 +278,7 @@ class Predictor:
         from transformers import AutoConfig
 
         device = resolve_device(str(device))  # first: a model without a fault is not to be blamed
-        folder = Path(folder)
-        if not (folder / ABOUT).exists() and (folder / "model").is_dir():
-            folder /= "model"  # what `train --out` was given
+        folder = find_model(folder, ABOUT)
         try:
             about, state = read_model(folder, KIND, FORMAT)
             settings = DocreParameters(**about["settings"], encoder=str(folder / ENCODER))

@@ -330,7 +330,7 @@ def train(options: argparse.Namespace) -> int:
     """Train, or read what is trained, and save one tagger per seed."""
     from relcl_lib.data.download import check_folder
     from relcl_lib.data.triples import describe_repeats
-    from relcl_lib.lab.checkpoints import refuse_other
+    from relcl_lib.lab.checkpoints import model_folders, refuse_other
     from relcl_lib.lab.parameters import read_settings
     from relcl_lib.papers.fastre.confidence import describe_calibration
     from relcl_lib.papers.fastre.evaluate import COMPARED
@@ -370,14 +370,13 @@ def train(options: argparse.Namespace) -> int:
         )
 
     data, work = load_data(parameters), out / "checkpoints"
-    tell(f"data: {data.name}, {data.source}" + (f"; {data.note}" if data.note else ""))
+    tell(f"data: {data.name}, {data.source} of {data.folder}" + f"; {data.note}" * bool(data.note))
     tell(describe_repeats(data))
     for split in filter(data.sizes.get, data.sizes):
         report = location_report(data, parameters, split)
         tell(located(split, report))
         tell(describe_lost(report, split))
-    single = len(parameters.seeds) == 1
-    folders = {s: out / ("model" if single else f"model-seed{s}") for s in parameters.seeds}
+    folders = model_folders(out, parameters.seeds)
     for seed, folder in folders.items():  # now, not when an hour's training is to be saved
         refuse_other(folder, ABOUT, lambda s=seed: FastreRun(parameters, data, s).digest)
     records = train_or_read(

@@ -20,6 +20,7 @@ from relcl_lib.lab.checkpoints import (
     CheckpointError,
     check_state,
     few_layers,
+    find_model,
     read_model,
     save_model,
 )
@@ -344,9 +345,7 @@ def in_precision(model: FastRE, precision: torch.dtype) -> FastRE:
 
 def tagger_folder(folder: str | Path) -> Path:
     """Where a tagger lies: in a folder, or in `model/` of what `train --out` was given."""
-    folder = Path(folder).expanduser()
-    inside = folder / "model"
-    return inside if not (folder / ABOUT).exists() and inside.is_dir() else folder
+    return find_model(folder, ABOUT)
 
 
 def _rebuild(

@@ -384,6 +384,7 @@ def test_train_writes_a_model_and_is_not_trained_again(tmp_path, capsys):
     assert main(command) == 0
     out, err = capsys.readouterr()
     assert "stage 2 epoch 2/2" in err and "F1_dev" in out
+    assert err.startswith(f"data: own, train.json, dev.json of {folder}")
     [record] = read_records(tmp_path / "out" / "results")
     scores = record.metrics
     assert ("train longer" in err) is (scores["F1_dev"] < scores["F1_base_dev"])
@@ -396,7 +397,24 @@ def test_train_writes_a_model_and_is_not_trained_again(tmp_path, capsys):
     assert Predictor.load(tmp_path / "out").predict(data.test) == model.predict(data.test)
     with pytest.raises(CheckpointError, match=r"other data or with other settings.*another --out"):
         main([*command, "seeds=[1]"])
+    with pytest.raises(CheckpointError, match="holds model of a training of one seed"):
+        main([*command, "seeds=[0,1]"])
     assert Predictor.load(tmp_path / "out").note["seed"] == 0
+
+
+def test_a_folder_that_lacks_a_file_is_not_passed_over_for_another(tmp_path, monkeypatch, capsys):
+    """`data/own` of the current folder once took the place of the folder that was named."""
+    rows = [as_record(document, labels=True) for document in tiny_data(4).train]
+    folder, other = tmp_path / "mine", tmp_path / "data" / "own"
+    for place, names in ((folder, ["train"]), (other, ["train", "dev"])):
+        place.mkdir(parents=True)
+        for name in names:
+            (place / f"{name}.json").write_text(json.dumps(rows))
+    monkeypatch.chdir(tmp_path)
+    command = ["docre_ii", "train", "--data", str(folder), "--out", str(tmp_path / "out")]
+    assert relcl.main(command) == 2
+    assert "no file for dev" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_mistyped_is_named_as_it_was_typed(tmp_path, capsys):

@@ -440,7 +440,8 @@ def test_own_data_need_a_training_file_and_no_setting(tmp_path, capsys):
     shown = capsys.readouterr()
     assert set(json.loads(shown.out)) == {"seed", "protocol", "F1_valid"}
     said = shown.err.splitlines()
-    assert said[0].startswith("data: My-data, train.json; 4 training sentences validate; no test")
+    start = f"data: My-data, train.json of {folder}; 4 training sentences validate; no test"
+    assert said[0].startswith(start)
     assert said[1] == "train: 36 sentences, 36 of 36 triples located"
     assert said[3].startswith("seed 0 epoch 1/1")  # what is located is said before
     tagger = Extractor.load(tmp_path / "out")
