@@ -367,6 +367,17 @@ def test_the_average_of_table_xi_is_the_final_accuracy():
     assert found == {"PCD distillation": same, "DER distillation": same}
 
 
+def test_each_method_with_sgd_is_tuned_on_held_out_images_alone():
+    cells = runs("hpcr", "rates", "--dataset", "cifar10", "--buffers", "200", "--seeds", "10")
+    table3 = {cell["method"] for cell in runs("hpcr", "table3", "--dataset", "cifar10")}
+    without = {"IID", "IID++", "FINE-TUNE", "PCR", "HPCR", "OCM", "OnPro"}
+    assert {cell["method"] for cell in cells} == table3 - without
+    assert {*Counter(cell["method"] for cell in cells).values()} == {4}
+    assert all((cell["hold_out"], cell["seeds"]) == (0.1, [10]) for cell in cells)
+    for cell in cells:  # and none of these runs stands beside a number of the paper
+        assert matching(record_of("hpcr", cell, ["A_T"])) == []
+
+
 def test_control_has_the_memory_that_hpcr_takes():
     """Table XIII prints 1.06, 1.08, 1.03 and 1.07, counting a float like a byte of an image."""
     hpcr, printed = PAPERS["hpcr"].tables, {}

@@ -83,6 +83,10 @@ _COMPARED = (
     *("GMED", "MIR", "ASER", "ER-WA", "DER++", "SS-IL", "SCR"),
     *("ER-DVC", "OCM", "OnPro", "ER-ACE", "OBC", "UER"),
 )
+#: methods that have Adam, and a rate for it, from their authors
+_OWN_OPTIMIZER = ("OCM", "OnPro")
+#: learning rates that are tried for the others, tested on images held out of the training set
+RATES = (0.01, 0.03, 0.1, 0.3)
 #: methods of which no readable source settles every detail, see their docstrings
 INFERRED = ("GMED", "ER-WA", "SS-IL", "OBC", "UER", "OCM", "OnPro", "PCR+HC+HT+DER")
 #: Fig. 2 tries temperatures in the part G of the gradient, in P of the softmax, and in both
@@ -187,6 +191,17 @@ TABLES = {
     "encoding": table(
         "not in the paper: images as they are and as JPEG copies, a tenth of them held out as test",
         *(Cell("HPCR", {"hold_out": 0.1, "reencode": kind}) for kind in ("none", "jpeg75")),
+        ours=True,
+        memory="buffer_size",
+    ),
+    "rates": table(
+        "not in the paper: learning rates of compared methods, a tenth held out (with --seeds 10)",
+        *(
+            Cell(name, {"learning_rate": rate, "hold_out": 0.1})
+            for name in ("ER", "GSS", "A-GEM", *_COMPARED)
+            if name not in _OWN_OPTIMIZER
+            for rate in RATES
+        ),
         ours=True,
         memory="buffer_size",
     ),
