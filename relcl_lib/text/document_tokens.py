@@ -200,6 +200,12 @@ def _marker_ids(
     return {key: [vocabulary[name]] for key, name in wanted.items()}
 
 
+def most_entities(tokenizer: Any, markers: str) -> float:
+    """How many entities of a document markers can tell apart: as many as there are, unless typed."""
+    names = tokenizer.get_vocab() if markers == "typed" else {}
+    return next((i for i in range(len(names)) if f"[unused{i + 7}]" not in names), float("inf"))
+
+
 def _mark(
     document: Document,
     pieces: dict[str, list[int]],

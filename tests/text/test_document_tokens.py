@@ -6,7 +6,7 @@ import torch
 from relcl_lib.data.candidate_sets import CANDIDATES
 from relcl_lib.data.document_files import Document, Fact, Mention
 from relcl_lib.data.documents import load_documents
-from relcl_lib.text.document_tokens import tokenize_documents
+from relcl_lib.text.document_tokens import most_entities, tokenize_documents
 from relcl_lib.worlds.encoder import build_tokenizer
 
 SENTENCES = (("ann", "lives", "in", "bonn", "."), ("carl", "of", "bonn", "sings", "."))
@@ -65,6 +65,8 @@ def test_typed_markers_tell_entities_and_types():
     assert text[14:17] == ["[unused8]", "bonn", "[unused4]"]
     with pytest.raises(ValueError, match=r"typed markers need \[unused7\]"):
         tokens(markers="typed")
+    assert most_entities(tokenizer, "boundary") == float("inf")
+    assert most_entities(tokenizer, "typed") == 3
 
 
 @pytest.mark.parametrize("kinds", [kinds for kinds, _ in CANDIDATES.values()])

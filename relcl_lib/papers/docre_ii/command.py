@@ -13,8 +13,8 @@ inference module added it (`by`); one that inference added also names the pairs 
 with the largest attention weights, and what had been predicted of them. What cannot be read is named
 on standard error and skipped; the exit code is then 1. `evaluate` reads these, or the file that
 DocRED's competition takes (which `predict --submission` writes), and gold in either format. In
-PubTator files entities are numbered in the order of their first mention line. CDR's hypernym filter
-is not applied to a gold file.
+PubTator files entities are numbered by where they come first in the text. CDR's hypernym filter is
+not applied to a gold file.
 """
 
 from __future__ import annotations
@@ -32,6 +32,13 @@ from typing import Any
 from relcl_lib.lab.command_line import add_settings_help, parse, positive
 
 SKIPPED = 1  # exit code
+SCORES = (
+    "Prints one JSON object. F1: all facts. IgnF1: without those that --train has, by names. Intra-F1, "
+    "Inter-F1: pairs with, without a sentence that mentions both. Infer-F1: gold facts on a "
+    "triangle of gold facts, against predictions on a triangle of predictions; Infer-F1_all: against "
+    "all predictions, so that even a perfect system has a precision below 100. Both are left out where "
+    "gold has no triangle. Documents that do not occur in --predictions count as without facts."
+)
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -45,12 +52,23 @@ def predict(options: argparse.Namespace) -> int:
     def documents() -> Iterator[Any]:
         lines = sys.stdin.buffer
         for number, document in stream_documents(lines, skipped, sys.stderr, left_out):
+            if (count := len(document.entities)) > (most := model.most_entities):
+                skipped.append(number)
+                print(
+                    f"document at line {number} skipped: it has {count} entities, and the markers of "
+                    f"this model (markers='typed') tell {most} apart",
+                    file=sys.stderr,
+                )
+                continue
             numbers.append(number)
             yield document
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
     threshold = model.threshold if options.tuned else 0.0
+    if options.tuned and not model.note.get("tuned", True):
+        said = "--tuned changes nothing: the dev documents of this model's training had no relation"
+        print(said, file=sys.stderr)
     first, cut, unread = True, 0, 0
     seen: set[str] = set()
     for document, facts in model.stream(documents(), threshold=threshold, chunk=options.chunk):
@@ -172,6 +190,15 @@ def evaluate(options: argparse.Namespace) -> int:
             f"{len(strange)} document(s) are not in {options.gold}, {strange[0]!r} among them",
             "Predict for the documents of the gold file",
         )
+    if missing := len(set(titles) - set(found)):
+        what = f"{missing} of {len(titles)} gold documents do not occur and count as without facts"
+        print(f"{options.predictions}: {what}", file=sys.stderr)
+    relations = {fact.relation for document in gold for fact in document.facts or ()}
+    if unknown := sorted({f.relation for facts in found.values() for f in facts} - relations):
+        what = (
+            f"{len(unknown)} relations that the gold file does not have, {unknown[0]!r} among them"
+        )
+        print(f"{options.predictions}: {what}", file=sys.stderr)
     for document in gold:
         count = len(document.entities)
         for fact in found.get(document.title, ()):
@@ -192,17 +219,21 @@ def train(options: argparse.Namespace) -> int:
     """Train, or read what is trained, and save one model per seed."""
     from relcl_lib.data.download import check_folder
     from relcl_lib.lab.parameters import read_settings
-    from relcl_lib.papers.docre_ii.parameters import DocreParameters
+    from relcl_lib.papers.docre_ii.parameters import LINEAR, DocreParameters
 
     values: dict[str, Any] = {"dataset": "own", "seeds": [0], "profile": options.profile}
     values["data_root"] = str(options.data)
     parameters = DocreParameters.create(values | read_settings(options.settings))
+    if parameters.method == LINEAR or parameters.base == "stated_facts":
+        which = f"method={LINEAR!r}" if parameters.method == LINEAR else "base='stated_facts'"
+        raise ValueError(f"{which} leaves no model that can read documents; train another")
     check_folder("--data", options.data, "train.json and dev.json")
 
     # After what a person may have mistyped, as these load torch.
     from relcl_lib.lab.checkpoints import model_folders, refuse_other
     from relcl_lib.papers.docre_ii.predictor import ABOUT, Predictor
     from relcl_lib.papers.docre_ii.run import DocreRun, load_data, train_or_read
+    from relcl_lib.text.document_tokens import TYPE_NUMBERS
 
     out = Path(options.out)
 
@@ -219,6 +250,9 @@ def train(options: argparse.Namespace) -> int:
     where = f" of {data.folder}" if data.folder else ""
     note = f"; {data.note}" if data.note else ""
     print(f"data: {data.name}, {data.source}{where}{note}", file=sys.stderr)
+    if parameters.resolved().markers == "typed" and (kinds := untyped(data)):
+        known = ", ".join(TYPE_NUMBERS)
+        print(f"typed markers do not tell {kinds} apart (known: {known})", file=sys.stderr)
     folders = model_folders(out, parameters.seeds)
     for seed, folder in folders.items():  # now, not when an hour's training is to be saved
         refuse_other(folder, ABOUT, lambda s=seed: DocreRun(parameters, data, s).digest)
@@ -244,6 +278,14 @@ def train(options: argparse.Namespace) -> int:
         if behind := behind_base(record.metrics):
             print(f"seed {record.seed}: {behind}", file=sys.stderr)
     return 0
+
+
+def untyped(data: Any) -> str:
+    """The kinds of training entities that typed markers have no number for."""
+    from relcl_lib.text.document_tokens import TYPE_NUMBERS
+
+    found = {m.type for d in data.train for mentions in d.entities for m in mentions}
+    return ", ".join(sorted(found - set(TYPE_NUMBERS) - {""}))
 
 
 def behind_base(metrics: Mapping[str, float]) -> str:
@@ -285,7 +327,9 @@ def build_parser() -> argparse.ArgumentParser:
     found.add_argument("--chunk", type=positive, default=64, help="documents held in memory")
     found.add_argument("--device", default="auto", help="auto, cpu or cuda")
     found.set_defaults(run=predict)
-    scored = commands.add_parser("evaluate", help="F1, IgnF1, Infer-F1 of predictions")
+    scored = commands.add_parser(
+        "evaluate", help="F1, IgnF1, Infer-F1 of predictions", description=SCORES
+    )
     scored.add_argument("--gold", required=True, type=Path, help="labelled documents")
     scored.add_argument("--predictions", required=True, type=Path, help="what predict wrote")
     scored.add_argument("--train", type=Path, help="training documents, for IgnF1")

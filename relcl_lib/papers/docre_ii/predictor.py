@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,7 +42,7 @@ from relcl_lib.papers.docre_ii.network import (
 from relcl_lib.papers.docre_ii.parameters import DocreParameters
 from relcl_lib.papers.docre_ii.run import DocreRun
 from relcl_lib.text.document_metrics import within_limit
-from relcl_lib.text.document_tokens import DocumentBatch, tokenize_documents
+from relcl_lib.text.document_tokens import DocumentBatch, most_entities, tokenize_documents
 
 FORMAT = 2
 #: how many other pairs a fact says it rests on, and of how many facts that is looked up at once
@@ -115,7 +116,7 @@ class Predictor:
         """What a finished run has trained, with dev's threshold."""
         tuned = run.evaluate("dev")["threshold"]
         note = {"data": run.data.name, "protocol": run.data.protocol, "seed": run.seed}
-        note["run"] = run.digest
+        note |= {"run": run.digest, "tuned": run.data.has_facts("dev")}
         threshold = tuned if abs(tuned) < torch.inf else 0.0
         kinds, _ = CANDIDATES.get(run.data.name, (None, None))
         listed = any(document.pairs is not None for document in run.data.train)
@@ -124,6 +125,11 @@ class Predictor:
         found = cls(run.model, run.tokenizer, *rest)
         found.model.eval()
         return found
+
+    @cached_property
+    def most_entities(self) -> float:
+        """How many entities a document may have: typed markers have a number for each of so many."""
+        return most_entities(self.tokenizer, self.settings.markers)
 
     @property
     def limit(self) -> int:

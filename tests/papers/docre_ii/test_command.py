@@ -18,7 +18,13 @@ from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.lab.records import read_records
 from relcl_lib.lab.runtime import DeviceError
 from relcl_lib.models.pair_inference import iterate_logits
-from relcl_lib.papers.docre_ii.command import behind_base, main, read_predictions
+from relcl_lib.papers.docre_ii.command import (
+    behind_base,
+    build_parser,
+    main,
+    read_predictions,
+    untyped,
+)
 from relcl_lib.papers.docre_ii.network import pair_matrix
 from relcl_lib.papers.docre_ii.parameters import DocreParameters
 from relcl_lib.papers.docre_ii.predictor import ABOUT, WEIGHTS, Predictor
@@ -569,6 +575,78 @@ def test_which_entity_comes_first_changes_no_score_of_undirected_facts(tmp_path,
         assert main(["evaluate", *command]) == 0
         scores.append(json.loads(capsys.readouterr().out))
     assert scores[0]["IgnF1"] == scores[1]["IgnF1"] < scores[0]["F1"]
+
+
+def test_predictions_of_a_part_and_of_other_relations_are_said(run, tmp_path, capsys):
+    gold, mine = tmp_path / "gold.json", tmp_path / "mine.jsonl"
+    gold.write_text(json.dumps([as_record(d, labels=True) for d in run.data.test]))
+    fact = {"head": 0, "relation": "P9999", "tail": 1}
+    mine.write_text(json.dumps({"title": run.data.test[0].title, "facts": [fact]}))
+    command = ["evaluate", "--gold", str(gold), "--predictions", str(mine)]
+    assert main(command) == 0
+    said = capsys.readouterr().err
+    assert "3 of 4 gold documents do not occur" in said
+    assert "1 relations that the gold file does not have, 'P9999' among them" in said
+    rows = [
+        {"title": d.title, "facts": [f._asdict() for f in map(Fact._make, d.facts)]}
+        for d in run.data.test
+    ]
+    mine.write_text("\n".join(map(json.dumps, rows)))
+    assert main(command) == 0
+    assert not capsys.readouterr().err  # nothing is missing
+
+
+def test_more_entities_than_typed_markers_tell_apart_skip_their_document_alone(
+    run, saved, monkeypatch, capsys
+):
+    documents, most = run.data.test, min(len(d.entities) for d in run.data.test)
+    fits = [n for n, d in enumerate(documents, start=1) if len(d.entities) <= most]
+    monkeypatch.setattr(Predictor, "most_entities", most)
+    feed(monkeypatch, [as_record(document) for document in documents])
+    assert 0 < len(fits) < len(documents)
+    assert main(["predict", "--model", str(saved)]) == 1
+    shown = capsys.readouterr()
+    assert [json.loads(line)["line"] for line in shown.out.splitlines()] == fits
+    assert shown.err.count("skipped: it has") == len(documents) - len(fits)
+    assert f"tell {most} apart" in shown.err
+
+
+def test_kinds_that_typed_markers_do_not_know_are_named():
+    data = tiny_data(2)
+    document = data.train[0]
+    other = tuple(tuple(m._replace(type="Chem") for m in e) for e in document.entities)
+    assert untyped(replace(data, train=(replace(document, entities=other),))) == "Chem"
+    known = tuple(tuple(m._replace(type="PER") for m in e) for e in document.entities)
+    assert untyped(replace(data, train=(replace(document, entities=known),))) == ""
+
+
+@pytest.mark.parametrize("setting", ["method=logistic regression", "base=stated_facts"])
+def test_what_leaves_no_model_is_refused_before_it_is_trained(setting, tmp_path, capsys):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    command = ["docre_ii", "train", "--data", str(folder), "--out", str(tmp_path / "out"), setting]
+    assert relcl.main(command) == 2
+    assert "leaves no model that can read documents" in capsys.readouterr().err
+
+
+def test_the_help_explains_each_score(capsys):
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    said = capsys.readouterr().out
+    assert all(name in said for name in ("IgnF1:", "Intra-F1,", "Infer-F1:", "Infer-F1_all:"))
+    assert "in the order of their first mention line" not in build_parser().description
+
+
+@pytest.mark.parametrize("tuned", [True, False])
+def test_a_threshold_that_dev_could_not_choose_is_said(tuned, run, tmp_path, monkeypatch, capsys):
+    made = Predictor.of(run)
+    assert made.note["tuned"] is True
+    made.note["tuned"] = tuned
+    made.save(tmp_path / "model")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    feed(monkeypatch, [])
+    assert main(["predict", "--model", "~/model", "--tuned"]) == 0
+    assert ("--tuned changes nothing" in capsys.readouterr().err) is not tuned
 
 
 def test_relations_that_cannot_count_are_said(tmp_path, capsys):
