@@ -387,6 +387,7 @@ def train(options: argparse.Namespace) -> int:
     for seed, folder in folders.items():
         # Every epoch is in the checkpoint, so this trains nothing that is already trained.
         run = FastreRun(parameters, data, seed, work).train(on_epoch)
+        tell(run.unchosen)
         tagger = run.calibrated()
         print(f"tagger: {tagger.save(folder)}", file=sys.stderr)
         print(describe_calibration(tagger.calibration), file=sys.stderr)

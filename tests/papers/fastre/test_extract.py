@@ -447,6 +447,13 @@ def test_own_data_need_a_training_file_and_no_setting(tmp_path, capsys):
     tagger = Extractor.load(tmp_path / "out")
     assert describe_calibration(tagger.calibration) in said
     assert not any("trained on as well" in line for line in said)
+    assert not any("validation F1 was 0" in line for line in said)
+    (folder / "valid.json").write_text(json.dumps([{"text": "Nobody came.", "triple_list": []}]))
+    assert main([*call[:-5], str(tmp_path / "bare"), *small]) == 0
+    said_of_none = capsys.readouterr().err.splitlines()
+    assert "validation F1 was 0 after each epoch: the weights are those of epoch 1" in said_of_none
+    assert describe_calibration(None) in said_of_none
+    (folder / "valid.json").unlink()
     (folder / "test.json").write_text(json.dumps(rows))
     assert main([*call[:-5], str(tmp_path / "again"), *small]) == 0
     said = capsys.readouterr().err
