@@ -69,7 +69,8 @@ def predict(options: argparse.Namespace) -> int:
     if options.tuned and not model.note.get("tuned", True):
         said = "--tuned changes nothing: the dev documents of this model's training had no relation"
         print(said, file=sys.stderr)
-    first, cut, unread = True, 0, 0
+    first, cut, unread, wanted = True, 0, 0, model.pairing.kinds or ()
+    without_a_pair, came = 0, set()
     seen: set[str] = set()
     for document, facts in model.stream(documents(), threshold=threshold, chunk=options.chunk):
         number = numbers.pop(0)
@@ -78,6 +79,9 @@ def predict(options: argparse.Namespace) -> int:
             if document.title in seen:
                 print(f"document at line {number}: a second {document.title!r}", file=sys.stderr)
             seen.add(document.title)
+        kinds = {mentions[0].type for mentions in document.entities}
+        if document.pairs is None and not kinds.issuperset(wanted):
+            without_a_pair, came = without_a_pair + 1, came | kinds
         names = [mentions[0].name for mentions in document.entities]
         if not options.submission:
             shown = [
@@ -101,6 +105,12 @@ def predict(options: argparse.Namespace) -> int:
         print("[]" if first else "]")
     if count := left_out["ungrounded_mentions"]:
         print(f"{count} mentions have no identifier and were left out", file=sys.stderr)
+    if without_a_pair:
+        print(
+            f"{without_a_pair} documents lack entities of the kinds {' and '.join(wanted)}, between "
+            f"which alone this model finds relations; they have {', '.join(sorted(came)) or 'none'}",
+            file=sys.stderr,
+        )
     if cut:
         print(
             f"{cut} documents are longer than the model reads: their ends were left out, and with "
@@ -270,6 +280,11 @@ def train(options: argparse.Namespace) -> int:
                     f"{counts.get('entities_cut', 0)} entities stand only in what was cut",
                     file=sys.stderr,
                 )
+        if data.has_facts("dev") and not run.best_score:
+            said = (
+                f"seed {seed}: dev {run.settings.chosen_by} was 0 in each epoch; the last is saved"
+            )
+            print(said, file=sys.stderr)
         print(f"model: {Predictor.of(run).save(folder)}", file=sys.stderr)
     for record in records:
         names = ("F1", "F1_tuned", "AP", "F1_base", "F1_dev", "AP_dev")

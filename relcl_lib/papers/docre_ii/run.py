@@ -181,7 +181,7 @@ class DocreRun(Run):
         """Train what is left, see `Run.train`, then take the best; `on_epoch(run)` after each epoch.
 
         The best of a stage is its epoch with the highest dev F1, the earlier in a tie; its last one
-        where dev has no label.
+        where dev has no label, or F1 stays 0.
         """
         return super().train(on_epoch)
 
@@ -195,7 +195,8 @@ class DocreRun(Run):
         found = self.read("dev", k, margins_after=k if by_rank else None)
         f1 = docre_metrics.fact_scores(found.facts[-1], self.data.dev)["F1"]
         score = docre_metrics.average_precision(*self._ranked("dev", found)) if by_rank else f1
-        if score > self.best_score or not self.data.has_facts("dev"):
+        none_right = score == self.best_score == 0  # then the later has learned more
+        if score > self.best_score or none_right or not self.data.has_facts("dev"):
             self.best_score, self.best_epoch = score, self.epochs_done + 1
             self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         return {"stage": self.stage, "loss": loss, "dev_F1": f1}

@@ -63,6 +63,13 @@ def saved(run, tmp_path_factory):
     return Predictor.of(run).save(tmp_path_factory.mktemp("docre") / "model")
 
 
+def test_where_dev_f1_stays_zero_the_later_epoch_is_kept(monkeypatch):
+    nothing = "relcl_lib.papers.docre_ii.run.docre_metrics.fact_scores"
+    monkeypatch.setattr(nothing, lambda *rest: {"F1": 0.0})
+    made = DocreRun(parameters(stage1_epochs=2, stage2_epochs=2), tiny_data(4), 0).train()
+    assert (made.best_epoch, made.best_score) == (4, 0)
+
+
 def test_a_saved_model_says_what_the_run_says(run, saved, tmp_path):
     moved = shutil.copytree(saved, tmp_path / "elsewhere" / "model")
     for folder in (saved, moved, moved.parent):
@@ -687,6 +694,18 @@ def test_a_model_of_two_kinds_asks_for_their_pairs_alone(run):
     assert Pairing()(document).pairs is None
     given = replace(document, pairs=((0, 1),))
     assert Pairing((one, other), True)(given) is given
+
+
+def test_documents_of_other_kinds_than_the_models_are_said(run, tmp_path, monkeypatch, capsys):
+    for kinds, said in (((), False), (("Chemical", "Disease"), True)):
+        model = Predictor.of(run)
+        model.pairing = Pairing(kinds or None)
+        model.save(tmp_path / "model")
+        feed(monkeypatch, [as_record(document) for document in run.data.test])
+        assert main(["predict", "--model", str(tmp_path / "model")]) == 0
+        err = capsys.readouterr().err
+        assert ("4 documents lack entities of the kinds Chemical and Disease" in err) is said
+        assert all(kind in err for kind in ("PER", "LOC")) is said
 
 
 def test_the_pairs_of_a_data_set_are_the_models(run, tmp_path):
