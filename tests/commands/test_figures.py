@@ -230,9 +230,11 @@ def test_relation_curves_have_one_encoder_and_protocol_and_the_usual_settings():
     ]
     figure = FIGURES["crecl_curves"](records)
     left, right = figure.axes
-    check(left, lines={"CRECL": BY_TASK, "RP-CRE": [(k, value - 5) for k, value in BY_TASK]})
+    behind = [(k, value - 5) for k, value in BY_TASK]
+    check(left, lines={"CRECL, n=2": BY_TASK, "RP-CRE, n=1": behind})
     # The lead is seed 0's alone, as RP-CRE has no other.
-    check(right, lines={"CRECL": [(k, 5) for k, _ in BY_TASK]}, legend=["CRECL", "RP-CRE"])
+    legend = ["CRECL, n=2", "RP-CRE, n=1"]
+    check(right, lines={"CRECL, n=2": [(k, 5) for k, _ in BY_TASK]}, legend=legend)
     check(left, legend=[])
     assert right.get_ylim()[1] < 10  # not the left one's 0 to 100
     assert "reduced, MiniLM" in figure.get_suptitle()
@@ -242,10 +244,11 @@ def test_relation_ablation_draws_historical_and_current():
     records = [relation_run(name, FALLING) for name in ("CRECL-CL", "CRECL", "RP-CRE")]
     records.append(relation_run("CRECL-K", [value - 2 for value in FALLING]))
     left, right, *below = FIGURES["crecl_ablation"](records).axes
-    check(left, title="historical tasks", lines={"CRECL": BY_TASK, "CRECL-CL": BY_TASK})
-    check(right, title="current tasks", lines={"CRECL": BY_TASK, "CRECL-CL": BY_TASK})
+    both = {"CRECL, n=1": BY_TASK, "CRECL-CL, n=1": BY_TASK}
+    check(left, title="historical tasks", lines=both)
+    check(right, title="current tasks", lines=both)
     for axes in below:
-        check(axes, lines={"CRECL-K": [(k, -2) for k, _ in BY_TASK]})
+        check(axes, lines={"CRECL-K, n=1": [(k, -2) for k, _ in BY_TASK]})
 
 
 def test_relation_memory_sizes_stand_beside_table_2():

@@ -261,19 +261,26 @@ def test_every_number_of_drl_has_a_row():
 
 
 @pytest.mark.parametrize(
-    "change", [c.settings for c in PAPERS["crecl"].tables.TABLES["variants"].cells[1:]], ids=str
+    "variant",
+    PAPERS["crecl"].tables.TABLES["variants"].cells[1:],
+    ids=lambda cell: str(cell.settings),
 )
-def test_a_row_of_crecl_as_written_leaves_its_variants_out(change):
-    crecl = PAPERS["crecl"].tables
-    cell = {"dataset": "fewrel", "method": "CRECL"}
+def test_a_row_of_crecl_as_written_tells_its_variants_apart(variant):
+    """It leaves them out, or shows them as a configuration where profiles have values of their own."""
+    crecl, change = PAPERS["crecl"].tables, variant.settings
+    cell = {"dataset": "fewrel", "method": variant.method}
     whole, changed = (record_of("crecl", {**cell, **more}, ["T1"]) for more in ({}, change))
+    left_out = not {*crecl.AS_WRITTEN, "variant"}.isdisjoint(change)
     for rows in (
         crecl.printed_rows("Table 1", variant="paper"),
-        crecl.own_rows(("CRECL",), ("T1",)),
+        crecl.own_rows((variant.method,), ("T1",)),
     ):
         assert any(row.matches(whole) for row in rows)
-        assert not any(row.matches(changed) for row in rows)
-    assert all(row.matches(changed) for row in crecl.own_rows(("CRECL",), ("T1",), variant=None))
+        assert any(row.matches(changed) for row in rows) is not left_out
+        found = compare("crecl", rows, [whole, changed], only_run=True)
+        assert list(found["n"]) == [1] * (1 if left_out else 2)
+    every = crecl.own_rows((variant.method,), ("T1",), variant=None)
+    assert all(row.matches(changed) for row in every)
 
 
 def test_leads_of_crecl_are_within_a_seed():
@@ -293,6 +300,7 @@ def test_leads_of_crecl_are_within_a_seed():
         scored("RP-CRE", 3, 0.0).model_copy(update={"metrics": {}, "note": "failed: killed"}),
         scored("RP-CRE", 4, 99.0),  # alone
         scored("CRECL", 4, 50.0, memory_size=5),  # not Table 1's
+        scored("CRECL", 1, 10.0, epochs_current=15),  # another configuration, of fewer seeds
         scored("JOINT", 1, 91.0),
     ]
     leads = PAPERS["crecl"].tables.leads

@@ -19,6 +19,7 @@ from relcl_lib.papers.crecl.plots import (
     plot_leads,
     plot_memory_sizes,
     plot_two_tasks_side_by_side,
+    say_seeds,
     task_curves,
 )
 from relcl_lib.papers.crecl.tables import ABLATIONS, AS_WRITTEN, leads, of_one_content
@@ -70,6 +71,8 @@ def curves(records: Sequence[Record], dataset: str = "FewRel", over: str = "RP-C
     plots.plot_accuracy_curves(ahead, right, **style)
     right.autoscale(axis="y")
     right.axhline(0, color=plots.colour_of(over), zorder=1)
+    for axes in (left, right):  # the legend is theirs together
+        say_seeds(axes, so_far)
     plots.share_legend([left, right])
     figure.suptitle(_title(chosen, dataset, "Table 1; thin: one seed"), fontsize="medium")
     return figure
@@ -82,11 +85,16 @@ def ablation(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
     on its curve, as what they are ahead of CRECL.
     """
     chosen = most_seeds(_chosen(records, dataset))
-    figure, panels = plt.subplots(2, 2, sharey="row", figsize=(plots.WIDTH, 5.0))
+    figure, panels = plt.subplots(2, 2, figsize=(plots.WIDTH, 5.0))
+    panels[0, 1].sharey(panels[0, 0])
     for kind, (above, below) in zip(ACCURACIES, panels.T, strict=True):
         so_far = task_curves(chosen, ("CRECL", *_FAR), kind)
         style = {"title": f"{kind} tasks", "ylabel": "accuracy (%)"}
         plots.plot_accuracy_curves(so_far, above, **style)
+        for line in above.get_lines():
+            if line.get_label() == "CRECL(C)":  # lies on CRECL-CL on the last task
+                line.set(color="black", linestyle="--", marker="x")
+        say_seeds(above, so_far)
         ahead = {
             method: [list(by_task.values()) for by_task in found.values()]
             for method in ABLATIONS
@@ -96,6 +104,7 @@ def ablation(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
         plots.plot_accuracy_curves(ahead, below, **style)
         below.autoscale(axis="y")
         below.axhline(0, color=plots.colour_of("CRECL"), zorder=1)
+        say_seeds(below, ahead)
     for row in panels:
         plots.share_legend(row)
     title = _title(chosen, dataset, "Figure 3; thin: one seed")
@@ -132,7 +141,8 @@ def memory_sizes(records: Sequence[Record]) -> Figure:
     }
     figure, (left, right) = plt.subplots(1, 2, figsize=(plots.WIDTH, 2.8))
     shown = {"CRECL": values} if values else {}
-    plot_memory_sizes(shown, left, reference=at_end, title="CRECL after task 10")
+    count = f", n={len(common)}" if common else ""
+    plot_memory_sizes(shown, left, reference=at_end, title=f"CRECL after task 10{count}")
     plot_leads(ahead, right, title="CRECL less RP-CRE, same seeds")
     figure.suptitle(_title(chosen, "FewRel", "Table 2 and Figure 4"), fontsize="medium")
     return figure

@@ -126,7 +126,7 @@ def fine_tune(run: Learner, task: int) -> None:
 
 
 def train_jointly(run: Learner, task: int) -> None:
-    """Cross-entropy on the sentences of all tasks so far: the ceiling.
+    """Cross-entropy on the sentences of all tasks so far: a reference with full memory.
 
     The first task is learned as by every method; after that `epochs_joint` may be fewer, as the
     older sentences are seen again with every task.

@@ -49,8 +49,8 @@ _HEAD_ONLY: dict[str, Any] = {
 }
 
 #: Row of the paper's tables, or curve of its Figure 3 -> what it changes. CRECL-CL only classifies:
-#: it is the floor, sequential fine-tuning; JOINT is the ceiling. RP-CRE (25 epochs) is ours: RP-CRE
-#: with as many gradient passes as CRECL makes.
+#: it is the floor, sequential fine-tuning; JOINT is a reference with full memory, no proven upper
+#: bound. RP-CRE (25 epochs) is ours: RP-CRE with as many gradient passes as CRECL makes.
 METHODS: dict[str, dict[str, Any]] = {
     "CRECL": {},
     "CRECL+ATM": {"attention_memory": "trained"},

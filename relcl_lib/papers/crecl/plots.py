@@ -39,7 +39,7 @@ _ENCODER_COLOUR, _CLASSES_COLOUR = "#4c72b0", "#7f7f7f"
 _PROTOTYPES_COLOUR, _CONTRAST_COLOUR = "#dd8452", "#d62728"
 #: name -> left, bottom, width, text, colour; the text takes the sizes of a run
 _PARTS = {
-    "sentences": (3.6, 0, 3.2, "sentences of a batch\n(B, n) = ({B}, {n})", _ENCODER_COLOUR),
+    "sentences": (3.6, 0, 3.2, "sentences of a batch\n(B, N) = ({B}, {N})", _ENCODER_COLOUR),
     "states": (3.6, 1.5, 3.2, "BERT at [E11] and [E21]: e\n({B}, {twice})", _ENCODER_COLOUR),
     "h": (3.6, 3, 3.2, "dropout, linear: h (Eq. 1)\n(B, d) = ({B}, {d})", _ENCODER_COLOUR),
     "head": (0, 3, 3.0, "head: class scores (Eq. 2)\n({B}, {rows})", _CLASSES_COLOUR),
@@ -78,7 +78,7 @@ _FLOWS = (
 def plot_architecture(sizes: Mapping[str, int], axes: Axes | None = None) -> Axes:
     """Draw the encoder, the classifier and the two towers with the shapes of a run.
 
-    `sizes` are B sentences of a batch, n tokens, H of the BERT, d of h, C relations seen, L sentences
+    `sizes` are B sentences of a batch, N tokens, H of the BERT, d of h, C relations seen, L sentences
     kept of each, and the `rows` of the head.
     """
     more = {"twice": 2 * sizes["H"], "half": sizes["d"] // 2, "kept": sizes["C"] * sizes["L"]}
@@ -258,6 +258,13 @@ def task_curves(
     return curves_of(records, methods, curve)
 
 
+def say_seeds(axes: Axes, curves: Mapping[str, Sequence[Sequence[float]]]) -> None:
+    """Write how many seeds a curve has behind its name in the legend."""
+    for line in axes.get_lines():
+        if line.get_label() in curves:
+            line.set_label(f"{line.get_label()}, n={len(curves[line.get_label()])}")
+
+
 def plot_history_and_current(
     records: Sequence[Record], methods: Sequence[str] | None = None, *, title: str = ""
 ) -> Figure:
@@ -266,6 +273,7 @@ def plot_history_and_current(
     for axes, kind in zip(panels, ACCURACIES, strict=True):
         curves = task_curves(records, methods, kind)
         plot_accuracy_curves(curves, axes, title=f"{kind} tasks", ylabel="accuracy (%)")
+        say_seeds(axes, curves)
     share_legend(panels)
     figure.suptitle(title, fontsize="medium")
     return figure

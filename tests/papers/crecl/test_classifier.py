@@ -16,6 +16,7 @@ from crecl_data import SMALL, tiny_encoder
 from safetensors.torch import load_file
 
 from relcl_lib import __main__ as relcl
+from relcl_lib.data.marked_text import read_marked
 from relcl_lib.data.sentences import RawSentence, load_sentences
 from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.lab.parameters import ParameterError
@@ -533,6 +534,27 @@ def test_learn_predict_and_evaluate_as_commands(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr()
     assert json.loads(shown.out)["sentences"] == 26 and json.loads(shown.out)["too_long"] == 1
     assert "1 sentences have no answer: an entity lies beyond 128 tokens" in shown.err
+
+
+def test_five_relations_written_by_hand_are_taught_in_two_lessons():
+    cases = Path(__file__).parents[2] / "cases" / "own_relations"
+    first, second, test = (
+        read_marked(cases / f"{name}.jsonl") for name in ("first", "second", "test")
+    )
+    assert set(test) == {*first, *second} and not set(first) & set(second)
+    assert {len(found) for found in (first | second).values()} == {12}
+    assert {len(found) for found in test.values()} == {3}
+    told = [row for lesson in (first, second, test) for found in lesson.values() for row in found]
+    assert len({row.tokens for row in told}) == 75
+    few = {"epochs_classification": 1, "epochs_current": 1, "epochs_memory": 1}
+    classifier = ContinualClassifier.begin("quick", **few, device="cpu")
+    for lesson in (first, second):
+        counts = classifier.learn(lesson)
+        assert (counts["too_long"], counts["repeated"], counts["ambiguous"]) == (0, 0, 0)
+        assert counts["held_out"] == 2 * counts["new"]
+    assert classifier.relations == [*first, *second]
+    scores = classifier.evaluate(test)
+    assert scores["sentences"] == 15 and set(scores["relations"]) == set(test)
 
 
 def test_a_model_keeps_its_encoder_and_its_settings(tmp_path, capsys):

@@ -101,8 +101,8 @@ def test_curves_of_tasks_by_method():
 
 
 def test_history_and_current_stand_side_by_side():
-    historical = {"CRECL": [(1, 89), (2, 81)], "CRECL-CL": [(1, 95), (2, 45)]}
-    current = {"CRECL": [(1, 89), (2, 77)], "CRECL-CL": [(1, 95), (2, 90)]}
+    historical = {"CRECL, n=2": [(1, 89), (2, 81)], "CRECL-CL, n=1": [(1, 95), (2, 45)]}
+    current = {"CRECL, n=2": [(1, 89), (2, 77)], "CRECL-CL, n=1": [(1, 95), (2, 90)]}
     left, right = plots.plot_history_and_current(RECORDS).axes
     check(left, lines=historical, legend=[])
     check(right, lines=current, legend=list(current))
@@ -123,7 +123,7 @@ def test_leads_have_a_dot_per_seed_and_their_mean():
 
 
 def test_the_architecture_has_the_shapes_of_the_run():
-    sizes = {"B": 16, "n": 40, "H": 96, "d": 32, "C": 12, "L": 5, "rows": 24}
+    sizes = {"B": 16, "N": 40, "H": 96, "d": 32, "C": 12, "L": 5, "rows": 24}
     axes = plots.plot_architecture(sizes)
     said = " ".join(text.get_text() for text in axes.texts)
     for shape in ("(16, 40)", "(16, 192)", "(16, 32)", "(16, 24)", "(60, 32)", "(12, 32)"):

@@ -39,6 +39,23 @@ def test_variants_have_their_paired_difference(records):
     assert shown["CRECL"]["all tasks: less CRECL's"] == "–"
 
 
+def test_leads_have_a_line_per_seed_and_an_interval(records):
+    pairs = (("CRECL", "RP-CRE"), ("RP-CRE", "CRECL+ATM"), ("CRECL", "no such method"))
+    shown = lines(printed.leads(records, pairs=pairs))
+    ahead = tables.leads(records)
+    each = [f"CRECL less RP-CRE, seed {seed}" for seed in ahead]
+    means = [f"{a} less {b}, mean ± half of 95 %, n={len(ahead)}" for a, b in pairs[:2]]
+    assert list(shown) == [*each, *means]
+    last = [by_task["T10"] for by_task in ahead.values()]
+    assert [shown[name]["T10"] for name in each] == [f"{value:+.1f}" for value in last]
+    assert shown[means[0]]["T10"] == printed.difference(last)
+    other = [
+        by_task["T10"]
+        for by_task in tables.leads(records, over=pairs[1][1], method="RP-CRE").values()
+    ]
+    assert shown[means[1]]["T10"] == printed.difference(other)
+
+
 def test_leads_on_the_last_task_are_its_own(records):
     every = tables.leads(records, "FewRel", "CRECL", "CRECL-CL")
     last = tables.leads(records, "FewRel", "CRECL", "CRECL-CL", "current")
