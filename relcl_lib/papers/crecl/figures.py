@@ -170,7 +170,7 @@ def two_tasks(records: Sequence[Record], path: Path = RECORDED_FEATURES) -> Figu
     }
     (found, *_), (record, *_) = frames.values(), of_run
     figure = plot_two_tasks_side_by_side(panels, found.labels, found.tasks, about["names"])
-    title = f"{record.dataset['set']} ({record.protocol}, {record.backbone}, seed {record.seed}): s"
+    title = f"{record.dataset['set']} ({record.protocol}, {record.backbone}, seed {record.seed}): t-SNE of s"
     figure.suptitle(title, fontsize="medium")
     return figure
 
