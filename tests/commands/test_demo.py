@@ -135,7 +135,9 @@ def test_ctrl_c_stops_every_notebook_at_once(tmp_path):
 
 def test_the_end_names_counts_and_what_is_decided():
     records = [
-        run(seed, m, a_t=a + seed) for seed in range(3) for m, a in (("PCR", 50), ("HPCR", 9))
+        run(seed, m, a_t=a * (1 + seed / 50))
+        for seed in range(3)
+        for m, a in (("PCR", 50), ("HPCR", 9))
     ]
     text = demo.closing_table([*records, *(run(seed, "ER", a_t=1.0 + seed) for seed in range(3))])
     lines = text.splitlines()

@@ -833,7 +833,7 @@ def read_command_lines(folder):
         with (folder / "lines").open("rb") as stream:
             for line in read_lines(stream):
                 try:
-                    found.append(read_text(line, jsonl))
+                    found.append(read_text(line, jsonl)["text"])
                 except ValueError as error:
                     found.append(str(error))
     pair = Pairing(once=True)

@@ -1,5 +1,6 @@
 import errno
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -45,7 +46,11 @@ def test_where_a_model_lies_is_found_or_said(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="one model per seed: model-seed0, model-seed1"):
         find_model(tmp_path / "out", "a.json")
     first = tmp_path / "out" / "model-seed0"
-    assert find_model("~/out/model-seed0", "a.json") == find_model(first, "a.json") == first
+    assert (
+        find_model(Path("~", "out", "model-seed0"), "a.json")
+        == find_model(first, "a.json")
+        == first
+    )
     moved = first.rename(tmp_path / "model")
     assert find_model(tmp_path, "a.json") == moved
 

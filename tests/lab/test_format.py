@@ -100,7 +100,8 @@ def test_metrics_are_columns():
 
 def test_many_metrics_of_both_stand_in_lines():
     rows = [r for r in paper_rows("crecl") if r.table == "Table 1" and r.dataset == "FewRel"]
-    text = format_markdown(compare("crecl", rows, COMMITTED, only_run=True))
+    ours = [record for record in COMMITTED if record.method == "RP-CRE+MA"]  # one configuration
+    text = format_markdown(compare("crecl", rows, ours, only_run=True))
     assert text.startswith("**FewRel**: accuracy after task … (%); ")
     header, *lines = cells(text)
     assert header[:4] == ["Method", "Whose", "task 1", "task 2"]

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -652,7 +653,7 @@ def test_a_threshold_that_dev_could_not_choose_is_said(tuned, run, tmp_path, mon
     made.save(tmp_path / "model")
     monkeypatch.setenv("HOME", str(tmp_path))
     feed(monkeypatch, [])
-    assert main(["predict", "--model", "~/model", "--tuned"]) == 0
+    assert main(["predict", "--model", str(Path("~", "model")), "--tuned"]) == 0
     assert ("--tuned changes nothing" in capsys.readouterr().err) is not tuned
 
 

@@ -2,11 +2,14 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 
 from relcl_lib.papers.fastre.command import Counts, main, pass_over, read_lines
 from relcl_lib.papers.fastre.resume import ResultFile, result_path
+
+HOME = Path("~")
 
 
 @pytest.fixture
@@ -64,12 +67,12 @@ def test_another_model_or_setting_begins_anew(tmp_path, model):
 def test_a_model_is_the_same_however_its_folder_is_named(tmp_path, model, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     part = ResultFile(tmp_path / "out", model, 2).part
-    assert ResultFile("~/out", "~/model", 2).part == part
+    assert ResultFile(HOME / "out", HOME / "model", 2).part == part
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "seed0").write_text("of the training, no part of the tagger")
     assert ResultFile(tmp_path / "out", tmp_path, 2).part == part
     (model / "tagger.json").write_text("another")
-    assert ResultFile("~/out", "~/model", 2).part != part
+    assert ResultFile(HOME / "out", HOME / "model", 2).part != part
 
 
 def test_what_cannot_become_the_file_is_refused_at_the_start(tmp_path, model, monkeypatch):
