@@ -93,7 +93,7 @@ _ALL = (
         "EMNLP 2022: Iterative Inference over ATLOP",
         "relations across a whole document",
         "https://arxiv.org/abs/2211.14470",
-        105,
+        90,
         "DocreParameters",
         "epoch",
     ),
