@@ -9,13 +9,12 @@ are those of `ReplayParameters`, by default the paper's.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from relcl_lib.lab.command_line import parse, positive
-from relcl_lib.lab.files import atomic_write_bytes, existing_folder
+from relcl_lib.lab.files import atomic_write_bytes
 from relcl_lib.lab.records import (
     Record,
     RecordError,
@@ -24,6 +23,7 @@ from relcl_lib.lab.records import (
     results_root,
     write_record,
 )
+from relcl_lib.papers.hpcr.recorded_run import command_line, named_run
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -114,32 +114,10 @@ def read_features(record: Record, results: str | Path | None = None) -> Features
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command `features`; return 0."""
-    line = argparse.ArgumentParser(
-        prog="python -m relcl_lib hpcr",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    line.add_argument("command", choices=["features"])
-    line.add_argument("settings", nargs="*", metavar="NAME=VALUE", help="of the run")
-    line.add_argument("--work-dir", help="folder with the checkpoints")
-    line.add_argument("--data-root", help="folder that holds the data set")
-    line.add_argument(
-        "--results", type=existing_folder, help="folder of the records (data/results)"
-    )
+    line = command_line("features", __doc__, checkpoints=False)
     line.add_argument("--per-class", type=positive, default=PER_CLASS, help="test images")
     options = parse(line, arguments)
-
-    from relcl_lib.lab.parameters import read_settings
-    from relcl_lib.papers.hpcr.parameters import ReplayParameters
-    from relcl_lib.papers.hpcr.run import ReplayRun
-
-    settings = {
-        "profile": "full",
-        "data_root": options.data_root,
-        **read_settings(options.settings),
-    }
-    parameters = ReplayParameters.create(settings)
-    run = ReplayRun(parameters, ReplayRun.load_data(parameters), options.work_dir)
+    run = named_run(options)
     run.train(lambda trained: print(f"task {trained.done}/{trained.total}", flush=True))
     for path in keep_features(run, options.results, options.per_class):
         print(path)

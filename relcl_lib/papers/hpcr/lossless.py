@@ -11,14 +11,12 @@ record gets the metrics `A_T_lossless`, `A_T_lossless_change` and, of that mean,
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relcl_lib.data.download import DataFormatError
 from relcl_lib.lab.command_line import parse
-from relcl_lib.lab.files import existing_folder
 from relcl_lib.lab.records import (
     Record,
     RecordError,
@@ -27,6 +25,7 @@ from relcl_lib.lab.records import (
     results_root,
     write_record,
 )
+from relcl_lib.papers.hpcr.recorded_run import command_line, named_run
 from relcl_lib.papers.hpcr.tables import LOSSLESS
 
 if TYPE_CHECKING:
@@ -121,33 +120,11 @@ def keep_estimates(run: ReplayRun, path: Path, results: str | Path | None = None
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command `lossless`; return 0."""
-    line = argparse.ArgumentParser(
-        prog="python -m relcl_lib hpcr",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    line.add_argument("command", choices=["lossless"])
-    line.add_argument("settings", nargs="*", metavar="NAME=VALUE", help="of the run")
+    line = command_line("lossless", __doc__, checkpoints=True)
     images = "the first official test images without loss, a parquet file"
     line.add_argument("--images", type=Path, required=True, metavar="FILE", help=images)
-    line.add_argument("--work-dir", required=True, help="folder with the checkpoints")
-    line.add_argument("--data-root", help="folder that holds the data set")
-    line.add_argument(
-        "--results", type=existing_folder, help="folder of the records (data/results)"
-    )
     options = parse(line, arguments)
-
-    from relcl_lib.lab.parameters import read_settings
-    from relcl_lib.papers.hpcr.parameters import ReplayParameters
-    from relcl_lib.papers.hpcr.run import ReplayRun
-
-    settings = {
-        "profile": "full",
-        "data_root": options.data_root,
-        **read_settings(options.settings),
-    }
-    parameters = ReplayParameters.create(settings)
-    run = ReplayRun(parameters, ReplayRun.load_data(parameters), options.work_dir)
+    run = named_run(options)
     run.resume()
     if not run.finished:
         raise RecordError(
