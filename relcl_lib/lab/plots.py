@@ -264,7 +264,7 @@ def curves_of(
 
 
 def plot_lines(
-    values: Mapping[str, Mapping[int, float]],
+    values: Mapping[str, Mapping[int, float | Sequence[float]]],
     axes: Axes | None = None,
     *,
     xlabel: str,
@@ -273,14 +273,18 @@ def plot_lines(
     colours: Sequence[Any] = CYCLE,
     beside: bool = True,
 ) -> Axes:
-    """Draw one line per name; `values` are name -> epoch, iteration or the like -> number.
+    """Draw one line per name; `values` are name -> epoch, iteration or the like -> number or runs.
 
+    Of runs the mean is drawn, and from three on its 95 % interval.
     `colours` are for names without one of their own; `beside` puts the legend right of the axes.
     """
     axes = axes_of(axes, 2.4)
     for index, (name, line) in enumerate(values.items()):
         colour = colour_of(name, index, colours)
-        axes.plot(list(line), list(line.values()), marker="o", ms=4, label=name, color=colour)
+        means, halves = mean_and_bar(line.values())
+        axes.plot(list(line), means, marker="o", ms=4, label=name, color=colour)
+        if not np.isnan(halves).all():
+            axes.errorbar(list(line), means, halves, fmt="none", capsize=3, color=colour)
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axes.xaxis.get_major_locator().set_params(integer=True)
     if len(values) > 1:
@@ -289,6 +293,12 @@ def plot_lines(
 
 
 # --- bars ----------------------------------------------------------------------------------------
+
+
+def mean_and_bar(cells: Iterable[float | Sequence[float]]) -> tuple[list[float], list[float]]:
+    """Of each cell's runs the mean, and half its 95 % interval (NaN for fewer than three)."""
+    found = [(*confidence_interval(np.atleast_1d(cell)), np.size(cell)) for cell in cells]
+    return [mean for mean, *_ in found], [half if n >= 3 else np.nan for _, half, n in found]
 
 
 def _spread(seeds: Sequence[float]) -> tuple[float, float | None, Sequence[float]]:

@@ -27,8 +27,8 @@ def gain(records: Sequence[Record]) -> Figure:
                 shown = [m for m in METRICS if all(f"{m}_base" in r.metrics for r in chosen)]
                 text = f"{words.name(name)}\n{chosen[0].protocol}, n = {len(chosen)}"
                 text += "".join(f"\n{metric} {printed.gain(chosen, metric)}" for metric in shown)
-                if noise := row.setting.removeprefix("test").strip(";"):
-                    text += f"\n{noise}"
+                if "not_gold" in row.setting:
+                    text += "\n" + printed.SPARING.replace("spares ", "spares\n")
                 values[text] = {
                     f"{metric}, {whose}": [r.metrics[f"{metric}{suffix}"] for r in chosen]
                     for metric in shown

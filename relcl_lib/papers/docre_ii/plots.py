@@ -25,6 +25,7 @@ from relcl_lib.lab.plots import (
     Box,
     arrow,
     axes_of,
+    mean_and_bar,
     pale,
     part_cells,
     plot_flow,
@@ -306,21 +307,29 @@ def plot_architecture(axes: Axes | None = None) -> Axes:
     return axes
 
 
-def plot_ablations(losses: Mapping[str, Mapping[str, float]], axes: Axes | None = None) -> Axes:
-    """Draw what each ablation adds to the whole's F1: whose numbers -> ablation -> difference."""
+def plot_ablations(
+    losses: Mapping[str, Mapping[str, Sequence[float]]], axes: Axes | None = None
+) -> Axes:
+    """Draw what each ablation adds to the whole's F1: whose numbers -> ablation -> differences.
+
+    One difference per seed: their mean is drawn, and from three seeds on its 95 % interval.
+    """
     names = list(dict.fromkeys(name for found in losses.values() for name in found))
     axes = axes_of(axes, 0.6 + 0.45 * len(names))
     palette = sns.color_palette("colorblind", len(losses))
     for index, (whose, found) in enumerate(losses.items()):
         shift = 0.6 * (index / max(1, len(losses) - 1) - 0.5)
-        axes.plot(
-            list(found.values()),
+        means, halves = mean_and_bar(found.values())
+        quoted, counts = whose.startswith("paper"), {len(seeds) for seeds in found.values()}
+        axes.errorbar(
+            means,
             [names.index(name) + shift for name in found],
+            xerr=halves,
             linestyle="none",
-            marker="D" if whose.startswith("paper") else "o",
+            marker="D" if quoted else "o",
             markersize=5,
             color=palette[index],
-            label=whose,
+            label=whose if quoted else f"{whose}, n = {' or '.join(map(str, sorted(counts)))}",
         )
     axes.axvline(0, color="#555555", lw=1)
     axes.set(yticks=range(len(names)), yticklabels=names, xlabel="F1 less the whole's (points)")
