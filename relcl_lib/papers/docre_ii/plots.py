@@ -32,6 +32,7 @@ from relcl_lib.lab.plots import (
     plot_lines,
 )
 from relcl_lib.lab.sentence_plots import plot_words
+from relcl_lib.text.document_tokens import DocumentBatch
 
 #: what a predicted or annotated fact is -> colour of its edge or cell
 OUTCOMES = {"right": "#2a9d5c", "wrong": "#d1495b", "missed": "#b9bec7"}
@@ -250,26 +251,26 @@ def progress(run: Any) -> Progress:
 
 
 _BASE_COLOUR, _INFERENCE_COLOUR = "#4c72b0", "#dd8452"
-#: part of the base module, from the top down: its text, with the shapes
+#: part of the base module, from the top down: its text, which takes the sizes of a batch
 _BASE = {
-    "document": "document, marked mentions\nids (b, T)",
-    "encoder": "encoder, last layers\nH (b, T, D), A (m, heads, T)",
-    "entities": "entities: log sum exp\nh(e) (b N, D)",
-    "context": "localized context\nc (b, N, N, D)",
-    "features": "bilinear groups\nF_0 (p, D')",
-    "base": "classifier of the base\nlogits (p, C)",
+    "document": "document, marked mentions\nids ({b}, {T})",
+    "encoder": "encoder\nH ({b}, {T}, {D}), A ({m}, {heads}, {T})",
+    "entities": "entities: log sum exp\nh(e) ({b} · {N}, {D})",
+    "context": "localized context\nc ({b}, {N}, {N}, {D})",
+    "features": "bilinear groups\nF_0 ({p}, {features})",
+    "base": "classifier of the base\nlogits ({p}, {C})",
 }
 #: part of the inference module -> where it stands (left, bottom, width), its text with the shapes
 _INFERENCE = {
-    "feature slot": (4.6, 1.4, 2.6, "reduce\nF (p, d)"),
-    "relation slot": (4.6, 0.0, 2.6, "embed predictions\nR (p, d)"),
-    "memory": (4.6, 2.8, 5.6, "M: [F; R] projected to (p, d), as a matrix (b, N, N)"),
-    "feature attention": (4.6, 4.2, 2.6, "crossed attention\nqueries F (p, d)"),
-    "relation attention": (7.6, 4.2, 2.6, "crossed attention\nqueries R (p, d)"),
-    "gate": (4.6, 5.6, 5.6, "gate: g F~ + (1 - g) R~, one mixture (p, d)"),
-    "networks": (4.6, 7.0, 5.6, "a network, a residual and a norm per slot\nF, R (p, d)"),
-    "classifier": (11.4, 7.0, 3.0, "classifier on [F; R]\nlogits (p, C)"),
-    "decode": (11.4, 0.0, 3.0, "decode by the threshold\nlabels (p, C)"),
+    "feature slot": (4.6, 1.4, 2.6, "reduce\nF ({p}, {d})"),
+    "relation slot": (4.6, 0.0, 2.6, "embed predictions\nR ({p}, {d})"),
+    "memory": (4.6, 2.8, 5.6, "M: [F; R] projected to ({p}, {d}),\nas a matrix ({b}, {N}, {N})"),
+    "feature attention": (4.6, 4.2, 2.6, "crossed attention\nqueries F ({p}, {d})"),
+    "relation attention": (7.6, 4.2, 2.6, "crossed attention\nqueries R ({p}, {d})"),
+    "gate": (4.6, 5.6, 5.6, "gate: g F~ + (1 - g) R~, one mixture ({p}, {d})"),
+    "networks": (4.6, 7.0, 5.6, "a network, a residual and a norm per slot\nF, R ({p}, {d})"),
+    "classifier": (11.4, 7.0, 3.0, "classifier on [F; R]\nlogits ({p}, {C})"),
+    "decode": (11.4, 0.0, 3.0, "decode by the threshold\nlabels ({p}, {C})"),
 }
 _FLOWS = (
     *itertools.pairwise(_BASE),
@@ -287,21 +288,30 @@ _FLOWS = (
 )
 
 
-def plot_architecture(axes: Axes | None = None) -> Axes:
-    """Draw base and inference module with the shapes of what passes between their parts."""
+def plot_architecture(run: Any, batch: DocumentBatch, axes: Axes | None = None) -> Axes:
+    """Draw base and inference module of a `DocreRun`, with the shapes of a batch of documents."""
+    model, (b, pieces) = run.model, batch.ids.shape
+    network = model.base.encoder.network.config
+    sizes = {"b": b, "T": pieces, "D": network.hidden_size, "heads": network.num_attention_heads}
+    sizes |= {"N": batch.n_entities, "m": len(batch.mentions), "p": len(batch.pairs)}
+    sizes |= {"d": model.inference.config.size, "features": model.base.feature_size}
+    sizes["C"] = model.inference.config.n_relations + 1
     boxes = {
-        name: Box(0, 7 - 1.4 * index, 3.4, text, _BASE_COLOUR)
+        name: Box(0, 7 - 1.4 * index, 3.4, text.format(**sizes), _BASE_COLOUR)
         for index, (name, text) in enumerate(_BASE.items())
     }
-    boxes |= {name: Box(*given, _INFERENCE_COLOUR) for name, given in _INFERENCE.items()}
+    for name, (left, bottom, width, text) in _INFERENCE.items():
+        boxes[name] = Box(left, bottom, width, text.format(**sizes), _INFERENCE_COLOUR)
     axes = plot_flow(boxes, _FLOWS, axes)
     # From the relation slot, beside the feature slot, into the memory.
     corner = (8.9, 0.7)
     axes.plot([7.2, corner[0]], [corner[1]] * 2, color="#555555", lw=1.6)
     arrow(axes, corner, (corner[0], 2.8), "#555555")
     axes.add_patch(Rectangle((4.35, 2.6), 6.1, 5.6, fc="none", ec=_INFERENCE_COLOUR, ls="--"))
-    axes.text(10.4, 8.28, "a layer, N_I times", ha="right", fontsize=7, color=_INFERENCE_COLOUR)
-    axes.text(9.3, 0.12, "fed back, K times", ha="center", fontsize=7, color="#555555")
+    layers, passes = len(model.inference.layers), run.settings.iterations
+    style = {"fontsize": 7, "color": _INFERENCE_COLOUR}
+    axes.text(10.4, 8.28, f"a layer, N_I = {layers} times", ha="right", **style)
+    axes.text(9.3, 0.12, f"fed back, K = {passes} times", ha="center", fontsize=7, color="#555555")
     axes.text(0, 8.28, "base module (ATLOP)", fontsize=7, color=_BASE_COLOUR)
     axes.set(ylim=(-0.3, 8.9))
     return axes

@@ -1,10 +1,14 @@
 """Figures of documents: what is drawn is what was found."""
 
 import numpy as np
+import pytest
+import torch
+from docre_data import parameters, tiny_data
 from drawn import arrows, legend, only_drawn, texts, yticks  # noqa: F401
 
 from relcl_lib.data.document_files import Document, Fact, Mention
 from relcl_lib.papers.docre_ii import plots
+from relcl_lib.papers.docre_ii.run import DocreRun
 
 #: Ada knows Bo and Cy knows Bo; that Ada knows Cy follows
 DOCUMENT = Document(
@@ -21,6 +25,32 @@ DOCUMENT = Document(
 
 GOLD = DOCUMENT.gold()
 FIRST, THEN, CLOSING = Fact(0, "P1", 1), Fact(1, "P0", 2), Fact(0, "P2", 2)
+
+
+@pytest.fixture(scope="module")
+def run():
+    """Its data are read before a test may read only what figures need."""
+    made = DocreRun(parameters(inference_layers=2, iterations=4), tiny_data(), 0)
+    made.tokens("train")
+    return made
+
+
+def test_the_architecture_has_the_shapes_of_a_batch(run):
+    batch = run.tokens("train").batch(torch.arange(2))
+    base = run.model.base
+    hidden, attention = base.encoder(batch.ids, batch.lengths, *batch.mentions[:, [0, 2]].T)
+    scores = base(batch)
+    said = texts(plots.plot_architecture(run, batch))
+    shapes = {text.split("\n")[-1] for text in said if "\n" in text}
+    shown = {"ids": batch.ids, "F_0": scores.features, "logits": scores.logits}
+    assert {f"{name} {tuple(tensor.shape)}" for name, tensor in shown.items()} <= shapes
+    assert f"H {tuple(hidden.shape)}, A {tuple(attention.shape)}" in shapes
+    slots = run.model.inference.embed_features(scores.features)
+    assert f"F, R {tuple(slots.shape)}" in shapes
+    n = batch.n_entities
+    assert f"h(e) (2 · {n}, {hidden.shape[-1]})" in shapes
+    assert f"as a matrix (2, {n}, {n})" in shapes
+    assert {"a layer, N_I = 2 times", "fed back, K = 4 times"} <= set(said)
 
 
 def test_a_document_has_each_word_and_a_note_at_each_mention():
