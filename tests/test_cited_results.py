@@ -27,6 +27,9 @@ def test_results_are_cited(page):
         "Without it 68 % become 40.",
         "The accuracy ends at 50.7 ± 2.2.",
         "CRECL keeps 58 of the 64 points between floor and ceiling (section 3).",
+        "CRECL is ahead of RP-CRE, with twice its training.",
+        "So on real documents our records show no inference from pair to pair.",
+        "HPCR forgets much less than ER does.",
     ],
 )
 def test_a_result_is_found(sentence):
@@ -54,6 +57,9 @@ def test_a_result_is_found(sentence):
         "Recall is the share of facts that are found.",
         "We train with a learning rate of 0.1 and a temperature of 0.09.",
         "`F1 = 70.0` is printed by the command.",
+        "In print, ER-ACE forgets less than HPCR.",
+        "In the figure above HPCR lies above PCR.",
+        "The records say which.",
         "With $F_1 = 2 P R / (P + R)$ the two are one number.",
     ],
 )

@@ -1,7 +1,8 @@
 """Sentences that state a measured result, and what they cite; as a program it prints complaints.
 
-A sentence states one if a number stands beside a unit or a metric in it, unless it is the paper's, a
-setting, a definition or an exercise, or says that it reads an output beside it. It then links to a
+A sentence states one if a number stands beside a unit or a metric in it, or if it says in words that
+one method is ahead of another, unless that is the paper's, a setting, a definition or an exercise,
+or the sentence says that it reads an output beside it. It then links to a
 claim or a table of RESULTS.md, or to the table of a benchmark.
 """
 
@@ -25,7 +26,7 @@ _BESIDE = re.compile(
 )
 #: numbers that count, name or place something
 _PLACES = re.compile(
-    r"(?:\b(?:tables?|sections?|chapters?|eqs?\.|figs?\.|figures?|seeds?|tasks?|epochs?|steps?|arxiv"
+    r"(?:\b(?:tables?|sections?|chapters?|eqs?\.|figs?\.|figures?|seeds?|tasks?|epochs?|steps?|stages?|arxiv"
     r"|aaai|coling|emnlp|ijcai|cvpr|n =|n=) *[\d.,:–-]*\d[a-z]?(?: \(\w+\))?"
     r"(?:(?:,| and| to| or) \d[\d.]*)*)|\b95 (?:%|per cent)(?: confidence| half)? (?:interval|width)s?",
     re.IGNORECASE,
@@ -40,6 +41,21 @@ _OURS = re.compile(r"\b(?:ours?|we|our|record(?:s|ed)?|measured)\b", re.IGNORECA
 _HERE = re.compile(
     r"\b(?:above|below|here|this (?:run|cell|figure|table|notebook)|these (?:runs|cells|figures))\b",
     re.IGNORECASE,
+)
+#: a comparison in words: `CRECL is ahead of RP-CRE`, `our records show no gain`
+_METHOD = (
+    r"(?:CRECL|RP-CRE|EMAR|HPCR|PCR|ER|ER-ACE|SCR|FastRE|CasRel|DocRE-II|ATLOP|BER|GEM|A-GEM|GSS"
+    r"|Shuffle|(?:the|its) (?:own )?(?:base|floor|whole))\b"
+)
+_COMPARED = re.compile(
+    r"\b(?:is|are|lies?|stays?|comes?|ends?|scores?|forgets?|gains?|learns?|beats?) (?:\w+ ){0,2}?"
+    rf"(?:ahead of|behind|above|below|(?:better|worse|higher|lower|more|less) than) {_METHOD}"
+    r"|\b(?:our|the|these|all|committed) (?:records?|runs) (?:do not |does not )?"
+    r"(?:show|contradict|support|agree|gain|lose)\b"
+)
+#: what a comparison in words may lean on instead of a link: print, or an output beside it
+_ELSEWHERE = re.compile(
+    rf"{_HERE.pattern}|\b(?:in print|figure|right|left|in it|section \d+)\b", re.IGNORECASE
 )
 _CITED = re.compile(r"\]\((?P<to>[^)\s]*(?:RESULTS\.md#|benchmarks/README\.md)[^)\s]*)\)")
 _ENDS = re.compile(r"([.!?][*_)\"”]*)\s+(?=[*_(\[\"“$`]*[A-Z0-9])")
@@ -88,7 +104,12 @@ def sentences(text):
 
 
 def states_a_result(sentence):
-    """Whether a number stands beside a unit or a metric that is neither the paper's nor an output's."""
+    """Whether it compares, by a number beside a unit or a metric or in words, what was measured here.
+
+    Not what is the paper's, or an output's that stands beside it.
+    """
+    if _COMPARED.search(sentence) and not (_ELSEWHERE.search(sentence) or _THEIRS.search(sentence)):
+        return True
     bare = _PLACES.sub("", re.sub(r"\]\([^)]*\)", "]", sentence))
     if _HERE.search(bare) or not (_WITH_UNIT.search(bare) or _BESIDE.search(bare)):
         return False
@@ -111,7 +132,7 @@ def markdown_of(path):
 
 def pages(root):
     """The pages whose sentences are held to this."""
-    return [root / "README.md", *sorted((root / "notebooks").glob("*.ipynb"))]
+    return [root / "README.md", root / "RESULTS.md", *sorted((root / "notebooks").glob("*.ipynb"))]
 
 
 def anchors_of(results):
