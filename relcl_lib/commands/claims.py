@@ -18,6 +18,7 @@ from relcl_lib.lab.claims import (
     evidence,
     judge,
     markdown,
+    total,
     verdicts_of,
 )
 from relcl_lib.lab.files import existing_folder
@@ -47,13 +48,18 @@ def claims_block(name: str, records: Iterable[Record], links: str = ".") -> str:
 def papers_block(records: Iterable[Record]) -> str:
     """README's table of the papers: what each is about, its lesson, and what became of its claims."""
     header = ("Paper", "Task", "Lesson", *COUNTED[1:4], "Open")
-    judged, rows = _judged(records), []
-    for (name, paper), row in zip(PAPERS.items(), counted(judged), strict=True):
+    of_papers, rows = counted(_judged(records)), []
+    for (name, paper), row in zip(PAPERS.items(), of_papers, strict=True):
         lesson = f"[{name}](notebooks/{name}.ipynb), {paper.seconds} s"
-        open_yet = sum(int(cell.split()[0]) for cell in row[4:])
         cited = f"[{paper.title}]({paper.link}), {paper.about}"
-        rows.append((cited, paper.task, lesson, *row[1:4], str(open_yet)))
+        rows.append((cited, paper.task, lesson, *row[1:4], _open(row)))
+    sums = total(of_papers)
+    rows.append(("all", "", "", *sums[1:4], _open(sums)))
     return markdown_table(header, rows)
+
+
+def _open(row: Sequence[str]) -> str:
+    return str(sum(int(cell.split()[0]) for cell in row[4:]))
 
 
 def _judged(records: Iterable[Record]) -> dict[str, list[Verdict]]:

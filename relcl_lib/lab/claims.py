@@ -431,5 +431,12 @@ def counted(verdicts: Mapping[str, Iterable[Verdict]]) -> list[list[str]]:
 
 
 def counts(verdicts: Mapping[str, Iterable[Verdict]]) -> str:
-    """The counts as a table for GitHub."""
-    return markdown_table(COUNTED, counted(verdicts))
+    """The counts as a table for GitHub, with the sums where there are several papers."""
+    rows = counted(verdicts)
+    return markdown_table(COUNTED, [*rows, total(rows)] if len(rows) > 1 else rows)
+
+
+def total(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The sums of `counted`'s columns, without the scales."""
+    columns = list(zip(*rows, strict=True))[1:]
+    return ["all", *(str(sum(int(cell.split()[0]) for cell in column)) for column in columns)]

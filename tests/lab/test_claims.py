@@ -319,6 +319,7 @@ def test_tables_of_verdicts_and_of_counts():
     assert counts({"HPCR": lines, "DRL": []}).splitlines()[2:] == [
         "| HPCR | 1 | 1 (1 paper) | 0 | 0 | 0 |",
         "| DRL | 0 | 0 | 0 | 0 | 0 |",
+        "| all | 1 | 1 | 0 | 0 | 0 |",
     ]
     assert len(VERDICTS) == 4
 
