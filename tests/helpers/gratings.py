@@ -63,3 +63,12 @@ def step_of(run, batch):
     """The batch after retrieval and the forward passes."""
     stored = run.strategy.retrieve(batch) or {}
     return Step(batch, *run.strategy.rows(batch, stored), stored)
+
+
+def losses_of(run):
+    """Train a run; return the loss of every step, None where there was none."""
+    losses, step = [], run.training_step
+    run.training_step = lambda *given: losses.append(step(*given))
+    run.train()
+    del run.training_step
+    return losses

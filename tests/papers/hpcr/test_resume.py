@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from gratings import gratings, make_run
+import torch
+from gratings import gratings, losses_of, make_run
 from states import same
 
 from relcl_lib.papers.hpcr.methods import METHODS
@@ -76,12 +77,18 @@ class Stop(Exception):
 
 
 @pytest.mark.parametrize("method", [name for name, kind in METHODS.items() if not kind.iid])
-def test_every_method_goes_on_from_its_checkpoint(tmp_path, method):
+def test_every_method_trains_and_goes_on_from_its_checkpoint(tmp_path, method):
     def stop(run):
         raise Stop
 
     data, changes = gratings(), {"method": method, "seeds": [0, 2], "learning_rate": 0.05}
-    whole = make_run(data, **changes).train()
+    whole = make_run(data, **changes)
+    losses = losses_of(whole)
+    trained = [loss for loss in losses if loss is not None]
+    assert len(trained) >= len(losses) - 1  # a first step may have none
+    assert all(loss.shape == (2,) and torch.isfinite(loss).all() for loss in trained)
+    assert len(losses) == whole.total_step == 12
+    assert whole.memory.filled == (0 if method == "FINE-TUNE" else 20)
     with pytest.raises(Stop):
         make_run(data, tmp_path, **changes).train(stop)
     again = make_run(data, tmp_path, **changes)
