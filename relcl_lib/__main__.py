@@ -55,6 +55,9 @@ OWN = {
     ("hpcr", "lossless"): Command(
         "relcl_lib.papers.hpcr.lossless", "estimate accuracy on lossless images", ("lossless",)
     ),
+    ("hpcr", "measure"): Command(
+        "relcl_lib.papers.hpcr.measure", "flatness and components of a recorded run", ("measure",)
+    ),
     ("fastre", "train"): Command(_FASTRE, "train a tagger and save it", ("train",)),
     ("fastre", "extract"): Command(_FASTRE, "triples of your own sentences", ("extract",)),
     ("fastre", "evaluate"): Command(_FASTRE, "scores of a saved tagger on a file", ("evaluate",)),

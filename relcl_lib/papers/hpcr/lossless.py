@@ -17,15 +17,8 @@ from typing import TYPE_CHECKING
 
 from relcl_lib.data.download import DataFormatError
 from relcl_lib.lab.command_line import parse
-from relcl_lib.lab.records import (
-    Record,
-    RecordError,
-    find_record,
-    record_path,
-    results_root,
-    write_record,
-)
-from relcl_lib.papers.hpcr.recorded_run import command_line, named_run
+from relcl_lib.lab.records import Record
+from relcl_lib.papers.hpcr.recorded_run import add_metrics, command_line, finished_run
 from relcl_lib.papers.hpcr.tables import LOSSLESS
 
 if TYPE_CHECKING:
@@ -100,22 +93,13 @@ def keep_estimates(run: ReplayRun, path: Path, results: str | Path | None = None
     Raises:
         RecordError: a record is missing, or of another training than this network.
     """
-    root = results_root() if results is None else results
     images, places = read_lossless(path, run)
-    kept = []
-    for made, (change, error) in zip(run.records(), estimates(run, images, places), strict=True):
-        known, place = find_record(made, root), record_path(made, root)
-        if known is None or known.accuracy_matrix != made.accuracy_matrix:
-            what = "is missing" if known is None else "is of another training than this network"
-            raise RecordError(f"the record {place} {what}: run the sweep with this --work-dir")
-        values = (known.metrics["A_T"] + change, change, error)
-        found = {name: round(value, 4) for name, value in zip(LOSSLESS, values, strict=True)}
-        said = f"A_T_lossless by the first {len(places):,} test images, commit {made.commit}"
-        note = "; ".join(filter(None, [known.note.partition("; A_T_lossless")[0], said]))
-        kept.append(known.model_copy(update={"metrics": known.metrics | found, "note": note}))
-    for record in kept:
-        write_record(record, root)
-    return kept
+    found, made = [], run.records()
+    for record, (change, error) in zip(made, estimates(run, images, places), strict=True):
+        values = (record.metrics["A_T"] + change, change, error)
+        found.append(dict(zip(LOSSLESS, values, strict=True)))
+    said = f"A_T_lossless by the first {len(places):,} test images, commit {made[0].commit}"
+    return add_metrics(run, found, "A_T_lossless", said, results)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,14 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     images = "the first official test images without loss, a parquet file"
     line.add_argument("--images", type=Path, required=True, metavar="FILE", help=images)
     options = parse(line, arguments)
-    run = named_run(options)
-    run.resume()
-    if not run.finished:
-        raise RecordError(
-            f"{run.folder} holds no checkpoint of the finished run: name the --work-dir and the "
-            "settings of the sweep that trained it, its seeds among them"
-        )
-    for record in keep_estimates(run, options.images, options.results):
+    for record in keep_estimates(finished_run(options), options.images, options.results):
         number, change, error = (record.metrics[name] for name in LOSSLESS)
         print(f"seed {record.seed}: {number:.2f}, change {change:+.2f}, error {error:.2f}")
     return 0

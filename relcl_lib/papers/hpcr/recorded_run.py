@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relcl_lib.lab.files import existing_folder
+from relcl_lib.lab.records import (
+    Record,
+    RecordError,
+    find_record,
+    record_path,
+    results_root,
+    write_record,
+)
 
 if TYPE_CHECKING:
     from relcl_lib.papers.hpcr.run import ReplayRun
@@ -41,3 +51,49 @@ def named_run(options: argparse.Namespace) -> ReplayRun:
     }
     parameters = ReplayParameters.create(settings)
     return ReplayRun(parameters, ReplayRun.load_data(parameters), options.work_dir)
+
+
+def finished_run(options: argparse.Namespace) -> ReplayRun:
+    """The run that these words name, read from its checkpoint.
+
+    Raises:
+        RecordError: there is no checkpoint of the finished run.
+    """
+    run = named_run(options)
+    run.resume()
+    if not run.finished:
+        raise RecordError(
+            f"{run.folder} holds no checkpoint of the finished run: name the --work-dir and the "
+            "settings of the sweep that trained it, its seeds among them"
+        )
+    return run
+
+
+def add_metrics(
+    run: ReplayRun,
+    found: Sequence[Mapping[str, float]],
+    topic: str,
+    said: str,
+    results: str | Path | None = None,
+) -> list[Record]:
+    """Write further metrics, one mapping per seed, into the records of a finished run.
+
+    Of the record's note the part that begins with `topic` is replaced by `said`, which begins so, too.
+
+    Raises:
+        RecordError: a record is missing, or of another training than this network.
+    """
+    root = results_root() if results is None else results
+    kept = []
+    for made, metrics in zip(run.records(), found, strict=True):
+        known, place = find_record(made, root), record_path(made, root)
+        if known is None or known.accuracy_matrix != made.accuracy_matrix:
+            what = "is missing" if known is None else "is of another training than this network"
+            raise RecordError(f"the record {place} {what}: run the sweep with this --work-dir")
+        parts = [part for part in known.note.split("; ") if not part.startswith(topic)]
+        note = "; ".join(filter(None, [*parts, said]))
+        rounded = {name: round(value, 6) for name, value in metrics.items()}
+        kept.append(known.model_copy(update={"metrics": known.metrics | rounded, "note": note}))
+    for record in kept:
+        write_record(record, root)
+    return kept

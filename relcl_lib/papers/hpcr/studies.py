@@ -187,9 +187,14 @@ def keep_components(run: ReplayRun, shares: Sequence[float], index: int = 0) -> 
     # Rounded first: 0.1 * 160 is a little more than 16.
     counts = torch.tensor([math.ceil(round(share * len(spread), 6)) for share in shares])
     kept = torch.arange(len(spread)) < counts.unsqueeze(1)  # (R, D)
-    coordinates = (values - mean) @ directions * kept.unsqueeze(1)  # (R, n, D)
-    projected = (coordinates @ directions.T + mean).float()
-    right = _right(head, projected, labels, seen).double()  # (R, n)
+    coordinates = (values - mean) @ directions  # (n, D)
+    # One share after the other: all at once would be R times the features.
+    right = torch.stack(
+        [
+            _right(head, (coordinates * part @ directions.T + mean).float(), labels, seen)
+            for part in kept
+        ]
+    ).double()  # (R, n)
     tasks = run.streams[index].tasks[: run.done]
     of_tasks = [right[:, torch.isin(labels, torch.tensor(t.classes))].mean(1) for t in tasks]
     return Components(torch.stack(of_tasks).mean(0), (spread * kept).sum(1) / spread.sum())

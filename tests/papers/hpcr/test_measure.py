@@ -1,0 +1,51 @@
+"""Flatness and components of a finished run, written into its record."""
+
+import pytest
+from gratings import gratings, make_run
+
+from relcl_lib.lab.records import RecordError, config_hash, read_records, write_record
+from relcl_lib.papers.hpcr import studies
+from relcl_lib.papers.hpcr.measure import KEPT, keep_measures, main, measures
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return make_run(gratings(), method="PCR", seeds=[0, 3], learning_rate=0.05).train()
+
+
+def test_they_are_those_of_the_studies(trained):
+    flat = studies.flatness(trained, draws=3)
+    for index, found in enumerate(measures(trained, 3)):
+        assert found["train_loss"] == pytest.approx(float(flat.loss[index]))
+        changes = [found[f"loss_difference_{which}_classes"] for which in ("all", "new")]
+        assert changes == pytest.approx([float(change[index]) for change in flat[1:]])
+        size = trained.test_features(index)[0].shape[1]
+        by_share = studies.keep_components(trained, [0.05, 0.1, 1.0], index).accuracy
+        shown = [found["A_T_components_5"], found["A_T_components_10"]]
+        assert shown == pytest.approx((100 * by_share[:2]).tolist())
+        n = found["components_kept"]
+        assert 1 <= n <= size
+        before = studies.keep_components(trained, [(n - 1) / size, n / size], index).accuracy
+        assert before[1] >= KEPT * by_share[2]
+        assert n == 1 or before[0] < KEPT * by_share[2]
+
+
+def test_a_record_gets_them_and_stays_the_same_run(trained, tmp_path):
+    with pytest.raises(RecordError, match="is missing: run the sweep"):
+        keep_measures(trained, 1, tmp_path)
+    for record in trained.records():
+        write_record(record, tmp_path)
+    keep_measures(trained, 1, tmp_path)
+    kept = keep_measures(trained, 2, tmp_path)
+    assert read_records(tmp_path) == kept
+    for record, made, found in zip(kept, trained.records(), measures(trained, 2), strict=True):
+        assert config_hash(record) == config_hash(made)
+        assert record.metrics == made.metrics | {n: round(v, 6) for n, v in found.items()}
+        assert record.note.startswith(made.note) and record.note.count("flatness by") == 1
+        assert "flatness by 2 draws" in record.note
+
+
+def test_a_run_without_a_checkpoint_is_named(tmp_path):
+    words = ["method=PCR", "dataset=digits", "seeds=0", "profile=quick"]
+    with pytest.raises(RecordError, match="holds no checkpoint of the finished run"):
+        main(["measure", "--work-dir", str(tmp_path), *words])
