@@ -19,6 +19,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
     line.add_argument("--engine", choices=("local", "ray"), default="local")
     jobs = (
         "local: processes at a time, each on its share of the cores (on a CPU fastest with as many "
-        "as cores: a thread each); more than cells: the seeds run apart (not HPCR's)"
+        "as cores: a thread each); more than cells: the seeds run apart (HPCR's in as many parts)"
     )
     line.add_argument("--jobs", type=positive, default=1, help=jobs)
     each = "local: of each process (default: the cores, shared among the jobs)"
@@ -204,15 +205,17 @@ def make_cells(options: argparse.Namespace) -> list[Cell]:
     return cells
 
 
-def one_per_seed(paper: str, cells: Sequence[Cell]) -> list[Cell]:
-    """Split cells into one per seed: first every cell's first seed, then the second, ...
+def split_seeds(paper: str, cells: Sequence[Cell], most: int) -> list[Cell]:
+    """Split cells into ones of at most `most` seeds: first every cell's first seeds, then the next, ...
 
     So more processes than cells have work, and a sweep that is stopped leaves rows of the same seeds.
     """
-    create = PAPERS[paper].parameters.create
-    pairs = [(place, cell) for cell in cells for place in enumerate(create(cell).seeds)]
-    pairs.sort(key=lambda pair: pair[0][0])
-    return [{**cell, "seeds": [seed]} for (_, seed), cell in pairs]
+    create, parts = PAPERS[paper].parameters.create, []
+    for cell in cells:
+        seeds = create(cell).seeds
+        for start in range(0, len(seeds), most):
+            parts.append((start, {**cell, "seeds": seeds[start : start + most]}))
+    return [part for _, part in sorted(parts, key=lambda part: part[0])]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -229,7 +232,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(describe(cell) for cell in cells))
         return 0
     if not paper.side_by_side and (options.engine == "ray" or options.jobs > len(cells)):
-        cells = one_per_seed(options.paper, cells)
+        cells = split_seeds(options.paper, cells, 1)
+    elif options.engine == "local" and options.jobs > len(cells):
+        # Side by side seeds are cheaper: no more parts than there are processes.
+        cells = split_seeds(options.paper, cells, ceil(len(seeds) * len(cells) / options.jobs))
     # Another process, on another machine maybe, has another current folder.
     places = {"results": options.results, "work_dir": options.work_dir}
     shared = {name: place and str(Path(place).resolve()) for name, place in places.items()}

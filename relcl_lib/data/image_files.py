@@ -173,14 +173,28 @@ def read_parquet(
     return images, np.concatenate(labels), names
 
 
-def first_image_format(file: Path) -> str:
-    """How a readable shard's first image is encoded: `PNG`, `JPEG`, `lossless WEBP`, ..."""
+def image_formats(files: Sequence[Path]) -> tuple[str, ...]:
+    """How readable shards encode their images, sorted: `PNG`, `JPEG`, `lossless WEBP`, ...
+
+    The first image of each row group is looked at, as a copy that was put together of several has
+    them in groups of their own.
+    """
     import pyarrow.parquet as pq
+
+    found = set()
+    for file in files:
+        with pq.ParquetFile(file) as source:
+            column = _column(source, file, ("img", "image"))
+            for group in range(source.num_row_groups):
+                if source.metadata.row_group(group).num_rows:
+                    first = next(source.iter_batches(1, row_groups=[group], columns=[column]))
+                    found.add(_image_format(_image_bytes(first.column(0))[0]))
+    return tuple(sorted(found))
+
+
+def _image_format(blob: bytes) -> str:
     from PIL import Image
 
-    with pq.ParquetFile(file) as source:
-        column = _column(source, file, ("img", "image"))
-        blob = _image_bytes(next(source.iter_batches(1, columns=[column])).column(0))[0]
     with Image.open(io.BytesIO(blob)) as image:
         # WebP names the kind of its pixels in the first chunk: VP8L is the lossless one.
         lossless = image.format == "WEBP" and bytes(blob[12:16]) == b"VP8L"

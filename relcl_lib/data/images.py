@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate
-from relcl_lib.data.image_files import RawSplits, first_image_format, read_parquet
+from relcl_lib.data.image_files import RawSplits, image_formats, read_parquet
 from relcl_lib.data.image_sets import SPECS, ImageSet
 
 
@@ -253,21 +253,25 @@ def _from_parquet(name: str, spec: ImageSet, shards: _Shards) -> RawSplits:
     if not spec.lossless:
         return RawSplits(*parts, class_names=names)
     # A mirror may have re-encoded a lossless set: results on it must say so.
-    formats = first_image_format(first), first_image_format(shards.test[0])
-    note, lossy = _encoding_note(*formats), formats[0] not in _LOSSLESS
+    train, test = (_lossy(image_formats(files)) for files in (shards.train, shards.test))
+    note, lossy = _encoding_note(train, test), bool(train)
     return RawSplits(*parts, class_names=names, note=note, reencoded=lossy)
 
 
 _LOSSLESS = ("PNG", "lossless WEBP")
 
 
+def _lossy(formats: Sequence[str]) -> str:
+    """Those of the formats that lose something."""
+    return " and ".join(each for each in formats if each not in _LOSSLESS)
+
+
 def _encoding_note(train: str, test: str) -> str:
     """What results on a copy of a lossless set must say: which of its images have lost something."""
-    lossy = [encoding not in _LOSSLESS for encoding in (train, test)]
-    if all(lossy) and train == test:
-        return f"images encoded as {train} in this copy"
-    named = zip(("training", "test"), (train, test), lossy, strict=True)
-    return "; ".join(f"{part} images encoded as {x} in this copy" for part, x, bad in named if bad)
+    if train == test:
+        return f"images encoded as {train} in this copy" if train else ""
+    named = zip(("training", "test"), (train, test), strict=True)
+    return "; ".join(f"{part} images encoded as {x} in this copy" for part, x in named if x)
 
 
 def _digits() -> RawSplits:

@@ -142,9 +142,14 @@ def test_more_processes_than_cells_get_a_seed_each(monkeypatch, capsys):
     assert sweep.main(own) == 0  # the profile's seeds, as none are given
     assert [cell["seeds"] for cell in begun] == [[2021], [2121], [2221]]
     begun.clear()
-    together = ["hpcr", "table3", "--methods", "ER", "--buffers", "100", "--seeds", "0", "1"]
-    assert sweep.main([*together, "--jobs", "8"]) == 0
-    assert [cell["seeds"] for cell in begun] == [[0, 1]]
+    together = ["hpcr", "table3", "--methods", "ER", "PCR", "--buffers", "100", "--seeds", *"01234"]
+    for jobs, parts in ((2, [5]), (3, [4, 1]), (6, [2, 2, 1]), (40, [1] * 5)):
+        begun.clear()
+        assert sweep.main([*together, "--jobs", str(jobs)]) == 0
+        assert [len(cell["seeds"]) for cell in begun] == [n for n in parts for _ in range(2)]
+        for method in ("ER", "PCR"):
+            seeds = [cell["seeds"] for cell in begun if cell["method"] == method]
+            assert sum(seeds, []) == [0, 1, 2, 3, 4]
 
 
 def test_ray_absent_says_what_to_install(tmp_path, monkeypatch):

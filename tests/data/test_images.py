@@ -123,6 +123,22 @@ def test_parquet_images_labels_and_names(tmp_path):
     assert data.note == "a part of the set"
 
 
+def encoded(arrays, kind, options=None):
+    streams = [io.BytesIO() for _ in arrays]
+    for array, stream in zip(arrays, streams, strict=True):
+        Image.fromarray(array).save(stream, kind, **options or {})
+    return [stream.getvalue() for stream in streams]
+
+
+def test_a_copy_of_two_encodings_is_found_out_beyond_its_first_image(tmp_path):
+    images = pixels(40)
+    mixed = encoded(images[:20], "PNG") + encoded(images[20:], "JPEG")
+    folder = write_cifar10(tmp_path / "cifar10")
+    labels = [i % 10 for i in range(40)]
+    write_parquet(folder / "train.parquet", mixed, labels, row_group_size=20)
+    assert load("cifar10", folder).note.startswith("training images encoded as JPEG in this copy")
+
+
 @pytest.mark.parametrize(
     "train, test, note",
     [
@@ -133,12 +149,6 @@ def test_parquet_images_labels_and_names(tmp_path):
     ],
 )
 def test_note_says_which_split_was_encoded_with_a_loss(tmp_path, train, test, note):
-    def encoded(arrays, kind, options):
-        streams = [io.BytesIO() for _ in arrays]
-        for array, stream in zip(arrays, streams, strict=True):
-            Image.fromarray(array).save(stream, kind, **options)
-        return [stream.getvalue() for stream in streams]
-
     folder = write_cifar10(tmp_path / "cifar10", arrays=encoded(pixels(40), *train))
     write_parquet(folder / "test.parquet", encoded(pixels(20), *test), [i % 10 for i in range(20)])
     assert load("cifar10", folder).note == f"{note}a part of the set"
