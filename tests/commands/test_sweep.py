@@ -148,8 +148,8 @@ def test_more_processes_than_cells_get_a_seed_each(monkeypatch, capsys):
         assert sweep.main([*together, "--jobs", str(jobs)]) == 0
         assert [len(cell["seeds"]) for cell in begun] == [n for n in parts for _ in range(2)]
         for method in ("ER", "PCR"):
-            seeds = [cell["seeds"] for cell in begun if cell["method"] == method]
-            assert sum(seeds, []) == [0, 1, 2, 3, 4]
+            seeds = [seed for cell in begun if cell["method"] == method for seed in cell["seeds"]]
+            assert seeds == [0, 1, 2, 3, 4]
 
 
 def test_ray_absent_says_what_to_install(tmp_path, monkeypatch):
