@@ -41,6 +41,25 @@ SCORES = (
 )
 
 
+PREDICTED = """Documents on stdin, facts on stdout, a line of JSON each.
+
+A document in DocRED's layout, here on several lines; `pos` counts the words of sentence `sent_id`, its
+second number is that of the word after the mention:
+
+{"title": "a letter", "sents": [["Ada", "lives", "in", "Turin", "."]],
+ "vertexSet": [[{"name": "Ada", "sent_id": 0, "pos": [0, 1], "type": "PER"}],
+               [{"name": "Turin", "sent_id": 0, "pos": [3, 4], "type": "LOC"}]]}
+
+and a fact of it, entities by their number:
+
+{"head": 0, "relation": "P551", "tail": 1, "score": 0.9, "margin": 2.2, "by": "base",
+ "rests_on": [], "head_name": "Ada", "tail_name": "Turin"}
+
+`score` is the sigmoid of `margin`, the logit above the threshold's. `by` is `inference` where the base
+alone does not find the fact; then `rests_on` lists the pairs with the most attention. PubTator files
+are read as well."""
+
+
 def predict(options: argparse.Namespace) -> int:
     """Run `predict`; the exit code says whether lines were skipped."""
     from relcl_lib.data.document_stream import stream_documents
@@ -335,7 +354,12 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    found = commands.add_parser("predict", help="documents on stdin, facts on stdout")
+    found = commands.add_parser(
+        "predict",
+        help="documents on stdin, facts on stdout",
+        description=PREDICTED,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     found.add_argument("--model", required=True, type=Path, help="folder of a trained model")
     found.add_argument("--tuned", action="store_true", help="with the threshold best on dev")
     found.add_argument("--submission", action="store_true", help="as DocRED's competition takes it")

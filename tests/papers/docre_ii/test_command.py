@@ -336,6 +336,18 @@ def test_the_array_that_train_reads_is_predicted_as_its_lines_are(run, saved, mo
     assert shown[0] == shown[1] and len(shown[0].splitlines()) == len(records)
 
 
+def test_the_help_shows_a_document_that_is_read_and_a_facts_fields(run, saved, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        main(["predict", "--help"])
+    shown = capsys.readouterr().out.split("\n\n")
+    document, fact = (json.loads(part) for part in shown if part.startswith("{"))
+    feed(monkeypatch, [document, *(as_record(document) for document in run.data.test)])
+    assert main(["predict", "--model", str(saved), "--tuned"]) == 0
+    first, *others = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert first["title"] == document["title"]
+    assert fact.keys() == next(fact for line in others for fact in line["facts"]).keys()
+
+
 def test_nothing_found_is_a_valid_submission(saved, monkeypatch, capsys):
     feed(monkeypatch, [])
     assert main(["predict", "--model", str(saved), "--submission"]) == 0
