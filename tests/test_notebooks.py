@@ -1,7 +1,11 @@
 """The notebooks: their form, and each run whole in its quick profile."""
 
+import importlib
+import inspect
 import json
+import operator
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +31,25 @@ each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: 
 @each_notebook
 def test_form(notebook):
     assert notebook_rules.complaints(notebook) == []
+
+
+#: what `relcl_lib.lab.notebook.source` shows
+SHOWN = re.compile(r"`(relcl_lib[\w.]*)`, `([\w.]+)`:\n\n```python\n(.*?)\n```", re.DOTALL)
+
+
+@each_notebook
+def test_stored_code_is_that_of_today(notebook):
+    cells = notebook_rules.code_cells(nbformat.read(notebook, 4))
+    outputs = [output.get("data", {}) for cell in cells for output in cell.outputs]
+    blocks = [block for data in outputs for block in SHOWN.findall(data.get("text/markdown", ""))]
+    assert len(blocks) >= 5
+    for module, name, shown in blocks:
+        thing = operator.attrgetter(name)(importlib.import_module(module))
+        today = [line.strip() for line in inspect.getsource(thing).splitlines()]
+        lines = [line.strip() for line in shown.splitlines()]
+        places = range(len(today) - len(lines) + 1)
+        told = f"{notebook.stem} shows an earlier {module}.{name}: execute it anew"
+        assert any(today[at : at + len(lines)] == lines for at in places), told
 
 
 def run(*words):
