@@ -415,7 +415,7 @@ def check_blob(local: Path, where: str, digest: str | None = None, otherwise: st
     blob = local.resolve()
     if digest is None and re.fullmatch("[0-9a-f]{64}", blob.name):
         digest = blob.name
-    if digest is None or (found := file_digest(local, "sha256")) == digest:
+    if digest is None or (found := _hash_of(local, "sha256")) == digest:
         for leftover in blob.parent.glob(
             f"{blob.name}.*incomplete"
         ):  # of a process that was killed
@@ -431,15 +431,15 @@ def check_blob(local: Path, where: str, digest: str | None = None, otherwise: st
     )
 
 
-def file_digest(path: str | Path, algorithm: str) -> str:
+def _hash_of(path: Path, algorithm: str) -> str:
     """Hash a file piece by piece, whatever its size."""
-    with Path(path).open("rb") as stream:
+    with path.open("rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def check_md5(path: Path, md5: str | None) -> None:
     """Compare an original archive with the MD5 its authors' mirrors agree on (None: no check)."""
-    if md5 is not None and (found := file_digest(path, "md5")) != md5:
+    if md5 is not None and (found := _hash_of(path, "md5")) != md5:
         raise DataFormatError(
             path,
             f"its MD5 is {found}, not {md5}: the download is incomplete or another file",

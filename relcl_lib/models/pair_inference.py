@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -292,11 +291,3 @@ def iterate_logits(
     for _ in range(iterations):
         found.append(one_pass(inference.fed_back(found[-1], limit), found[-1]))
     return found + apart
-
-
-def iterate(
-    inference: PairInference, scores: PairScores, cells: PairMatrix, iterations: int, **options: Any
-) -> list[Tensor]:
-    """What `iterate_logits` comes to, (p, R + 1) bool each: the relations of each pair."""
-    logits = iterate_logits(inference, scores, cells, iterations, **options)
-    return [decode_relations(found, options.get("limit", LIMIT)) for found in logits]

@@ -14,11 +14,17 @@ from relcl_lib.models.pair_inference import (
     PairInference,
     add_noise,
     decode_relations,
-    iterate,
+    iterate_logits,
     with_class_zero,
 )
 
 R, D = 5, 10
+
+
+def iterate(*given, **options):
+    """The relations of each pair after 0, 1, ... iterations."""
+    limit = {"limit": options["limit"]} if "limit" in options else {}
+    return [decode_relations(found, **limit) for found in iterate_logits(*given, **options)]
 
 
 def make(seed=0, **options):

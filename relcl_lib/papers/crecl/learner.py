@@ -13,10 +13,10 @@ from relcl_lib.continual.memory import ExemplarMemory
 from relcl_lib.continual.streams import TaskStream
 from relcl_lib.data.sentences import RelationSentences
 from relcl_lib.lab.runtime import drawing_from, keep_freed_memory, make_generator
+from relcl_lib.losses import class_means
 from relcl_lib.models.contrastive_network import AttentionMemory, CreclNetwork
 from relcl_lib.models.fast_dropout import fast_dropout
 from relcl_lib.papers.crecl.network import (
-    class_means,
     closing_markers,
     parameter_groups,
     shuffled_batches,
@@ -193,7 +193,7 @@ class Learner:
         """p (C, d), the mean of each remembered relation's sentences now (Eq. 4)."""
         sentences = self.remembered()
         columns = self.column[self.memory.contents()["label"][0].to(self.device)]
-        return class_means(self.represent(sentences), columns)
+        return class_means(self.represent(sentences), columns, int(columns.max()) + 1)[0]
 
     def note_separation(self, phase: str, task: int) -> None:
         """Called after each phase of a task; a run measures how far the first two lie apart."""

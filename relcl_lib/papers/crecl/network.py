@@ -173,10 +173,3 @@ def shuffled_batches(
     missing = -count % size if fill else 0
     drawn = torch.randperm(count, generator=generator)[:missing]
     return list(torch.cat([order, drawn]).split(size))
-
-
-def class_means(features: Tensor, columns: Tensor) -> Tensor:
-    """The mean of each class's rows: (n, d) and (n,) in 0 .. C-1, none empty, to (C, d)."""
-    counts = torch.bincount(columns)
-    sums = features.new_zeros(len(counts), features.shape[1]).index_add_(0, columns, features)
-    return sums / counts.unsqueeze(1)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from relcl_lib.losses import normalise, supervised_contrastive_loss
+from relcl_lib.losses import class_means, normalise, supervised_contrastive_loss
 from relcl_lib.models.resnet import LinearClassifier, side_by_side
 from relcl_lib.papers.hpcr.strategy import Batch, Loop, Rows, Scorer, Step, Strategy
 
@@ -70,20 +70,14 @@ class SCR(Strategy):
         stored = self.run.memory.contents()
         parts = [images.float() / 255 for images in stored["image"].split(CHUNK, dim=1)]
         features = torch.cat([network(images)[1] for images in parts], dim=1)
-        means, there = class_means(features, stored["label"], self.run.data.n_classes)
+        n_classes = self.run.data.n_classes
+        means, there = class_means(normalise(features), stored["label"], n_classes)
+        means = normalise(
+            means
+        )  # of a class without a row 0, where the release draws one at random
 
         def scores(images: Tensor) -> Tensor:
             cosines = normalise(network(images)[1]) @ means.transpose(1, 2)
             return cosines.masked_fill(~there.unsqueeze(1), -2.0)  # below any cosine
 
         return scores
-
-
-def class_means(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Means of the normalised features of each class, normalised: (S, M, D) to (S, C, D).
-
-    The second value (S, C) says which classes have a feature; the mean of one that has none is 0
-    (the release draws one at random).
-    """
-    of_class = torch.nn.functional.one_hot(labels, classes).to(features.dtype)  # (S, M, C)
-    return normalise(of_class.transpose(1, 2) @ normalise(features)), of_class.sum(1) > 0
