@@ -128,11 +128,11 @@ def differences(records: Sequence[Record]) -> Figure:
 
 def embedding(records: Sequence[Record]) -> Figure:
     """Test features and proxies of recorded runs in the plane (compare HPCR's Fig. 10)."""
-    found = {
-        (record.method, record.parameters["memory_batch"]): features
-        for record in sorted(records, key=lambda record: record.seed, reverse=True)
-        if record.paper == "hpcr" and (features := read_features(record)) is not None
-    }
+    found, chosen = {}, {}
+    for record in sorted(records, key=lambda record: record.seed, reverse=True):
+        if record.paper == "hpcr" and (features := read_features(record)) is not None:
+            key = record.method, record.parameters["memory_batch"]
+            found[key], chosen[key] = features, record
     shown = [key for method in ("ER", "PCR", "HPCR") for key in sorted(found) if key[0] == method]
     several = len({batch for _, batch in shown}) > 1
     size = (plots.WIDTH, 3.4)
@@ -145,9 +145,10 @@ def embedding(records: Sequence[Record]) -> Figure:
         plots.plot_embedding(points, labels, stars, axes, names=names, title=method)
         axes.set_box_aspect(1)
     plots.share_legend(panels[0], below=True, ncols=5, markerscale=1.5)
-    title = (
-        "Split CIFAR-10: test features and proxies (stars) after the last task (compare Fig. 10)"
-    )
+    title = "Split CIFAR-10: test features and proxies (stars) after the last task"
+    runs = {(r.parameters["buffer_size"], r.seed, r.protocol) for r in chosen.values()}
+    for memory, seed, protocol in sorted(runs):
+        title += f"\nmemory {memory}, seed {seed}, protocol {protocol}"
     figure.suptitle(title if shown else "Features: no records yet", fontsize="medium")
     return figure
 

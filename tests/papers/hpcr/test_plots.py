@@ -78,26 +78,29 @@ def test_the_architecture_has_the_shapes_of_the_run():
     said = dict(text.split("\n") for text in texts(plot_architecture(run)) if "\n" in text)
     dim = run.network.body.feature_size((16, 16))
     assert said["images that arrive"] == "(2, 5, 3, 16, 16)"
-    assert said["clean and random views"] == "x (2, 10, 3, 16, 16)"
-    assert said["views of those drawn"] == "x (2, 6, 3, 16, 16)"
-    assert said["z* of those drawn"] == f"(2, 3, {dim})"
-    assert said["o* of those drawn"] == "(2, 3, 6)"
-    assert said["memory: image, label, logits o* and features z*"] == "20 slots for each of 2 seeds"
+    assert said["clean and random views"] == "$x$ (2, 10, 3, 16, 16)"
+    assert said["views of those drawn"] == "$x$ (2, 6, 3, 16, 16)"
+    assert said["$z^*$ of those drawn"] == f"(2, 3, {dim})"
+    assert said["$o^*$ of those drawn"] == "(2, 3, 6)"
+    assert (
+        said["memory: image, label, logits $o^*$ and features $z^*$"]
+        == "20 slots for each of 2 seeds"
+    )
     lines = [text for text in texts(plot_architecture(run)) if "\n" not in text]
     for expected in (
-        f"features z (2, 10, {dim})",
-        f"features z (2, 6, {dim})",
-        f"cosine classifier, proxies w (2, 6, {dim})",
-        "logits o (2, 10, 6)",
-        "logits o (2, 6, 6)",
-        "L_C (Eq. 9, 18): 16 rows against their classes, k (2, 6)",
+        f"features $z$ (2, 10, {dim})",
+        f"features $z$ (2, 6, {dim})",
+        f"cosine classifier, proxies $w$ (2, 6, {dim})",
+        "logits $o$ (2, 10, 6)",
+        "logits $o$ (2, 6, 6)",
+        "$L_C$ (Eq. 9, 18): 16 rows against their classes, $k$ (2, 6)",
         "reduced ResNet-18, one pass per group",
     ):
         assert expected in lines
     joint = make_run(method="HPCR", variant="paper", views=1)
     lines = texts(plot_architecture(joint))
     assert "reduced ResNet-18, both groups in one pass" in lines
-    assert "clean views\nx (1, 10, 3, 16, 16)" in lines
+    assert "clean views\n$x$ (1, 10, 3, 16, 16)" in lines
 
 
 def test_competitors_of_pcr_are_the_classes_in_the_batch():
