@@ -30,6 +30,15 @@ def test_results_are_cited(page):
         "CRECL is ahead of RP-CRE, with twice its training.",
         "So on real documents our records show no inference from pair to pair.",
         "HPCR forgets much less than ER does.",
+        "HPCR lies above PCR.",
+        "FINE-TUNE ends below ER, right from the first task.",
+        "HPCR beats PCR.",
+        "Our records show no gain.",
+        "The records contradict it.",
+        "BER was ahead of ER.",
+        "HPCR is more accurate than PCR.",
+        "DocRE-II ends above its own base (section 3).",
+        "On our records PCR is ahead of ER, unlike in the paper.",
     ],
 )
 def test_a_result_is_found(sentence):
@@ -60,6 +69,9 @@ def test_a_result_is_found(sentence):
         "In print, ER-ACE forgets less than HPCR.",
         "In the figure above HPCR lies above PCR.",
         "The records say which.",
+        "In the table below HPCR is ahead of PCR.",
+        "On the right CRECL is ahead of RP-CRE.",
+        "In the paper OnPro ends above PCR.",
         "With $F_1 = 2 P R / (P + R)$ the two are one number.",
     ],
 )

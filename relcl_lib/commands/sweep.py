@@ -125,7 +125,7 @@ def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
     line.add_argument("--engine", choices=("local", "ray"), default="local")
     jobs = (
         "local: processes at a time, each on its share of the cores (on a CPU fastest with as many "
-        "as cores: a thread each); more than cells: the seeds run apart (HPCR's in as many parts)"
+        "as cores: a thread each); more than cells: the seeds run apart (HPCR's in parts, each a checkpoint: go on with the same number)"
     )
     line.add_argument("--jobs", type=positive, default=1, help=jobs)
     each = "local: of each process (default: the cores, shared among the jobs)"
@@ -234,8 +234,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not paper.side_by_side and (options.engine == "ray" or options.jobs > len(cells)):
         cells = split_seeds(options.paper, cells, 1)
     elif options.engine == "local" and options.jobs > len(cells):
-        # Side by side seeds are cheaper: no more parts than there are processes.
-        cells = split_seeds(options.paper, cells, ceil(len(seeds) * len(cells) / options.jobs))
+        # Seeds side by side are cheaper: no more parts than there are processes.
+        cells = split_seeds(options.paper, cells, ceil(len(seeds) / (options.jobs // len(cells))))
     # Another process, on another machine maybe, has another current folder.
     places = {"results": options.results, "work_dir": options.work_dir}
     shared = {name: place and str(Path(place).resolve()) for name, place in places.items()}

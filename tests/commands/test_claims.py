@@ -16,8 +16,10 @@ from relcl_lib.lab.claim_files import read_claims
 from relcl_lib.lab.claims import judge
 from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.format import TableError
+from relcl_lib.lab.parameters import read_settings
 from relcl_lib.lab.records import read_records, write_record
 from relcl_lib.papers.fastre.run import FastreRun
+from relcl_lib.papers.hpcr.recorded_run import command_line as measure_line
 from relcl_lib.papers.registry import PAPERS
 
 CLAIMS = {paper: read_claims(paper) for paper in PAPERS}
@@ -26,6 +28,8 @@ COMMITTED = read_records()
 #: kinds of runs that no sweep makes: the studies of DRL's Figures 1 and 2 are its notebook's
 OF_NOTEBOOKS = {"drl": {"MLP 2x100", "BER"}}
 SWEEP = ["python", "-m", "relcl_lib"]
+#: what a sweep does not write
+MEASURED = {"train_loss", "loss_difference_all_classes", "components_kept"}
 
 
 def named(paper_and_claim):
@@ -50,7 +54,15 @@ def test_methods_can_be_run(paper, claim):
 @pytest.mark.parametrize("paper, claim", EVERY, ids=map(named, EVERY))
 def test_commands_are_understood_and_run_both_sides(paper, claim):
     for setting in claim.settings:
-        for command in filter(None, (setting.command, setting.smaller)):
+        commands = [c for c in (setting.command, setting.smaller) if c]
+        metrics = {setting.metric or each.metric for each in claim.comparisons}
+        measured = [c for whole in commands for c in whole.split(" && ") if " hpcr measure " in c]
+        assert bool(metrics & MEASURED) == bool(measured)
+        for command in measured:
+            given = shlex.split(command)[shlex.split(command).index("measure") + 1 :]
+            options = measure_line("measure", "", checkpoints=True).parse_args(["measure", *given])
+            PAPERS[paper].parameters.create(read_settings(options.settings))
+        for command in (whole.split(" && ")[0] for whole in commands):
             words = shlex.split(command)
             if words[:2] == ["python", "-c"]:  # a study of the library, with what it imports
                 *imports, call = words[2].split("; ")
@@ -83,14 +95,15 @@ def test_tests_that_show_a_claim_are_there():
     nodes = sorted({claim.test for _, claim in EVERY if claim.test})
     assert nodes
     for node in nodes:
-        path, *names = node.partition("[")[0].split("::")
+        path, *names = node.split("::")
+        assert names and "[" not in node, node
         scope = ast.parse((repository_root() / path).read_text(encoding="utf-8"))
         for name in names:
             kinds = (ast.FunctionDef, ast.ClassDef)
             inner = [each for each in scope.body if isinstance(each, kinds) and each.name == name]
             assert inner, f"{path} has no {name}"
             scope = inner[0]
-        assert names[-1].startswith("test_") and "[" not in node, node
+        assert names[-1].startswith("test_"), node
 
 
 @pytest.mark.parametrize("paper", PAPERS)

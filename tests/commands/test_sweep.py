@@ -143,10 +143,11 @@ def test_more_processes_than_cells_get_a_seed_each(monkeypatch, capsys):
     assert [cell["seeds"] for cell in begun] == [[2021], [2121], [2221]]
     begun.clear()
     together = ["hpcr", "table3", "--methods", "ER", "PCR", "--buffers", "100", "--seeds", *"01234"]
-    for jobs, parts in ((2, [5]), (3, [4, 1]), (6, [2, 2, 1]), (40, [1] * 5)):
+    for jobs, parts in ((2, [5]), (3, [5]), (4, [3, 2]), (6, [2, 2, 1]), (40, [1] * 5)):
         begun.clear()
         assert sweep.main([*together, "--jobs", str(jobs)]) == 0
         assert [len(cell["seeds"]) for cell in begun] == [n for n in parts for _ in range(2)]
+        assert len(begun) <= jobs
         for method in ("ER", "PCR"):
             seeds = [seed for cell in begun if cell["method"] == method for seed in cell["seeds"]]
             assert seeds == [0, 1, 2, 3, 4]

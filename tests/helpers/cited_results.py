@@ -42,20 +42,28 @@ _HERE = re.compile(
     r"\b(?:above|below|here|this (?:run|cell|figure|table|notebook)|these (?:runs|cells|figures))\b",
     re.IGNORECASE,
 )
-#: a comparison in words: `CRECL is ahead of RP-CRE`, `our records show no gain`
+#: what is compared in words: the methods of the papers, and parts of one
 _METHOD = (
-    r"(?:CRECL|RP-CRE|EMAR|HPCR|PCR|ER|ER-ACE|SCR|FastRE|CasRel|DocRE-II|ATLOP|BER|GEM|A-GEM|GSS"
-    r"|Shuffle|(?:the|its) (?:own )?(?:base|floor|whole))\b"
+    r"(?-i:(?:CRECL|RP-CRE|EMAR|HPCR|PCR|ER|ER-ACE|SCR|OCM|OnPro|DER|MIR|UER|IID|FINE-TUNE|JOINT|FastRE"
+    r"|CasRel|DocRE-II|ATLOP|BER|GEM|A-GEM|GSS|Shuffle)(?![\w-])|(?:the|its) (?:own )?(?:base|floor|whole)\b)"
 )
+_IS = (
+    r"\b(?:is|are|was|were|lies?|lay|stays?|comes?|ends?|ended|scores?|scored|forgets?|gains?|learns?"
+    r"|generali[sz]es?) (?:\w+ ){0,2}?"
+)
+#: `CRECL is ahead of RP-CRE`, `HPCR beats PCR`, `our records show no gain`
 _COMPARED = re.compile(
-    r"\b(?:is|are|lies?|stays?|comes?|ends?|scores?|forgets?|gains?|learns?|beats?) (?:\w+ ){0,2}?"
-    rf"(?:ahead of|behind|above|below|(?:better|worse|higher|lower|more|less) than) {_METHOD}"
-    r"|\b(?:our|the|these|all|committed) (?:records?|runs) (?:do not |does not )?"
-    r"(?:show|contradict|support|agree|gain|lose)\b"
+    rf"{_IS}(?:ahead of|behind|above|below|(?:better|worse|higher|lower|more|less)(?: \w+)? than) {_METHOD}"
+    rf"|\b(?:beats?|outperforms?|surpasses) {_METHOD}"
+    r"|\b(?:our|the|these|all|committed) (?:records?|runs?) (?:do not |does not )?"
+    r"(?:shows?|contradicts?|supports?|agrees?|gains?|loses?)\b",
+    re.IGNORECASE,
 )
 #: what a comparison in words may lean on instead of a link: print, or an output beside it
 _ELSEWHERE = re.compile(
-    rf"{_HERE.pattern}|\b(?:in print|figure|right|left|in it|section \d+)\b", re.IGNORECASE
+    r"(?i:\b(?:here|in print|in it|(?:in|on) the (?:right|left)|in the (?:figure|table|curves|output)\w*"
+    r"|this (?:run|cell|figure|table|notebook)|these (?:runs|cells|figures))\b)|^(?:Right|Left)\b"
+    rf"|\b(?i:above|below)\b(?! {_METHOD})"
 )
 _CITED = re.compile(r"\]\((?P<to>[^)\s]*(?:RESULTS\.md#|benchmarks/README\.md)[^)\s]*)\)")
 _ENDS = re.compile(r"([.!?][*_)\"”]*)\s+(?=[*_(\[\"“$`]*[A-Z0-9])")
@@ -108,7 +116,9 @@ def states_a_result(sentence):
 
     Not what is the paper's, or an output's that stands beside it.
     """
-    if _COMPARED.search(sentence) and not (_ELSEWHERE.search(sentence) or _THEIRS.search(sentence)):
+    theirs = _THEIRS.search(sentence) and not _OURS.search(sentence)
+    unquoted = re.sub(r'"[^"]*"', "", sentence)
+    if _COMPARED.search(unquoted) and not (theirs or _ELSEWHERE.search(unquoted)):
         return True
     bare = _PLACES.sub("", re.sub(r"\]\([^)]*\)", "]", sentence))
     if _HERE.search(bare) or not (_WITH_UNIT.search(bare) or _BESIDE.search(bare)):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from relcl_lib.data.download import DataFormatError
 from relcl_lib.lab.command_line import parse
 from relcl_lib.lab.records import Record
-from relcl_lib.papers.hpcr.recorded_run import add_metrics, command_line, finished_run
+from relcl_lib.papers.hpcr.recorded_run import add_metrics, command_line, finished_run, recorded
 from relcl_lib.papers.hpcr.tables import LOSSLESS
 
 if TYPE_CHECKING:
@@ -94,12 +94,13 @@ def keep_estimates(run: ReplayRun, path: Path, results: str | Path | None = None
         RecordError: a record is missing, or of another training than this network.
     """
     images, places = read_lossless(path, run)
-    found, made = [], run.records()
-    for record, (change, error) in zip(made, estimates(run, images, places), strict=True):
+    known, found = recorded(run, results), []
+    for record, (change, error) in zip(known, estimates(run, images, places), strict=True):
         values = (record.metrics["A_T"] + change, change, error)
-        found.append(dict(zip(LOSSLESS, values, strict=True)))
-    said = f"A_T_lossless by the first {len(places):,} test images, commit {made[0].commit}"
-    return add_metrics(run, found, "A_T_lossless", said, results)
+        found.append({n: round(v, 4) for n, v in zip(LOSSLESS, values, strict=True)})
+    commit = run.records()[0].commit
+    said = f"A_T_lossless by the first {len(places):,} test images, commit {commit}"
+    return add_metrics(known, found, "A_T_lossless", said, results)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,21 +4,22 @@
 
 The network comes from the checkpoint of a sweep with this `--work-dir`; nothing is trained. The record
 gets `train_loss`, `loss_difference_all_classes` and `loss_difference_new_classes` as `studies.flatness`
-measures them (noise by the run's seed, so runs of one seed are paired), `components_kept`, the least
-number of leading components that keep 99 % of the accuracy, and `A_T_components_5` and `_10`, the
+measures them, by `noise_draws` draws of noise. They depend on the run's seed alone, so runs of one seed
+and as many draws are paired. It also gets `components_kept`, the least number of leading components that keep 99 % of the accuracy, and `A_T_components_5` and `_10`, the
 accuracy with the leading 5 % and 10 % of them.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relcl_lib.lab.command_line import parse, positive
 from relcl_lib.lab.records import Record
-from relcl_lib.papers.hpcr.recorded_run import add_metrics, command_line, finished_run
+from relcl_lib.papers.hpcr.recorded_run import add_metrics, command_line, finished_run, recorded
 
 if TYPE_CHECKING:
     from relcl_lib.papers.hpcr.run import ReplayRun
@@ -30,9 +31,17 @@ SHARES = (5, 10)
 
 
 def measures(run: ReplayRun, draws: int) -> list[dict[str, float]]:
-    """For each seed of a finished run the metrics of this command; `draws` of noise on the weights."""
+    """For each seed of a finished run the metrics of this command; `draws` of noise on the weights.
+
+    Raises:
+        ValueError: the method does not name classes by its head's logits.
+    """
+    from relcl_lib.papers.hpcr.strategy import Strategy
     from relcl_lib.papers.hpcr.studies import flatness, keep_components
 
+    if type(run.strategy).scorer is not Strategy.scorer:
+        method = run.settings.method
+        raise ValueError(f"{method} does not score images by its head, which is measured here")
     flat, found = flatness(run, draws=draws), []
     for index in range(len(run.seeds)):
         features = run.test_features(index, 1)[0].shape[1]
@@ -44,6 +53,7 @@ def measures(run: ReplayRun, draws: int) -> list[dict[str, float]]:
                 "train_loss": float(flat.loss[index]),
                 "loss_difference_all_classes": float(flat.all_classes[index]),
                 "loss_difference_new_classes": float(flat.new_classes[index]),
+                "noise_draws": draws,
                 "components_kept": int(enough),
                 **{name: 100 * float(every[place]) for name, place in shares.items()},
             }
@@ -57,8 +67,10 @@ def keep_measures(run: ReplayRun, draws: int, results: str | Path | None = None)
     Raises:
         RecordError: a record is missing, or of another training than this network.
     """
+    known = recorded(run, results)  # before minutes are spent
+    found = [{n: round(v, 6) for n, v in one.items()} for one in measures(run, draws)]
     said = f"flatness by {draws:,} draws of noise, commit {run.records()[0].commit}"
-    return add_metrics(run, measures(run, draws), "flatness by", said, results)
+    return add_metrics(known, found, "flatness by", said, results)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,7 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     line = command_line("measure", __doc__, checkpoints=True)
     line.add_argument("--draws", type=positive, default=1000, help="of noise on the weights (1000)")
     options = parse(line, arguments)
-    for record in keep_measures(finished_run(options), options.draws, options.results):
+    run = finished_run(options)
+    print(f"{options.draws:,} draws of noise, and components; minutes on a CPU", file=sys.stderr)
+    for record in keep_measures(run, options.draws, options.results):
         shown = ("train_loss", "loss_difference_all_classes", "components_kept")
         print(f"seed {record.seed}:", ", ".join(f"{n} {record.metrics[n]:.4g}" for n in shown))
     return 0

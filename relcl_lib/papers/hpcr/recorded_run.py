@@ -64,36 +64,48 @@ def finished_run(options: argparse.Namespace) -> ReplayRun:
     if not run.finished:
         raise RecordError(
             f"{run.folder} holds no checkpoint of the finished run: name the --work-dir and the "
-            "settings of the sweep that trained it, its seeds among them"
+            "settings of the sweep that trained it. Seeds that trained side by side are one checkpoint: "
+            "name them all and no others (a sweep with more --jobs than cells parts them)"
         )
     return run
 
 
+def recorded(run: ReplayRun, results: str | Path | None = None) -> list[Record]:
+    """The records of a finished run, one per seed.
+
+    Raises:
+        RecordError: one is missing, or of another training than this network.
+    """
+    root, found = results_root() if results is None else results, []
+    for made in run.records():
+        known, place = find_record(made, root), record_path(made, root)
+        if known is None:
+            raise RecordError(f"the record {place} is missing: run the sweep with this --work-dir")
+        if known.accuracy_matrix != made.accuracy_matrix:
+            raise RecordError(
+                f"the record {place} is of another training than this network: name the --work-dir of "
+                "the sweep that wrote it, or remove the record and run the sweep"
+            )
+        found.append(known)
+    return found
+
+
 def add_metrics(
-    run: ReplayRun,
+    records: Sequence[Record],
     found: Sequence[Mapping[str, float]],
     topic: str,
     said: str,
     results: str | Path | None = None,
 ) -> list[Record]:
-    """Write further metrics, one mapping per seed, into the records of a finished run.
+    """Write further metrics into records, a mapping each.
 
-    Of the record's note the part that begins with `topic` is replaced by `said`, which begins so, too.
-
-    Raises:
-        RecordError: a record is missing, or of another training than this network.
+    Of a record's note the part that begins with `topic` is replaced by `said`, which begins so, too.
     """
-    root = results_root() if results is None else results
-    kept = []
-    for made, metrics in zip(run.records(), found, strict=True):
-        known, place = find_record(made, root), record_path(made, root)
-        if known is None or known.accuracy_matrix != made.accuracy_matrix:
-            what = "is missing" if known is None else "is of another training than this network"
-            raise RecordError(f"the record {place} {what}: run the sweep with this --work-dir")
-        parts = [part for part in known.note.split("; ") if not part.startswith(topic)]
+    root, kept = results_root() if results is None else results, []
+    for record, metrics in zip(records, found, strict=True):
+        parts = [part for part in record.note.split("; ") if not part.startswith(topic)]
         note = "; ".join(filter(None, [*parts, said]))
-        rounded = {name: round(value, 6) for name, value in metrics.items()}
-        kept.append(known.model_copy(update={"metrics": known.metrics | rounded, "note": note}))
+        kept.append(record.model_copy(update={"metrics": record.metrics | metrics, "note": note}))
     for record in kept:
         write_record(record, root)
     return kept
