@@ -262,8 +262,8 @@ _LOSSLESS = ("PNG", "lossless WEBP")
 
 
 def _lossy(formats: Sequence[str]) -> str:
-    """Those of the formats that lose something."""
-    return " and ".join(each for each in formats if each not in _LOSSLESS)
+    """The formats as a text, if one of them loses something; else ""."""
+    return " and ".join(formats) if {*formats} - {*_LOSSLESS} else ""
 
 
 def _encoding_note(train: str, test: str) -> str:

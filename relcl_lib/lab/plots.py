@@ -283,13 +283,13 @@ def plot_lines(
 ) -> Axes:
     """Draw one line per name; `values` are name -> epoch, iteration or the like -> number or runs.
 
-    Of runs the mean is drawn, and from three on its 95 % interval.
+    Of runs the mean is drawn, and from five on its 95 % interval.
     `colours` are for names without one of their own; `beside` puts the legend right of the axes.
     """
     axes = axes_of(axes, 2.4)
     for index, (name, line) in enumerate(values.items()):
         colour = colour_of(name, index, colours)
-        means, halves = mean_and_bar(line.values())
+        means, halves = means_and_halves(line.values())
         axes.plot(list(line), means, marker="o", ms=4, label=name, color=colour)
         if not np.isnan(halves).all():
             axes.errorbar(list(line), means, halves, fmt="none", capsize=3, color=colour)
@@ -303,10 +303,12 @@ def plot_lines(
 # --- bars ----------------------------------------------------------------------------------------
 
 
-def mean_and_bar(cells: Iterable[float | Sequence[float]]) -> tuple[list[float], list[float]]:
-    """Of each cell's runs the mean, and half its 95 % interval (NaN for fewer than three)."""
+def means_and_halves(cells: Iterable[float | Sequence[float]]) -> tuple[list[float], list[float]]:
+    """Of each cell's runs the mean, and half its 95 % interval (NaN below `MANY_SEEDS`)."""
     found = [(*confidence_interval(np.atleast_1d(cell)), np.size(cell)) for cell in cells]
-    return [mean for mean, *_ in found], [half if n >= 3 else np.nan for _, half, n in found]
+    return [mean for mean, *_ in found], [
+        half if n >= MANY_SEEDS else np.nan for _, half, n in found
+    ]
 
 
 def _spread(seeds: Sequence[float]) -> tuple[float, float | None, Sequence[float]]:

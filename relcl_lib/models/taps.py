@@ -68,7 +68,7 @@ class TappedNetwork(nn.Module):
         self._found.append(output)
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Map images (B, C, H, W) to logits (B, K) and representations, each (B, D_l).
+        """Map images (N, C, H, W) to logits (N, classes) and representations, each (N, D_l).
 
         The logits are the last representation. The numbers of a map are in the order in which they
         lie in memory, which no inner product depends on.

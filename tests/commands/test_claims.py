@@ -14,6 +14,7 @@ from relcl_lib.commands.claims import claims_block, main, papers_block
 from relcl_lib.commands.sweep import make_cells, parser
 from relcl_lib.lab.claim_files import read_claims
 from relcl_lib.lab.claims import judge
+from relcl_lib.lab.command_line import parse
 from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.format import TableError
 from relcl_lib.lab.parameters import read_settings
@@ -60,7 +61,7 @@ def test_commands_are_understood_and_run_both_sides(paper, claim):
         assert bool(metrics & MEASURED) == bool(measured)
         for command in measured:
             given = shlex.split(command)[shlex.split(command).index("measure") + 1 :]
-            options = measure_line("measure", "", checkpoints=True).parse_args(["measure", *given])
+            options = parse(measure_line("measure", "", checkpoints=True), ["measure", *given])
             PAPERS[paper].parameters.create(read_settings(options.settings))
         for command in (whole.split(" && ")[0] for whole in commands):
             words = shlex.split(command)

@@ -135,8 +135,10 @@ def test_a_copy_of_two_encodings_is_found_out_beyond_its_first_image(tmp_path):
     mixed = encoded(images[:20], "PNG") + encoded(images[20:], "JPEG")
     folder = write_cifar10(tmp_path / "cifar10")
     labels = [i % 10 for i in range(40)]
-    write_parquet(folder / "train.parquet", mixed, labels, row_group_size=20)
-    assert load("cifar10", folder).note.startswith("training images encoded as JPEG in this copy")
+    write_parquet(folder / "train.parquet", mixed, labels)
+    found = load("cifar10", folder)
+    assert found.note.startswith("training images encoded as JPEG and PNG in this copy")
+    assert not found.published
 
 
 @pytest.mark.parametrize(

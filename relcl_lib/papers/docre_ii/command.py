@@ -41,7 +41,7 @@ SCORES = (
 )
 
 
-PREDICTED = """Documents on stdin, facts on stdout, a line of JSON each.
+PREDICTED = """Documents on stdin, on stdout a line of JSON for each (with --submission one array of all facts).
 
 A document in DocRED's layout, here on several lines; `pos` counts the words of sentence `sent_id`, its
 second number is that of the word after the mention:
@@ -50,10 +50,11 @@ second number is that of the word after the mention:
  "vertexSet": [[{"name": "Ada", "sent_id": 0, "pos": [0, 1], "type": "PER"}],
                [{"name": "Turin", "sent_id": 0, "pos": [3, 4], "type": "LOC"}]]}
 
-and a fact of it, entities by their number:
+and what comes out, facts with the numbers of their entities:
 
-{"head": 0, "relation": "P551", "tail": 1, "score": 0.9, "margin": 2.2, "by": "base",
- "rests_on": [], "head_name": "Ada", "tail_name": "Turin"}
+{"line": 1, "title": "a letter", "facts": [
+ {"head": 0, "relation": "P551", "tail": 1, "score": 0.9, "margin": 2.2, "by": "base",
+  "rests_on": [], "head_name": "Ada", "tail_name": "Turin"}]}
 
 `score` is the sigmoid of `margin`, the logit above the threshold's. `by` is `inference` where the base
 alone does not find the fact; then `rests_on` lists the pairs with the most attention. PubTator files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
@@ -27,15 +28,15 @@ def gain(records: Sequence[Record]) -> Figure:
                 shown = [m for m in METRICS if all(f"{m}_base" in r.metrics for r in chosen)]
                 text = f"{words.name(name)}\n{chosen[0].protocol}, n = {len(chosen)}"
                 text += "".join(f"\n{metric} {printed.gain(chosen, metric)}" for metric in shown)
-                if "not_gold" in row.setting:
-                    text += "\n" + printed.SPARING.replace("spares ", "spares\n")
+                for part in words.settings(row.setting.removeprefix("test")):
+                    text += "\n" + textwrap.fill(words.phrase(part), 20)
                 values[text] = {
                     f"{metric}, {whose}": [r.metrics[f"{metric}{suffix}"] for r in chosen]
                     for metric in shown
                     for whose, suffix in (("base", "_base"), ("base + inference", ""))
                 }
     title = "DocRE-II and its own base" + ("" if values else ": no records yet")
-    return plots.plot_strategies(values, title=title, ylabel="test (%)").figure
+    return plots.plot_strategies(values, title=title, ylabel="F1 or AP on test (%)").figure
 
 
 def inferred(records: Sequence[Record]) -> Figure:

@@ -25,7 +25,7 @@ from relcl_lib.lab.plots import (
     Box,
     arrow,
     axes_of,
-    mean_and_bar,
+    means_and_halves,
     pale,
     part_cells,
     plot_flow,
@@ -289,20 +289,26 @@ _FLOWS = (
 
 
 def plot_architecture(run: Any, batch: DocumentBatch, axes: Axes | None = None) -> Axes:
-    """Draw base and inference module of a `DocreRun`, with the shapes of a batch of documents."""
+    """Draw base and inference module of a `DocreRun`, with the shapes of a batch of documents.
+
+    A base that reads no text (stated facts) is left out.
+    """
     model, (b, pieces) = run.model, batch.ids.shape
-    network = model.base.encoder.network.config
-    sizes = {"b": b, "T": pieces, "D": network.hidden_size, "heads": network.num_attention_heads}
+    encoder = getattr(model.base, "encoder", None)
+    sizes = {"b": b, "T": pieces}
+    if encoder is not None:
+        network = encoder.network.config
+        sizes |= {"D": network.hidden_size, "heads": network.num_attention_heads}
     sizes |= {"N": batch.n_entities, "m": len(batch.mentions), "p": len(batch.pairs)}
     sizes |= {"d": model.inference.config.size, "features": model.base.feature_size}
     sizes["C"] = model.inference.config.n_relations + 1
     boxes = {
         name: Box(0, 7 - 1.4 * index, 3.4, text.format(**sizes), _BASE_COLOUR)
-        for index, (name, text) in enumerate(_BASE.items())
+        for index, (name, text) in enumerate(_BASE.items() if encoder is not None else ())
     }
     for name, (left, bottom, width, text) in _INFERENCE.items():
         boxes[name] = Box(left, bottom, width, text.format(**sizes), _INFERENCE_COLOUR)
-    axes = plot_flow(boxes, _FLOWS, axes)
+    axes = plot_flow(boxes, [flow for flow in _FLOWS if boxes.keys() >= {*flow}], axes)
     # From the relation slot, beside the feature slot, into the memory.
     corner = (8.9, 0.7)
     axes.plot([7.2, corner[0]], [corner[1]] * 2, color="#555555", lw=1.6)
@@ -310,9 +316,12 @@ def plot_architecture(run: Any, batch: DocumentBatch, axes: Axes | None = None) 
     axes.add_patch(Rectangle((4.35, 2.6), 6.1, 5.6, fc="none", ec=_INFERENCE_COLOUR, ls="--"))
     layers, passes = len(model.inference.layers), run.settings.iterations
     style = {"fontsize": 7, "color": _INFERENCE_COLOUR}
-    axes.text(10.4, 8.28, f"a layer, N_I = {layers} times", ha="right", **style)
-    axes.text(9.3, 0.12, f"fed back, K = {passes} times", ha="center", fontsize=7, color="#555555")
-    axes.text(0, 8.28, "base module (ATLOP)", fontsize=7, color=_BASE_COLOUR)
+    axes.text(10.4, 8.36, f"a layer, N_I = {layers} times", ha="right", **style)
+    axes.text(
+        9.3, 0.12, f"fed back until K = {passes} passes", ha="center", fontsize=7, color="#555555"
+    )
+    if encoder is not None:
+        axes.text(0, 8.36, "base module (ATLOP)", fontsize=7, color=_BASE_COLOUR)
     axes.set(ylim=(-0.3, 8.9))
     return axes
 
@@ -322,14 +331,14 @@ def plot_ablations(
 ) -> Axes:
     """Draw what each ablation adds to the whole's F1: whose numbers -> ablation -> differences.
 
-    One difference per seed: their mean is drawn, and from three seeds on its 95 % interval.
+    One difference per seed: their mean is drawn, and from five seeds on its 95 % interval.
     """
     names = list(dict.fromkeys(name for found in losses.values() for name in found))
     axes = axes_of(axes, 0.6 + 0.45 * len(names))
     palette = sns.color_palette("colorblind", len(losses))
     for index, (whose, found) in enumerate(losses.items()):
         shift = 0.6 * (index / max(1, len(losses) - 1) - 0.5)
-        means, halves = mean_and_bar(found.values())
+        means, halves = means_and_halves(found.values())
         quoted, counts = whose.startswith("paper"), {len(seeds) for seeds in found.values()}
         axes.errorbar(
             means,
@@ -342,7 +351,11 @@ def plot_ablations(
             label=whose if quoted else f"{whose}, n = {' or '.join(map(str, sorted(counts)))}",
         )
     axes.axvline(0, color="#555555", lw=1)
-    axes.set(yticks=range(len(names)), yticklabels=names, xlabel="F1 less the whole's (points)")
+    axes.set(
+        yticks=range(len(names)),
+        yticklabels=names,
+        xlabel="F1 less that of the whole model (points)",
+    )
     axes.set_ylim(len(names) - 0.5, -0.5)  # the first on top
     axes.grid(False, axis="y")
     axes.legend(fontsize="x-small", **BESIDE)

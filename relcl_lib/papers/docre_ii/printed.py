@@ -37,8 +37,6 @@ GRIDS: dict[str, tuple[str, dict[str, Any]]] = {
     ALONE: ("synthetic", {"base": "stated_facts", "stage2_epochs": 10, **tables.BLIND}),
     "CDR": ("CDR", {"base": "atlop", **tables.BLIND}),
 }
-#: what is said of records whose wrong relations were never drawn among a pair's gold ones
-SPARING = "noise spares right relations"
 #: the set in DocRED's layout whose labels are public
 STAND_IN = "Re-DocRED"
 
@@ -86,7 +84,8 @@ def ablations(records: Sequence[Record]) -> dict[str, dict[str, list[float]]]:
             for method, scores in by_method.items():
                 both = whole.keys() & scores.keys()
                 if method in tables.ABLATIONS and both:
-                    leaky = f"\n({SPARING})" if "not_gold" in setting else ""
+                    parts = [p for p in words.settings(setting) if p.startswith("noise_draw")]
+                    leaky = "".join(f"\n({words.phrase(part)})" for part in parts)
                     name = {"alone": ALONE}.get(what, words.name(what))
                     losses = found.setdefault(f"ours, {name}{leaky}", {})
                     losses[method] = [scores[seed] - whole[seed] for seed in sorted(both)]

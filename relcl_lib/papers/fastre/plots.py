@@ -52,7 +52,7 @@ def plot_architecture(
         "z": (9.0, 6.6, f"z: words, H_t, head, type\n({m}, {n}, {z})"),
         "tail scores": (9.0, 7.9, f"convolution, ReLU, linear\n2 × ({m}, {n}, {relations})"),
         "tail threshold": (9.0, 9.2, "adaptive threshold:\nscore > score of AT?"),
-        "triples": (9.0, 10.5, "pairing; relations of R'(t) only\ntriples"),
+        "triples": (9.0, 10.5, "pairing; relations of M(t) only\ntriples"),
     }
     colours = {0: _ENCODER_COLOUR, 4.5: _HEAD_COLOUR, 9.0: _TAIL_COLOUR}
     boxes = {

@@ -5,8 +5,9 @@
 The network comes from the checkpoint of a sweep with this `--work-dir`; nothing is trained. The record
 gets `train_loss`, `loss_difference_all_classes` and `loss_difference_new_classes` as `studies.flatness`
 measures them, by `noise_draws` draws of noise. They depend on the run's seed alone, so runs of one seed
-and as many draws are paired. It also gets `components_kept`, the least number of leading components that keep 99 % of the accuracy, and `A_T_components_5` and `_10`, the
-accuracy with the leading 5 % and 10 % of them.
+and as many draws are paired. It also gets `components_kept`, the least number of leading components
+that keep 99 % of the accuracy, and `A_T_components_5` and `_10`, the accuracy with the leading 5 % and
+10 % of them.
 """
 
 from __future__ import annotations

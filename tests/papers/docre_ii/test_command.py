@@ -340,12 +340,14 @@ def test_the_help_shows_a_document_that_is_read_and_a_facts_fields(run, saved, m
     with pytest.raises(SystemExit):
         main(["predict", "--help"])
     shown = capsys.readouterr().out.split("\n\n")
-    document, fact = (json.loads(part) for part in shown if part.startswith("{"))
+    document, line = (json.loads(part) for part in shown if part.startswith("{"))
     feed(monkeypatch, [document, *(as_record(document) for document in run.data.test)])
     assert main(["predict", "--model", str(saved), "--tuned"]) == 0
     first, *others = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert first["title"] == document["title"]
-    assert fact.keys() == next(fact for line in others for fact in line["facts"]).keys()
+    written = next(line for line in others if line["facts"])
+    assert line.keys() == written.keys() and line["title"] == document["title"]
+    assert line["facts"][0].keys() == written["facts"][0].keys()
 
 
 def test_nothing_found_is_a_valid_submission(saved, monkeypatch, capsys):

@@ -35,7 +35,12 @@ def run():
     return made
 
 
-def test_the_architecture_has_the_shapes_of_a_batch(run):
+@pytest.fixture(scope="module")
+def stated(run):
+    return DocreRun(parameters(base="stated_facts"), run.data, 0)
+
+
+def test_the_architecture_has_the_shapes_of_a_batch(run, stated):
     batch = run.tokens("train").batch(torch.arange(2))
     base = run.model.base
     hidden, attention = base.encoder(batch.ids, batch.lengths, *batch.mentions[:, [0, 2]].T)
@@ -50,7 +55,9 @@ def test_the_architecture_has_the_shapes_of_a_batch(run):
     n = batch.n_entities
     assert f"h(e) (2 · {n}, {hidden.shape[-1]})" in shapes
     assert f"as a matrix (2, {n}, {n})" in shapes
-    assert {"a layer, N_I = 2 times", "fed back, K = 4 times"} <= set(said)
+    said_of = texts(plots.plot_architecture(stated, batch))
+    assert not any(text.startswith(("encoder", "base module")) for text in said_of)
+    assert {"a layer, N_I = 2 times", "fed back until K = 4 passes"} <= set(said)
 
 
 def test_a_document_has_each_word_and_a_note_at_each_mention():

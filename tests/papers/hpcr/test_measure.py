@@ -3,9 +3,13 @@
 import pytest
 from gratings import gratings, make_run
 
+from relcl_lib.data.images import load_images
+from relcl_lib.lab.parameters import read_settings
 from relcl_lib.lab.records import RecordError, config_hash, read_records, write_record
 from relcl_lib.papers.hpcr import studies
 from relcl_lib.papers.hpcr.measure import KEPT, keep_measures, main, measures
+from relcl_lib.papers.hpcr.parameters import ReplayParameters
+from relcl_lib.papers.hpcr.run import ReplayRun
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,25 @@ def test_a_record_gets_them_and_stays_the_same_run(trained, tmp_path):
         assert "flatness by 2 draws" in record.note
 
 
-def test_a_run_without_a_checkpoint_is_named(tmp_path):
-    words = ["method=PCR", "dataset=digits", "seeds=0", "profile=quick"]
+def test_the_command_reads_the_checkpoint_of_a_sweep(tmp_path, capsys):
+    words = ["method=PCR", "dataset=digits", "profile=quick", "seeds=0", "n_tasks=2"]
+    folders = ["--work-dir", str(tmp_path / "work"), "--results", str(tmp_path / "results")]
+    (tmp_path / "results").mkdir()
     with pytest.raises(RecordError, match="holds no checkpoint of the finished run"):
-        main(["measure", "--work-dir", str(tmp_path), *words])
+        main(["measure", *folders, *words])
+    parameters = ReplayParameters.create(read_settings(words))
+    run = ReplayRun(parameters, load_images("digits"), tmp_path / "work").train()
+    with pytest.raises(RecordError, match="is missing: run the sweep"):
+        main(["measure", *folders, *words])
+    for record in run.records():
+        write_record(record, tmp_path / "results")
+    assert main(["measure", *folders, "--draws", "2", *words]) == 0
+    (kept,) = read_records(tmp_path / "results")
+    assert f"components_kept {kept.metrics['components_kept']:.4g}" in capsys.readouterr().out
+    assert kept.metrics["noise_draws"] == 2
+
+
+def test_a_method_that_scores_otherwise_is_refused():
+    run = make_run(gratings(), method="SCR", seeds=[0]).train()
+    with pytest.raises(ValueError, match="SCR does not score images by its head"):
+        measures(run, 1)
