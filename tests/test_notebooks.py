@@ -15,15 +15,13 @@ import notebook_rules
 import papermill
 import pytest
 from nbformat import v4
+from whole import in_ci
 
 from relcl_lib.commands.demo import failure_in, kernel_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SECONDS = float(os.environ.get("RELCL_NOTEBOOK_SECONDS", 120))
-
-#: what takes minutes and finds what the other tests do not, but seldom
-WHOLE = bool(os.environ.get("CI") or os.environ.get("RELCL_HARD"))
 
 each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -86,7 +84,7 @@ def test_runs_whole_and_shows_what_it_showed(notebook, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not WHOLE, reason="in CI, or with CI=1")
+@in_ci
 @pytest.mark.parametrize(
     "name, case, given",
     [

@@ -6,6 +6,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.pipeline import make_pipeline
+from whole import in_ci
 
 from relcl_lib.data.documents import load_documents
 from relcl_lib.data.sentences import load_sentences
@@ -98,6 +99,7 @@ def fine_tuned_accuracy(data, encoder_name, *, epochs=5, rate=1e-3):
 
 
 @pytest.mark.slow
+@in_ci
 def test_the_tiny_encoder_clearly_beats_counting_words():
     data = load_sentences("synthetic")
     train, test = texts(data, "train"), texts(data, "test")

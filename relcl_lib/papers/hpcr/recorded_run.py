@@ -105,7 +105,8 @@ def add_metrics(
     for record, metrics in zip(records, found, strict=True):
         parts = [part for part in record.note.split("; ") if not part.startswith(topic)]
         note = "; ".join(filter(None, [*parts, said]))
-        kept.append(record.model_copy(update={"metrics": record.metrics | metrics, "note": note}))
+        further = {name: float(value) for name, value in metrics.items()}
+        kept.append(record.model_copy(update={"metrics": record.metrics | further, "note": note}))
     for record in kept:
         write_record(record, root)
     return kept
