@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from packaging.requirements import Requirement
+from whole import in_ci
 
 import relcl_lib
 from relcl_lib.lab.files import repository_root
@@ -141,6 +142,7 @@ def test_an_installed_wheel_needs_no_jupyter(installed, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@in_ci
 def test_an_installed_wheel_trains_every_paper_and_writes_where_one_works(installed, tmp_path):
     before = {path for path in installed.rglob("*") if path.suffix != ".pyc"}
     done = run(TRAIN, installed, tmp_path)
