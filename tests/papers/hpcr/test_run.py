@@ -6,6 +6,7 @@ import pytest
 import torch
 from gratings import gratings, losses_of, make_run
 from states import kept, same
+from whole import in_ci
 
 from relcl_lib.continual.memory import ReservoirMemory
 from relcl_lib.data.images import as_jpeg
@@ -48,7 +49,13 @@ class TestSeedsSideBySide:
             for ours, theirs in zip(losses[1:], steps_of_task_0(alone, 4)[0][1:], strict=True):
                 torch.testing.assert_close(ours[s : s + 1], theirs, rtol=1e-3, atol=1e-3)
 
-    @pytest.mark.parametrize("method", ["HPCR", "ER", "ER-DVC", "ASER", "OCM", "OnPro", *COMPARED])
+    @pytest.mark.parametrize(
+        "method",
+        [
+            *("HPCR", "ER", "ER-DVC", "ASER", *COMPARED),
+            *(pytest.param(method, marks=in_ci) for method in ("OCM", "OnPro")),
+        ],
+    )
     def test_a_whole_run_is_that_of_separate_runs(self, in_double, method):
         # A step of the two dual-view methods takes ten times as long: they get four of them.
         few = method in ("OCM", "OnPro")
