@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relcl_lib.lab.command_line import parse, positive
 from relcl_lib.lab.records import Record
@@ -31,7 +31,9 @@ KEPT = 0.99
 SHARES = (5, 10)
 
 
-def measures(run: ReplayRun, draws: int) -> list[dict[str, float]]:
+def measures(
+    run: ReplayRun, draws: int, on_draw: Callable[[int], Any] = lambda done: None
+) -> list[dict[str, float]]:
     """For each seed of a finished run the metrics of this command; `draws` of noise on the weights.
 
     Raises:
@@ -43,7 +45,7 @@ def measures(run: ReplayRun, draws: int) -> list[dict[str, float]]:
     if type(run.strategy).scorer is not Strategy.scorer:
         method = run.settings.method
         raise ValueError(f"{method} does not score images by its head, which is measured here")
-    flat, found = flatness(run, draws=draws), []
+    flat, found = flatness(run, draws=draws, on_draw=on_draw), []
     for index in range(len(run.seeds)):
         features = run.test_features(index, 1)[0].shape[1]
         every = keep_components(run, [n / features for n in range(1, features + 1)], index).accuracy
@@ -62,14 +64,19 @@ def measures(run: ReplayRun, draws: int) -> list[dict[str, float]]:
     return found
 
 
-def keep_measures(run: ReplayRun, draws: int, results: str | Path | None = None) -> list[Record]:
+def keep_measures(
+    run: ReplayRun,
+    draws: int,
+    results: str | Path | None = None,
+    on_draw: Callable[[int], Any] = lambda done: None,
+) -> list[Record]:
     """Write `measures` into the record of each seed of a finished run.
 
     Raises:
         RecordError: a record is missing, or of another training than this network.
     """
     known = recorded(run, results)  # before minutes are spent
-    found = [{n: round(v, 6) for n, v in one.items()} for one in measures(run, draws)]
+    found = [{n: round(v, 6) for n, v in one.items()} for one in measures(run, draws, on_draw)]
     said = f"flatness by {draws:,} draws of noise, commit {run.records()[0].commit}"
     return add_metrics(known, found, "flatness by", said, results)
 
@@ -80,8 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     line.add_argument("--draws", type=positive, default=1000, help="of noise on the weights (1000)")
     options = parse(line, arguments)
     run = finished_run(options)
-    print(f"{options.draws:,} draws of noise, and components; minutes on a CPU", file=sys.stderr)
-    for record in keep_measures(run, options.draws, options.results):
+
+    def tell(done: int) -> None:
+        if done % max(1, options.draws // 10) == 0:
+            print(f"noise on the weights: {done:,} of {options.draws:,} draws", file=sys.stderr)
+
+    for record in keep_measures(run, options.draws, options.results, tell):
         shown = ("train_loss", "loss_difference_all_classes", "components_kept")
         print(f"seed {record.seed}:", ", ".join(f"{n} {record.metrics[n]:.4g}" for n in shown))
     return 0

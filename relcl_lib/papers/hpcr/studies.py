@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -254,13 +254,19 @@ class Flatness(NamedTuple):
 
 @torch.inference_mode()
 def flatness(
-    run: ReplayRun, *, draws: int = 1000, amplitude: float = 0.005, per_class: int = 50
+    run: ReplayRun,
+    *,
+    draws: int = 1000,
+    amplitude: float = 0.005,
+    per_class: int = 50,
+    on_draw: Callable[[int], Any] = lambda done: None,
 ) -> Flatness:
     """Table VIII: how the training loss answers to uniform noise in [-amplitude, amplitude] on all weights.
 
     The loss is the mean of -log p_y over `per_class` training images of each class seen, p the softmax
     over the classes seen, batch norm as in a test. New classes are those of the last task trained.
-    Neither the images, nor the loss, nor the noise's amplitude is stated in the paper.
+    Neither the images, nor the loss, nor the noise's amplitude is stated in the paper. `on_draw` is
+    told how many draws are done.
     """
     seen, before = run.seen(run.done - 1), torch.zeros_like(run.seen(0))
     if run.done > 1:
@@ -285,12 +291,13 @@ def flatness(
         return torch.cat(found, 1).masked_fill(~members, 0).sum(-1).double() / members.sum(-1)
 
     start, change = losses(), torch.zeros(2, len(run.seeds), dtype=torch.float64)
-    for _ in range(draws):
+    for done in range(1, draws + 1):
         for weight, value in zip(weights, kept, strict=True):
             size = (len(value) // len(noise), *value.shape[1:])  # of one seed
             moved = torch.cat([2 * torch.rand(size, generator=g) - 1 for g in noise])
             weight.copy_(value + amplitude * moved.to(value.device))
         change += (losses() - start).cpu() / draws
+        on_draw(done)
     return Flatness(start[0].cpu(), *change)
 
 

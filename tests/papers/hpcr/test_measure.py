@@ -63,7 +63,9 @@ def test_the_command_reads_the_checkpoint_of_a_sweep(tmp_path, capsys):
         write_record(record, tmp_path / "results")
     assert main(["measure", *folders, "--draws", "2", *words]) == 0
     (kept,) = read_records(tmp_path / "results")
-    assert f"components_kept {kept.metrics['components_kept']:.4g}" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert f"components_kept {kept.metrics['components_kept']:.4g}" in out
+    assert err.splitlines()[-2:] == [f"noise on the weights: {n} of 2 draws" for n in (1, 2)]
     assert kept.metrics["noise_draws"] == 2
 
 
