@@ -30,7 +30,8 @@ PAGES = ["README.md", "CONTRIBUTING.md", *(f"notebooks/{paper}.ipynb" for paper 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_that_readers_are_told_exist(page):
     text = (ROOT / page).read_text(encoding="utf-8")
-    commands = [command.split(" && ")[0] for command in COMMAND.findall(text)]
+    steps = " && python -m relcl_lib "
+    commands = [step for command in COMMAND.findall(text) for step in command.split(steps)]
     found = [shlex.split(command.replace('\\"', '"')) for command in commands]
     assert found or page != "README.md"
     for words in (words for words in found if "--help" not in words):

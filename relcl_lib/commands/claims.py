@@ -19,6 +19,7 @@ from relcl_lib.lab.claims import (
     judge,
     markdown,
     total,
+    total_of,
     verdicts_of,
 )
 from relcl_lib.lab.files import existing_folder
@@ -52,14 +53,10 @@ def papers_block(records: Iterable[Record]) -> str:
     for (name, paper), row in zip(PAPERS.items(), of_papers, strict=True):
         lesson = f"[{name}](notebooks/{name}.ipynb), {paper.seconds} s"
         cited = f"[{paper.title}]({paper.link}), {paper.about}"
-        rows.append((cited, paper.task, lesson, *row[1:4], _open(row)))
+        rows.append((cited, paper.task, lesson, *row[1:4], total_of(row[4:])))
     sums = total(of_papers)
-    rows.append(("all", "", "", *sums[1:4], _open(sums)))
+    rows.append(("all", "", "", *sums[1:4], total_of(sums[4:])))
     return markdown_table(header, rows)
-
-
-def _open(row: Sequence[str]) -> str:
-    return str(sum(int(cell.split()[0]) for cell in row[4:]))
 
 
 def _judged(records: Iterable[Record]) -> dict[str, list[Verdict]]:

@@ -125,7 +125,8 @@ def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
     line.add_argument("--engine", choices=("local", "ray"), default="local")
     jobs = (
         "local: processes at a time, each on its share of the cores (on a CPU fastest with as many "
-        "as cores: a thread each); more than cells: the seeds run apart (HPCR's in parts, each a checkpoint: go on with the same number)"
+        "as cores: a thread each); more than cells: the seeds run apart (HPCR's in parts, each a "
+        "checkpoint: go on with the same number)"
     )
     line.add_argument("--jobs", type=positive, default=1, help=jobs)
     each = "local: of each process (default: the cores, shared among the jobs)"

@@ -187,16 +187,17 @@ def image_formats(files: Sequence[Path]) -> tuple[str, ...]:
 
 
 def _image_format(blob: bytes) -> str:
-    from PIL import Image
-
     if blob.startswith(b"\x89PNG"):
         return "PNG"
     if blob.startswith(b"\xff\xd8"):
         return "JPEG"
-    with Image.open(io.BytesIO(blob)) as image:
+    if blob.startswith(b"RIFF") and blob[8:12] == b"WEBP":
         # WebP names the kind of its pixels in the first chunk: VP8L is the lossless one.
-        lossless = image.format == "WEBP" and bytes(blob[12:16]) == b"VP8L"
-        return f"lossless {image.format}" if lossless else image.format
+        return "lossless WEBP" if blob[12:16] == b"VP8L" else "WEBP"
+    from PIL import Image
+
+    with Image.open(io.BytesIO(blob)) as image:
+        return image.format
 
 
 def _records(

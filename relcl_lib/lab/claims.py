@@ -438,5 +438,9 @@ def counts(verdicts: Mapping[str, Iterable[Verdict]]) -> str:
 
 def total(rows: Sequence[Sequence[str]]) -> list[str]:
     """The sums of `counted`'s columns, without the scales."""
-    columns = list(zip(*rows, strict=True))[1:]
-    return ["all", *(str(sum(int(cell.split()[0]) for cell in column)) for column in columns)]
+    return ["all", *map(total_of, list(zip(*rows, strict=True))[1:])]
+
+
+def total_of(cells: Iterable[str]) -> str:
+    """The sum of cells of `counted`, without the scales."""
+    return str(sum(int(cell.split()[0]) for cell in cells))

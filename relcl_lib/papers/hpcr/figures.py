@@ -128,17 +128,16 @@ def differences(records: Sequence[Record]) -> Figure:
 
 def embedding(records: Sequence[Record]) -> Figure:
     """Test features and proxies of recorded runs in the plane (compare HPCR's Fig. 10)."""
-    found, chosen = {}, {}
+    found = {}
     for record in sorted(records, key=lambda record: record.seed, reverse=True):
         if record.paper == "hpcr" and (features := read_features(record)) is not None:
-            key = record.method, record.parameters["memory_batch"]
-            found[key], chosen[key] = features, record
+            found[record.method, record.parameters["memory_batch"]] = record, features
     shown = [key for method in ("ER", "PCR", "HPCR") for key in sorted(found) if key[0] == method]
     several = len({batch for _, batch in shown}) > 1
     size = (plots.WIDTH, 3.4)
     figure, panels = plt.subplots(1, max(1, len(shown)), figsize=size, squeeze=False)
     for key, axes in zip(shown, panels[0], strict=False):
-        features, labels, proxies = found[key]
+        _, (features, labels, proxies) = found[key]
         method = f"{key[0]}, {key[1]} replayed" if several else key[0]
         points, stars = plots.embed_together(features, proxies)
         names = SPECS["cifar10"].names
@@ -146,7 +145,7 @@ def embedding(records: Sequence[Record]) -> Figure:
         axes.set_box_aspect(1)
     plots.share_legend(panels[0], below=True, ncols=5, markerscale=1.5)
     title = "Split CIFAR-10: test features and proxies (stars) after the last task"
-    runs = {(r.parameters["buffer_size"], r.seed, r.protocol) for r in chosen.values()}
+    runs = {(r.parameters["buffer_size"], r.seed, r.protocol) for r, _ in found.values()}
     for memory, seed, protocol in sorted(runs):
         title += f"\nmemory {memory}, seed {seed}, protocol {protocol}"
     figure.suptitle(title if shown else "Features: no records yet", fontsize="medium")

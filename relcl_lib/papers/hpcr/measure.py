@@ -45,9 +45,9 @@ def measures(
     if type(run.strategy).scorer is not Strategy.scorer:
         method = run.settings.method
         raise ValueError(f"{method} does not score images by its head, which is measured here")
+    features = run.network.head.weight.shape[-1]  # (S, C, D)
     flat, found = flatness(run, draws=draws, on_draw=on_draw), []
     for index in range(len(run.seeds)):
-        features = run.test_features(index, 1)[0].shape[1]
         every = keep_components(run, [n / features for n in range(1, features + 1)], index).accuracy
         enough = (every >= KEPT * every[-1]).nonzero()[0, 0] + 1
         shares = {f"A_T_components_{s}": math.ceil(s * features / 100) - 1 for s in SHARES}

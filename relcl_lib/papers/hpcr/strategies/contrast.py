@@ -72,9 +72,7 @@ class SCR(Strategy):
         features = torch.cat([network(images)[1] for images in parts], dim=1)
         n_classes = self.run.data.n_classes
         means, there = class_means(normalise(features), stored["label"], n_classes)
-        means = normalise(
-            means
-        )  # of a class without a row 0, where the release draws one at random
+        means = normalise(means)  # 0 for a class without a row; the release draws one at random
 
         def scores(images: Tensor) -> Tensor:
             cosines = normalise(network(images)[1]) @ means.transpose(1, 2)
