@@ -1,4 +1,4 @@
-"""Dropout whose random numbers cost a quarter on a CPU, for whatever calls torch's own."""
+"""Dropout at a fraction of torch's cost on a CPU, for whatever calls torch's own."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 LEVELS = 65536  # of 16 random bits
+#: bytes of a number -> the integers that are as wide
+INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def dropout(x: Tensor, p: float) -> Tensor:
@@ -23,9 +25,25 @@ def dropout(x: Tensor, p: float) -> Tensor:
     """
     zeroed = round(LEVELS * p)
     bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    levels = bits.view(torch.int16)[: x.numel()].view(x.shape)
-    kept = (levels >= zeroed - LEVELS // 2).to(x.dtype)
-    return x * kept.mul_(LEVELS / (LEVELS - zeroed))
+    # Integers, and in place: comparing to booleans takes torch ten times as long.
+    kept = bits.view(torch.int16)[: x.numel()].view(x.shape).ge_(zeroed - LEVELS // 2).neg_()
+    return _Keep.apply(x, kept, LEVELS / (LEVELS - zeroed))
+
+
+class _Keep(torch.autograd.Function):
+    """Multiply by a factor and zero what is not kept; `kept` is int16, -1 (all bits set) or 0."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kept: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(kept)
+        ctx.scale = scale
+        y, integers = x * scale, INTEGERS[x.element_size()]
+        y.view(integers).bitwise_and_(kept.to(integers))
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return _Keep.apply(grad, *ctx.saved_tensors, ctx.scale), None, None
 
 
 class _FastDropout(TorchFunctionMode):

@@ -32,6 +32,14 @@ def test_elements_are_drawn_apart():
     assert correlations.abs().max() < 5 / 100_000**0.5
 
 
+def test_the_mean_stays_in_a_coarse_format_too():
+    """The factor is not rounded to the numbers' format before they are multiplied by it."""
+    torch.manual_seed(0)
+    x = torch.ones(400_001, dtype=torch.bfloat16)
+    y = torch.stack([dropout(x * part, 0.1).double().sum() for part in torch.linspace(1, 2, 50)])
+    assert float(y.sum() / (1.5 * 50 * len(x))) == pytest.approx(1, abs=5e-4)
+
+
 @given(st.lists(st.integers(0, 5), max_size=4), st.floats(0, 0.99))
 def test_any_shape(shape, p):
     x = torch.ones(shape)
@@ -47,6 +55,19 @@ def test_gradient_passes_where_the_element_did():
     y.sum().backward()
     assert torch.equal(x.grad == 0, y == 0)
     assert x.grad.max() == 2
+
+
+def test_second_gradients_and_tensors_that_do_not_lie_in_order():
+    torch.manual_seed(0)
+    x = torch.randn(6, 5, dtype=torch.float64).t().requires_grad_()
+
+    def drawn(x):
+        torch.manual_seed(1)
+        return dropout(x, 0.4)
+
+    assert torch.equal(drawn(x) == 0, drawn(x.contiguous()) == 0)
+    assert torch.autograd.gradcheck(drawn, x)
+    assert torch.autograd.gradgradcheck(lambda x: drawn(x) ** 2, x)
 
 
 def test_a_seed_gives_the_same_draws():
