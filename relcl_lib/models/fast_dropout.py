@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,18 +26,18 @@ def dropout(x: Tensor, p: float) -> Tensor:
     bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     # Integers, and in place: comparing to booleans takes torch ten times as long.
     kept = bits.view(torch.int16)[: x.numel()].view(x.shape).ge_(zeroed - LEVELS // 2).neg_()
-    return _Keep.apply(x, kept, LEVELS / (LEVELS - zeroed))
+    return _Keep.apply(x, kept.to(INTEGERS[x.element_size()]), LEVELS / (LEVELS - zeroed))
 
 
 class _Keep(torch.autograd.Function):
-    """Multiply by a factor and zero what is not kept; `kept` is int16, -1 (all bits set) or 0."""
+    """Multiply by a factor and zero what is not kept; `kept` are integers, -1 (all bits) or 0."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kept: Tensor, scale: float) -> Tensor:
         ctx.save_for_backward(kept)
         ctx.scale = scale
-        y, integers = x * scale, INTEGERS[x.element_size()]
-        y.view(integers).bitwise_and_(kept.to(integers))
+        y = x * scale
+        y.view(kept.dtype).bitwise_and_(kept)
         return y
 
     @staticmethod
@@ -47,15 +46,8 @@ class _Keep(torch.autograd.Function):
 
 
 class _FastDropout(TorchFunctionMode):
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
-        return (_dropout if func is F.dropout else func)(*args, **kwargs)
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return (_dropout if func is F.dropout else func)(*args, **(kwargs or {}))
 
 
 def _dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

@@ -43,6 +43,7 @@ METHODS: dict[str, type[Strategy]] = {
     "PCR+HC": proxies.PCRWithHC,
     "PCR+HC+HT": proxies.PCRWithHCAndHT,
     "PCR+HC+HT+PCD": proxies.WithoutSCD,
+    "PCR+HC+HT+SCD": proxies.WithoutPCD,
     "PCR+HC+HT+DER": proxies.DistilledAsInDER,
     "HPCR": proxies.HPCR,
     "PCR+HC+HT (HC on)": proxies.PCRWithHCAndHTOn,

@@ -38,6 +38,14 @@ class ReplayRun(Run):
     """S runs of one method, side by side: data, streams, network, memory, and the step.
 
     The seeds are those of the parameters.
+
+    Attributes:
+        accuracies: (2, S, T, T) in [0, 1]: after task i, on the test set of task j, under each mask.
+        proxy_gradients: (S, T, C), where the head is the cosine classifier: the cumulative gradient
+            of each proxy (Fig. 8, Table VIII), dL/d<z_i, w_c> summed over the steps and rows of a
+            task, L the step's loss; negative where the class is pulled to the features. The paper
+            does not define its own. PCR's sums to 0 over the proxies by Theorem 1. SCD holds the
+            features alone: it has no gradient of its own here, and changes what the other terms find.
     """
 
     paper = "hpcr"
@@ -60,8 +68,9 @@ class ReplayRun(Run):
         )
         self.memory = self.strategy.make_memory()
         self.augmentation = Augmentation(flip=0.5 if self.settings.flip else 0.0)
-        # mask -> (S, T, T): as evaluated over the classes seen, and over all
         self.accuracies = torch.zeros(len(MASKS), len(self.seeds), self.total, self.total)
+        shape = len(self.seeds), self.total, self.data.n_classes
+        self.proxy_gradients = torch.zeros(shape, device=self.device)
         self.total_step = 0
 
     @classmethod
@@ -186,11 +195,30 @@ class ReplayRun(Run):
         batch = Batch(images, labels, task, step, self.total_step, seen, draws)
         stored = self.strategy.retrieve(batch) or {}
         done = Step(batch, *self.strategy.rows(batch, stored), stored)
+        if self.settings.head == "cosine":
+            self._follow_proxies(done)
         loss = self.strategy.loss(done)
         if loss is not None:
             self.strategy.update(done, loss)
         self.strategy.store(done)
         return None if loss is None else loss.detach()
+
+    def _follow_proxies(self, step: Step) -> None:
+        """Have the step's backward pass add to `proxy_gradients` what it brings to the logits."""
+
+        def add(gradient: Tensor) -> None:  # d logit / d cosine = 1 / temperature
+            found = gradient.float().sum(1) / self.settings.temperature
+            self.proxy_gradients[:, step.batch.task] += found
+
+        for rows in (step.stream, step.memory):
+            if rows is not None and rows.logits.requires_grad:
+                rows.logits.register_hook(add)
+
+    def old_and_new(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums of values (S, T, C) over the classes of earlier tasks, and over each task's own: (S, T)."""
+        met = torch.stack([self.seen(task) for task in range(self.total)], 1).to(values.device)
+        old = torch.cat([torch.zeros_like(met[:, :1]), met[:, :-1]], 1)
+        return (values * old).sum(-1), (values * (met & ~old)).sum(-1)
 
     def views(self, groups: Sequence[Group]) -> list[Tensor]:
         """The views of each group's images: (S, views * n, 3, H, W) in [0, 1], clean ones first."""
@@ -277,7 +305,7 @@ class ReplayRun(Run):
             "strategy": self.strategy.state_dict(),
             "memory": self.memory.state_dict(),
             "optimizer": optimizer_state(self.optimizer),
-            "run": {"accuracies": self.accuracies},
+            "run": {"accuracies": self.accuracies, "proxy_gradients": self.proxy_gradients},
         }
 
     def load(self, state: State) -> None:
@@ -287,6 +315,9 @@ class ReplayRun(Run):
         self.memory.load_state_dict(state["memory"], self.device)
         restore_optimizer(self.optimizer, state["optimizer"])
         self.accuracies = state["run"]["accuracies"]
+        # Checkpoints of before have none: what was not followed from the start is not a sum.
+        unknown = torch.full_like(self.proxy_gradients, torch.nan)
+        self.proxy_gradients = state["run"].get("proxy_gradients", unknown).to(self.device)
 
     # ---------------------------------------------------------------- record
 
@@ -309,18 +340,32 @@ class ReplayRun(Run):
         }
 
     def outcome(self, seed: int) -> dict[str, Any]:
-        """Metrics and accuracy matrix of a seed, and its class order."""
+        """Metrics and accuracy matrix of a seed, its class order, and the last task's proxy gradients.
+
+        `curves` have these by class, in the order the classes were met.
+        """
         index, count = self.seeds.index(seed), len(self.seeds)
         chosen = MASKS.index(self.settings.mask)
         matrices = (100 * self.accuracies[:, index].double()).numpy().round(4)
         matrix, other = matrices[chosen], matrices[1 - chosen]
         side_by_side = f"{count} seeds side by side: seconds are the run's divided by {count}"
-        order = " ".join(map(str, self.streams[index].class_order))
+        order = self.streams[index].class_order
+        curves = {f"average_accuracy_{MASKS[1 - chosen]}": metrics.average_accuracy(other)}
+        found = run_metrics(matrix) | run_metrics(other, f"_{MASKS[1 - chosen]}")
+        gradients = self.proxy_gradients.cpu()
+        if self.settings.head == "cosine" and gradients.isfinite().all():
+            old, new = (sums[index, -1] for sums in self.old_and_new(gradients))
+            found["cumulative_gradient_old_classes"] = round(float(old), 4)
+            found["cumulative_gradient_new_classes"] = round(float(new), 4)
+            curves["cumulative_gradient"] = gradients[index, -1, order].numpy().round(4)
         return {
-            "metrics": run_metrics(matrix) | run_metrics(other, f"_{MASKS[1 - chosen]}"),
+            "metrics": found,
             "accuracy_matrix": matrix,
-            "curves": {f"average_accuracy_{MASKS[1 - chosen]}": metrics.average_accuracy(other)},
-            "notes": [side_by_side if count > 1 else "", f"class order {order}"],
+            "curves": curves,
+            "notes": [
+                side_by_side if count > 1 else "",
+                f"class order {' '.join(map(str, order))}",
+            ],
         }
 
 

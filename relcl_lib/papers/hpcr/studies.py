@@ -21,7 +21,6 @@ from relcl_lib.lab.runtime import make_generator
 from relcl_lib.losses.basic import own_column
 from relcl_lib.models.resnet import ReducedResNet18, select_seed
 from relcl_lib.papers.hpcr.run import TEST_BATCH, ReplayRun
-from relcl_lib.papers.hpcr.strategy import Step
 from relcl_lib.papers.hpcr.tables import DATASETS, TABLES, USUAL, as_usual
 
 if TYPE_CHECKING:
@@ -200,47 +199,6 @@ def keep_components(run: ReplayRun, shares: Sequence[float], index: int = 0) -> 
     return Components(torch.stack(of_tasks).mean(0), (spread * kept).sum(1) / spread.sum())
 
 
-# --- gradients of the proxies (Fig. 8, Table VIII) ----------------------------------------------
-
-
-def watch_proxies(run: ReplayRun) -> Tensor:
-    """Zeros (S, T, C) that fill while a run trains: the cumulative gradient of each proxy, by task.
-
-    Summed over steps and rows: -dL/d<z_i, w_c>, L the step's loss, positive where the class is pulled
-    to the features. The paper does not define its cumulative gradient; by Theorem 1 ours of PCR sums
-    to 0 over the proxies, which its pairs in Table VIII do not. SCD has no gradient here of its own,
-    as it holds the features alone: it changes what the other terms find.
-
-    Raises:
-        ValueError: the head is not the cosine classifier, or tasks are done already.
-    """
-    if run.settings.head != "cosine":
-        raise ValueError(f"{run.settings.method} has a {run.settings.head} head, so no proxies")
-    if run.done:
-        raise ValueError(f"{run.done} tasks are done: watch a run before it trains")
-    total = torch.zeros(len(run.seeds), run.total, run.data.n_classes, dtype=torch.float64)
-    follow = run.strategy.gradient
-
-    def watched(step: Step, loss: Tensor) -> None:
-        groups = [rows.logits for rows in (step.stream, step.memory) if rows is not None]
-        found = torch.autograd.grad(loss.sum(), groups, retain_graph=True, allow_unused=True)
-        for gradient in found:
-            if gradient is not None:  # d logit / d cosine = 1 / temperature
-                pull = -gradient.double().sum(1) / run.settings.temperature
-                total[:, step.batch.task] += pull.cpu()
-        follow(step, loss)
-
-    run.strategy.gradient = watched
-    return total
-
-
-def old_and_new(run: ReplayRun, gradients: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums of `watch_proxies` over the classes of earlier tasks, and over each task's own: (S, T)."""
-    met = torch.stack([run.seen(task) for task in range(run.total)], 1).cpu()  # (S, T, C)
-    old = torch.cat([torch.zeros_like(met[:, :1]), met[:, :-1]], 1)
-    return (gradients * old).sum(-1), (gradients * (met & ~old)).sum(-1)
-
-
 # --- loss and flatness (Table VIII, Fig. 7) -----------------------------------------------------
 
 
@@ -301,12 +259,12 @@ def flatness(
     return Flatness(start[0].cpu(), *change)
 
 
-def loss_and_gradients(run: ReplayRun, gradients: Tensor, **noise: Any) -> dict[str, float]:
+def loss_and_gradients(run: ReplayRun, **noise: Any) -> dict[str, float]:
     """Table VIII's numbers of a finished run, means over its seeds, by the names they have in print.
 
-    `gradients` are those of `watch_proxies`, of the last task; `noise` is that of `flatness`.
+    The gradients are `proxy_gradients` of the last task; `noise` is that of `flatness`.
     """
-    old, new = (sums[:, -1] for sums in old_and_new(run, gradients))
+    old, new = (sums[:, -1] for sums in run.old_and_new(run.proxy_gradients))
     loss, everywhere, newest = flatness(run, **noise)
     found = {
         "A_T": 100 * torch.as_tensor(final_accuracy(run.accuracy)),

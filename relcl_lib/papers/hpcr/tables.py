@@ -188,6 +188,13 @@ TABLES = {
         largest=True,
         **_ONCE,
     ),
+    "figure8": table(
+        "Fig. 8: the proxies' gradients with relations distilled alone (SCD), with logits alone (PCD)",
+        "PCR+HC+HT+SCD",
+        "PCR+HC+HT+PCD",
+        dataset="cifar10",
+        **_ONCE,
+    ),
     "encoding": table(
         "not in the paper: images as they are and as JPEG copies, a tenth of them held out as test",
         *(Cell("HPCR", {"hold_out": 0.1, "reencode": kind}) for kind in ("none", "jpeg75")),

@@ -31,6 +31,7 @@ EXPECTED = {
     "PCR+HC": ("cosine", 5, "on off False off", "on off False off"),
     "PCR+HC+HT": ("cosine", 5, "auto released False off", "auto paper False off"),
     "PCR+HC+HT+PCD": ("cosine", 5, "auto released True off", "auto paper True off"),
+    "PCR+HC+HT+SCD": ("cosine", 5, "auto released False released", "auto paper False paper"),
     "PCR+HC+HT+DER": ("cosine", 5, "auto released True off", "auto paper True off"),
     "PCR+HC+HT (HC on)": ("cosine", 5, "on released False off", "on paper False off"),
     "PCR+HC+HT+PCD (HC on)": ("cosine", 5, "on released True off", "on paper True off"),

@@ -42,9 +42,12 @@ class TestUnderOneSeed:
         assert same(train(method="PCR+HC", hc="off"), expected)
         assert not same(train(method="PCR+HC"), expected)
 
-    def test_without_scd_it_is_the_row_with_pcd_alone(self):
-        expected = train(method="PCR+HC+HT+PCD")
-        assert same(train(method="HPCR", scd="off"), expected)
+    @pytest.mark.parametrize(
+        "change, row", [({"scd": "off"}, "PCR+HC+HT+PCD"), ({"pcd": False}, "PCR+HC+HT+SCD")]
+    )
+    def test_without_one_distillation_it_is_the_row_with_the_other_alone(self, change, row):
+        expected = train(method=row)
+        assert same(train(method="HPCR", **change), expected)
         assert not same(train(method="HPCR"), expected)
 
     def test_the_first_task_knows_no_distillation(self):

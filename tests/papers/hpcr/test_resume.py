@@ -34,13 +34,14 @@ print("outcome", json.dumps(outcome(run)), flush=True)
 
 
 def outcome(run):
-    """Return the accuracy matrix, and SHA-256 of all weights, statistics and stored samples."""
+    """The accuracy matrix, the proxies' gradients, SHA-256 of weights, statistics, stored samples."""
     digest = hashlib.sha256()
     for state in (run.network.state_dict(), run.memory.state_dict()):
         for name, value in sorted(state.items()):
             digest.update(name.encode() + value.contiguous().numpy().tobytes())
     return {
         "accuracy": run.accuracy.tolist(),
+        "gradients": run.proxy_gradients.tolist(),
         "sha256": digest.hexdigest(),
         "steps": run.total_step,
     }

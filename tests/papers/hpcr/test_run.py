@@ -1,6 +1,7 @@
 """The online replay loop: seeds side by side, the first step, evaluation (checks 11, 14 and 15)."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,9 +12,11 @@ from whole import in_ci
 from relcl_lib.continual.memory import ReservoirMemory
 from relcl_lib.data.images import as_jpeg
 from relcl_lib.lab.runtime import make_generator
+from relcl_lib.losses import class_counts
 from relcl_lib.models.resnet import ReducedResNet18, select_seed
 from relcl_lib.papers.hpcr import run as replay_run
 from relcl_lib.papers.hpcr.methods import METHODS
+from relcl_lib.papers.hpcr.run import ReplayRun
 from relcl_lib.papers.hpcr.strategy import Strategy
 
 #: methods with hooks of their own beside the loss
@@ -311,3 +314,69 @@ def test_reencoded_training_images_train_another_network_and_old_runs_keep_their
     arm = make_run(data, hold_out=0.25).configuration(0)["parameters"]
     assert (arm["hold_out"], arm["reencode"]) == (0.25, "none")
     assert plain.data.fingerprint == copy.data.fingerprint
+
+
+class TestProxyGradients:
+    def test_those_of_pcr_are_theorem_1_summed_by_loops(self):
+        run, steps = make_run(method="PCR", seeds=[0, 1]), []
+        loss = run.strategy.loss
+        run.strategy.loss = lambda step: steps.append(step) or loss(step)
+        run.train()
+        expected = torch.zeros(2, 3, 6, dtype=torch.float64)
+        for step in steps:
+            if step.memory is None:
+                continue
+            rows = step.joined()
+            for s in range(2):
+                k = class_counts(rows.labels[s], 6)
+                for logits, y in zip(rows.logits[s].double(), rows.labels[s], strict=True):
+                    p = logits.detach().exp() / (k * logits.detach().exp()).sum()
+                    own = torch.eye(6, dtype=torch.float64)[y]
+                    expected[s, step.batch.task] += (k * p - own) / 0.09 / len(rows.labels[s])
+        total = run.proxy_gradients.double()
+        torch.testing.assert_close(total, expected, rtol=1e-4, atol=1e-4)
+        assert total.abs().amax() > 1
+        old, new = run.old_and_new(total)
+        torch.testing.assert_close(old, -new, rtol=1e-4, atol=1e-4)  # Theorem 1: they sum to 0
+        assert (old[:, 0] == 0).all() and (old[:, 1:].abs() > 0.01).all()
+        unmet = ~run.seen(0)
+        assert (total[:, 0][unmet] == 0).all()  # classes that are not in the step
+
+    def test_distillation_begins_with_the_second_task_and_scd_acts_through_the_features(self):
+        found = {}
+        for name, change in {"none": {"pcd": False, "scd": "off"}, "scd": {"pcd": False}}.items():
+            found[name] = make_run(method="HPCR", **change).train().proxy_gradients
+            assert found[name].sum(-1).abs().max() < 1e-3  # SCD adds nothing to Theorem 1's sum
+        assert torch.equal(found["none"][:, 0], found["scd"][:, 0])
+        assert not torch.equal(found["none"][:, 1:], found["scd"][:, 1:])
+
+    def test_old_and_new_follow_each_seeds_own_order(self):
+        met = torch.tensor([[[1, 1, 0, 0], [1, 1, 1, 1]], [[0, 1, 0, 1], [1, 1, 1, 1]]]).bool()
+        run = SimpleNamespace(total=2, seen=lambda task: met[:, task])
+        values = torch.tensor([1.0, 10, 100, 1000]).expand(2, 2, 4)
+        old, new = ReplayRun.old_and_new(run, values)
+        assert old.tolist() == [[0, 11], [0, 1010]] and new.tolist() == [[11, 1100], [1010, 101]]
+
+    def test_a_record_has_the_last_tasks_where_the_head_has_proxies(self):
+        run = make_run(method="PCR", seeds=[0, 3]).train()
+        for index, record in enumerate(run.records()):
+            by_class = run.proxy_gradients[index, -1, run.streams[index].class_order]
+            assert record.curves["cumulative_gradient"] == pytest.approx(
+                by_class.tolist(), abs=1e-4
+            )
+            for name, values in (("old", by_class[:-2]), ("new", by_class[-2:])):
+                found = record.metrics[f"cumulative_gradient_{name}_classes"]
+                assert found == pytest.approx(float(values.sum()), abs=1e-3)
+        (record,) = make_run(method="ER").train().records()
+        assert "cumulative_gradient" not in record.curves
+        assert "cumulative_gradient_old_classes" not in record.metrics
+
+    def test_what_was_not_followed_from_the_start_is_not_recorded(self):
+        run = make_run(method="PCR")
+        run.advance()
+        state = run.state()
+        del state["run"]["proxy_gradients"]  # a checkpoint of an earlier version
+        run.load(state)
+        run.tasks_done = 1
+        (record,) = run.train().records()
+        assert "cumulative_gradient" not in record.curves

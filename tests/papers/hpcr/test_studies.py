@@ -14,7 +14,7 @@ from torch import nn
 from relcl_lib.lab import metrics
 from relcl_lib.lab.rows import entries
 from relcl_lib.lab.runtime import make_generator
-from relcl_lib.losses import class_counts, decoupled_temperature_loss
+from relcl_lib.losses import decoupled_temperature_loss
 from relcl_lib.models.resnet import ReducedResNet18, select_seed
 from relcl_lib.papers.hpcr import studies, tables
 from relcl_lib.papers.hpcr.strategies.proxies import PCR
@@ -188,71 +188,6 @@ def test_an_untrained_run_has_no_components():
         studies.keep_components(make_run(), [1.0])
 
 
-# --- gradients of the proxies ---------------------------------------------------------------------
-
-
-def test_gradients_of_pcr_are_theorem_1_summed_by_loops():
-    run, steps = make_run(method="PCR", seeds=[0, 1]), []
-    total = studies.watch_proxies(run)
-    loss = run.strategy.loss
-    run.strategy.loss = lambda step: steps.append(step) or loss(step)
-    run.train()
-    expected = torch.zeros(2, 3, 6, dtype=torch.float64)
-    for step in steps:
-        if step.memory is None:
-            continue
-        rows = step.joined()
-        for s in range(2):
-            k = class_counts(rows.labels[s], 6)
-            for logits, y in zip(rows.logits[s].double(), rows.labels[s], strict=True):
-                p = logits.detach().exp() / (k * logits.detach().exp()).sum()
-                own = torch.eye(6, dtype=torch.float64)[y]
-                expected[s, step.batch.task] -= (k * p - own) / 0.09 / len(rows.labels[s])
-    torch.testing.assert_close(total, expected, rtol=1e-4, atol=1e-4)
-    assert total.abs().amax() > 1
-    old, new = studies.old_and_new(run, total)
-    torch.testing.assert_close(old, -new, rtol=1e-4, atol=1e-4)  # Theorem 1: they sum to 0
-    assert (old[:, 0] == 0).all() and (old[:, 1:].abs() > 0.01).all()
-    unmet = ~run.seen(0)
-    assert (total[:, 0][unmet] == 0).all()  # classes that are not in the step
-
-
-def test_watching_changes_nothing():
-    watched, plain = (make_run(method="HPCR") for _ in range(2))
-    studies.watch_proxies(watched)
-    for ours, theirs in zip(
-        watched.train().network.parameters(), plain.train().network.parameters(), strict=True
-    ):
-        assert torch.equal(ours, theirs)
-
-
-def test_distillation_begins_with_the_second_task_and_scd_acts_through_the_features():
-    found = {}
-    for name, change in {"none": {"pcd": False, "scd": "off"}, "scd": {"pcd": False}}.items():
-        run = make_run(method="HPCR", **change)
-        found[name] = studies.watch_proxies(run)
-        run.train()
-        assert found[name].sum(-1).abs().max() < 1e-3  # SCD adds nothing to Theorem 1's sum
-    assert torch.equal(found["none"][:, 0], found["scd"][:, 0])
-    assert not torch.equal(found["none"][:, 1:], found["scd"][:, 1:])
-
-
-def test_old_and_new_follow_each_seeds_own_order():
-    met = torch.tensor([[[1, 1, 0, 0], [1, 1, 1, 1]], [[0, 1, 0, 1], [1, 1, 1, 1]]]).bool()
-    run = SimpleNamespace(total=2, seen=lambda task: met[:, task])
-    values = torch.tensor([1.0, 10, 100, 1000]).expand(2, 2, 4)
-    old, new = studies.old_and_new(run, values)
-    assert old.tolist() == [[0, 11], [0, 1010]] and new.tolist() == [[11, 1100], [1010, 101]]
-
-
-@pytest.mark.parametrize("method, match", [("ER", "linear head"), ("PCR", "1 tasks are done")])
-def test_what_cannot_be_watched(method, match):
-    run = make_run(method=method)
-    run.tasks_done = 1
-    with pytest.raises(ValueError, match=match):
-        studies.watch_proxies(run)
-
-
 # --- flatness -------------------------------------------------------------------------------------
 
 
@@ -333,11 +268,9 @@ def test_images_per_step_are_counted():
 
 def test_table_viii_s_numbers_are_those_of_its_parts():
     run = make_run(gratings(n_train=40), method="PCR", seeds=[0, 3])
-    gradients = studies.watch_proxies(run)
-    run.train()
-    found = studies.loss_and_gradients(run, gradients, draws=2, per_class=5)
+    found = studies.loss_and_gradients(run.train(), draws=2, per_class=5)
     assert found["A_T"] == pytest.approx(100 * float(run.accuracy[:, -1].mean()), abs=1e-4)
-    old, new = (sums[:, -1].mean() for sums in studies.old_and_new(run, gradients))
+    old, new = (sums[:, -1].mean() for sums in run.old_and_new(run.proxy_gradients))
     flat = studies.flatness(run, draws=2, per_class=5)
     assert [*found.values()][1:] == pytest.approx(
         [float(value) for value in (old, new, *(v.mean() for v in flat))]

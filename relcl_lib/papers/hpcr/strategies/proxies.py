@@ -143,6 +143,12 @@ class WithoutSCD(HPCR):
     switches: ClassVar = {**HPCR.switches, "scd": "off"}
 
 
+class WithoutPCD(HPCR):
+    """PCR+HC+HT+SCD, for Fig. 8: relations are distilled alone."""
+
+    switches: ClassVar = {**HPCR.switches, "pcd": False}
+
+
 class DistilledAsInDER(WithoutSCD):
     """Table XI: PCD replaced by DER's distance, the mean over the stored logits of all classes.
 
