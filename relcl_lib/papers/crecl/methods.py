@@ -190,7 +190,9 @@ def train_emar(run: Learner, task: int) -> None:
             scores = head.hidden(encoder(batch)) @ prototypes.T
             return cross_entropy_loss(scores, run.column[batch["labels"]])
 
-        phase, rates = f"consolidation {i + 1}", {encoder: s.contrast_learning_rate}
+        # u is the encoder's, whose LayerNorm is the last of it where that is the norm's group.
+        parts = [encoder, head.norm] if s.norm_group == "encoder" else [encoder]
+        phase, rates = f"consolidation {i + 1}", dict.fromkeys(parts, s.contrast_learning_rate)
         run.fit(phase, task, run.remembered(), 1, loss, rates, batch_size=EMAR_BATCH)
 
 

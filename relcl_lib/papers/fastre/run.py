@@ -219,8 +219,10 @@ class FastreRun(Run):
         entry = {"loss": loss, "valid_F1": score, "train_seconds": seconds}
         if self.settings.threshold_curve:
             started = self.history[-1]["tuned_threshold"] if self.history else 0.5
-            best, entry["valid_F1_tuned"] = self.tune_threshold(started, step=0.1)
-            entry["tuned_threshold"] = best
+            best, tuned = self.tune_threshold(started, step=0.1)
+            if score > tuned:  # 0.5 need not lie near the last epoch's
+                best, tuned = 0.5, score
+            entry |= {"valid_F1_tuned": tuned, "tuned_threshold": best}
         return entry
 
     @property
@@ -340,18 +342,18 @@ class FastreRun(Run):
         finds everything everywhere, which takes long and scores nothing.
         """
         gold = [sentence.triples for sentence in self.data.valid]
-        scores: dict[float, float] = {}
-        best, best_score = start, -1.0
+
+        def score(threshold: float) -> float:
+            found = self.predict("valid", threshold=threshold)
+            return triple_metrics.triple_scores(found, gold)["F1"]
+
+        best, best_score = start, score(start)
         for direction in (step, -step):
-            threshold, waited = start, 0
+            threshold, waited = round(start + direction, 2), 0
             while waited < 2 and 0.04 < threshold < 0.96:
-                if threshold not in scores:
-                    found = self.predict("valid", threshold=threshold)
-                    scores[threshold] = triple_metrics.triple_scores(found, gold)["F1"]
-                score = scores[threshold]
-                waited = 0 if score > best_score else waited + 1
-                if score > best_score:
-                    best, best_score = threshold, score
+                waited += 1
+                if (found := score(threshold)) > best_score:
+                    best, best_score, waited = threshold, found, 0
                 threshold = round(threshold + direction, 2)
         return best, best_score
 
@@ -426,6 +428,8 @@ class FastreRun(Run):
     def outcome(self, seed: int) -> dict[str, Any]:
         """Scores on the test set, counts of parameters, times, and what the network looks at.
 
+        `F1_valid` is what chose the epoch, at 0.5 where the threshold is global, `F1_valid_tuned` that
+        at the threshold which the run ends with, as the test scores are; of learned ones both are one.
         `params_K` are trained numbers in thousands, `network_K` those without word vectors;
         `train_seconds` is the time of this process's cores, without validation, and
         `train_log10_seconds` its logarithm, in which a ratio is a difference; `epochs_to_95` the first
@@ -447,6 +451,7 @@ class FastreRun(Run):
             "metrics": {
                 **tested,
                 "F1_valid": self.best_score,
+                "F1_valid_tuned": self.evaluate("valid", details=False)["F1"],
                 "params_K": self.parameter_count / 1000,
                 "network_K": measures.network_thousands(self.model),
                 "train_seconds": seconds,

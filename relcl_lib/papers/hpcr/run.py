@@ -41,10 +41,10 @@ class ReplayRun(Run):
 
     Attributes:
         accuracies: (2, S, T, T) in [0, 1]: after task i, on the test set of task j, under each mask.
-        proxy_gradients: (S, T, C), where the head is the cosine classifier: the cumulative gradient
-            of each proxy (Fig. 8, Table VIII), dL/d<z_i, w_c> summed over the steps and rows of a
-            task, L the step's loss; negative where the class is pulled to the features. The paper
-            does not define its own. PCR's sums to 0 over the proxies by Theorem 1. SCD holds the
+        proxy_gradients: (S, T, C), of methods whose loss is on proxies: the cumulative gradient of
+            each (Fig. 8, Table VIII), -dL/d<z_i, w_c> summed over the steps and rows of a task, L the
+            step's loss; positive where the class is pulled to the features, as the paper says it. It
+            does not define its own sum. PCR's is 0 over the proxies by Theorem 1. SCD holds the
             features alone: it has no gradient of its own here, and changes what the other terms find.
     """
 
@@ -195,7 +195,7 @@ class ReplayRun(Run):
         batch = Batch(images, labels, task, step, self.total_step, seen, draws)
         stored = self.strategy.retrieve(batch) or {}
         done = Step(batch, *self.strategy.rows(batch, stored), stored)
-        if self.settings.head == "cosine":
+        if self.strategy.has_proxies:
             self._follow_proxies(done)
         loss = self.strategy.loss(done)
         if loss is not None:
@@ -204,15 +204,15 @@ class ReplayRun(Run):
         return None if loss is None else loss.detach()
 
     def _follow_proxies(self, step: Step) -> None:
-        """Have the step's backward pass add to `proxy_gradients` what it brings to the logits."""
+        """Have the step's backward pass take from `proxy_gradients` what it brings to the logits."""
 
-        def add(gradient: Tensor) -> None:  # d logit / d cosine = 1 / temperature
+        def take(gradient: Tensor) -> None:  # d logit / d cosine = 1 / temperature
             found = gradient.float().sum(1) / self.settings.temperature
-            self.proxy_gradients[:, step.batch.task] += found
+            self.proxy_gradients[:, step.batch.task] -= found
 
         for rows in (step.stream, step.memory):
             if rows is not None and rows.logits.requires_grad:
-                rows.logits.register_hook(add)
+                rows.logits.register_hook(take)
 
     def old_and_new(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Sums of values (S, T, C) over the classes of earlier tasks, and over each task's own: (S, T)."""
@@ -353,7 +353,7 @@ class ReplayRun(Run):
         curves = {f"average_accuracy_{MASKS[1 - chosen]}": metrics.average_accuracy(other)}
         found = run_metrics(matrix) | run_metrics(other, f"_{MASKS[1 - chosen]}")
         gradients = self.proxy_gradients.cpu()
-        if self.settings.head == "cosine" and gradients.isfinite().all():
+        if self.strategy.has_proxies and gradients.isfinite().all():
             old, new = (sums[index, -1] for sums in self.old_and_new(gradients))
             found["cumulative_gradient_old_classes"] = round(float(old), 4)
             found["cumulative_gradient_new_classes"] = round(float(new), 4)

@@ -125,6 +125,8 @@ class Strategy(nn.Module):
 
     #: the classifier, unless the run's parameters say otherwise
     head: ClassVar[str] = "linear"
+    #: whether the loss is on the logits of the step's rows, each the cosine with a proxy
+    on_proxies: ClassVar[bool] = False
     #: whether all classes come in one shuffled task
     iid: ClassVar[bool] = False
     #: settings of the run that the method has its own value for ("variant": that of the run's variant)
@@ -148,6 +150,11 @@ class Strategy(nn.Module):
     def __init__(self, run: Loop) -> None:
         super().__init__()
         self.run, self.settings = run, run.settings
+
+    @property
+    def has_proxies(self) -> bool:
+        """Whether the head's rows are proxies, and the loss reads their cosines in the step's rows."""
+        return self.on_proxies and self.settings.head == "cosine"
 
     @classmethod
     def options_of(cls, dataset: str) -> dict[str, float]:

@@ -332,7 +332,7 @@ class TestProxyGradients:
                 for logits, y in zip(rows.logits[s].double(), rows.labels[s], strict=True):
                     p = logits.detach().exp() / (k * logits.detach().exp()).sum()
                     own = torch.eye(6, dtype=torch.float64)[y]
-                    expected[s, step.batch.task] += (k * p - own) / 0.09 / len(rows.labels[s])
+                    expected[s, step.batch.task] -= (k * p - own) / 0.09 / len(rows.labels[s])
         total = run.proxy_gradients.double()
         torch.testing.assert_close(total, expected, rtol=1e-4, atol=1e-4)
         assert total.abs().amax() > 1
@@ -367,7 +367,18 @@ class TestProxyGradients:
             for name, values in (("old", by_class[:-2]), ("new", by_class[-2:])):
                 found = record.metrics[f"cumulative_gradient_{name}_classes"]
                 assert found == pytest.approx(float(values.sum()), abs=1e-3)
-        (record,) = make_run(method="ER").train().records()
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"method": "ER"},
+            {"method": "PCR", "head": "linear"},
+            {"method": "UER"},  # its memory rows are scored by dot products
+        ],
+        ids=str,
+    )
+    def test_without_proxies_in_the_loss_there_are_none(self, changes):
+        (record,) = make_run(**changes).train().records()
         assert "cumulative_gradient" not in record.curves
         assert "cumulative_gradient_old_classes" not in record.metrics
 

@@ -28,6 +28,7 @@ class CoupleOfLosses(Strategy):
     """Couple 1 (Eq. 7): ER's loss as printed (Eq. 3, one mean over all rows) plus SupCon's (Eq. 5)."""
 
     head = "cosine"
+    on_proxies = True
 
     def loss(self, step: Step) -> Tensor | None:
         """Eq. 7; None while the memory is empty."""
@@ -45,6 +46,7 @@ class CoupleInOneSoftmax(Strategy):
     """Couple 2 (Eq. 8): all seen proxies and the other samples in one softmax."""
 
     head = "cosine"
+    on_proxies = True
 
     def loss(self, step: Step) -> Tensor | None:
         """Eq. 8; None while the memory is empty."""
@@ -60,6 +62,7 @@ class HPCR(Strategy):
     """HPCR (Eq. 26): g(s) L_C + alpha L_PCD + beta L_SCD; PCR with every switch off."""
 
     head = "cosine"
+    on_proxies = True
     switches: ClassVar = {"hc": "auto", "ht": "variant", "pcd": True, "scd": "variant"}
 
     def loss(self, step: Step) -> Tensor | None:
