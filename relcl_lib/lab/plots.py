@@ -525,7 +525,9 @@ def plot_embedding(
         name = names[label] if names else str(label)
         axes.scatter(*chosen.T, s=9, color=palette[label], alpha=0.7, lw=0, label=name)
         if proxies is not None and len(proxies):
-            style = {"marker": "*", "s": 190, "edgecolor": "black", "linewidth": 0.8, "zorder": 3}
+            # Stars may touch: one that lies under another shows through.
+            style = {"marker": "*", "s": 150, "edgecolor": "black", "linewidth": 0.8, "alpha": 0.75}
+            style["zorder"] = 3
             axes.scatter(*proxies[label], color=palette[label], **style)
     axes.set(title=title, xticks=[], yticks=[])
     style = {"ncol": 5, "loc": "upper center", "bbox_to_anchor": (0.5, 0), "markerscale": 1.5}

@@ -370,12 +370,24 @@ class ReplayRun(Run):
 
 
 def run_metrics(accuracy: Any, suffix: str = "") -> dict[str, float]:
-    """A_T, AAA and both forgettings of one accuracy matrix (T, T), in the matrix's unit."""
+    """A_T, AAA, both forgettings and more of one accuracy matrix (T, T), in the matrix's unit.
+
+    `A_1` is after the first task; `A_new` the mean over the later tasks of the accuracy on each right
+    after it, `A_old` that of the mean over the tasks before it (Fig. 4); `spread_old` the standard
+    deviation over all tasks but the last at the end (Table XI).
+    """
+    new, old = metrics.new_task_accuracy(accuracy), metrics.old_task_accuracy(accuracy)
+    later = {}
+    if len(new) > 1:
+        spread = torch.as_tensor(accuracy, dtype=torch.float64)[-1, :-1].std(correction=0)
+        later = {"A_new": new[1:].mean(), "A_old": old[1:].mean(), "spread_old": spread}
     found = {
         "A_T": metrics.final_accuracy(accuracy),
         "AAA": metrics.average_anytime_accuracy(accuracy),
         "F_T": metrics.forgetting(accuracy, "paper"),
         "F_T_released": metrics.forgetting(accuracy, "released"),
+        "A_1": new[0],
+        **later,
     }
     return {name + suffix: float(value) for name, value in found.items()}
 

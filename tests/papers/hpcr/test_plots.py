@@ -35,9 +35,12 @@ def test_a_line_goes_through_the_means_of_the_seeds():
         xlabel="temperature",
         mark=("usual", 0.09),
     )
-    drawn = {"P": [(0.1, 5), (0.5, 15)], "G": [(0.1, 1)], "usual": [(0.09, 0), (0.09, 1)]}
+    # The two names stand 0.012 of the axis beside one another.
+    low, high, g = 0.0976, 0.4976, 0.1024
+    drawn = {"P": [(low, 5), (high, 15)], "G": [(g, 1)], "usual": [(0.09, 0), (0.09, 1)]}
     check(axes, lines=drawn, legend=["P", "G", "one seed", "usual"])
-    assert dots(axes) == [(0.1, 4), (0.1, 6), (0.5, 10), (0.5, 20), (0.1, 1)]
+    expected = [(low, 4), (low, 6), (high, 10), (high, 20), (g, 1)]
+    assert np.array(dots(axes)) == pytest.approx(np.array(expected))
 
 
 def test_each_x_of_a_logarithmic_axis_is_labelled():

@@ -39,15 +39,17 @@ def test_fields():
 
 def test_metrics_of_the_specifications_matrix():
     found = run_metrics([[80.0, 0, 0], [60.0, 70, 0], [50.0, 40, 90]])
+    later = {"A_1": 80.0, "A_new": 80.0, "A_old": (60 + 45) / 2, "spread_old": 5.0}
     assert found == pytest.approx(
-        {"A_T": 60.0, "AAA": 68.3333, "F_T": 30.0, "F_T_released": 20.0}, abs=1e-3
+        {"A_T": 60.0, "AAA": 68.3333, "F_T": 30.0, "F_T_released": 20.0, **later}, abs=1e-3
     )
 
 
 def test_iid_has_one_task_and_forgets_nothing():
     record = make_run(DATA, method="IID", n_tasks=None).train().record()
     assert record.metrics["F_T"] == record.metrics["F_T_released"] == 0
-    assert record.metrics["A_T"] == record.metrics["AAA"]
+    assert record.metrics["A_T"] == record.metrics["AAA"] == record.metrics["A_1"]
+    assert "A_new" not in record.metrics
 
 
 def test_neighbours_are_no_part_of_a_configuration():
