@@ -6,6 +6,7 @@ Nothing here trains, reads files or saves: `save_figure` writes a figure where i
 from __future__ import annotations
 
 import io
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -362,19 +363,21 @@ def plot_differences(
 ) -> Axes:
     """Draw paired differences: name -> one difference per seed, each a dot, with the mean's 95 % interval.
 
-    An interval that holds 0 says that chance alone may give such a mean; it is drawn pale.
+    An interval that holds 0 says that chance alone may give such a mean. It is grey, the others black.
     """
     axes = axes_of(axes, 0.8 + 0.42 * len(values))
     for index, found in enumerate(values.values()):
         mean, half = confidence_interval(np.asarray(found, dtype=float))
-        sure = abs(mean) > half
-        colour = METHOD_COLOURS["HPCR"] if sure else "#9e9e9e"
-        axes.scatter(found, [index] * len(found), color="black", s=9, alpha=0.5, lw=0, zorder=3)
-        half = None if np.isnan(half) else half
-        axes.errorbar(mean, index, xerr=half, fmt="o", ms=6, capsize=4, color=colour, zorder=2)
-        text = f"{mean:+.1f}" + ("" if half is None else f" ± {half:.1f}") + f", n={len(found)}"
+        colour = "black" if abs(mean) > half else "#9e9e9e"
+        rows = [index] * len(found)
+        axes.scatter(found, rows, s=16, facecolor="white", edgecolor=colour, lw=0.8, zorder=3)
+        interval = None if np.isnan(half) else half
+        style = {"fmt": "o", "ms": 6, "capsize": 4, "color": colour, "zorder": 2}
+        axes.errorbar(mean, index, xerr=interval, **style)
+        digits = _decimals(mean if interval is None else half)
+        text = f"{mean:+.{digits}f}" + ("" if interval is None else f" ± {half:.{digits}f}")
         axes.annotate(
-            text,
+            f"{text}, n={len(found)}",
             (1, index),
             (5, 0),
             xycoords=axes.get_yaxis_transform(),
@@ -387,6 +390,12 @@ def plot_differences(
     axes.set_ylim(len(values) - 0.5, -0.5)
     axes.grid(False, axis="y")
     return axes
+
+
+def _decimals(number: float) -> int:
+    """How many decimals show two significant digits of a number, four at most; one of 0."""
+    size = abs(number)
+    return min(4, max(0, 1 - math.floor(math.log10(size)))) if size > 1e-9 else 1
 
 
 def _is_dark(colour: Any) -> bool:

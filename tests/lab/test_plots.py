@@ -142,13 +142,24 @@ def test_paired_differences_show_each_seed_and_say_when_an_interval_holds_0():
     axes = plots.plot_differences({"sure": FIVE, "not": [-1.0, 1.0], "one": [3.0]})
     assert [text.get_text() for text in axes.texts] == [
         f"+54.0 ± {HALF:.1f}, n=5",
-        "+0.0 ± 12.7, n=2",
+        "+0 ± 13, n=2",
         "+3.0, n=1",
     ]
     seeds = [found for found in axes.collections if isinstance(found, PathCollection)]
     assert [len(found.get_offsets()) for found in seeds] == [5, 2, 1]
     colours = [line.get_color() for line in axes.lines if line.get_marker() == "o"]
     assert colours[0] != colours[1] == colours[2]
+
+
+@pytest.mark.parametrize("scale, text", [(1, "+2.0 ± 2.5"), (0.01, "+0.020 ± 0.025")])
+def test_paired_differences_show_two_digits_of_the_half_width(scale, text):
+    axes = plots.plot_differences({"any": [1.0 * scale, 2.0 * scale, 3.0 * scale]})
+    assert [found.get_text() for found in axes.texts] == [f"{text}, n=3"]
+
+
+def test_equal_paired_differences_have_an_interval_of_no_width():
+    axes = plots.plot_differences({"equal": [0.5, 0.5, 0.5]})
+    assert [found.get_text() for found in axes.texts] == ["+0.5 ± 0.0, n=3"]
 
 
 def test_a_notebook_shows_two_pixels_per_point_and_nothing_of_an_empty_figure():

@@ -79,11 +79,11 @@ def plot_architecture(
     return axes
 
 
-def reached_tokens(dilations: Sequence[int]) -> list[list[int]]:
-    """Which tokens one output depends on, block by block, as offsets from it.
+def reached_words(dilations: Sequence[int]) -> list[list[int]]:
+    """Which words one output depends on, block by block, as offsets from it.
 
-    The kernel of a block has three taps, at -d, 0 and d; `dilations` are d of the L blocks, first to
-    last. Of the L + 1 sorted lists the first has the tokens of the input, the last the output, [0].
+    The kernel of a block has three taps, at -δ, 0 and δ; `dilations` are δ of the L blocks, first to
+    last. Of the L + 1 sorted lists the first has the words of the input, the last the output, [0].
     """
     layers = [[0]]
     for rate in reversed(dilations):
@@ -92,9 +92,9 @@ def reached_tokens(dilations: Sequence[int]) -> list[list[int]]:
 
 
 def plot_receptive_field(dilations: Sequence[int], axes: Axes | None = None) -> Axes:
-    """Draw the tokens that reach one output (top) through the blocks, and the paths between them."""
+    """Draw the words that reach one output (top) through the blocks, and the paths between them."""
     axes = axes_of(axes, 1.9)
-    layers = reached_tokens(dilations)
+    layers = reached_words(dilations)
     size = 90 / max(6, len(layers[0]) ** 0.8)
     for depth, (below, above, rate) in enumerate(
         zip(layers, layers[1:], dilations, strict=False), start=1
@@ -103,8 +103,8 @@ def plot_receptive_field(dilations: Sequence[int], axes: Axes | None = None) -> 
         axes.plot(np.transpose(ends), [[depth - 1], [depth]], color="silver", lw=0.5, zorder=1)
         axes.scatter(below, [depth - 1] * len(below), s=size, color="tab:blue", zorder=2)
     axes.scatter([0], [len(dilations)], s=2 * size, color="tab:red", zorder=2)
-    ticks = ["words", *(f"{depth}: d={rate}" for depth, rate in enumerate(dilations, start=1))]
-    title = f"dilations {'-'.join(map(str, dilations))}: {len(layers[0])} tokens"
+    ticks = ["words", *(f"{depth}: δ={rate}" for depth, rate in enumerate(dilations, start=1))]
+    title = f"dilations {'-'.join(map(str, dilations))}: {len(layers[0])} words"
     axes.set(yticks=range(len(ticks)), yticklabels=ticks)
     axes.set_title(title, fontsize="small")
     axes.xaxis.get_major_locator().set_params(integer=True)

@@ -6,7 +6,7 @@ from drawn import check, dots, only_drawn, thin, xticks  # noqa: F401
 from relcl_lib.models.tagger import FastRE, TaggerConfig
 from relcl_lib.papers.fastre import plots
 
-#: dilations of Table 4 -> tokens that reach an output
+#: dilations of Table 4 -> words that reach an output
 STRUCTURES = {
     (1, 2, 4): 15,
     (1, 2, 4, 1, 1, 1): 21,
@@ -18,7 +18,7 @@ STRUCTURES = {
 
 @pytest.mark.parametrize("dilations", STRUCTURES)
 def test_receptive_fields_of_table_4(dilations):
-    layers = plots.reached_tokens(dilations)
+    layers = plots.reached_words(dilations)
     reach = sum(dilations)
     assert layers[0] == list(range(-reach, reach + 1))
     assert len(layers[0]) == STRUCTURES[dilations]
@@ -27,11 +27,11 @@ def test_receptive_fields_of_table_4(dilations):
 
 
 def test_a_wide_last_block_leaves_holes():
-    assert plots.reached_tokens([1, 3])[0] == [-4, -3, -2, -1, 0, 1, 2, 3, 4]
-    assert plots.reached_tokens([1, 5])[0] == [-6, -5, -4, -1, 0, 1, 4, 5, 6]
+    assert plots.reached_words([1, 3])[0] == [-4, -3, -2, -1, 0, 1, 2, 3, 4]
+    assert plots.reached_words([1, 5])[0] == [-6, -5, -4, -1, 0, 1, 4, 5, 6]
 
 
-def test_every_reached_token_is_drawn_and_joined():
+def test_every_reached_word_is_drawn_and_joined():
     axes = plots.plot_receptive_field([1, 2])
     below = [*((at, 0) for at in range(-3, 4)), *((at, 1) for at in (-2, 0, 2)), (0, 2)]
     assert dots(axes) == below
@@ -39,7 +39,7 @@ def test_every_reached_token_is_drawn_and_joined():
         *(((at + tap, 0), (at, 1)) for at in (-2, 0, 2) for tap in (-1, 0, 1)),
         *(((tap, 1), (0, 2)) for tap in (-2, 0, 2)),
     }
-    check(axes, yticks=["words", "1: d=1", "2: d=2"], title="dilations 1-2: 7 tokens")
+    check(axes, yticks=["words", "1: δ=1", "2: δ=2"], title="dilations 1-2: 7 words")
 
 
 def test_dots_mark_what_is_above_the_threshold():
