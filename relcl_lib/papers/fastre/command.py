@@ -206,12 +206,13 @@ def _results(
 ) -> Iterator[dict[str, Any]]:
     from relcl_lib.text.splitting import split_text
 
-    found = extractor.extract([record["text"] for _, record in held], min_score) if held else []
-    for (number, record), triples in zip(held, found, strict=True):
+    texts = [record["text"] for _, record in held]
+    found, cuts = extractor.extract_with_cuts(texts, min_score) if held else ([], [])
+    for (number, record), triples, cut in zip(held, found, cuts, strict=True):
         text = record["text"]
         result = {"line": number, "text": text, "triples": [t._asdict() for t in triples]}
-        if (read := extractor.cut(text)) is not None:
-            result["cut"] = read
+        if cut is not None:
+            result["cut"] = cut
         result |= record
         counts.across += sum(
             any(

@@ -204,13 +204,24 @@ class Extractor:
         return texts[0], self.schema.relations[relation], texts[1]
 
     def extract(self, texts: Sequence[str], min_score: float = 0.0) -> list[list[Found]]:
-        """The triples of each text whose score is at least `min_score`, in order of their places.
+        """The triples of each text whose score is at least `min_score`, in order of their places."""
+        return self.extract_with_cuts(texts, min_score)[0]
 
-        What is read at a time is cut to the network's longest sentence; `cut` tells where.
+    def extract_with_cuts(
+        self, texts: Sequence[str], min_score: float = 0.0
+    ) -> tuple[list[list[Found]], list[int | None]]:
+        """The same, and for each text where it is cut to the network's longest sentence.
+
+        A cut is how many words are read of the text, or of a sentence of it, that has more; else None.
         """
         parts = [(at, span) for at, text in enumerate(texts) for span in self.parts(text)]
         read = [texts[at][slice(*span)] for at, span in parts]
-        inputs = self.reader.read([split_text(text, self.words) for text in read])
+        words = [split_text(text, self.words) for text in read]
+        inputs = self.reader.read(words)
+        cuts: list[int | None] = [None] * len(texts)
+        for (at, _), own, n in zip(parts, words, inputs["lengths"].tolist(), strict=True):
+            if n < len(own):
+                cuts[at] = n if cuts[at] is None else min(n, cuts[at])
         found: list[dict[Found, None]] = [{} for _ in texts]
         spans: list[list[tuple[int, int]] | None] = [None] * len(read)
         triples, scores = self.predict_scored(inputs)
@@ -234,7 +245,8 @@ class Extractor:
                 round(score, 4),
             )
             found[at][triple] = None
-        return [sorted(rows, key=lambda f: (f.subject_span, f.object_span)) for rows in found]
+        placed = [sorted(rows, key=lambda f: (f.subject_span, f.object_span)) for rows in found]
+        return placed, cuts
 
     def probabilities(self, log_products: Tensor) -> Tensor:
         """Scores of triples in [0, 1]: calibrated, if the tagger is."""
@@ -243,12 +255,6 @@ class Extractor:
     def parts(self, text: str) -> list[tuple[int, int]]:
         """The characters of what the network reads at a time: a text, or each of its sentences."""
         return sentence_spans(text, self.words) if self.by_sentence else [(0, len(text))]
-
-    def cut(self, text: str) -> int | None:
-        """How many words of a text, or of a sentence of it, are read where it has more; else None."""
-        words = [split_text(text[slice(*span)], self.words) for span in self.parts(text)]
-        read = self.reader.read(words)["lengths"].tolist()
-        return min((n for n, part in zip(read, words, strict=True) if n < len(part)), default=None)
 
     @torch.inference_mode()
     def try_out(self) -> None:

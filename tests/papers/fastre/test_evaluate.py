@@ -56,7 +56,7 @@ def test_evaluate_scores_what_extract_finds(extractor, by_sentence):
 def test_triples_are_located_in_what_is_read_at_a_time(extractor):
     records = paragraphs()
     total = sum(len(record.triples) for record in records)
-    assert not any(extractor.cut(record.text) for record in records)
+    assert not any(extractor.extract_with_cuts([record.text for record in records])[1])
     report = locate(extractor, records)
     assert (report["triples"], report["tagged"], report["sentences"]) == (
         total,

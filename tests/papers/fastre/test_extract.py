@@ -27,6 +27,7 @@ from relcl_lib.papers.fastre.extract import Extractor
 from relcl_lib.papers.fastre.parameters import FastreParameters
 from relcl_lib.papers.fastre.run import FastreRun
 from relcl_lib.text.schema import any_schema
+from relcl_lib.text.splitting import split_text
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -114,11 +115,10 @@ def test_empty_long_and_unknown_texts(extractor):
     assert extractor.extract(["", "   ", "\t"]) == [[], [], []]
     strange = "qqq www eee rrr"
     long = texts()[0] + " word" * 10_000
-    found = extractor.extract([strange, long, texts()[0], ""])
+    found, cuts = extractor.extract_with_cuts([strange, long, texts()[0], ""])
     assert len(found) == 4
     assert found[3] == []
-    assert extractor.cut(long)
-    assert not extractor.cut(strange)
+    assert cuts == [None, 30, None, None]
     limit = len(" ".join(long.split()[:30]))
     assert all(t.subject_span[1] <= limit and t.object_span[1] <= limit for t in found[1])
 
@@ -252,10 +252,25 @@ def test_a_paragraph_is_read_sentence_by_sentence(extractor):
     for t in found[0]:
         assert (text[slice(*t.subject_span)], text[slice(*t.object_span)]) == (t.subject, t.object)
     long = few[0] + (" And so on." * 100)
-    assert not extractor.cut(long)
+    assert extractor.extract_with_cuts([long])[1] == [None]
     extractor.by_sentence = False
-    assert extractor.cut(long)
+    assert extractor.extract_with_cuts([long])[1] == [30]
     assert extractor.parts(text) == [(0, len(text))]
+
+
+@pytest.mark.parametrize("way", ["spaces", "punctuation"])
+def test_cuts_are_those_of_each_text_read_alone(extractor, way):
+    def alone(text):
+        parts = [split_text(text[slice(*span)], way) for span in extractor.parts(text)]
+        return 30 if any(len(words) > 30 for words in parts) else None
+
+    extractor.words = way
+    long = "So it goes on" + " and on" * 40 + "."
+    several = [texts()[0], "", f"{texts()[1]} {long}", long, f"It ends. {long} {long}", "Ada."]
+    found, cuts = extractor.extract_with_cuts(several)
+    assert cuts == [alone(text) for text in several]
+    assert [cut is None for cut in cuts] == [True, True, False, False, False, True]
+    assert found == extractor.extract(several)
 
 
 def test_entities_over_the_end_of_a_sentence_are_counted():
@@ -272,7 +287,7 @@ def test_entities_over_the_end_of_a_sentence_are_counted():
         found("Booker T.", "U.S. Inc."),
         found("A", "B."),
     ]
-    stub = SimpleNamespace(words="punctuation", extract=lambda *_: [rows], cut=lambda _: None)
+    stub = SimpleNamespace(words="punctuation", extract_with_cuts=lambda *_: ([rows], [None]))
     counts = Counts()
     list(extract_stream(stub, [b"text"], counts=counts))
     assert (counts.triples, counts.across) == (4, 2)
