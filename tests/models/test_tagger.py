@@ -72,6 +72,11 @@ def test_parameter_counts_of_the_paper(types, relations, expected):
     assert trainable_parameters(model) == expected
 
 
+def test_parameter_count_with_vectors_of_50_numbers():
+    model = FastRE(TaggerConfig(vector_size=50), torch.zeros(2, 50))
+    assert trainable_parameters(model) == 1_064_390
+
+
 def test_parameter_counts_of_the_parts():
     model = FastRE(TaggerConfig(), torch.zeros(3, 300))
     count = trainable_parameters

@@ -11,7 +11,7 @@ from relcl_lib.lab.parameters import Device, ParameterError, Parameters, Seeds
 from relcl_lib.lab.schedule import warm_up_then_fall
 from relcl_lib.papers.fastre.methods import CASREL_METHODS, METHODS
 
-#: The released code, to the letter.
+#: The released code; what it leaves out stands in section 17 of the lesson.
 RELEASED: dict[str, Any] = {
     "gate": "released",
     "residual": True,
@@ -87,7 +87,7 @@ class FastreParameters(Parameters):
     allow_lost: bool = Field(False, description="train though over 10 % of the triples are lost")
     method: Literal[tuple(METHODS)] = Field("FastRE", description="row of the paper's tables")
     variant: Literal["released", "paper"] = Field("released", description="code's or printed form")
-    exact_release: bool = Field(False, description="the release to the letter, faults too")
+    exact_release: bool = Field(False, description="as released, with its faults")
     seeds: Seeds = Field([0, 1, 2], description="one run for each")
     encoder: str | None = Field(None, description="CasRel's: hub name or folder")
     encoder_precision: Literal["auto", "float32", "bfloat16"] = Field(
