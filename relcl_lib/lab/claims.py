@@ -311,7 +311,7 @@ def compared(comparison: Comparison) -> tuple[str, str]:
         return f"{_side(left)}, {metric} − {other}", ""
     if left.parameters == right.parameters:
         shared = ", ".join(["", *_phrases(left.parameters)])
-        return f"{left.method} − {right.method}{shared}", metric
+        return f"{words.name(left.method)} − {words.name(right.method)}{shared}", metric
     return f"{_side(left)} − {_side(right)}", metric
 
 
@@ -341,7 +341,8 @@ def _numbers(outcome: Outcome) -> str:
 
 def _side(side: Side) -> str:
     values = ", ".join(_phrases(side.parameters))
-    return f"{side.method} ({values})" if values else str(side.method)
+    named = words.name(str(side.method))
+    return f"{named} ({values})" if values else named
 
 
 def _phrases(values: Mapping[str, Any]) -> list[str]:
