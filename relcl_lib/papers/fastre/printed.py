@@ -9,6 +9,7 @@ from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from relcl_lib.lab import words
 from relcl_lib.lab.claims import LEAST_SEEDS
 from relcl_lib.lab.compare import compare, nearest
 from relcl_lib.lab.files import repository_root
@@ -18,6 +19,7 @@ from relcl_lib.lab.printed import Grid, PrintedTables, measured
 from relcl_lib.lab.records import most_seeds
 from relcl_lib.lab.rows import Row, entries
 from relcl_lib.papers.fastre import tables
+from relcl_lib.papers.fastre.vectors import caption, on_usual_vectors
 
 if TYPE_CHECKING:
     from relcl_lib.lab.records import Record
@@ -51,7 +53,6 @@ WORDS = {
     "L=9,d=1-2-4-1-2-4-1-1-1": "9 blocks, 1-2-4-1-2-4-1-1-1",
 }
 TABLES = PrintedTables("fastre", LAYOUTS, tables.rows, WORDS, ("precision", "recall", "F1"))
-beside = TABLES.beside
 #: sizes and times in the paper -> the metric of a record that ours is reckoned from
 _SIZES = {"params_K": "network_K", "train_min": "train_seconds", "infer_s": "infer_ms_batch128"}
 BATCHES = (1, 8, 128)
@@ -79,14 +80,25 @@ def data_sets(records: Iterable[Record]) -> str:
     return TABLES.quoted("Table 1", dict(sorted(ours.items())))
 
 
+def beside(table: str, records: Iterable[Record]) -> str:
+    """A printed table with ours beside each number, a dash where nothing was run."""
+    rows = [row for row in tables.rows() if row.table == table]
+    records, vectors = on_usual_vectors(records, rows)
+    return _join(TABLES.beside(table, records), caption(vectors))
+
+
+def _join(*texts: str) -> str:
+    return "\n\n".join(filter(None, texts))
+
+
 def whole(table: str, dataset: str, records: Iterable[Record]) -> str:
     """Table 2 or 4 on one data set: scores, sizes and times, the paper's and ours.
 
     Our times are those of a run's machine: the seconds of its cores (of the wall on a GPU) in
     training, and for the test sentences at batch 128.
     """
-    records = list(records)
     every = tables.printed_rows(table, dataset)
+    records, vectors = on_usual_vectors(records, every)
     frame = nearest(compare("fastre", [row for row in every if row.metric not in _SIZES], records))
     down = LAYOUTS[table][0]
     found: Grid = {}
@@ -103,7 +115,7 @@ def whole(table: str, dataset: str, records: Iterable[Record]) -> str:
             runs = _runs(scored[label], records, entry.metric)
             if ours := [_size(run, entry.metric) for run in runs]:
                 texts[WORDS[entry.metric], "ours"] = f"{fmean(ours):.4g} (n={len(ours)})"
-    return TABLES.markdown(found, down)
+    return _join(TABLES.markdown(found, down), caption(vectors))
 
 
 def _runs(row: Row, records: Iterable[Record], name: str) -> list[Record]:
@@ -190,14 +202,13 @@ def by_sentence(records: Iterable[Record]) -> str:
 
     Per data set the configuration with most seeds; ± half a 95 % interval from three seeds on.
     """
-    records = list(records)
+    rows = [row for dataset in tables.MEASURED_ON for row in tables.data_rows(dataset)]
+    rows = [row for row in rows if (row.method, row.our_metric) == ("FastRE", "F1")]
+    records, vectors = on_usual_vectors(records, rows)
     columns = {}
-    for dataset in tables.MEASURED_ON:
-        for row in tables.data_rows(dataset):
-            if (row.method, row.our_metric) == ("FastRE", "F1") and (
-                runs := _runs(row, records, "F1")
-            ):
-                columns[f"{dataset} (n={len(runs)})"] = runs
+    for row in rows:
+        if runs := _runs(row, records, "F1"):
+            columns[f"{row.dataset} (n={len(runs)})"] = runs
     lines = []
     for label, name in BY_SENTENCE.items():
         values = [
@@ -206,7 +217,7 @@ def by_sentence(records: Iterable[Record]) -> str:
         if any(values):
             lines.append([label, *map(_with_interval, values)])
     header = ["per cent, partial match", *columns]
-    return markdown_table(header, lines, right=header[1:])
+    return _join(markdown_table(header, lines, right=header[1:]), caption(vectors))
 
 
 def _with_interval(values: Sequence[float]) -> str:
@@ -243,34 +254,22 @@ def type_filter(records: Iterable[Record]) -> str:
 
 def component_differences(
     records: Iterable[Record], dataset: str = "NYT10"
-) -> dict[str, list[float]]:
-    """Table 5 as ablation -> by how much FastRE's F1 is higher, per seed that both have.
+) -> tuple[dict[str, list[float]], str]:
+    """Table 5 as pair -> FastRE's F1 less that without the component, per seed that both have.
 
-    Of the configurations that most seeds were run with, all on the same word vectors: those with
-    most such pairs. Also on a data set that the paper's table lacks.
+    Of each method the configuration that most seeds were run with; also on a data set that the paper's
+    table lacks. Beside them the word vectors of all runs, in words.
     """
     rows = tables.printed_rows("Table 5", dataset) or tables.data_rows(dataset)
     named = ("FastRE", *tables.ABLATIONS)
     rows = [row for row in rows if row.our_metric == "F1" and row.method in named]
-    by_vectors: dict[str, list[Record]] = {}
-    for record in records:
-        if not record.failed:
-            vectors = record.inputs.get("word_vectors", "")
-            by_vectors.setdefault(f"{record.parameters.get('vector_size')} {vectors}", []).append(
-                record
-            )
-    found = [_differences(rows, alike) for _, alike in sorted(by_vectors.items())]
-    return max(found, key=lambda pairs: sum(map(len, pairs.values())), default={})
-
-
-def _differences(rows: Iterable[Row], records: Sequence[Record]) -> dict[str, list[float]]:
+    records, vectors = on_usual_vectors(records, rows)
     by_seed = {}
     for row in rows:
         runs = most_seeds(filter(row.matches, records))
         by_seed[row.method] = {run.seed: run.metrics["F1"] for run in runs}
-    whole = by_seed.pop("FastRE", {})
-    found = {
-        name: [whole[seed] - other[seed] for seed in sorted(whole.keys() & other.keys())]
-        for name, other in by_seed.items()
-    }
-    return {name: differences for name, differences in found.items() if differences}
+    mine, found = by_seed.pop("FastRE"), {}
+    for name, other in by_seed.items():
+        if common := sorted(mine.keys() & other.keys()):
+            found[f"FastRE − {words.name(name)}"] = [mine[seed] - other[seed] for seed in common]
+    return found, vectors.get(dataset, "")

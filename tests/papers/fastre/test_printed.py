@@ -2,6 +2,7 @@
 
 import pytest
 
+from relcl_lib.lab import words
 from relcl_lib.lab.format import DASH
 from relcl_lib.lab.records import read_records, results_root
 from relcl_lib.lab.rows import entries
@@ -67,13 +68,15 @@ def test_table_1_has_the_sizes_of_our_data(records):
 
 
 def test_components_are_compared_on_common_seeds(records):
-    found = printed.component_differences(records)
-    assert list(found) == list(tables.ABLATIONS)
+    found, vectors = printed.component_differences(records)
+    assert list(found) == [f"FastRE − {words.name(name)}" for name in tables.ABLATIONS]
+    assert vectors == "drawn at random, trained"
     assert all(len(differences) == 3 for differences in found.values())
-    assert min(found["-Gated Unit"]) > 20
+    assert min(found["FastRE − without the gate"]) > 20
     without = [r for r in records if not (r.method == "-Gated Unit" and r.seed == 0)]
-    assert len(printed.component_differences(without)["-Gated Unit"]) == 2
-    assert printed.component_differences([]) == {}
+    found, _ = printed.component_differences(without)
+    assert len(found["FastRE − without the gate"]) == 2
+    assert printed.component_differences([]) == ({}, "")
 
 
 def timed(record, **changed):
@@ -81,6 +84,70 @@ def timed(record, **changed):
     times = {"train_seconds": 1200.0, "network_K": 1096.39}
     times |= {"infer_ms_batch1": 4.0, "infer_ms_batch128": 0.5}
     return record.model_copy(update={"metrics": {**record.metrics, **times, **changed}})
+
+
+def on_glove(record, name="GloVe glove.6B.50d.txt", **changed):
+    """The record as a run on frozen vectors of a file would be, F1 lower by 5 points."""
+    parameters = {**record.parameters, "word_vectors": name, "train_vectors": False}
+    lower = {"F1": record.metrics["F1"] - 5, "network_K": 1064.39, "train_seconds": 600.0}
+    return timed(record, **{**lower, **changed}).model_copy(
+        update={"parameters": parameters, "inputs": {"word_vectors": name}}
+    )
+
+
+def random_ones(records):
+    """Runs on NYT10 with random vectors, with sizes and times."""
+    runs = (r for r in records if r.dataset["set"] == "NYT10")
+    return [timed(r) for r in runs if r.parameters["word_vectors"] == "random"]
+
+
+def test_a_table_has_the_word_vectors_of_most_of_its_rows(records):
+    mine = random_ones(records)
+    glove = [on_glove(r) for r in mine if r.method == "FastRE"]
+    for table in (printed.beside, lambda name, found: printed.whole(name, "NYT10", found)):
+        name = "Table 5" if table is printed.beside else "Table 4"
+        assert table(name, [*glove, *mine]) == table(name, mine) != table(name, glove)
+        assert table(name, mine).endswith("Word vectors of ours: drawn at random, trained.")
+        assert table(name, glove).endswith("Word vectors of ours: GloVe glove.6B.50d.txt, fixed.")
+    assert printed.component_differences([*glove, *mine]) == printed.component_differences(mine)
+
+
+def test_of_word_vectors_with_as_many_rows_frozen_glove_comes_first(records):
+    mine = random_ones(records)
+    glove = [on_glove(r) for r in mine]
+    other = [on_glove(r, "input embeddings of E", F1=1.0) for r in mine]
+    trained = [on_glove(r, "GloVe b", F1=2.0) for r in mine]
+    for record in trained:
+        record.parameters["train_vectors"] = True
+    every = [*other, *trained, *mine, *glove]
+    assert printed.component_differences(every) == printed.component_differences(glove)
+    assert printed.beside("Table 5", every) == printed.beside("Table 5", glove)
+    assert printed.by_sentence(every) == printed.by_sentence(glove)
+    for table in ("Table 2", "Table 4"):
+        assert printed.whole(table, "NYT10", every) == printed.whole(table, "NYT10", glove)
+    without = [*other, *trained, *mine]
+    assert printed.beside("Table 5", without) == printed.beside("Table 5", mine)
+    few = [r for r in glove if r.seed == 0]  # one seed says less than three
+    assert printed.by_sentence([*few, *mine]) == printed.by_sentence(mine)
+
+
+def test_word_vectors_are_chosen_per_data_set_and_casrel_has_none(records):
+    (nyt24,) = (r for r in records if r.dataset["set"] == "NYT24")
+    mine = random_ones(records)
+    shown = printed.beside("Table 5", [*mine, on_glove(nyt24)])
+    said = "NYT10 drawn at random, trained; NYT24 GloVe glove.6B.50d.txt, fixed."
+    assert shown.endswith(f"Word vectors of ours: {said}")
+    run = next(r for r in mine if r.method == "FastRE")
+    held = {
+        **run.parameters,
+        **METHODS["CasRel"],
+        "encoder": "BERT",
+        "word_vectors": "encoder BERT",
+    }
+    casrel = run.model_copy(update={"method": "CasRel", "parameters": held})
+    found = read(printed.whole("Table 2", "NYT10", [*mine, casrel]))
+    assert "(n=1)" in found["CasRel"]["F1 (%): ours"]
+    assert "(n=3)" in found["FastRE"]["F1 (%): ours"]
 
 
 def test_our_times_stand_beside_the_papers_where_a_record_has_them(records):
@@ -148,7 +215,7 @@ def test_runs_that_the_filter_by_type_changes_are_counted(records):
 
 def test_components_are_compared_on_a_data_set_that_table_5_lacks(records):
     run = next(r for r in records if r.dataset["set"] == "WebNLG" and r.seed == 0)
-    assert printed.component_differences(records, "WebNLG") == {}
+    assert printed.component_differences(records, "WebNLG")[0] == {}
     without = run.model_copy(
         update={
             "method": "-Gated Unit",
@@ -156,6 +223,6 @@ def test_components_are_compared_on_a_data_set_that_table_5_lacks(records):
             "metrics": {**run.metrics, "F1": run.metrics["F1"] - 5},
         }
     )
-    found = printed.component_differences([*records, without], "WebNLG")
-    assert found == {"-Gated Unit": [pytest.approx(5)]}
+    found, _ = printed.component_differences([*records, without], "WebNLG")
+    assert found == {"FastRE − without the gate": [pytest.approx(5)]}
     assert any(row.matches(without) for row in tables.data_rows("WebNLG"))
