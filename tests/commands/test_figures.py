@@ -146,27 +146,6 @@ def test_features_of_two_memory_batches_have_a_panel_each(monkeypatch):
     assert [axes.get_title() for axes in figure.axes] == ["ER, 10 replayed", "ER, 100 replayed"]
 
 
-def ablation(method, f1, seed=0, vectors="random", **parameters):
-    held = {"dilations": [1, 2, 4, 1, 1, 1], "residual": True, "threshold": "adaptive"}
-    held |= {"word_vectors": vectors, "gate": "released", "type_map": "paper", **parameters}
-    place = {"experiment": "nyt10", "dataset": {"name": "nyt10", "set": "NYT10"}}
-    fields = {"protocol": "reduced", "parameters": held, "metrics": {"F1": f1}}
-    return measured("fastre", method, seed, **place, **fields)
-
-
-def test_ablation_bars_share_their_word_vectors_and_leave_other_structures_out():
-    records = [
-        *(ablation("FastRE", 70.0 + seed, seed) for seed in range(2)),
-        ablation("FastRE", 99.0, vectors="GloVe"),
-        ablation("FastRE", 10.0, dilations=[1, 2, 4]),
-        ablation("-Gated Unit", 60.0, gate="none"),
-    ]
-    (axes,) = FIGURES["fastre_ablation"](records).axes
-    check(axes, bars=[("FastRE", 70.5), ("-Gated Unit", 60)], legend=["paper"])
-    assert dots(axes)[-2:] == [(73.8, 0), (69.4, 1)]  # the paper's
-    assert "reduced" in axes.get_title()
-
-
 def drl_record(method, accuracy, seed=0, track="NI", **parameters):
     held = {"memory_size": 100, "batch_size": 16, "drl_weight": 0.0, "er": "released"}
     held |= {"loss": "released", "taps": "logits", "network": "Reduced ResNet-18", **parameters}
