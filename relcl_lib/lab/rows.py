@@ -213,8 +213,9 @@ class Row:
         record_metric: the metric's name in the records (by default the paper's).
         where_dataset: what a record's `dataset` holds.
         where_parameters: what a record's `parameters` hold.
-        usual: the values of the settings that some table of the paper varies, which hold where
-            `where_parameters` has no other; a record may lack them.
+        usual: the values of the settings that some table varies, which hold where `where_parameters`
+            has no other; a record may lack them.
+        either: settings that go together: a record's `parameters` hold one of these. () for no matter.
         experiment: narrows the choice, as does `variant`.
         paper_scale: brings the printed number to per cent (100 for a fraction).
         digits: decimals shown.
@@ -232,6 +233,7 @@ class Row:
     where_dataset: Mapping[str, Any] = field(default_factory=dict)
     where_parameters: Mapping[str, Any] = field(default_factory=dict)
     usual: Mapping[str, Any] = field(default_factory=dict)
+    either: tuple[Mapping[str, Any], ...] = ()
     experiment: str | None = None
     variant: str | None = None
     protocol: str | None = None
@@ -259,6 +261,7 @@ class Row:
             and self.protocol in (None, record.protocol)
             and _holds(record.dataset, self.where_dataset)
             and _holds({**self.usual, **record.parameters}, {**self.usual, **self.where_parameters})
+            and (not self.either or any(_holds(record.parameters, each) for each in self.either))
         )
 
 

@@ -73,7 +73,12 @@ def setting(part: str) -> tuple[str, str]:
 
 
 def phrase(part: str) -> str:
-    """A part of a setting as a phrase: `buffer=200` -> `memory 200`, `lambda=0` -> `λ = 0`."""
+    """A part of a setting as a phrase: `buffer=200` -> `memory 200`, `lambda=0` -> `λ = 0`.
+
+    One that reads otherwise stands among the file's phrases.
+    """
+    if part in _words("phrases"):
+        return _words("phrases")[part]
     key, value = setting(part)
     symbol = key.rpartition(" ")[2]
     between = " = " if len(symbol) == 1 or "_" in symbol else " "

@@ -51,7 +51,7 @@ def test_unknown_tables_and_rows_are_named(records):
 
 def test_ablations_are_differences_over_common_seeds(records):
     found = printed.ablations(records)
-    assert found["paper, CDR"]["w/o ECA"] == [pytest.approx(70.5 - 73.2)]
+    assert found["paper, CDR"]["whole − without ECA"] == [pytest.approx(73.2 - 70.5)]
     assert len(found["paper, DocRED"]) == 6
     alone = found["ours, inference alone"]
     row = next(
@@ -68,4 +68,6 @@ def test_ablations_are_differences_over_common_seeds(records):
     }
     both = scores.keys() & whole.keys()
     assert len(both) >= 3
-    assert alone["w/o ECA"] == pytest.approx([scores[s] - whole[s] for s in sorted(both)])
+    assert alone["whole − without ECA"] == pytest.approx(
+        [whole[s] - scores[s] for s in sorted(both)]
+    )

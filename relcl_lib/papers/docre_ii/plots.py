@@ -327,35 +327,41 @@ def plot_architecture(run: Any, batch: DocumentBatch, axes: Axes | None = None) 
 
 
 def plot_ablations(
-    losses: Mapping[str, Mapping[str, Sequence[float]]], axes: Axes | None = None
+    values: Mapping[str, Mapping[str, Sequence[float]]], axes: Axes | None = None
 ) -> Axes:
-    """Draw what each ablation adds to the whole's F1: whose numbers -> ablation -> differences.
+    """Draw by how much F1 of the whole is above F1 with each change: whose -> difference -> values.
 
-    One difference per seed: their mean is drawn, and from five seeds on its 95 % interval.
+    `whose` is `paper, CDR` (a diamond) or `ours, CDR, ...` (a dot), with a colour per data set. One
+    value per seed: their mean is drawn, and from five seeds on its 95 % interval.
     """
-    names = list(dict.fromkeys(name for found in losses.values() for name in found))
-    axes = axes_of(axes, 0.6 + 0.45 * len(names))
-    palette = sns.color_palette("colorblind", len(losses))
-    for index, (whose, found) in enumerate(losses.items()):
-        shift = 0.6 * (index / max(1, len(losses) - 1) - 0.5)
+    names = list(dict.fromkeys(name for found in values.values() for name in found))
+    axes = axes_of(axes, 0.8 + 0.55 * len(names))
+    data = {whose: whose.split(", ")[1] for whose in values}
+    distinct = list(dict.fromkeys(data.values()))
+    palette = dict(zip(distinct, sns.color_palette("colorblind", len(distinct)), strict=True))
+    rows = {name: [whose for whose, found in values.items() if name in found] for name in names}
+    for whose, found in values.items():
+        # A row's marks lie around its middle, however many it has.
+        places = [
+            names.index(n) + 0.8 * ((rows[n].index(whose) + 0.5) / len(rows[n]) - 0.5)
+            for n in found
+        ]
         means, halves = means_and_halves(found.values())
         quoted, counts = whose.startswith("paper"), {len(seeds) for seeds in found.values()}
         axes.errorbar(
             means,
-            [names.index(name) + shift for name in found],
+            places,
             xerr=halves,
             linestyle="none",
             marker="D" if quoted else "o",
             markersize=5,
-            color=palette[index],
+            color=palette[data[whose]],
             label=whose if quoted else f"{whose}, n = {' or '.join(map(str, sorted(counts)))}",
         )
     axes.axvline(0, color="#555555", lw=1)
-    axes.set(
-        yticks=range(len(names)),
-        yticklabels=names,
-        xlabel="F1 less that of the whole model (points)",
-    )
+    for place in range(1, len(names)):
+        axes.axhline(place - 0.5, color="#dddddd", lw=0.6, zorder=0)
+    axes.set(yticks=range(len(names)), yticklabels=names, xlabel="difference in F1 (points)")
     axes.set_ylim(len(names) - 0.5, -0.5)  # the first on top
     axes.grid(False, axis="y")
     axes.legend(fontsize="x-small", **BESIDE)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from statistics import fmean
-from typing import Any
 
 from relcl_lib.lab import words
 from relcl_lib.lab.claims import LEAST_SEEDS
@@ -14,10 +14,10 @@ from relcl_lib.lab.format import DASH, markdown_table, signed
 from relcl_lib.lab.json_text import parse_json
 from relcl_lib.lab.metrics import confidence_interval
 from relcl_lib.lab.printed import MARKS, PrintedTables
-from relcl_lib.lab.records import Record, most_seeds
-from relcl_lib.lab.rows import entries
+from relcl_lib.lab.records import Record, canonical_json, configuration, most_seeds
+from relcl_lib.lab.rows import Row, entries
 from relcl_lib.papers.docre_ii import tables
-from relcl_lib.papers.docre_ii.parameters import LINEAR
+from relcl_lib.papers.docre_ii.parameters import LINEAR, METHODS
 
 #: table -> what goes down and what goes across
 LAYOUTS = {
@@ -32,11 +32,8 @@ TABLES = PrintedTables("docre_ii", LAYOUTS, tables.rows, per_cent=("F1", "IgnF1"
 beside = TABLES.beside
 #: the inference module on stated facts
 ALONE = "inference alone"
-#: what stands beside Table 2 -> the records' data set and what their parameters hold
-GRIDS: dict[str, tuple[str, dict[str, Any]]] = {
-    ALONE: ("synthetic", {"base": "stated_facts", "stage2_epochs": 10, **tables.BLIND}),
-    "CDR": ("CDR", {"base": "atlop", **tables.BLIND}),
-}
+#: what stands beside Table 2
+GRIDS = (ALONE, "CDR")
 #: the set in DocRED's layout whose labels are public
 STAND_IN = "Re-DocRED"
 
@@ -61,87 +58,136 @@ def with_stand_in(table: str, records: Iterable[Record], setting: str | None = N
     return TABLES.quoted(table, columns, setting)
 
 
-def ablations(records: Sequence[Record]) -> dict[str, dict[str, list[float]]]:
-    """What each ablation loses of the whole's F1: whose numbers -> ablation -> differences.
+def named(what: str, setting: str) -> str:
+    """What was measured, and with which settings: `CDR, leaky noise`."""
+    parts = [words.phrase(part) for part in words.settings(setting) if "=" in part]
+    return ", ".join([ALONE if what == "alone" else words.name(what), *parts])
 
-    Of ours one difference for each seed that both have.
+
+def _rows_of_f1(what: str) -> list[Row]:
+    """A row per method and setting, the whole's changed settings among them."""
+    every = (*tables.measured_rows(what), *tables.changed_rows(what))
+    return [row for row in every if row.metric == "F1"]
+
+
+def pairs(whole: Row, part: Row, records: Iterable[Record]) -> list[tuple[Record, Record]]:
+    """Runs of the whole and of a part by seed, alike in all but what the part changes.
+
+    Of several configurations those with the most common seeds, of equals the latest.
+    """
+    found: dict[str, tuple[dict[int, Record], dict[int, Record]]] = defaultdict(lambda: ({}, {}))
+    records = list(records)
+    for side, row in enumerate((whole, part)):
+        for record in filter(row.matches, records):
+            shape = {**configuration(record), "seed": None, "method": None}
+            shape |= {"number_format": record.number_format, "protocol": record.protocol}
+            kept = shape["parameters"].keys() - METHODS[part.method].keys()
+            shape["parameters"] = {name: shape["parameters"][name] for name in kept}
+            found[canonical_json(shape)][side][record.seed] = record
+    both = ([(a[seed], b[seed]) for seed in sorted(a.keys() & b.keys())] for a, b in found.values())
+    return max(
+        both, key=lambda each: (len(each), max((a.date for a, _ in each), default="")), default=[]
+    )
+
+
+def differences(
+    records: Iterable[Record], what: str, setting: str, metric: str = "F1"
+) -> dict[str, list[float]]:
+    """By how much the whole is better than with each change: change -> a difference per seed."""
+    records = [record for record in records if record.paper == "docre_ii" and not record.failed]
+    rows = [
+        row for row in tables.measured_rows(what) if (row.setting, row.metric) == (setting, metric)
+    ]
+    by_method = {row.method: row for row in rows}
+    found = {
+        as_difference(method): [
+            a.metrics[metric] - b.metrics[metric]
+            for a, b in pairs(by_method[tables.OURS], by_method[method], records)
+        ]
+        for method in tables.ABLATIONS
+        if method in by_method
+    }
+    return {name: each for name, each in found.items() if each}
+
+
+def as_difference(method: str) -> str:
+    """An ablation as a difference: `w/o ECA` -> `whole − without ECA`."""
+    return "whole − " + method.replace("w/o ", "without ").replace("w/ ", "with ")
+
+
+def ablations(records: Sequence[Record]) -> dict[str, dict[str, list[float]]]:
+    """By how much F1 of the whole is above F1 with each change: whose numbers -> difference -> values.
+
+    Of ours one value for each seed that both have.
     """
     found: dict[str, dict[str, list[float]]] = {}
     for table, data in (("Table 4", "DocRED"), ("Table 8", "CDR"), ("Table 8", "GDA")):
         printed = {e.method: e.value for e in entries("docre_ii", table, data) if e.metric == "F1"}
         whole = next(value for name, value in printed.items() if name.startswith("Ours"))
-        losses = {n: [printed[n] - whole] for n in tables.ABLATIONS if n in printed}
-        found[f"paper, {data}"] = losses
-    ours = [record for record in records if record.paper == "docre_ii" and not record.failed]
+        methods = [name for name in tables.ABLATIONS if name in printed]
+        found[f"paper, {data}"] = {as_difference(name): [whole - printed[name]] for name in methods}
     for what in tables.MEASURED_CELLS:
-        rows = [row for row in tables.measured_rows(what) if row.metric == "F1"]
-        for setting in dict.fromkeys(row.setting for row in rows):
-            by_method: dict[str, dict[int, float]] = {}
-            for row in (row for row in rows if row.setting == setting):
-                runs = most_seeds(filter(row.matches, ours))
-                by_method[row.method] = {run.seed: run.metrics["F1"] for run in runs}
-            whole = by_method.pop(tables.OURS, {})
-            for method, scores in by_method.items():
-                both = whole.keys() & scores.keys()
-                if method in tables.ABLATIONS and both:
-                    parts = [p for p in words.settings(setting) if p.startswith("noise_draw")]
-                    leaky = "".join(f"\n({words.phrase(part)})" for part in parts)
-                    name = {"alone": ALONE}.get(what, words.name(what))
-                    losses = found.setdefault(f"ours, {name}{leaky}", {})
-                    losses[method] = [scores[seed] - whole[seed] for seed in sorted(both)]
+        for setting in dict.fromkeys(row.setting for row in tables.measured_rows(what)):
+            # N_I = 2 is the only number of layers that parts of `alone` were left out at.
+            label = named(what, setting.removeprefix("N_I=2"))
+            if ours := differences(records, what, setting):
+                found[f"ours, {label}"] = ours
     return found
 
 
-def gain(runs: Sequence[Record], metric: str) -> str:
-    """What runs gain on their own bases: the mean, from three seeds on ± half a 95 % interval."""
-    differences = [r.metrics[metric] - r.metrics[f"{metric}_base"] for r in runs]
-    mean, half = confidence_interval(differences)
+def gain(runs: Sequence[Record], metric: str, other: str) -> str:
+    """What runs have more of a metric than of another: the mean, from three seeds on ± half a 95 % interval."""
+    mean, half = confidence_interval([r.metrics[metric] - r.metrics[other] for r in runs])
     return signed(mean) + (f" ± {half:.1f}" if len(runs) >= LEAST_SEEDS else "")
+
+
+#: what `gains` shows -> the two metrics of a run that it is the difference of
+GAINS = {
+    "F1 − base": ("F1", "F1_base"),
+    "F1 − F1 at K = 0": ("F1", "F1_K0"),
+    "AP − base": ("AP", "AP_base"),
+}
 
 
 def gains(records: Iterable[Record]) -> str:
     """What the whole gains on its own base, in F1 and in average precision, paired by seed.
 
-    Beside it what Table 5 tests its gain by, bootstrap samples of the test documents, made run by
-    run (`document_metrics.paired_bootstrap`): the bounds of F1's gain that lie furthest apart, and
-    the largest share of samples without a gain.
+    A line per setting that has records (`tables.measured_rows`, `tables.changed_rows`). F1 at K = 0 is
+    of the base as stage 2 left it, so what is above it is inference alone. Beside it what Table 5
+    tests its gain by, bootstrap samples of the test documents, made run by run
+    (`document_metrics.paired_bootstrap`): the bounds of F1's gain that lie furthest apart, and the
+    largest share of samples without a gain.
     """
     records = [record for record in records if not record.failed]
     lines = []
     for what in tables.MEASURED_CELLS:
-        rows = [row for row in tables.measured_rows(what) if row.metric == "F1"]
-        for row in rows:
+        for row in _rows_of_f1(what):
             runs = most_seeds(r for r in records if row.matches(r) and "F1_base" in r.metrics)
             if row.method != tables.OURS or not runs:
                 continue
             # What a base of stated facts says is certain: it ranks nothing.
-            ranked = what != "alone" and all("AP" in run.metrics for run in runs)
+            shown = {k: v for k, v in GAINS.items() if what != "alone" or "AP" not in v}
+            found = [
+                gain(runs, *shown[name])
+                if name in shown and all(run.metrics.keys() >= {*shown[name]} for run in runs)
+                else DASH
+                for name in GAINS
+            ]
             drawn = [run.metrics for run in runs if "F1_gain_p" in run.metrics]
             bounds, p = DASH, DASH
             if drawn:
                 low = signed(min(each["F1_gain_low"] for each in drawn))
                 bounds = f"{low} to {signed(max(each['F1_gain_high'] for each in drawn))}"
                 p = f"{max(each['F1_gain_p'] for each in drawn):.3f}"
-            parts = [words.phrase(part) for part in words.settings(row.setting) if "=" in part]
-            name = ALONE if what == "alone" else words.name(what)
-            lines.append(
-                [
-                    ", ".join([name, *parts]),
-                    runs[0].protocol,
-                    str(len(runs)),
-                    gain(runs, "F1"),
-                    gain(runs, "AP") if ranked else DASH,
-                    bounds,
-                    p,
-                ]
-            )
-    numbers = ["n", "F1 − base", "AP − base", "bootstrap: 95 % of F1 − base", "largest p"]
+            about = [named(what, row.setting), runs[0].protocol, str(len(runs))]
+            lines.append([*about, *found, bounds, p])
+    numbers = ["n", *GAINS, "bootstrap: 95 % of F1 − base", "largest p"]
     return markdown_table(["data", "protocol", *numbers], lines, right=numbers)
 
 
 #: settings of the search for a base that their own names do not tell
 SEARCH_NAMES = {
-    "profile": "rates 1e-4/2e-4, 20 epochs (the profile until then)",
+    "profile": "rates 1e-4/2e-4, 20 epochs (the base of Table 3's records)",
     "concat": "pair features of a linear layer, not of groups",
 }
 #: numbers of an epoch of the search for a base -> the metric of the floor's record
@@ -179,35 +225,21 @@ def base_search(records: Iterable[Record]) -> str:
 
 
 def alone_differences(records: Iterable[Record], metric: str = "F1") -> dict[str, list[float]]:
-    """The inference module on stated facts: what is left out -> by how much the whole is better.
-
-    One difference per seed that both have, all with two layers.
-    """
-    records = [record for record in records if not record.failed]
-    rows = [row for row in tables.measured_rows("alone") if row.metric == metric]
-    rows = [row for row in rows if tables.BLIND.items() <= row.where_parameters.items()]
-    scores: dict[str, dict[int, float]] = {}
-    for row in (row for row in rows if row.setting.startswith("N_I=2")):
-        if runs := most_seeds(filter(row.matches, records)):
-            scores[row.method] = {run.seed: run.metrics[metric] for run in runs}
-    whole = scores.pop(tables.OURS, {})
-    found = {
-        method: [whole[seed] - other[seed] for seed in sorted(whole.keys() & other.keys())]
-        for method, other in scores.items()
-    }
-    return {method: differences for method, differences in found.items() if differences}
+    """The inference module on stated facts, two layers: by how much the whole is better, per seed."""
+    return differences(records, "alone", "N_I=2", metric)
 
 
 def iterations(records: Iterable[Record], what: str = ALONE) -> dict[str, dict[int, list[float]]]:
     """Test F1 of each run after 0, 1, ... iterations, a line per N_I: of one of `GRIDS`."""
-    data, wanted = GRIDS[what]
-    records = [r for r in records if r.method == tables.OURS and not r.failed]
-    records = [r for r in records if r.dataset["set"] == data and "F1_K4" in r.metrics]
-    records = [r for r in records if wanted.items() <= r.parameters.items()]
+    rows = tables.measured_rows("alone") if what == ALONE else tables.grid_rows(what)
+    rows = [row for row in rows if tables.BLIND.items() <= row.where_parameters.items()]
+    rows = [row for row in rows if row.method == tables.OURS and row.metric in ("F1", "F1_K3")]
+    records = [r for r in records if not r.failed and "F1_K4" in r.metrics]
     lines = {}
-    for layers in sorted({r.parameters["inference_layers"] for r in records}):
-        runs = most_seeds(r for r in records if r.parameters["inference_layers"] == layers)
-        lines[f"N_I = {layers}"] = {k: [r.metrics[f"F1_K{k}"] for r in runs] for k in range(5)}
+    for row in rows:
+        if runs := most_seeds(filter(row.matches, records)):
+            line = {k: [r.metrics[f"F1_K{k}"] for r in runs] for k in range(5)}
+            lines[f"N_I = {row.where_parameters['inference_layers']}"] = line
     return lines
 
 
@@ -236,31 +268,35 @@ def handed(records: Iterable[Record]) -> str:
     """What the first pass of inference makes of other predictions than the base's: F1 on test."""
     records = [r for r in records if not r.failed and "F1_fed_neighbours" in r.metrics]
     lines = []
-    for what in ("synthetic", STAND_IN, "CDR"):
-        for row in (row for row in tables.measured_rows(what) if row.metric == "F1"):
+    for what in ("alone", "synthetic", STAND_IN, "CDR"):
+        for row in _rows_of_f1(what):
             if runs := most_seeds(filter(row.matches, records)):
                 means = (fmean(run.metrics[key] for run in runs) for key in HANDED.values())
-                named = words.name(what), words.name(row.method), f"{len(runs)}"
-                lines.append([*named, *(f"{mean:.1f}" for mean in means)])
+                about = named(what, row.setting), words.name(row.method), f"{len(runs)}"
+                lines.append([*about, *(f"{mean:.1f}" for mean in means)])
     return markdown_table(["data", "method", "n", *HANDED], lines, right=["n", *HANDED])
 
 
 def slot_weights(records: Iterable[Record]) -> dict[str, tuple[float, float]]:
     """Figure 5: whose numbers -> the mean absolute weight of the F half and of the R half.
 
-    Ours are means over seeds, of the inference rate that most seeds were run with.
+    Ours are means over the seeds that both runs have, all with one noise: blind where both have it.
     """
     found = {}
-    for name, method in (("with", "Ours-BERT"), ("without", "w/o contrastive loss")):
+    part = "w/o contrastive loss"
+    for name, method in (("with", "Ours-BERT"), ("without", part)):
         halves = [e.value for e in entries("docre_ii", "Figure 5") if e.method == method]
         found[f"DocRED, paper: {name} the contrast"] = (halves[0], halves[1])
     records = [record for record in records if not record.failed]
-    for what in ("CDR", STAND_IN, "synthetic"):
-        for name, method in (("with", tables.OURS), ("without", "w/o contrastive loss")):
-            rows = [r for r in tables.measured_rows(what) if (r.metric, r.method) == ("F1", method)]
-            runs = most_seeds(r for r in records if any(row.matches(r) for row in rows))
-            if runs:
-                label = f"{words.name(what)} (n={len(runs)}): {name} the contrast"
-                keys = ("weight_features", "weight_relations")
+    keys = ("weight_features", "weight_relations")
+    for what in ("CDR", STAND_IN, "synthetic", "alone"):
+        rows = {(row.setting, row.method): row for row in _rows_of_f1(what)}
+        for setting in (setting for setting, method in rows if method == part):
+            both = pairs(rows[setting, tables.OURS], rows[setting, part], records)
+            for side, name in enumerate(("with", "without") if both else ()):
+                runs = [pair[side] for pair in both]
+                label = f"{named(what, setting)} (n={len(runs)}): {name} the contrast"
                 found[label] = tuple(fmean(run.metrics[key] for run in runs) for key in keys)
+            if both:
+                break
     return found

@@ -17,7 +17,14 @@ from relcl_lib.lab.rows import (
     parse_setting,
     table,
 )
-from relcl_lib.papers.docre_ii.parameters import LINEAR, METHODS, DocreParameters
+from relcl_lib.papers.docre_ii.parameters import (
+    LINEAR,
+    METHODS,
+    PAPER,
+    RELEASED,
+    TRAINING,
+    DocreParameters,
+)
 
 DATASETS: dict[str, tuple[int, ...]] = dict.fromkeys(
     ("docred", "redocred", "cdr", "gda", "synthetic"), ()
@@ -173,12 +180,29 @@ _METRICS = {
     "mean weight of feature matrix": "weight_features",
     "mean weight of relation matrix": "weight_relations",
 }
-#: what Table 2 varies and the other tables hold
-USUAL: dict[str, Any] = {"inference_layers": 2, "iterations": 3}
+#: what Table 2 and `CHANGES` vary and the other tables hold
+USUAL: dict[str, Any] = {
+    "inference_layers": 2,
+    "iterations": 3,
+    "training_scores": "own",
+    "relation": "set",
+    "orientation": "document",
+    **{
+        name: PAPER[name]
+        for name in ("own_bonus", "feedback", "noise", "sum_logits", "inference_classifier")
+    },
+}
+#: what sweeps of ours change of the whole, one setting at a time: each stands in a row of its own
+CHANGES = tuple(
+    cell.settings
+    for name in ("scores", "rates", "variants")
+    for cell in TABLES[name].cells
+    if not cell.settings.items() <= USUAL.items()
+)
 #: as printed: wrong relations are drawn without a look at gold. It plays no part in the base's scores
-BLIND = {"noise_draw": "blind"}
+BLIND = {"noise_draw": "blind", "spurious": False}
 #: earlier runs; their rows say so, and none stands beside a printed number
-LEAKY = {"noise_draw": "not_gold"}
+LEAKY = {"noise_draw": "not_gold", "spurious": True}
 #: Table 2's cells on another data set than the paper's
 GRID = f"{MEASURED}: layers and iterations"
 #: what is measured -> the sweep's table, and the records' `dataset.set`
@@ -224,9 +248,27 @@ def printed_rows(name: str | None = None, dataset: str | None = None) -> list[Ro
                     where_dataset={"set": entry.dataset},
                     where_parameters=wanted,
                     usual=usual,
+                    either=_together(entry.dataset),
                 )
             )
     return found
+
+
+def _together(data: str) -> tuple[dict[str, Any], ...]:
+    """Settings that go together on a data set read by ATLOP: the paper's, then those of `reduced`.
+
+    Each size of the inference module has a rate of its own. Earlier records have the small size on
+    the base as printed.
+    """
+    listed = data in ("CDR", "GDA")
+    printed = {"markers": "mention" if listed else "boundary"}
+    printed |= {name: PAPER[name] for name in ("encoder_layers", "document_vector")}
+    large = {"inference_size": DocreParameters.model_fields["inference_size"].default}
+    large["inference_rate"] = TRAINING[data.lower() if listed else "docred"]["inference_rate"]
+    reduced = DocreParameters.profiles["reduced"]
+    small = {name: reduced[name] for name in large}
+    now = {name: reduced.get(name, value) for name, value in printed.items()}
+    return printed | large, printed | small, now | small
 
 
 def _record_names(printed: str) -> tuple[tuple[str, ...], str]:
@@ -248,6 +290,7 @@ def measured_rows(what: str) -> list[Row]:
     base it is 0).
 
     Runs whose noise spared gold have rows of their own, which say so, but for the scores of the base.
+    `changed_rows` has those of the whole with another setting.
 
     Args:
         what: `CDR`, `Re-DocRED`; `synthetic`, the generated documents read by ATLOP; `alone`, the
@@ -274,6 +317,7 @@ def measured_rows(what: str) -> list[Row]:
                     where_dataset={"set": data},
                     where_parameters=settings if of_base else settings | noise,
                     usual={"generated": 0, **USUAL},
+                    either=_together(data) if name == "table4" else (),
                 )
                 found.append(row)
     if what in ("CDR", "Re-DocRED"):
@@ -284,11 +328,44 @@ def measured_rows(what: str) -> list[Row]:
     return found
 
 
+def changed_rows(what: str) -> list[Row]:
+    """Rows for the whole with one of `CHANGES`, as `measured_rows`, with blind noise; [] on generated documents.
+
+    A change that one scale has anyhow (`_together`) is a row of the others.
+    """
+    name, data = MEASURED_CELLS[what]
+    if name != "table4":  # those cells say all their settings
+        return []
+    usual, found = _together(data), []
+    for change in CHANGES:
+        released = change == {"variant": "released"}
+        settings = RELEASED if released else change
+        either = [{n: settings.get(n, v) for n, v in each.items()} for each in usual]
+        either = tuple(each for each in either if each not in usual) or usual
+        wanted = {"base": "atlop", **BLIND}
+        wanted |= {n: v for n, v in settings.items() if n not in usual[0]}
+        if released:
+            del wanted["spurious"]  # the data set decides
+        setting = ";".join(["test", *(f"{name}={value}" for name, value in change.items())])
+        for metric in _measured_metrics(what, OURS):
+            if not metric.endswith("_base"):
+                row = Row.of(
+                    Entry(MEASURED, data, setting, OURS, metric),
+                    where_dataset={"set": data},
+                    where_parameters=wanted,
+                    usual={"generated": 0, **USUAL},
+                    either=either,
+                )
+                found.append(row)
+    return found
+
+
 def grid_rows(data: str = "CDR") -> list[Row]:
     """Table 2's cells on a data set: test F1 after each of the iterations K, a setting per N_I.
 
     Of noise as printed alone: of other noise the grid shows nothing that the paper speaks of.
     """
+    usual = {"generated": 0, **{n: value for n, value in USUAL.items() if n != "iterations"}}
     found = []
     for cell in TABLES["table2"].cells:
         layers = cell.settings["inference_layers"]
@@ -296,7 +373,11 @@ def grid_rows(data: str = "CDR") -> list[Row]:
         for k in FREE["iterations"]:
             entry = Entry(GRID, data, f"test;N_I={layers}", OURS, f"F1_K{k}")
             row = Row.of(
-                entry, where_dataset={"set": data}, where_parameters=wanted, usual={"generated": 0}
+                entry,
+                where_dataset={"set": data},
+                where_parameters=wanted,
+                usual=usual,
+                either=_together(data),
             )
             found.append(row)
     return found
@@ -314,4 +395,5 @@ def _measured_metrics(what: str, method: str) -> list[str]:
 def rows() -> list[Row]:
     """The rows of all tables that hold results, and of what is measured beside them."""
     measured = (row for what in MEASURED_CELLS for row in measured_rows(what))
-    return [*printed_rows(), *measured, *grid_rows()]
+    changed = (row for what in MEASURED_CELLS for row in changed_rows(what))
+    return [*printed_rows(), *measured, *changed, *grid_rows()]

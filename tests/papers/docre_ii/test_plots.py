@@ -141,3 +141,23 @@ def test_slot_weights_are_pairs_of_bars():
     assert [bar.get_width() for bar in axes.patches] == [0.03, 0.05, 0.02, 0.01]
     assert legend(axes) == ["F half", "R half"] and yticks(axes) == ["with", "without"]
     assert axes.get_xlim()[1] > 0.05
+
+
+def test_ablations_lie_around_the_middle_of_their_row_in_a_colour_per_data_set():
+    values = {
+        "paper, CDR": {"a": [2.0], "b": [1.0]},
+        "ours, CDR, leaky noise": {"a": [0.0, 4.0]},
+        "ours, here": {"a": [1.0] * 4 + [6.0], "c": [3.0]},
+    }
+    axes = plots.plot_ablations(values)
+    assert yticks(axes) == ["a", "b", "c"]
+    names = ["paper, CDR", "ours, CDR, leaky noise, n = 2", "ours, here, n = 1 or 5"]
+    assert legend(axes) == names
+    lines = [drawn[0] for drawn in axes.containers]
+    assert [line.get_xdata().tolist() for line in lines] == [[2, 1], [2], [2, 3]]
+    places = [float(line.get_ydata()[0]) for line in lines]
+    assert sum(places) == pytest.approx(0) and max(map(abs, places)) < 0.5
+    assert [lines[0].get_ydata()[1], lines[2].get_ydata()[1]] == [1, 2]  # alone in their row
+    quoted, ours, other = (line.get_color() for line in lines)
+    assert quoted == ours != other
+    assert [line.get_marker() for line in lines] == ["D", "o", "o"]
