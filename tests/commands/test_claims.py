@@ -42,8 +42,8 @@ def sides(claim):
 
 
 @pytest.mark.parametrize("paper", PAPERS)
-def test_each_paper_has_five_to_twenty_five_claims(paper):
-    assert 5 <= len(CLAIMS[paper]) <= 25
+def test_each_paper_has_five_claims_at_least(paper):
+    assert len(CLAIMS[paper]) >= 5
 
 
 @pytest.mark.parametrize("paper, claim", EVERY, ids=map(named, EVERY))
