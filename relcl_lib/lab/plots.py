@@ -45,6 +45,7 @@ METHOD_COLOURS = {
     "JOINT": "#424242",
     "EMAR+BERT": "#1f77b4",
     "RP-CRE": "#ff7f0e",
+    "RP-CRE (25 epochs)": "#ffbb78",
     "RP-CRE+MA": "#8c564b",
     "CRECL": "#d62728",
     "CRECL+ATM": "#e377c2",

@@ -58,11 +58,12 @@ def _title(chosen: Sequence[Record], dataset: str, what: str) -> str:
 def curves(records: Sequence[Record], dataset: str = "FewRel", over: str = "RP-CRE") -> Figure:
     """Accuracy on all tasks so far after each task, and the methods' leads over another one."""
     chosen = most_seeds(_chosen(records, dataset))
-    methods = ("JOINT", "CRECL", "CRECL+ATM", "RP-CRE+MA", "RP-CRE", "EMAR+BERT", "CRECL-CL")
+    rivals = ("CRECL", "CRECL+ATM", "RP-CRE+MA", "RP-CRE", "RP-CRE (25 epochs)", "EMAR+BERT")
+    methods = ("JOINT", *rivals, "CRECL-CL")
     ahead = {
         method: [list(by_task.values()) for by_task in found.values()]
-        for method in ("CRECL", "CRECL+ATM", "RP-CRE+MA", "EMAR+BERT")
-        if (found := leads(chosen, dataset, over, method))
+        for method in rivals
+        if method != over and (found := leads(chosen, dataset, over, method))
     }
     figure, (left, right) = plt.subplots(1, 2, figsize=(plots.WIDTH, 2.9))
     so_far = task_curves(chosen, methods)

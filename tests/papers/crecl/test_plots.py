@@ -6,7 +6,7 @@ from matplotlib.colors import to_rgb
 
 from relcl_lib.continual.streams import Task, TaskStream
 from relcl_lib.data.sentences import MarkedSentence
-from relcl_lib.papers.crecl import plots
+from relcl_lib.papers.crecl import figures, plots
 
 SENTENCE = MarkedSentence(("Oslo", "is", "where", "Ada", "Fjord", "lives"), (3, 5), (0, 1), 1)
 #: two tasks of three relations: ten training and three test sentences per relation
@@ -90,6 +90,20 @@ def test_attention_maps_share_one_scale():
     check(left, title="trained: own relation 10 %", xticks=["a", "b", "itself"])
     check(right, title="untrained: own relation 30 %", xticks=["a", "b", "itself"])
     assert left.images[0].get_clim() == right.images[0].get_clim() == (0, 40)
+
+
+def test_rp_cre_with_as_many_passes_is_drawn_where_it_has_records():
+    held = {"parameters": {}, "variant": "paper", "dataset": {"name": "x", "set": "FewRel"}}
+    runs = [
+        relation_record(method, [90.0, accuracy], [90.0, 75.0]).model_copy(update=held)
+        for method, accuracy in (("CRECL", 80.0), ("RP-CRE", 78.0), ("RP-CRE (25 epochs)", 79.0))
+    ]
+    for of, drawn in ((runs[:2], ["CRECL"]), (runs, ["CRECL", "RP-CRE (25 epochs)"])):
+        left, right = figures.curves(of).axes
+        named = [line for line in right.get_lines() if not line.get_label().startswith("_")]
+        assert [line.get_label() for line in named] == [f"{name}, n=1" for name in drawn]
+        assert len({line.get_color() for line in left.get_lines()}) == len(of)
+    assert named[-1].get_ydata().tolist() == [0.0, 1.0]
 
 
 def test_curves_of_tasks_by_method():

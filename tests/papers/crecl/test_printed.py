@@ -1,6 +1,7 @@
 """CRECL's printed tables: every number of the paper, and variants with their paired difference."""
 
 import pytest
+from example_records import make
 
 from relcl_lib.lab.records import read_records, results_root
 from relcl_lib.lab.rows import entries
@@ -79,3 +80,40 @@ def test_tried_settings_are_of_validation_sentences_in_the_order_of_their_score(
     count = sum(r.parameters["validation"] and r.method != "CRECL(C)" for r in records)
     assert len(shown) == count
     assert all((t["M"] == "–") == (t["method"] == "RP-CRE") for t in shown.values())
+
+
+def grid_run(lambda1, margin, value, of="FewRel", **changes):
+    held = {"lambda1": lambda1, "margin": margin, "n_tasks": 4, "validation": True}
+    held |= {"epochs_memory": 10, "memory_passes": 10, "learning_rate": 1e-5}
+    held |= {"contrast_learning_rate": 4e-5}
+    metrics = {"T2": 0.0, "T3": 0.0, "T4": value, "current_T4": 0.0}
+    run = {"paper": "crecl", "method": "CRECL", "seed": 1921, "parameters": held}
+    return make(**run, metrics=metrics, dataset={"name": "x", "set": of}, **changes)
+
+
+def test_the_grid_has_a_row_per_lambda1_and_a_column_per_m():
+    runs = [
+        grid_run(1.0, 0.3, 70.0),
+        grid_run(0.5, 0.2, 71.0),
+        grid_run(0.5, 0.5, 72.0),
+        grid_run(0.3, 0.1, 73.0),
+    ]
+    others = [
+        grid_run(0.9, 0.1, 60.0, tables.SMALL),
+        grid_run(0.9, 0.1, 61.0, inputs={"encoder": "of other weights"}),
+        grid_run(0.9, 0.1, 62.0).model_copy(update={"seed": 2021}),
+    ]
+    shown = lines(printed.grid([*others, *reversed(runs)]))
+    columns = ["m = 0.1", "m = 0.2", "m = 0.3", "m = 0.5"]
+    rows = {"λ₁ = 0.3": "73.0 – – –", "λ₁ = 0.5": "– 71.0 – 72.0", "λ₁ = 1": " ".join(["70.0"] * 4)}
+    expected = {name: dict(zip(columns, row.split(), strict=True)) for name, row in rows.items()}
+    assert shown == expected and list(shown) == list(rows)
+    assert printed.grid(others[1:2], tables.SMALL) == printed.grid([]) == ""
+
+
+def test_runs_of_the_grid_and_of_other_data_are_not_among_those_tried():
+    chose = grid_run(0.5, 0.3, 70.0, tables.SMALL).model_copy(update={"seed": 2021})
+    elsewhere = grid_run(0.5, 0.3, 71.0).model_copy(update={"seed": 2021})
+    alone = printed.tried([chose])
+    assert len(lines(alone)) == 1
+    assert printed.tried([chose, elsewhere, grid_run(0.3, 0.3, 72.0, tables.SMALL)]) == alone
