@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import re
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -40,6 +42,7 @@ def claims(records: Sequence[Record]) -> Figure:
     """
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
+    from matplotlib.transforms import blended_transform_factory
 
     from relcl_lib.lab import plots
 
@@ -49,31 +52,30 @@ def claims(records: Sequence[Record]) -> Figure:
         found = first_lines(judge(read_claims(name), ours))
         shown[paper.title] = [row for verdict in found for row in _rows(verdict)]
     heights = [2 + len(rows) for rows in shown.values()]
-    size = (plots.WIDTH, 0.8 + 0.13 * sum(heights))
+    size = (plots.WIDTH, 0.8 + 0.14 * sum(heights))
     figure, panels = plt.subplots(len(shown), figsize=size, sharex=True, height_ratios=heights)
     for axes, (title, rows) in zip(panels, shown.items(), strict=True):
-        for row, (_, outcome) in enumerate(rows):
-            if outcome is None:
+        across = blended_transform_factory(figure.transFigure, axes.transData)
+        heading = {"fontsize": 7, "fontweight": "bold", "va": "center", "transform": across}
+        heading["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        for row, (text, outcome) in enumerate(rows):
+            if outcome is None:  # the claim, from one edge to the other
+                axes.text(0.005, row, text, **heading).set_in_layout(False)
                 continue
             turn = 1 if outcome.comparison.direction == "higher" else -1
             value = outcome.mean * turn - outcome.comparison.margin
             half = outcome.high - outcome.mean if len(outcome.left) >= LEAST_SEEDS else None
             style = {"fmt": "o", "markersize": 3, "color": COLOURS[outcome.verdict]}
             axes.errorbar(value, row, xerr=half, **style)
-        labels = [label for label, _ in rows]
-        axes.set_yticks(range(len(labels)), labels, fontsize=7)
-        for tick, (_, outcome) in zip(axes.get_yticklabels(), rows, strict=True):
-            tick.set_fontweight("normal" if outcome else "bold")
-        axes.set_ylim(max(len(labels), 1) - 0.5, -0.5)
+        labels = {row: label for row, (label, outcome) in enumerate(rows) if outcome}
+        axes.set_yticks(list(labels), labels.values(), fontsize=7)
+        axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_xscale("symlog", linthresh=1)
         axes.set_xticks([-10, -1, 0, 1, 10], ["−10", "−1", "0", "1", "10"])
         axes.set_title(title, fontsize="small", loc="left")
-    panels[-1].set_xlabel(
-        "right of 0: as claimed (points; DRL, Figures 1 and 2: cosines)",
-        fontsize="medium",
-        loc="right",
-    )
+    said = "right of 0: as claimed (points, or the claim's own unit; logarithmic beyond ±1)"
+    panels[-1].set_xlabel(said, fontsize="small", loc="right")
     keys = [Line2D([], [], color=colour, marker="o") for colour in COLOURS.values()]
     figure.legend(keys, COLOURS, loc="outside lower center", ncols=len(keys), frameon=False)
     if not any(shown.values()):
@@ -82,16 +84,19 @@ def claims(records: Sequence[Record]) -> Figure:
 
 
 def _rows(verdict: Verdict) -> list[tuple[str, Outcome | None]]:
-    """The rows of a claim: of several comparisons its name comes first, then each by what it compares."""
-    decided = [outcome for outcome in verdict.outcomes if outcome.left]
-    name = f"{verdict.claim.id} ({verdict.scale}"
-    if len(verdict.outcomes) == 1:
-        return [(f"{name}, n={len(outcome.left)})", outcome) for outcome in decided]
-    rows = []
-    for outcome in decided:
-        called = outcome.comparison.label or in_words(outcome.comparison)
-        rows.append((f"{called} (n={len(outcome.left)})", outcome))
-    return [(f"{name}):", None), *rows] if rows else []
+    """The rows of a claim: first what it says, in lines, then what each comparison compares."""
+    rows: list[tuple[str, Outcome | None]] = []
+    for outcome in verdict.outcomes:
+        if outcome.left:
+            called = outcome.comparison.label or in_words(outcome.comparison)
+            rows.append((f"{called} (n={len(outcome.left)})", outcome))
+    said = textwrap.wrap(f"{shortened(verdict.claim.text)} ({verdict.scale})", 118)
+    return [*((line, None) for line in said), *rows] if rows else []
+
+
+def shortened(text: str) -> str:
+    """A claim up to its first colon or semicolon, without what stands in brackets."""
+    return re.split(r"[;:]", re.sub(r" \([^()]*\)", "", text))[0].removesuffix(".")
 
 
 def all_figures() -> dict[str, Callable[[Sequence[Record]], Figure]]:

@@ -98,7 +98,7 @@ class Claim(_Strict):
     """A claim of a paper, and how it is decided.
 
     Attributes:
-        id: its name in files and figures.
+        id: its name in files and links.
         text, place: what is claimed, in our words, and where in the paper.
         comparisons: what must hold, in each of `settings`, that nearest to the paper's first.
         test: the pytest node that shows it (or the contrary, see `shows`).

@@ -78,7 +78,7 @@ def use_house_style() -> None:
     """Set the look shared by all figures (call once, in a notebook's setup)."""
     sns.set_theme(style="whitegrid", context="notebook", font_scale=0.85)
     plt.rcParams.update(
-        {"figure.dpi": 80, "savefig.dpi": 110, "figure.constrained_layout.use": True}
+        {"figure.dpi": 80, "savefig.dpi": 220, "figure.constrained_layout.use": True}
     )
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is not None and hasattr(shell, "kernel"):
@@ -90,20 +90,27 @@ def use_house_style() -> None:
 def sharp_png(figure: Figure) -> tuple[bytes, dict[str, int]] | None:
     """`figure` as a notebook shows it: two pixels per point of the screen, and its size in points.
 
-    256 colours make the file about as small as one of a single pixel per point. Nothing is shown of
-    an empty figure.
+    Nothing is shown of an empty figure.
     """
     from IPython.core.pylabtools import print_figure
-    from PIL import Image
 
     found = print_figure(figure, "png", base64=False, dpi=2 * figure.dpi)
     if found is None:
         return None
-    picture = Image.open(io.BytesIO(found)).convert("RGB")
-    buffer = io.BytesIO()
+    small, (width, height) = _in_few_colours(found)
+    return small, {"width": width // 2, "height": height // 2}
+
+
+def _in_few_colours(png: bytes) -> tuple[bytes, tuple[int, int]]:
+    """A picture in 256 colours, which make the file much smaller, and its size.
+
+    It has no date and no version in it: the same figure gives the same bytes.
+    """
+    from PIL import Image
+
+    picture, buffer = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
     picture.quantize(256, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
-    width, height = picture.size
-    return buffer.getvalue(), {"width": width // 2, "height": height // 2}
+    return buffer.getvalue(), picture.size
 
 
 def save_figure(figure: Figure, name: str, folder: str | os.PathLike[str] | None) -> None:
@@ -111,9 +118,8 @@ def save_figure(figure: Figure, name: str, folder: str | os.PathLike[str] | None
     if folder is None:
         return
     buffer = io.BytesIO()
-    # No date and no version in the file: the same figure gives the same bytes.
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    atomic_write_bytes(Path(folder) / f"{name}.png", buffer.getvalue())
+    figure.savefig(buffer, format="png")
+    atomic_write_bytes(Path(folder) / f"{name}.png", _in_few_colours(buffer.getvalue())[0])
 
 
 def axes_of(axes: Axes | None, height: float) -> Axes:

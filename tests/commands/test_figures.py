@@ -6,7 +6,7 @@ from drawn import check, dots, lines, texts, yticks
 from example_records import make, run
 from PIL import Image
 
-from relcl_lib.commands.figures import COLOURS, all_figures, main
+from relcl_lib.commands.figures import COLOURS, all_figures, main, shortened
 from relcl_lib.lab.files import repository_root
 from relcl_lib.papers.docre_ii.parameters import DocreParameters
 from relcl_lib.papers.docre_ii.tables import TABLES as DOCRE_TABLES
@@ -298,14 +298,35 @@ def test_recall_of_inferred_facts_begins_with_the_base():
     check(axes, bars=list(zip(names, (0, 60, 20), strict=True)))
 
 
+def drawn_at(axes):
+    """The height of the only error bar."""
+    (drawn,) = axes.containers
+    return drawn[0].get_ydata()[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("A beats B (here on C) by far, with D.", "A beats B by far, with D"),
+        ("Each counts: without one, A (or B) is lower.", "Each counts"),
+        ("A is above B; in the paper by 1.2 points.", "A is above B"),
+    ],
+)
+def test_a_claim_is_shortened_to_its_first_part(text, short):
+    assert shortened(text) == short
+
+
 def test_the_claims_figure_turns_differences_as_claimed_and_colours_the_verdict():
     def runs(method, values):
         return [run(s, method, a_t=v, protocol="paper") for s, v in enumerate(values)]
 
     records = [*runs("PCR", [50.0, 51.0, 52.0]), *runs("ER", [41.0, 42.0, 43.1])]
     panel, *others = FIGURES["claims"](records).axes
-    name = "pcr-over-other-replay (paper):"  # its comparison with ER-ACE has no records
-    assert yticks(panel) == [name, "PCR − ER, final accuracy A_T (n=3)"]
+    # Its comparison with ER-ACE has no records.
+    assert yticks(panel) == ["PCR − ER, final accuracy A_T (n=3)"]
+    (claim,) = panel.texts
+    said = "PCR alone, the method that HPCR extends, ends above ER and ER-ACE (paper)"
+    assert claim.get_text() == said and claim.get_position()[1] < drawn_at(panel)
     (drawn,) = panel.containers
     assert drawn[0].get_xdata() == pytest.approx([9 - 0.1 / 3])
     assert drawn[0].get_color() == COLOURS["supported"]
