@@ -143,13 +143,13 @@ def test_a_fraction_in_the_paper_becomes_per_cent():
     row = Row(
         "Table 1",
         "CORe50-NI",
-        "mem=100;bs=32;er=Shuffle;lambda=0",
-        "ResNet50",
+        "network=ResNet50;mem=100;bs=32;lambda=0",
+        "Shuffle",
         "test_acc",
         record_metric="accuracy",
         paper_scale=100.0,
     )
-    record = make(paper="drl", method="ResNet50", metrics={"accuracy": 75.0})
+    record = make(paper="drl", method="Shuffle", metrics={"accuracy": 75.0})
     frame = compare("drl", [row], [record])
     assert frame["paper"].tolist() == [79.0]
     assert frame["difference"].tolist() == [pytest.approx(-4.0)]

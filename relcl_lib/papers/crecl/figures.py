@@ -94,7 +94,7 @@ def ablation(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
         plots.plot_accuracy_curves(so_far, above, **style)
         for line in above.get_lines():
             if line.get_label() == "CRECL(C)":  # lies on CRECL-CL on the last task
-                line.set(color="black", linestyle="--", marker="x")
+                line.set(linestyle="--", marker="x")
         say_seeds(above, so_far)
         ahead = {
             method: [list(by_task.values()) for by_task in found.values()]

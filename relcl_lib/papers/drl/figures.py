@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from relcl_lib.lab import plots
+from relcl_lib.lab import plots, words
 from relcl_lib.lab.compare import compare
 from relcl_lib.lab.records import Record, most_seeds
 from relcl_lib.papers.drl.control import TRACKS, differences, missing, spread
@@ -27,6 +27,9 @@ from relcl_lib.papers.drl.tables import (
     printed_rows,
     stand_in_rows,
 )
+
+#: the classifier of Figure 1 that is drawn, in words
+_CLASSIFIER = words.phrase("classifier=closest")
 
 
 def tracks(records: Sequence[Record], base: str = "cifar10") -> Figure:
@@ -71,7 +74,8 @@ def similarity(records: Sequence[Record]) -> Figure:
         name = f"{row.dataset.split('-')[1]} {kind}, {pairs}"
         ours[name] = [r.metrics[row.our_metric] for r in measured if row.matches(r)]
         (printed[name],) = compare("drl", [row], [])["paper"]
-    title = "MNIST, compare Figure 1" + ("" if any(ours.values()) else ": no records yet")
+    title = f"MNIST, {_CLASSIFIER}, compare Figure 1"
+    title += "" if any(ours.values()) else ": no records yet"
     return plot_correlations(ours, reference=printed, title=title).figure
 
 
@@ -93,7 +97,7 @@ def control(records: Sequence[Record], base: str = "cifar10") -> Figure:
             for each in (e for e in found if (e.track, e.metric) == (track, metric)):
                 place = STRATEGIES.index(each.strategy)
                 shift = 0.24 * (place - 1) + 0.09 * widths.index(each.width)
-                x, colour = weights.index(each.weight) + shift, f"C{place}"
+                x, colour = weights.index(each.weight) + shift, plots.colour_of(each.strategy)
                 mean, half = spread(each)
                 marker = "o" if each.width == widths[0] else "^"
                 seeds = {"s": 12, "alpha": 0.8, "lw": 0, "marker": marker, "color": colour}
@@ -106,9 +110,7 @@ def control(records: Sequence[Record], base: str = "cifar10") -> Figure:
     for axis in axes[-1]:
         axis.set_xlabel(r"$\lambda$")
         axis.set_xlim(-0.6, len(weights) - 0.4)
-    handles = [
-        Line2D([], [], color=f"C{place}", label=name) for place, name in enumerate(STRATEGIES)
-    ]
+    handles = [Line2D([], [], color=plots.colour_of(name), label=name) for name in STRATEGIES]
     for width, marker in zip(widths, "o^", strict=False):
         handles.append(Line2D([], [], color="grey", ls="", marker=marker, label=f"width {width}"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
@@ -168,10 +170,8 @@ def scatter(records: Sequence[Record]) -> Figure:
                 plot_similarity_scatter(RecordedSimilarities(tuple(found)), kind, axis, title=name)
             else:
                 axis.text(0.5, 0.5, "no records yet", ha="center", transform=axis.transAxes)
-    plt.setp(axes[0], xlabel="")
-    plt.setp(axes, ylabel="")
-    plt.setp(axes[:, 0], ylabel="cosine of what the title says")
-    figure.suptitle("MNIST, compare Figure 1: a dot per pair of samples", fontsize="medium")
+    title = f"MNIST, {_CLASSIFIER}, compare Figure 1: a dot per pair of samples"
+    figure.suptitle(title, fontsize="medium")
     return figure
 
 

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from relcl_lib.lab.plots import BESIDE, arrow, axes_of
 
@@ -82,7 +83,9 @@ def plot_similarity_scatter(
             axes.plot(ends, fit, color=colour, label=label)
     axes.set(xlabel="cosine of gradients", ylabel=f"cosine of {KIND_NAMES[kind]}", title=title)
     axes.set_xlim(-1.05, 1.05)
-    axes.legend(frameon=True, fontsize="x-small", loc="lower center")
+    # Below, where no dot can lie under it.
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "columnspacing": 1}
+    axes.legend(frameon=False, fontsize="x-small", ncols=2, **place)
     return axes
 
 
@@ -150,16 +153,23 @@ def plot_correlations(
         if len(seeds):
             axes.scatter(seeds, [row] * len(seeds), s=16, color=colour, alpha=0.8, zorder=3)
             axes.plot([np.mean(seeds)] * 2, [row - 0.3, row + 0.3], color=colour, lw=2)
+    handles = []
+    if any(map(len, values.values())):
+        dot, stroke = {"marker": "o", "ms": 4}, {"marker": "|", "ms": 11, "mew": 2}
+        for style, label in ((dot, "one seed"), (stroke, "mean")):
+            handles.append(Line2D([], [], ls="", color="grey", label=label, **style))
     axes.axvline(0, color="black", lw=0.8)
     axes.set(yticks=range(len(values)), yticklabels=list(values), xlim=(-1, 1))
     axes.set(xlabel="Pearson's r with the cosine of gradients", title=title)
+    axes.set_xticks([-1, -0.5, 0, 0.5, 1])
     axes.tick_params(axis="y", labelsize="small")
     axes.invert_yaxis()
     if reference:
         printed = [(reference[name], row) for row, name in enumerate(values) if name in reference]
         style = {"marker": "D", "s": 26, "color": "black", "zorder": 4, "label": "paper"}
-        axes.scatter(*np.reshape(printed, (-1, 2)).T, **style)
-        axes.legend(**BESIDE)
+        handles.append(axes.scatter(*np.reshape(printed, (-1, 2)).T, **style))
+    if handles:
+        axes.legend(handles=handles, **BESIDE)
     return axes
 
 

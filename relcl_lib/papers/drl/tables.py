@@ -250,14 +250,13 @@ def _track_row(entry: Entry) -> Row:
     metric, scale = _METRICS[entry.metric]
     track = entry.dataset.removeprefix("CORe50-")
     wanted = {_PARAMETERS[name]: setting[name] for name in _PARAMETERS}
-    if (track, setting["er"]) == ("NIC", "ER"):
+    if (track, entry.method) == ("NIC", "ER"):
         wanted["er"] = "released"
     return Row.of(
         entry,
-        methods=(setting["er"],),
         record_metric=metric,
         where_dataset={"name": "core50", "track": track},
-        where_parameters={**wanted, "network": entry.method},
+        where_parameters={**wanted, "network": setting["network"]},
         usual=USUAL,
         experiment=f"{track.lower().replace('-', '_')}_core50",
         protocol="paper",  # every setting that the paper fixes, in the form of the run's variant
@@ -278,6 +277,7 @@ def _figure1_row(entry: Entry) -> Row:
         experiment="figure1",
         paper_scale=scale,
         digits=digits,
+        told=("classifier",),
     )
 
 

@@ -73,9 +73,15 @@ def test_mean_cosines_have_a_line_per_kind_of_pairs_and_a_dot_per_seed():
 def test_correlations_have_a_row_each_with_seeds_mean_and_the_papers():
     values = {"a, one class": [0.2, 0.4], "b": []}
     axes = plots.plot_correlations(values, reference={"b": -0.5})
-    check(axes, yticks=list(values), legend=["paper"], dots=[(0.2, 0), (0.4, 0), (-0.5, 1)])
+    check(
+        axes,
+        yticks=list(values),
+        legend=["one seed", "mean", "paper"],
+        dots=[(0.2, 0), (0.4, 0), (-0.5, 1)],
+    )
     np.testing.assert_allclose(axes.lines[0].get_xdata(), [0.3, 0.3])
-    assert legend(plots.plot_correlations(values)) == []
+    assert legend(plots.plot_correlations(values)) == ["one seed", "mean"]
+    assert legend(plots.plot_correlations({"b": []})) == []
 
 
 def test_pushes_keep_their_directions_and_ratios():
