@@ -24,7 +24,7 @@ help: ## list the targets
 	@echo "usage: make TARGET [ARGS=...]"
 	@sed -n 's/^\([a-z-]*\):.*## /  \1	/p' Makefile
 
-demo: $(READY) ## run every notebook on embedded data, then print ours beside the papers'
+demo: $(READY) ## run every notebook on embedded data, then print what the papers claim, with verdicts
 	@"$(BIN)/python" -m relcl_lib demo $(ARGS)
 
 # One process per core, one thread each: more would wait for one another. ARGS come last and win.
