@@ -108,6 +108,21 @@ def test_curves_end_beside_table_iii():
     check(axes, legend=["ER", "HPCR", "paper, Table III", "one seed"])
 
 
+def test_curves_are_of_methods_with_three_seeds_where_there_are_any():
+    matrix = [[80, 0, 0], [60, 70, 0], [50, 40, 90]]
+    records = [
+        run(s, method=m, protocol="paper").model_copy(update={"accuracy_matrix": matrix})
+        for m, seeds in (("ER", 2), ("HPCR", 3))
+        for s in range(seeds)
+    ]
+    (axes,) = FIGURES["hpcr_curves"](records).axes
+    check(axes, legend=["HPCR", "paper, Table III", "one seed"])
+    novel, _ = FIGURES["hpcr_knowledge"](records).axes
+    assert [*lines(novel)] == ["HPCR"]
+    (axes,) = FIGURES["hpcr_curves"](records[:4]).axes
+    check(axes, legend=["ER", "HPCR", "paper, Table III", "one seed"])
+
+
 def test_a_component_says_whether_pairs_are_on():
     methods = ("HPCR (HC on)", "PCR+HC+HT", "PCR+HC+HT (HC on)")
     (axes,) = FIGURES["hpcr_components"]([run(0, m, protocol="paper") for m in methods]).axes
