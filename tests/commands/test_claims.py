@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import fastre_data
+import gratings
 import pytest
 from example_records import run
 
@@ -116,6 +117,8 @@ def test_records_that_decide_are_of_the_right_paper_and_metric(paper):
     if paper == "fastre":  # what a run says of itself today, and earlier ones did not
         given = fastre_data.parameters(epochs=1, threshold_curve=True)
         metrics |= FastreRun(given, fastre_data.tiny_data()).train().record().metrics.keys()
+    if paper == "hpcr":
+        metrics |= gratings.make_run(method="PCR").train().record().metrics.keys()
     for claim in CLAIMS[paper]:
         for setting in claim.settings:
             if {str(value) for value in setting.dataset.values()} <= names:
