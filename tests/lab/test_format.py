@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import pytest
@@ -60,7 +61,8 @@ def test_tables_are_not_wide_and_hold_no_keys(paper):
     for row in cells(format_markdown(frame)):
         assert len(row) <= 14
         for cell in row:
-            assert "=" not in cell and ";" not in cell, cell
+            keys = re.sub(r" \(n=\d+\)", "", cell)  # where columns have different seeds
+            assert "=" not in keys and ";" not in keys, cell
 
 
 # --- lines and columns ------------------------------------------------------------------------
