@@ -232,18 +232,12 @@ SUMMARY = (
 FAR = 3.0
 #: table, method and metric of such a number -> why, where that is known
 MISSES = {
-    place: why
-    for method in ("PCR", "HPCR")
-    for place, why in (
-        (
-            ("Table VI", method, "F_T"),
-            "the released code's definition, in the next column, is nearer",
-        ),
-        (
-            ("Table V", method, "AAA_all"),
-            "over the classes seen, in the column before, it is nearer",
-        ),
+    (place, method, metric): why
+    for place, metric, why in (
+        ("Table VI", "F_T", "the released code's definition, in the next column, is nearer"),
+        ("Table V", "AAA_all", "over the classes seen, in the column before, it is nearer"),
     )
+    for method in ("PCR", "HPCR")
 }
 
 #: names in the paper's settings -> parameters; others are taken as they are
