@@ -20,10 +20,12 @@ NOT_RUN, FAILED = "not run", "failed"
 DASH = "–"
 #: protocol -> what a number of it says
 PROTOCOLS = {
-    "paper": "the paper's data, network and stream",
+    "paper": "the paper's training data, network and stream",
     "reduced": "the paper's kind of data with something smaller",
     "stand-in": "other data, on which only our numbers may be compared with one another",
 }
+#: columns that say something of our runs alone
+_OF_OURS = ("Protocol", "Variant", "Configuration", "n")
 #: more metrics than this with numbers of both stand in a line each for the paper's and ours
 WIDEST = 3
 
@@ -171,13 +173,17 @@ def show(block: Block, digits: int | None = None, *, named: bool = False) -> Sho
         header, body = _side_by_side(columns, both, cells, run)
     rows = []
     for place, numbers in enumerate(body):
-        label = [values[place] for values in about.values()]
-        for further, each in enumerate(numbers):
-            # The name of a method stands in each of its lines, the rest in the first.
-            rows.append([*(label if not further else [label[0], *[""] * (len(label) - 1)]), *each])
-            if any(seeds):
-                of_ours = not stacked or each[0] == "ours"
-                rows[-1].append((seeds[place] or DASH) if of_ours else "")
+        label = {name: values[place] for name, values in about.items()}
+        last = {"n": seeds[place] or DASH} if any(seeds) else {}
+        for line, each in enumerate(numbers):
+            # What names a row stands in each of its lines, the rest of its setting in the first, and
+            # what is true of our runs alone in the line of ours.
+            of_ours = not stacked or each[0] == "ours"
+            texts = [
+                text if (of_ours if name in _OF_OURS else not (at and line)) else ""
+                for at, (name, text) in enumerate((label | last).items())
+            ]
+            rows.append([*texts[: len(label)], *each, *texts[len(label) :]])
     header = [*about, *(short.get(name, name) for name in header), *(["n"] if any(seeds) else [])]
     title = ", ".join(filter(None, [block.table if named else "", words.name(block.dataset)]))
     caption = "; ".join(caption)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from relcl_lib.lab.compare import compare, nearest
-from relcl_lib.lab.format import DASH, TableError, markdown_table
+from relcl_lib.lab.format import DASH, TableError, markdown_table, number
 from relcl_lib.lab.rows import Row, entries, parse_setting
 
 if TYPE_CHECKING:
@@ -160,5 +160,5 @@ def measured(line: Mapping[str, Any]) -> str:
     """Our mean with its interval, the number of seeds and the mark of its protocol."""
     if not line["n"]:
         return DASH
-    half = "" if math.isnan(line["ours_pm"]) else f" ± {line['ours_pm']:.1f}"
-    return f"{line['ours']:.1f}{half} (n={line['n']}){MARKS.get(line['protocol'], '')}"
+    shown = number(line["ours"], line["ours_pm"], line["digits"])
+    return f"{shown} (n={line['n']}){MARKS.get(line['protocol'], '')}"

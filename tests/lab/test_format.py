@@ -110,6 +110,16 @@ def test_many_metrics_of_both_stand_in_lines():
     assert [line[1] for line in lines] == ["paper", "ours", "difference"] * (len(lines) // 3)
 
 
+def test_what_is_said_of_our_runs_stands_in_the_line_of_ours():
+    rows = [r for r in paper_rows("crecl") if r.table == "Table 1" and r.dataset == "FewRel"]
+    ours = [record for record in COMMITTED if record.method in ("RP-CRE", "CRECL")]
+    header, *lines = cells(format_markdown(compare("crecl", rows, ours, only_run=True)))
+    assert header[:3] == ["Method", "Configuration", "Whose"] and header[-1] == "n"
+    for line in lines:
+        assert line[0] in ("RP-CRE", "CRECL")
+        assert bool(line[1]) == bool(line[-1]) == (line[2] == "ours"), line  # both on two sizes
+
+
 def test_lines_without_a_common_metric_are_tables_of_their_own():
     rows = [r for r in paper_rows("drl") if r.table == "Figure 1"]
     kept = [r for r in COMMITTED if r.parameters.get("classifier") == "closest"]

@@ -36,6 +36,7 @@ WORDS = {
     "S": "period",
     "A_T": "final accuracy (%)",
     "AAA": "accuracy over the stream (%)",
+    "AAA_all": "accuracy over the stream (%)",  # the same number of the paper
     "F_T": "forgetting",
     "Split CIFAR10": "CIFAR-10",
     "Split CIFAR100": "CIFAR-100",

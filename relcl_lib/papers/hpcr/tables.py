@@ -261,6 +261,8 @@ _METRICS = {
     "F_T": (("F_T", 1), ("F_T_released", 1), ("F_T_released_all", 1)),
     "final_accuracy_fraction": (("A_T", 100),),
 }
+#: metrics whose numbers are small -> decimals shown
+_DIGITS = {"train_loss": 2, "loss_difference_all_classes": 4, "loss_difference_new_classes": 4}
 #: what some tables vary and the others hold
 USUAL = {
     "optimizer": "sgd",
@@ -314,6 +316,7 @@ def rows() -> list[Row]:
                         shown=shown,
                         record_metric=metric,
                         paper_scale=scale,
+                        digits=_DIGITS.get(metric, 1),
                         where_dataset={"stream": entry.dataset},
                         where_parameters=wanted | more,
                         usual=_usual(methods, dataset),
