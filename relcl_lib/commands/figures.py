@@ -13,7 +13,6 @@ from relcl_lib.lab.claim_files import read_claims
 from relcl_lib.lab.claims import (
     CONTRADICTED,
     INCONCLUSIVE,
-    LEAST_SEEDS,
     SUPPORTED,
     Outcome,
     Verdict,
@@ -22,6 +21,7 @@ from relcl_lib.lab.claims import (
     judge,
 )
 from relcl_lib.lab.files import repository_root
+from relcl_lib.lab.metrics import LEAST_SEEDS
 from relcl_lib.papers.registry import PAPERS
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from relcl_lib.commands.claims import COUNTS, claims_block, papers_block
 from relcl_lib.lab import words
 from relcl_lib.lab.blocks import marker_names, replace_between_markers
-from relcl_lib.lab.claims import LEAST_SEEDS, SCALES
+from relcl_lib.lab.claims import SCALES
 from relcl_lib.lab.compare import compare, nearest
 from relcl_lib.lab.files import atomic_write_text, existing_folder, repository_root
 from relcl_lib.lab.format import (
@@ -31,6 +31,7 @@ from relcl_lib.lab.format import (
     number,
     slug,
 )
+from relcl_lib.lab.metrics import LEAST_SEEDS
 from relcl_lib.lab.records import Record, read_records
 from relcl_lib.lab.rows import Row, parse_setting, rows_without_paper
 from relcl_lib.papers.registry import PAPERS

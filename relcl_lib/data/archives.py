@@ -5,7 +5,6 @@ Each returns arrays as they are, labels checked; which counts are official is th
 
 from __future__ import annotations
 
-import re
 import struct
 import tarfile
 import zipfile
@@ -16,7 +15,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from relcl_lib.data.download import DataFormatError, DataNotFoundError, check_md5, is_hidden
+from relcl_lib.data.download import (
+    DataFormatError,
+    DataNotFoundError,
+    check_md5,
+    is_hidden,
+    natural_key,
+)
 from relcl_lib.data.image_files import AGAIN, RawSplits, check_labels, decode_into, flat_array
 from relcl_lib.data.pickles import load_pickle, texts
 from relcl_lib.data.text_files import BOM, not_utf8
@@ -127,7 +132,7 @@ def idx_file(folder: Path, stem: str, rank: int, required: bool = False) -> Path
 def _idx(file: Path, rank: int) -> np.ndarray:
     """Read one idx file of unsigned bytes."""
     try:
-        with open_gzip(file) if file.suffix == ".gz" else file.open("rb") as stream:
+        with open_gzip(file) if file.suffix.lower() == ".gz" else file.open("rb") as stream:
             content = stream.read()
     except (OSError, EOFError, zlib.error) as error:
         raise DataFormatError(file, f"truncated or damaged gzip file ({error})", AGAIN) from error
@@ -264,7 +269,7 @@ def _validation_images(tree: _Tree, label_of: dict[str, int]) -> list[tuple[str,
             for wnid, label in label_of.items()
             for name in tree.images(f"val/{wnid}/images", f"val/{wnid}")
         ]
-        return sorted(placed, key=lambda image: _natural(image[0].rsplit("/", 1)[-1]))
+        return sorted(placed, key=lambda image: natural_key(image[0].rsplit("/", 1)[-1]))
     test, annotations, there = [], "val/val_annotations.txt", set(tree.images("val/images"))
     for record, row in enumerate(tree.lines(annotations, SORTING_FIX)):
         if len(row) < 2 or row[1] not in label_of:
@@ -282,12 +287,6 @@ def _validation_images(tree: _Tree, label_of: dict[str, int]) -> list[tuple[str,
             SORTING_FIX,
         )
     return test
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A sort key by which `val_10` comes after `val_9`."""
-    parts = enumerate(re.split("([0-9]{1,9})", name))  # every second one is a number
-    return [(int(part), "") if at % 2 else (-1, part) for at, part in parts]
 
 
 MINI_FILES = {

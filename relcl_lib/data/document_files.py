@@ -6,17 +6,14 @@ their numbers in the document, from 0.
 
 from __future__ import annotations
 
-import json
 import os
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from relcl_lib.data.download import DataFormatError
 from relcl_lib.data.text_files import read_records
-from relcl_lib.lab.files import atomic_write_text
 
 AGAIN = (
     "Write it in DocRED's layout: title, sents, vertexSet, labels; if it is a download, get the file "
@@ -235,22 +232,3 @@ def _facts(
             )
         found[fact] = marks
     return found
-
-
-def write_result_file(
-    path: str | os.PathLike[str], documents: Sequence[Document], predicted: Sequence[Iterable[Fact]]
-) -> Path:
-    """Write predictions as DocRED's competition takes them: title, h_idx, t_idx, r, evidence.
-
-    Evidence is not predicted and stays empty. ValueError where two documents share a title, by
-    which the file tells them apart.
-    """
-    titles = [document.title for document in documents]
-    if twice := [title for title, count in Counter(titles).items() if count > 1]:
-        raise ValueError(f"two documents are called {twice[0]!r}; rename one of them")
-    rows = [
-        {"title": title, "h_idx": fact.head, "t_idx": fact.tail, "r": fact.relation, "evidence": []}
-        for title, facts in zip(titles, predicted, strict=True)
-        for fact in sorted(facts)
-    ]
-    return atomic_write_text(path, json.dumps(rows, ensure_ascii=False, indent=0) + "\n")

@@ -180,6 +180,12 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name in ("Thumbs.db", "desktop.ini", "__MACOSX")
 
 
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """A sort key by which `val_10` comes after `val_9`."""
+    parts = enumerate(re.split("([0-9]{1,9})", name))  # every second one is a number
+    return [(int(part) if at % 2 else -1, part) for at, part in parts]
+
+
 def matches(folder: Path, patterns: Iterable[str]) -> list[Path]:
     """The files of a folder that fit a pattern, those of the first pattern first; no hidden ones.
 

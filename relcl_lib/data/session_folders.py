@@ -10,14 +10,13 @@ Sessions whose names begin with `test` test, the others train, in the order of t
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from relcl_lib.data.core50 import SessionData
-from relcl_lib.data.download import DataFormatError, is_hidden, locate
+from relcl_lib.data.download import DataFormatError, is_hidden, locate, natural_key
 
 #: the name under which they are loaded, and of their folder where no other is given
 OWN = "own"
@@ -46,8 +45,8 @@ def load_session_folders(
     """
     folder = _folder(root)
     rows = _rows(folder)  # session, class, file
-    sessions = _ordered({session for session, _, _ in rows})
-    classes = _ordered({name for _, name, _ in rows})
+    sessions = sorted({session for session, _, _ in rows}, key=natural_key)
+    classes = sorted({name for _, name, _ in rows}, key=natural_key)
     tests = [session for session in sessions if _tests(session)]
     _check(folder, rows, classes, tests, len(sessions))
     # Training sessions are numbered first, so that those of the test come after them.
@@ -93,7 +92,7 @@ def _rows(folder: Path) -> list[tuple[str, str, Path]]:
         for name in _visible(session):
             if name.is_file():
                 raise DataFormatError(name, "a file beside the folders of the classes", _MOVE)
-            for file in sorted(_visible(name), key=lambda path: _natural(path.name)):
+            for file in sorted(_visible(name), key=lambda path: natural_key(path.name)):
                 if file.is_dir():
                     raise DataFormatError(file, "a folder where images belong", _MOVE)
                 if file.suffix.lower() not in IMAGES:
@@ -118,16 +117,6 @@ def _left_out(folder: Path, rows: list[tuple[str, str, Path]]) -> list[str]:
         empty += [session.name] * (not names)
     shown = {"without an image": empty, "not read": files}
     return [f"{what}: {', '.join(names)}" for what, names in shown.items() if names]
-
-
-def _natural(name: str) -> list[tuple[bool, int, str]]:
-    """A key that puts 2 before 10."""
-    parts = re.split(r"(\d+)", name)
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
-
-
-def _ordered(names: set[str]) -> list[str]:
-    return sorted(names, key=_natural)
 
 
 def _tests(session: str) -> bool:

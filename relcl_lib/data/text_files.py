@@ -47,7 +47,7 @@ def read_lines(path: Path) -> Iterator[str]:
     """Yield the lines of a file without their ends."""
 
     def opened() -> contextlib.AbstractContextManager[io.BufferedReader]:
-        return open_gzip(path) if path.suffix == ".gz" else path.open("rb")
+        return open_gzip(path) if path.suffix.lower() == ".gz" else path.open("rb")
 
     try:
         with opened() as content, io.TextIOWrapper(content, encoding="utf-8") as stream:

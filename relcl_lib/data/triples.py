@@ -1,8 +1,9 @@
 """Sentences with relational triples: NYT10, NYT11, NYT24, WebNLG, the generated corpus, one's own.
 
-The layouts in which they are distributed: `text` with `spo_list` (FastRE's files) or `triple_list`
-(PRGC's and CasRel's), `sentext` with `relations` (HRL-RE's NYT10 and NYT11), `sentText` with
-`relationMentions` (CasRel's NYT24); one JSON array or one object per line.
+The layouts in which they are distributed: `text` with `spo_list` (FastRE's files), `triple_list`
+(PRGC's and CasRel's) or `relation_list` (TPLinker's), `sentext` with `relations` (HRL-RE's NYT10 and
+NYT11), `sentText` with `relationMentions` (CasRel's NYT24); one's own is `text` with `triples`. One
+JSON array or one object per line.
 """
 
 from __future__ import annotations
@@ -119,8 +120,7 @@ def as_sentence(path: str | Path, at: int, record: Any) -> Sentence:
         raise DataFormatError(
             path,
             f"record {at} has the fields {', '.join(map(str, record)) or 'none'}",
-            "Each record needs text and spo_list, text and triple_list, sentext and relations, or "
-            "sentText and relationMentions",
+            f"Write it as one of: {'; '.join(LAYOUTS)}",
         )
     text_field, triples_field, keys = found
     text = record[text_field]

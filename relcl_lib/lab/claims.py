@@ -25,7 +25,7 @@ from typing import Any
 from relcl_lib.lab import words
 from relcl_lib.lab.claim_files import Claim, Comparison, Setting, Side, read_claims
 from relcl_lib.lab.format import markdown_table
-from relcl_lib.lab.metrics import confidence_interval
+from relcl_lib.lab.metrics import LEAST_SEEDS, confidence_interval
 from relcl_lib.lab.records import (
     Record,
     canonical_json,
@@ -42,8 +42,6 @@ SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED = VERDICTS = (
 )
 #: nearest to the paper first
 SCALES = ("paper", "reduced", "stand-in")
-#: fewer common seeds decide nothing
-LEAST_SEEDS = 3
 #: stands for a scale where a test shows the claim
 BY_TEST = "test"
 

@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from relcl_lib.lab.claims import LEAST_SEEDS, SCALES
+from relcl_lib.lab.claims import SCALES
 from relcl_lib.lab.files import NOT_READ
 from relcl_lib.lab.format import FAILED, NOT_RUN, TableError
-from relcl_lib.lab.metrics import confidence_interval
+from relcl_lib.lab.metrics import LEAST_SEEDS, mean_and_half
 from relcl_lib.lab.records import Record, canonical_json, configuration, trained_on
 from relcl_lib.lab.rows import Entry, Row, entries
 
@@ -83,10 +83,7 @@ def compare(
             lines.append((*theirs, math.nan, math.nan, 0, math.nan, NOT_RUN, "", "", row.digits))
         for group in groups:
             values = [record.metrics[row.our_metric] for record in group.records]
-            mean, half = confidence_interval(values)
-            half = (
-                half if len(values) >= LEAST_SEEDS else math.nan
-            )  # of two it says next to nothing
+            mean, half = mean_and_half(values)
             outcome = (mean, half, len(values), mean - scaled[0])
             label = _label(group, varied[row.table, row.dataset], groups)
             kind = (group.records[0].protocol, group.records[0].variant, label)

@@ -46,10 +46,13 @@ def number(value: float, half: float = math.nan, digits: int = 1) -> str:
     return f"{value:.{digits}f}" + ("" if math.isnan(half) else f" ± {half:.{digits}f}")
 
 
-def signed(change: float, digits: int = 1) -> str:
-    """A difference with its sign, or a dash."""
+def signed(change: float, half: float = math.nan, digits: int = 1) -> str:
+    """A difference with its sign, with half its interval where there is one, or a dash."""
+    if math.isnan(change):
+        return DASH
     # Adding 0.0 turns a rounded -0.0 into +0.0.
-    return DASH if math.isnan(change) else f"{round(change, digits) + 0.0:+.{digits}f}"
+    shown = f"{round(change, digits) + 0.0:+.{digits}f}"
+    return shown + ("" if math.isnan(half) else f" ± {half:.{digits}f}")
 
 
 def difference(line: Mapping[str, Any], digits: int = 1) -> str:
@@ -57,7 +60,7 @@ def difference(line: Mapping[str, Any], digits: int = 1) -> str:
     if math.isnan(line["difference"]):
         return DASH
     ours, paper = (float(number(line[name], digits=digits)) for name in ("ours", "paper"))
-    return signed(ours - paper, digits)
+    return signed(ours - paper, digits=digits)
 
 
 # --- lines and columns -----------------------------------------------------------------------

@@ -13,6 +13,7 @@ says (...), a single matrix gives a NumPy scalar.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -103,6 +104,9 @@ def old_task_accuracy(a: ArrayLike) -> NDArray[np.float64]:
 
 # --- over runs -------------------------------------------------------------------------------
 
+#: with fewer seeds an interval says next to nothing, and nothing is decided
+LEAST_SEEDS = 3
+
 
 def confidence_interval(
     values: ArrayLike, level: float = 0.95, axis: int = -1
@@ -131,3 +135,9 @@ def confidence_interval(
     if array.ndim == 1:
         return float(mean), float(half)
     return mean, half
+
+
+def mean_and_half(values: Sequence[float]) -> tuple[float, float]:
+    """Mean over seeds and half of its 95 % interval; NaN for that of fewer than `LEAST_SEEDS`."""
+    mean, half = confidence_interval(values)
+    return mean, half if len(values) >= LEAST_SEEDS else math.nan

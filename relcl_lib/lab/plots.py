@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from relcl_lib.lab.files import atomic_write_bytes
-from relcl_lib.lab.metrics import average_accuracy, confidence_interval
+from relcl_lib.lab.metrics import average_accuracy, confidence_interval, mean_and_half
 
 if TYPE_CHECKING:
     from relcl_lib.lab.records import Record
@@ -39,7 +39,15 @@ METHOD_COLOURS = {
     "IID": "#424242",
     "ER": "#1f77b4",
     "ER-ACE": "#2ca02c",
+    "DER++": "#9467bd",
+    "SCR": "#17becf",
+    "OCM": "#8c564b",
+    "OnPro": "#e377c2",
+    "UER": "#bcbd22",
     "PCR": "#ff7f0e",
+    "PCR+HC": "#ffbb78",
+    "PCR+HC+HT": "#c49c94",
+    "PCR+HC+HT+PCD": "#c5b0d5",
     "HPCR": "#d62728",
     "CRECL-CL": "#9e9e9e",  # fine-tuning
     "JOINT": "#424242",
@@ -371,10 +379,11 @@ def plot_differences(
     """Draw paired differences: name -> one difference per seed, each a dot, with the mean's 95 % interval.
 
     An interval that holds 0 says that chance alone may give such a mean. It is grey, the others black.
+    Fewer than three seeds have no interval and are grey.
     """
     axes = axes_of(axes, 0.8 + 0.42 * len(values))
     for index, found in enumerate(values.values()):
-        mean, half = confidence_interval(np.asarray(found, dtype=float))
+        mean, half = mean_and_half(found)
         colour = "black" if abs(mean) > half else "#9e9e9e"
         rows = [index] * len(found)
         axes.scatter(found, rows, s=16, facecolor="white", edgecolor=colour, lw=0.8, zorder=3)

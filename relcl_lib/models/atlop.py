@@ -143,10 +143,8 @@ class Atlop(nn.Module):
         self.subject, self.object = nn.Linear(width, config.size), nn.Linear(width, config.size)
         if config.pair_network == "bilinear":
             self.combine = GroupedBilinear(config.size, config.block, config.chunk)
-        elif config.pair_network == "concat":
-            self.combine = nn.Linear(2 * config.size, config.size)
         else:
-            raise ValueError(f"pair_network={config.pair_network!r} must be 'bilinear' or 'concat'")
+            self.combine = nn.Linear(2 * config.size, config.size)
         columns = config.n_relations + 1
         self.classifier: nn.Module = nn.Linear(config.size, columns)
         if config.classifier == "normalised":

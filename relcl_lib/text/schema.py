@@ -6,7 +6,7 @@ import difflib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -64,15 +64,6 @@ class Schema:
         mask = torch.zeros(len(self.types), len(self.relations), dtype=torch.bool)
         mask[self.relation_types, range(len(self.relations))] = True
         return mask
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, to be read back by `Schema.from_dict`."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Schema:
-        """Make a schema from `as_dict`'s data, of JSON."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 def any_schema(relations: Sequence[str], source: str = "any") -> Schema:

@@ -181,10 +181,11 @@ def _coverage(
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
     """The lines of a file of vectors as bytes, and the file's own name."""
-    if path.suffix == ".gz":
+    kind = path.suffix.lower()
+    if kind == ".gz":
         with open_gzip(path) as file:
             yield file, path.stem
-    elif path.suffix == ".zip":
+    elif kind == ".zip":
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if not name.endswith("/")]
             inside = [name for name in names if not is_hidden(name.split("/")[0])]

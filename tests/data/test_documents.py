@@ -12,7 +12,6 @@ from relcl_lib.data.document_files import (
     Fact,
     as_document,
     read_documents,
-    write_result_file,
 )
 from relcl_lib.data.document_sets import assemble
 from relcl_lib.data.documents import DOCRED_RELATIONS, load_documents
@@ -192,20 +191,6 @@ def test_relations_of_docred_are_96_different_ones():
 def test_assemble_refuses_too_little():
     with pytest.raises(DataFormatError, match="too few"):
         assemble("mine", {"train": [document("a")]})
-
-
-# --- result files ------------------------------------------------------------------------------
-
-
-def test_result_files_hold_facts_and_need_titles_that_differ(tmp_path):
-    documents = [document("a"), document("b")]
-    predicted = [{Fact(0, "r1", 1), Fact(2, "r2", 1)}, set()]
-    path = write_result_file(tmp_path / "result.json", documents, predicted)
-    first, second = json.loads(path.read_text())
-    assert first == {"title": "a", "h_idx": 0, "t_idx": 1, "r": "r1", "evidence": []}
-    assert second == {"title": "a", "h_idx": 2, "t_idx": 1, "r": "r2", "evidence": []}
-    with pytest.raises(ValueError, match="two documents are called 'a'"):
-        write_result_file(path, [documents[0]] * 2, [set(), set()])
 
 
 # --- real data ---------------------------------------------------------------------------------

@@ -63,6 +63,11 @@ def test_sessions_classes_and_images_are_in_the_order_of_their_names(kitchen):
             assert (found[:, 2] == 255).all()
 
 
+def test_a_name_may_hold_any_digit(kitchen):
+    (kitchen / "morning").rename(kitchen / "room 2²")  # a digit that is no number
+    assert "3 room 2²" in load_session_folders(kitchen).note
+
+
 def test_a_session_that_tests_makes_other_content(kitchen):
     before = load_session_folders(kitchen).fingerprint
     (kitchen / "Test_cellar").rename(kitchen / "attic")

@@ -1,5 +1,6 @@
 """Loaders of triples: layouts, cuts, and damaged files."""
 
+import gzip
 import json
 
 import pytest
@@ -111,6 +112,21 @@ def test_damaged_files_are_named_with_record_field_and_remedy(tmp_path, text, wo
     assert "bad.json" in str(error.value)
     for word in words:
         assert word in str(error.value)
+
+
+def test_other_fields_are_told_every_layout(tmp_path):
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps([{"sentence": TEXT, "facts": []}]))
+    with pytest.raises(DataFormatError, match="record 1 has the fields sentence, facts") as error:
+        read_sentences(path)
+    for own in ("{text, triples: [", "relation_list", "spo_list", "triple_list", "sentText"):
+        assert own in str(error.value)
+
+
+def test_the_case_of_an_ending_does_not_count(tmp_path):
+    path = tmp_path / "train.json.GZ"
+    path.write_bytes(gzip.compress(json.dumps(RECORDS[:1]).encode()))
+    assert read_sentences(path)[0].text == TEXT
 
 
 def test_bytes_that_are_no_text(tmp_path):

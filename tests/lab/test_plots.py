@@ -139,14 +139,14 @@ def test_a_drawing_of_a_model_has_every_box_and_straight_arrows_where_boxes_face
 
 
 def test_paired_differences_show_each_seed_and_say_when_an_interval_holds_0():
-    axes = plots.plot_differences({"sure": FIVE, "not": [-1.0, 1.0], "one": [3.0]})
+    axes = plots.plot_differences({"sure": FIVE, "not": [-1.0, 0.0, 1.0], "two": [2.0, 4.0]})
     assert [text.get_text() for text in axes.texts] == [
         f"+54.0 ± {HALF:.1f}, n=5",
-        "+0 ± 13, n=2",
-        "+3.0, n=1",
+        "+0.0 ± 2.5, n=3",
+        "+3.0, n=2",
     ]
     seeds = [found for found in axes.collections if isinstance(found, PathCollection)]
-    assert [len(found.get_offsets()) for found in seeds] == [5, 2, 1]
+    assert [len(found.get_offsets()) for found in seeds] == [5, 3, 2]
     colours = [line.get_color() for line in axes.lines if line.get_marker() == "o"]
     assert colours[0] != colours[1] == colours[2]
 

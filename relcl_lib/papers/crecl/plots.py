@@ -194,51 +194,6 @@ def plot_two_tasks_side_by_side(
     return figure
 
 
-def plot_separation(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
-    """Draw silhouette and share of mixed neighbours after each phase, one line per representation.
-
-    `scores` are representation -> phase -> what `separation` returned.
-    """
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.5))
-    texts = {"silhouette": "silhouette", "mixed": "nearest neighbour is new (%)"}
-    for axes, (name, text) in zip(panels, texts.items(), strict=True):
-        for label, phases in scores.items():
-            values = [found[name] for found in phases.values()]
-            axes.plot(list(phases), values, marker="o", label=label)
-        axes.set(ylabel=text)
-        axes.margins(x=0.1)
-        every = [found[name] for phases in scores.values() for found in phases.values()]
-        axes.set_ylim(min(0.0, *every), 1.1 * max(0.01, *every))  # small changes should look small
-    panels[0].legend(frameon=False, fontsize="small")
-    return figure
-
-
-def plot_attention_maps(maps: Mapping[str, np.ndarray], names: Sequence[str], old: int) -> Figure:
-    """Draw where the sentences of each relation attend to, side by side on one scale.
-
-    `maps` are title -> (C, C + 1) shares in per cent: a row per relation, a column per prototype, the
-    last one the sentence itself. The first `old` of the C relations are drawn apart from the others.
-    """
-    size = len(names)
-    figure, panels = plt.subplots(
-        1, len(maps), squeeze=False, sharey=True, figsize=(WIDTH, 1.2 + 0.24 * size)
-    )
-    largest = max(float(np.max(values)) for values in maps.values())
-    for axes, (title, values) in zip(panels[0], maps.items(), strict=True):
-        image = axes.imshow(values, cmap="crest", vmin=0, vmax=largest, aspect="auto")
-        own = float(np.mean(np.diagonal(values)))
-        axes.set_title(f"{title}: own relation {own:.0f} %", fontsize="small")
-        axes.set_xticks(range(size + 1), [*names, "itself"], rotation=90, fontsize="x-small")
-        axes.set_yticks(range(size), names, fontsize="x-small")
-        axes.axhline(old - 0.5, color="white")
-        axes.axvline(old - 0.5, color="white")
-        axes.grid(False)
-    panels[0, 0].set_ylabel("relation of the sentences")
-    figure.supxlabel("prototype", fontsize="small")
-    figure.colorbar(image, ax=panels.ravel().tolist(), label="attention (%)", shrink=0.7)
-    return figure
-
-
 # --- accuracy over the tasks ---------------------------------------------------------------------
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
-
-import numpy as np
 
 from relcl_lib.lab.compare import compare, nearest
 from relcl_lib.lab.format import DASH, number, signed
-from relcl_lib.lab.metrics import confidence_interval
+from relcl_lib.lab.metrics import mean_and_half
 from relcl_lib.lab.printed import Grid, PrintedTables, measured
 from relcl_lib.lab.records import Record, canonical_json, configuration, trained_on
 from relcl_lib.papers.crecl import tables
@@ -84,10 +81,7 @@ def leads(
 
 def difference(values: Sequence[float]) -> str:
     """Paired differences as text: the mean and half of its 95 % interval."""
-    if not values:
-        return DASH
-    mean, half = confidence_interval(np.asarray(values, dtype=float))
-    return signed(mean) + ("" if math.isnan(half) else f" ± {number(half)}")
+    return signed(*mean_and_half(values)) if values else DASH
 
 
 def tried(records: Iterable[Record]) -> str:

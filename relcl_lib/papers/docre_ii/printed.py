@@ -8,11 +8,10 @@ from dataclasses import replace
 from statistics import fmean
 
 from relcl_lib.lab import words
-from relcl_lib.lab.claims import LEAST_SEEDS
 from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.format import DASH, markdown_table, signed
 from relcl_lib.lab.json_text import parse_json
-from relcl_lib.lab.metrics import confidence_interval
+from relcl_lib.lab.metrics import mean_and_half
 from relcl_lib.lab.printed import MARKS, PrintedTables
 from relcl_lib.lab.records import Record, canonical_json, configuration, most_seeds
 from relcl_lib.lab.rows import Row, entries
@@ -137,8 +136,7 @@ def ablations(records: Sequence[Record]) -> dict[str, dict[str, list[float]]]:
 
 def gain(runs: Sequence[Record], metric: str, other: str) -> str:
     """What runs have more of a metric than of another: the mean, from three seeds on ± half a 95 % interval."""
-    mean, half = confidence_interval([r.metrics[metric] - r.metrics[other] for r in runs])
-    return signed(mean) + (f" ± {half:.1f}" if len(runs) >= LEAST_SEEDS else "")
+    return signed(*mean_and_half([r.metrics[metric] - r.metrics[other] for r in runs]))
 
 
 #: what `gains` shows -> the two metrics of a run that it is the difference of

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from relcl_lib.data.document_files import Fact, write_result_file
+from relcl_lib.data.document_files import Fact
 from relcl_lib.data.document_sets import DocumentData
 from relcl_lib.data.weights import is_published, weights_digest, weights_folder
 from relcl_lib.lab import checkpoints
@@ -403,10 +403,6 @@ class DocreRun(Run):
         with self.trained_base():
             found = self.read(split, 0, margins_after=0)
             return self._scores(split, found, 0, threshold), found.facts[0]
-
-    def write_results(self, path: str | Path, split: str = "test") -> Path:
-        """Write the predictions on a split as DocRED's competition takes them."""
-        return write_result_file(path, getattr(self.data, split), self.predict(split)[-1])
 
     # ----------------------------------------------------------- checkpoints
     # Stage 1 depends on no setting of the inference module, so a run that finds the base of another

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from relcl_lib.lab.metrics import confidence_interval
+from relcl_lib.lab.metrics import mean_and_half
 from relcl_lib.lab.records import Record, canonical_json, configuration
 from relcl_lib.papers.drl.tables import CONTROL, COUNTS, REPORTED, STRATEGIES, stand_in_rows
 
@@ -93,5 +93,4 @@ def missing(records: Iterable[Record], width: int, base: str = "cifar10") -> str
 
 def spread(difference: Difference) -> tuple[float, float]:
     """Mean and half width of the 95 % interval; NaN for the latter with fewer than three seeds."""
-    mean, half = confidence_interval(list(difference.gains))
-    return mean, half if len(difference.gains) > 2 else math.nan
+    return mean_and_half(difference.gains)

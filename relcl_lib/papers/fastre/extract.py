@@ -273,7 +273,7 @@ class Extractor:
             "model": type(self.model).__name__,
             "encoder": type(encoder).__name__,
             "config": asdict(self.model.config),
-            "schema": self.schema.as_dict(),
+            "schema": asdict(self.schema),
             "head_rules": asdict(self.head_rules),
             "tail_rules": asdict(self.tail_rules),
             "split": self.words,

@@ -10,11 +10,10 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from relcl_lib.lab import words
-from relcl_lib.lab.claims import LEAST_SEEDS
 from relcl_lib.lab.compare import compare, nearest
 from relcl_lib.lab.files import repository_root
-from relcl_lib.lab.format import DASH, markdown_table
-from relcl_lib.lab.metrics import confidence_interval
+from relcl_lib.lab.format import DASH, markdown_table, number
+from relcl_lib.lab.metrics import mean_and_half
 from relcl_lib.lab.printed import Grid, PrintedTables, measured
 from relcl_lib.lab.records import most_seeds
 from relcl_lib.lab.rows import Row, entries
@@ -76,7 +75,7 @@ def data_sets(records: Iterable[Record]) -> str:
         if record.paper == "fastre" and name in DATASETS and not record.failed:
             sizes = {f"{split}_sentences": n for split, n in record.dataset["sizes"].items()}
             sizes["num_relations"] = record.dataset["relations"]
-            ours[f"{name}, ours"] = {key: str(number) for key, number in sizes.items()}
+            ours[f"{name}, ours"] = {key: str(count) for key, count in sizes.items()}
     return TABLES.quoted("Table 1", dict(sorted(ours.items())))
 
 
@@ -221,10 +220,7 @@ def by_sentence(records: Iterable[Record]) -> str:
 
 
 def _with_interval(values: Sequence[float]) -> str:
-    if not values:
-        return DASH
-    mean, half = confidence_interval(values)
-    return f"{mean:.1f}" + (f" ± {half:.1f}" if len(values) >= LEAST_SEEDS else "")
+    return number(*mean_and_half(values)) if values else DASH
 
 
 def type_filter(records: Iterable[Record]) -> str:

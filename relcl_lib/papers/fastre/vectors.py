@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from relcl_lib.lab import words
-from relcl_lib.lab.claims import LEAST_SEEDS
+from relcl_lib.lab.metrics import LEAST_SEEDS
 
 if TYPE_CHECKING:
     from relcl_lib.lab.records import Record

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from relcl_lib.data.image_sets import SPECS
 from relcl_lib.lab import plots
-from relcl_lib.lab.claims import LEAST_SEEDS
+from relcl_lib.lab.metrics import LEAST_SEEDS
 from relcl_lib.lab.records import Record, most_seeds
 from relcl_lib.lab.rows import entries
 from relcl_lib.papers.hpcr.features import read_features

@@ -73,25 +73,6 @@ def test_panels_share_colours_and_one_legend():
     assert legend(figure) == ["r2", "r4", "r9"]
 
 
-def test_separation_has_a_line_per_representation_in_each_panel():
-    scores = {
-        "h": {"CL1": {"silhouette": 0.1, "mixed": 30.0}, "CL2": {"silhouette": 0.4, "mixed": 5.0}},
-        "s": {"CL1": {"silhouette": 0.0, "mixed": 40.0}, "CL2": {"silhouette": 0.6, "mixed": 1.0}},
-    }
-    left, right = plots.plot_separation(scores).axes
-    silhouette = {"h": [(0, 0.1), (1, 0.4)], "s": [(0, 0), (1, 0.6)]}
-    check(left, lines=silhouette, legend=["h", "s"])
-    check(right, lines={"h": [(0, 30), (1, 5)], "s": [(0, 40), (1, 1)]})
-
-
-def test_attention_maps_share_one_scale():
-    maps = {"trained": np.full((2, 3), 10.0), "untrained": np.array([[40, 1, 1], [1, 20, 1.0]])}
-    left, right = plots.plot_attention_maps(maps, ["a", "b"], old=1).axes[:2]
-    check(left, title="trained: own relation 10 %", xticks=["a", "b", "itself"])
-    check(right, title="untrained: own relation 30 %", xticks=["a", "b", "itself"])
-    assert left.images[0].get_clim() == right.images[0].get_clim() == (0, 40)
-
-
 def test_rp_cre_with_as_many_passes_is_drawn_where_it_has_records():
     held = {"parameters": {}, "variant": "paper", "dataset": {"name": "x", "set": "FewRel"}}
     runs = [

@@ -9,7 +9,6 @@ from docre_data import encoder_parts, parameters, tiny_data
 from states import kept, same
 
 from relcl_lib.commands.sweep import make_cells, parser
-from relcl_lib.data.document_files import Fact
 from relcl_lib.data.document_sets import assemble
 from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.parameters import ParameterError
@@ -200,15 +199,6 @@ def test_over_fitting_finds_the_facts():
     ).train()
     assert run.evaluate_base("test")["F1"] > 90
     assert run.evaluate("test")["F1"] > 65  # noise and contrast slow the second stage down
-
-
-def test_results_are_written_and_read_back(tmp_path):
-    run = make(data=tiny_data(4)).train()
-    path = run.write_results(tmp_path / "result.json", "dev")
-    found = {document.title: set() for document in run.data.dev}
-    for row in json.loads(path.read_text()):
-        found[row["title"]].add(Fact(row["h_idx"], row["r"], row["t_idx"]))
-    assert list(found.values()) == run.predict("dev")[-1]
 
 
 def test_another_base_plugs_in():
