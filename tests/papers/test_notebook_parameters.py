@@ -74,7 +74,7 @@ def test_quick_runs_take_one_thread_unless_told_otherwise(notebook):
     [
         (CreclNotebook, {"epochs_memory": 2, "seeds": [1]}, "CRECL-MAG", {"memory_size": 3}),
         (DocreNotebook, {"iterations": 2, "alone_epochs": 3}, "w/o ECA", {"inference_layers": 2}),
-        (DrlNotebook, {"memory_size": 30, "track": "NI"}, "ER", {"track": "NIC"}),
+        (DrlNotebook, {"memory_size": 30, "order": 1}, "ER", {"track": "NIC"}),
         (FastreNotebook, {"epochs": 3, "variant": "paper"}, "FastRE", {"variant": "released"}),
         (HPCRNotebook, {"buffer_size": 7, "figures": "here"}, "PCR", {"buffer_size": 8}),
     ],
@@ -93,6 +93,20 @@ def test_what_a_method_sets_stays_open_to_it():
     assert CreclNotebook.create().run("RP-CRE").resolved().dropout == 0.5
     assert CreclNotebook.create().run("CRECL").resolved().dropout == 0.2
     assert CreclNotebook.create().run("CRECL-MAG").resolved().lambda1 == 1.0
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ({"dataset": "mnist"}, "MNIST by itself for Figures 1 and 2"),
+        ({"track": "NI"}, "sections choose track"),
+        ({"method": "BER"}, "sections choose method"),
+    ],
+)
+def test_drls_sections_choose_track_method_and_mnist(given, said):
+    with pytest.raises(ParameterError, match=said):
+        DrlNotebook.create(given)
+    assert DrlNotebook.create(dict.fromkeys(given)) == DrlNotebook.create()
 
 
 def test_fastres_encoder_is_casrels_alone():

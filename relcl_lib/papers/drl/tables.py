@@ -268,7 +268,7 @@ def _figure1_row(entry: Entry) -> Row:
     if entry.metric == "pearson_r":
         metric, scale, digits = f"r_{_KINDS[entry.method]}_{_PAIRS[entry.setting]}", 1.0, 2
     else:
-        (metric, scale), digits = _METRICS[entry.metric], 1
+        (metric, scale), digits = _METRICS[entry.metric], 2  # as printed: 99.95 and 96.25
     return Row.of(
         entry,
         methods=("MLP 2x100",),
@@ -291,6 +291,7 @@ def figure2_rows() -> list[Row]:
             usual={**USUAL, "limit": 1000, "loss": "released", "taps": "all", "samples": 150},
             experiment="figure2",
             digits=1 if metric == "test_acc" else 3,
+            told=("taps",),
         )
         for metric in FIGURE2_METRICS
         for weight in (0.0, 1e-3)
@@ -357,7 +358,8 @@ def table_run(
         and all(cell.get(k) == changes.get(k, cell.get(k)) for k in ("er", "heads"))
     ]
     chosen = given.model_dump(include=set(cells[0]), exclude_none=True)
-    weight = (given.drl_weight or weight) if loss else 0.0
+    if loss and given.drl_weight is not None:
+        weight = given.drl_weight
     own = {"track": track, "method": method, "drl_weight": weight}
     return given.run(**{**cells[0], **chosen, **own, **changes})
 

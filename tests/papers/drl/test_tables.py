@@ -124,7 +124,7 @@ def test_gradients_of_past_tasks_go_through_their_heads_or_the_live_one():
 
 
 def test_what_the_notebook_was_given_goes_first():
-    given = DrlNotebook.create(memory_size=30, batch_size=8, track="NI", method="BER")
+    given = DrlNotebook.create(memory_size=30, batch_size=8)
     run = table_run(given, "NIC", "ER", loss=True)
     assert type(run) is DrlParameters
     assert (run.track, run.method, run.memory_size, run.batch_size) == ("NIC", "ER", 30, 8)
@@ -141,6 +141,8 @@ def test_without_a_weight_the_tables_decide():
     more = DrlNotebook.create(profile="reduced", drl_weight=0.5)
     assert table_run(more, "NI", "BER", loss=True).drl_weight == 0.5
     assert table_run(more, "NI", "BER", loss=False).drl_weight == 0
+    none = DrlNotebook.create(profile="reduced", drl_weight=0)
+    assert table_run(none, "NI", "BER", loss=True).drl_weight == 0
 
 
 def test_a_summary_has_the_mean_of_the_seeds_and_their_number():
