@@ -163,7 +163,8 @@ def test_features_of_two_memory_batches_have_a_panel_each(monkeypatch):
 
 def drl_record(method, accuracy, seed=0, track="NI", **parameters):
     held = {"memory_size": 100, "batch_size": 16, "drl_weight": 0.0, "er": "released"}
-    held |= {"loss": "released", "taps": "logits", "network": "Reduced ResNet-18", **parameters}
+    held |= {"loss": "released", "taps": "logits", "network": "Reduced ResNet-18"}
+    held |= {"width": 8, **parameters}
     place = {"dataset": {"name": "CORe50-standin(cifar10)", "track": track}}
     fields = {"protocol": "stand-in", "parameters": held, "metrics": {"test_acc": accuracy}}
     return measured("drl", method, seed, experiment="tracks", **place, **fields)
@@ -173,7 +174,8 @@ def test_a_panel_per_track_and_a_bar_with_and_without_the_loss():
     nic = {"track": "NIC", "memory_size": 50}
     records = [
         *(drl_record("BER", 60.0 + 2 * seed, seed) for seed in range(2)),
-        drl_record("BER", 70.0, drl_weight=2e-4),
+        *(drl_record("BER", 70.0 + 9 * seed, seed, drl_weight=2e-4) for seed in (0, 2)),
+        *(drl_record("BER", 90.0, seed, width=20) for seed in range(3)),  # has no partner
         drl_record("BER", 99.0, drl_weight=0.5),  # a sweep of lambda
         drl_record("GEM", 99.0),
         drl_record("ER", 50.0, **nic, er="paper"),
@@ -181,8 +183,22 @@ def test_a_panel_per_track_and_a_bar_with_and_without_the_loss():
     ]
     ni, nic = FIGURES["drl_tracks"](records).axes
     # A track that was not run has no panel.
-    check(ni, title="NI", bars=[("BER", 61), ("BER", 70)])
-    check(nic, title="NIC", bars=[("ER", 50), ("ER\nreleased", 10)])
+    # Both bars are of seed 0 alone, the one in common.
+    check(ni, title="NI, width 8", bars=[("BER\nn=1", 60), ("BER\nn=1", 70)])
+    check(nic, title="NIC, width 8", bars=[("ER\nn=1", 50), ("ER\nreleased\nn=1", 10)])
+
+
+def test_of_configurations_with_as_many_seeds_in_common_the_bars_have_the_latest():
+    records = [
+        drl_record("ER", accuracy + width, drl_weight=weight, width=width).model_copy(
+            update={"date": f"2026-11-{day}T00:00:00Z"}
+        )
+        for width, day in ((8, 28), (20, 21))
+        for weight, accuracy in ((0.0, 40.0), (2e-4, 50.0))
+    ]
+    for order in (records, records[::-1]):
+        (ni,) = FIGURES["drl_tracks"](order).axes
+        check(ni, title="NI, width 8", bars=[("ER\nn=1", 48), ("ER\nn=1", 58)])
 
 
 def test_correlations_beside_the_papers():

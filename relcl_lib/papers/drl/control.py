@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from relcl_lib.lab.metrics import mean_and_half
 from relcl_lib.lab.records import Record, canonical_json, configuration
-from relcl_lib.papers.drl.tables import CONTROL, COUNTS, REPORTED, STRATEGIES, stand_in_rows
+from relcl_lib.papers.drl.tables import (
+    CONTROL,
+    COUNTS,
+    REPORTED,
+    STRATEGIES,
+    gains,
+    stand_in_rows,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,23 +39,30 @@ class Difference(NamedTuple):
     gains: tuple[float, ...]
 
 
+def alike(
+    records: Iterable[Record], free: Sequence[str] = ("drl_weight",)
+) -> list[dict[tuple, dict[int, Record]]]:
+    """Runs that differ in the parameters `free` and the seed alone: values of `free` -> seed -> run."""
+    found: dict[str, dict[tuple, dict[int, Record]]] = {}
+    for record in records:
+        shape = {**configuration(record), "seed": None}
+        shape["parameters"] = {**shape["parameters"]}
+        values = tuple(shape["parameters"].pop(name) for name in free)
+        of_values = found.setdefault(canonical_json(shape), {}).setdefault(values, {})
+        of_values[record.seed] = record
+    return list(found.values())
+
+
 def differences(
     records: Iterable[Record], base: str = "cifar10", metrics: Sequence[str] = COUNTS
 ) -> list[Difference]:
     """All differences that the records of the control on a stand-in have, of `metrics`."""
     chosen = [record for record in records if record.paper == "drl" and not record.failed]
     rows = stand_in_rows("control", base, metrics[:1])
-    runs: dict[str, dict[float, dict[int, Record]]] = {}
-    for record in (record for record in chosen if any(row.matches(record) for row in rows)):
-        shape = {**configuration(record), "seed": None}
-        shape["parameters"] = {**shape["parameters"]}
-        weight = shape["parameters"].pop("drl_weight")
-        of_weight = runs.setdefault(canonical_json(shape), {}).setdefault(weight, {})
-        of_weight[record.seed] = record
     found = []
-    for by_weight in runs.values():
-        plain = by_weight.pop(0.0, {})
-        for weight, by_seed in by_weight.items():
+    for by_weight in alike(r for r in chosen if any(row.matches(r) for row in rows)):
+        plain = by_weight.pop((0.0,), {})
+        for (weight,), by_seed in by_weight.items():
             seeds = sorted(plain.keys() & by_seed.keys())
             for metric in metrics if seeds else ():
                 gains = (by_seed[s].metrics[metric] - plain[s].metrics[metric] for s in seeds)
@@ -59,6 +73,27 @@ def differences(
     return sorted(
         found, key=lambda d: (TRACKS.index(d.track), d.width, order[d.strategy], d.weight)
     )
+
+
+def form_gains(
+    records: Iterable[Record], width: int, base: str = "cifar10", metric: str = COUNTS[0]
+) -> dict[str, list[float]]:
+    """What each form and weight of the loss changes of BER on NI: runs less those at lambda = 0, in points.
+
+    The form, its representations and lambda -> a difference per seed in common; what failed is absent.
+    """
+    rows = [row for name in ("lambda", "variants") for row in stand_in_rows(name, base, [metric])]
+    ours = (r for r in records if r.paper == "drl" and not r.failed)
+    ours = (r for r in ours if r.parameters.get("width") == width)
+    found: dict[str, list[float]] = {}
+    chosen = (r for r in ours if any(row.matches(r) for row in rows))
+    for forms in alike(chosen, ("taps", "loss", "drl_weight")):
+        plain = [r for (*_, weight), runs in forms.items() if not weight for r in runs.values()]
+        for (taps, loss, weight), runs in sorted(forms.items(), key=lambda item: item[0]):
+            if weight and (gained := gains(runs.values(), plain, metric)):
+                layers = "all layers" if taps == "all" else "logits"
+                found[f"{loss}, {layers}, λ = {weight:g}"] = gained
+    return found
 
 
 def table(records: Iterable[Record], base: str = "cifar10") -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from relcl_lib.lab import plots, words
 from relcl_lib.lab.compare import compare
 from relcl_lib.lab.records import Record, most_seeds
-from relcl_lib.papers.drl.control import TRACKS, differences, missing, spread
+from relcl_lib.papers.drl.control import TRACKS, alike, differences, missing, spread
 from relcl_lib.papers.drl.similarity import FIGURE1_PAIRS, KINDS, RecordedSimilarities
 from relcl_lib.papers.drl.similarity_plots import (
     KIND_NAMES,
@@ -36,29 +36,54 @@ def tracks(records: Sequence[Record], base: str = "cifar10") -> Figure:
     """Test accuracy by strategy without and with DRL's loss, a panel per track that was run.
 
     The cells are those of the sweep on a stand-in; ER as released stands beside ER where there are
-    more experiences than B.
+    more experiences than B. Both bars of a strategy have the same seeds: of its configurations that
+    with most in common, of equals the latest.
     """
     measured = [r for r in records if r.paper == "drl" and not r.failed]
-    panels: dict[str, dict[str, dict[str, list[float]]]] = {}
+    runs: dict[str, dict[str, list[Record]]] = {}
     for row in stand_in_rows("pairs", base, ("test_acc",)):
-        values = panels.setdefault(row.where_dataset["track"], {})
-        seeds = [r.metrics["test_acc"] for r in most_seeds(filter(row.matches, measured))]
-        if seeds:
+        strategies = runs.setdefault(row.where_dataset["track"], {})
+        if found := list(filter(row.matches, measured)):
             form = "\nreleased" if row.where_parameters.get("er") == "released" else ""
-            on = "with" if row.where_parameters["drl_weight"] else "without"
-            values.setdefault(row.method + form, {})[f"{on} the loss"] = seeds
-    panels = {track: values for track, values in panels.items() if values} or panels
-    widths = [max(len(values), 3) for values in panels.values()]
+            strategies.setdefault(row.method + form, []).extend(found)
+    runs = {track: strategies for track, strategies in runs.items() if strategies} or runs
+    ratios = [max(len(strategies), 3) for strategies in runs.values()]
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(plots.WIDTH, 2.8), sharey=True, width_ratios=widths, squeeze=False
+        1, len(runs), figsize=(plots.WIDTH, 2.8), sharey=True, width_ratios=ratios, squeeze=False
     )
-    for axis, (track, values) in zip(axes[0], panels.items(), strict=True):
-        plots.plot_strategies(values, axis, title=track)
+    for axis, (track, strategies) in zip(axes[0], runs.items(), strict=True):
+        values, widths = {}, set()
+        for name, found in strategies.items():
+            bars = max(map(_common, alike(found)), key=_rank)
+            named = f"{name}\nn={len(next(iter(bars.values())))}"
+            for (weight,), seeds in sorted(bars.items(), key=lambda bar: bar[0]):
+                on = f"{'with' if weight else 'without'} the loss"
+                values.setdefault(named, {})[on] = [r.metrics["test_acc"] for r in seeds]
+                widths |= {r.parameters["width"] for r in seeds}
+        title = ", ".join([track, *(f"width {width}" for width in sorted(widths))])
+        plots.plot_strategies(values, axis, title=title)
         if not values:
             axis.text(0.5, 0.5, "no records yet", ha="center", transform=axis.transAxes)
     plots.share_legend(axes[0], below=True)
     figure.suptitle(f"CORe50-standin({base}), from the committed records", fontsize="medium")
     return figure
+
+
+def _common(
+    by_weight: Mapping[tuple, Mapping[int, Record]],
+) -> dict[tuple, list[Record]]:
+    """The runs of the seeds that every weight has; those of one weight where they share none."""
+    seeds = sorted(set.intersection(*map(set, by_weight.values())))
+    if not seeds:
+        weight, runs = max(by_weight.items(), key=lambda side: len(side[1]))
+        return {weight: list(runs.values())}
+    return {weight: [runs[seed] for seed in seeds] for weight, runs in by_weight.items()}
+
+
+def _rank(bars: Mapping[tuple, Sequence[Record]]) -> tuple[int, int, str]:
+    """Two bars before one, then the number of seeds, then the date."""
+    runs = [record for seeds in bars.values() for record in seeds]
+    return len(bars), len(runs), max(record.date for record in runs)
 
 
 def similarity(records: Sequence[Record]) -> Figure:

@@ -50,6 +50,23 @@ def test_only_seeds_in_common_of_runs_that_differ_in_nothing_else_are_paired():
     ]
 
 
+def test_each_form_is_paired_with_no_loss_by_seed_and_width():
+    cells = {0: [("released", "logits", 0.0, 30.0)], 2: [], 5: [("dev", "all", 1e-3, 90.0)]}
+    cells[0] += [("dev", "all", 1e-3, 20.0), ("released", "logits", 1e-5, 33.0)]
+    cells[2] += [("released", "logits", 0.0, 40.0), ("dev", "all", 1e-3, 24.0)]
+    found = [
+        record("BER", weight, seed, accuracy, loss=loss, taps=taps)
+        for seed, runs_of_seed in cells.items()
+        for loss, taps, weight, accuracy in runs_of_seed
+    ]
+    found.append(record("BER", 1e-3, 0, 1.0, width=20, loss="later", taps="logits"))
+    assert control.form_gains(found, 8, metric="test_acc") == {
+        "dev, all layers, λ = 0.001": [-10.0, -16.0],
+        "released, logits, λ = 1e-05": [3.0],
+    }
+    assert control.form_gains(found, 20) == {}
+
+
 def test_the_table_has_an_interval_from_three_seeds_on():
     frame = control.table(runs())
     assert frame.loc[("NI", 8, "ER", "0.0002"), "test accuracy (points more)"] == "+3.0 ± 2.5"
