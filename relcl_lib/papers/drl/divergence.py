@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -34,7 +35,6 @@ def check_growth(lengths: Sequence[float], first: Sequence[float], where: str, a
     """
     for number, (length, start) in enumerate(zip(lengths, first, strict=True)):
         if not length <= GROWTH * max(1.0, start):
-            raise DivergenceError(
-                f"{where}: representation {number} is {length / max(1.0, start):.0f} times as long "
-                f"as at first; {advice}"
-            )
+            times = f"{length / max(1.0, start):.0f} times as long as at first (or as 1, if that was less)"
+            grown = times if math.isfinite(length) else "not finite"
+            raise DivergenceError(f"{where}: representation {number} is {grown}; {advice}")

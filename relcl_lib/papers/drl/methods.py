@@ -22,6 +22,7 @@ from relcl_lib.continual.gradients import (
 )
 from relcl_lib.continual.memory import ExperienceMemory, Generators, GradientMemory, Memory
 from relcl_lib.models.taps import TappedNetwork
+from relcl_lib.papers.drl.divergence import DivergenceError
 
 Drawn = dict[str, Tensor] | None
 
@@ -83,6 +84,9 @@ def keep_diverse(run: Learner, positions: Tensor, generators: Generators) -> Non
 
     A score is the largest cosine with the mean gradients of random parts of the memory. Gradients are
     those of the network after the step, in evaluation mode.
+
+    Raises:
+        DivergenceError: a gradient is not finite.
     """
     memory: GradientMemory = run.memory
     rows = {"position": positions.unsqueeze(0)}
@@ -98,12 +102,14 @@ def keep_diverse(run: Learner, positions: Tensor, generators: Generators) -> Non
         found = per_sample_gradients(
             network, run.pixels(positions), run.labels_of(positions), chunk_size=GRADIENT_CHUNK
         )
-    memory.add(
-        generators,
-        score=cosines(found, references).amax(1, keepdim=True).T,
-        batch_score=cosines(found.mean(0, keepdim=True), references).amax(1),
-        **rows,
-    )
+    score = cosines(found, references).amax(1, keepdim=True).T
+    if not bool(torch.isfinite(score).all()):
+        raise DivergenceError(
+            "GSS cannot score: a gradient is not finite, the training has diverged; use a "
+            "smaller learning_rate"
+        )
+    batch_score = cosines(found.mean(0, keepdim=True), references).amax(1)
+    memory.add(generators, score=score, batch_score=batch_score, **rows)
 
 
 @dataclass(frozen=True)

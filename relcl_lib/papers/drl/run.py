@@ -157,7 +157,8 @@ class DrlRun(Run):
         """Train what is left, see `Run.train`; `on_experience(run)` is called after each experience.
 
         Raises:
-            DivergenceError: representations have grown 100-fold, or the loss is not finite.
+            DivergenceError: representations have grown 100-fold, or they, the loss or a gradient that
+                GSS scores are not finite.
         """
         return super().train(on_experience)
 
@@ -283,8 +284,11 @@ class DrlRun(Run):
     def _check_lengths(self, representations: list[Tensor]) -> None:
         lengths = mean_lengths(representations)
         self.first_lengths = self.first_lengths or lengths
+        form = self.settings.loss
         advice = (
-            f"loss={self.settings.loss!r} rewards length without bound: use a smaller drl_weight than "
+            "use a smaller learning_rate"  # cosines know no length
+            if form == "paper_cos"
+            else f"loss={form!r} rewards length without bound: use a smaller drl_weight than "
             f"{self.settings.drl_weight}, or loss='paper_cos'"
         )
         check_growth(lengths, self.first_lengths, f"step {self.step}", advice)

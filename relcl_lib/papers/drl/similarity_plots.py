@@ -214,11 +214,13 @@ def plot_projection(
     projected: Any,
     axes: Axes | None = None,
     *,
+    names: Sequence[str],
     title: str = "",
 ) -> Axes:
     """Draw gradients in the plane: as computed (2,), of past tasks (t, 2), and projected (2,).
 
     Shaded is where no past task objects: a product of at least 0 with each of its gradients (Eq. 1).
+    `names` are what the past gradients are called, such as `g_1`.
     """
     axes = axes_of(axes, 3.0)
     gradient, projected = np.asarray(gradient, float), np.asarray(projected, float)
@@ -228,12 +230,11 @@ def plot_projection(
     grid = np.stack(np.meshgrid(side, side), axis=-1)
     allowed = (grid @ references.T >= 0).all(-1)
     axes.contourf(side, side, allowed, levels=[0.5, 1.5], colors=["#d5efd8"])
-    for number, reference in enumerate(references, start=1):
+    for name, reference in zip(names, references, strict=True):
         arrow(axes, (0, 0), reference, "tab:green")
-        name = f"$g_{number}$" if len(references) > 1 else "$g_{ref}$"
-        axes.text(*(1.12 * reference), name, color="tab:green", ha="center", va="center")
+        axes.text(*(1.12 * reference), f"${name}$", color="tab:green", ha="center", va="center")
     arrow(axes, (0, 0), gradient, "black")
-    axes.text(*(1.12 * gradient), "$g$", ha="center", va="center")
+    axes.text(*(1.12 * gradient), "$g_t$", ha="center", va="center")
     axes.plot(*zip(gradient, projected, strict=True), color="grey", ls=":")
     arrow(axes, (0, 0), projected, "tab:red", lw=2.2)
     axes.text(*(projected + 0.1 * limit), r"$\tilde{g}$", color="tab:red", ha="center", va="center")

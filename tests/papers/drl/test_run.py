@@ -15,7 +15,7 @@ from relcl_lib.losses import cross_entropy_loss, discriminative_loss
 from relcl_lib.models.taps import save_head, set_head
 from relcl_lib.papers.drl.divergence import DivergenceError
 from relcl_lib.papers.drl.methods import METHODS
-from relcl_lib.papers.drl.run import DrlRun
+from relcl_lib.papers.drl.run import CHECK_EVERY, DrlRun
 from relcl_lib.papers.drl.tables import SHARE
 
 
@@ -101,6 +101,34 @@ class TestBatches:
             kept = [s for s in steps[2] if (experience_of(run, s[:4]) == 2).all()]
             first[method] = [batch[:4].tolist() for batch in kept]
         assert first["FINE-TUNE"] == first["ER"] == first["BER"] == first["A-GEM"]
+
+
+def test_the_loss_passes_no_more_images_through_the_network_and_gem_all_that_are_stored():
+    """A step after three experiences of 4 current images: forward, and back through the head."""
+    counted = {}
+    for method, weight in (("ER", 0.0), ("ER", 0.01), ("GEM", 0.0)):
+        run = make_run(method=method, drl_weight=weight, er="paper")
+        for past in range(3):
+            run.train_experience(past)
+        passed = {"forward": 0, "backward": 0}
+
+        def forward(module, given, out, passed=passed):
+            passed["forward"] += len(out)
+
+        def backward(module, given, out, passed=passed):
+            passed["backward"] += len(out[0])
+
+        run.network.head.register_forward_hook(forward)
+        run.network.head.register_full_backward_hook(backward)
+        assert (
+            run.step % CHECK_EVERY
+        )  # where it looks how long the loss's gradient is, it passes more
+        run.training_step(run.stream[3].train_indices[:4], run.draws(3))
+        counted[method, weight > 0] = passed
+    stored = run.memory.filled
+    assert stored == 6
+    assert counted["ER", True] == counted["ER", False] == {"forward": 8, "backward": 8}
+    assert counted["GEM", False] == {"forward": 4 + stored, "backward": 4 + stored}
 
 
 class TestMemory:
@@ -361,6 +389,26 @@ class TestDivergence:
         run = make_run(method="FINE-TUNE", optimizer="sgd", learning_rate=1e30)
         with pytest.raises(DivergenceError, match=r"the loss is .* in experience 0; use a smaller"):
             run.train()
+
+    def test_gss_stops_before_it_scores_what_is_not_finite(self):
+        run = make_run(method="GSS", memory_budget=20, optimizer="sgd", learning_rate=1e30)
+        with pytest.raises(DivergenceError, match=r"GSS cannot score.*smaller learning_rate"):
+            run.train()
+
+    @pytest.mark.parametrize(
+        "loss, advice", [("paper", "loss='paper_cos'"), ("paper_cos", "smaller learning_rate")]
+    )
+    def test_the_advice_is_no_form_that_is_used(self, loss, advice):
+        run = make_run(loss=loss, drl_weight=0.5)
+        run._check_lengths([torch.ones(2, 3)])
+        with pytest.raises(DivergenceError) as caught:
+            run._check_lengths([torch.full((2, 3), 200.0)])
+        said = (
+            "step 0: representation 0 is 200 times as long as at first (or as 1, if that was less);"
+        )
+        assert str(caught.value).startswith(said) and str(caught.value).endswith(advice)
+        with pytest.raises(DivergenceError, match="representation 0 is not finite; "):
+            run._check_lengths([torch.full((2, 3), float("nan"))])
 
 
 def test_convolutional_networks_see_images_as_pretrained_ones_do():

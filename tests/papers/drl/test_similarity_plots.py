@@ -94,12 +94,12 @@ def test_pushes_keep_their_directions_and_ratios():
 
 
 @pytest.mark.parametrize(
-    "references, names", [([[0.0, 1.0]], ["$g_{ref}$"]), (np.eye(2), ["$g_1$", "$g_2$"])]
+    "references, names", [([[0.0, 1.0]], ["g_{ref}"]), (np.eye(2), ["g_1", "g_2"])]
 )
 def test_a_projection_shades_what_is_allowed(references, names):
-    axes = plots.plot_projection([1.0, -1.0], references, [1.0, 0.0])
+    axes = plots.plot_projection([1.0, -1.0], references, [1.0, 0.0], names=names)
     tips = [tip for _, tip in arrows(axes)]
     np.testing.assert_allclose(tips, [*references, [1, -1], [1, 0]])
-    assert texts(axes) == [*names, "$g$", r"$\tilde{g}$"]
+    assert texts(axes) == [*(f"${name}$" for name in names), "$g_t$", r"$\tilde{g}$"]
     allowed = axes.collections[0].get_paths()[0].vertices
     assert allowed[:, 1].min() == pytest.approx(0, abs=0.02)
