@@ -20,6 +20,7 @@ from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.format import TableError
 from relcl_lib.lab.parameters import read_settings
 from relcl_lib.lab.records import read_records, write_record
+from relcl_lib.papers.drl.tables import NETWORKS
 from relcl_lib.papers.fastre.run import FastreRun
 from relcl_lib.papers.hpcr.recorded_run import command_line as measure_line
 from relcl_lib.papers.registry import PAPERS
@@ -86,6 +87,8 @@ def test_commands_are_understood_and_run_both_sides(paper, claim):
                 # Of runs whose noise told gold no more are to be made: today's test the claim.
                 if wanted.get("noise_draw") == "not_gold":
                     wanted["noise_draw"] = "blind"
+                if network := wanted.pop("network", None):
+                    wanted["backbone"] = NETWORKS[network]
                 assert any(
                     one["method"] == side.method
                     and all(one[name] == value for name, value in wanted.items())
