@@ -85,10 +85,6 @@ class Similarities:
         both = torch.stack([self.pairs("gradients", same), self.pairs(kind, same)]).double()
         return float(torch.corrcoef(both)[0, 1])
 
-    def separable(self, kind: str) -> bool:
-        """Whether every pair of one class is more alike than every pair of different ones."""
-        return bool(self.pairs(kind, True).min() > self.pairs(kind, False).max())
-
 
 def similarities(
     network: TappedNetwork,
@@ -127,6 +123,11 @@ class RecordedSimilarities:
         """Pearson's r over all pairs, the mean over seeds."""
         values = [record.metrics[f"r_{pair_name(kind, same)}"] for record in self.records]
         return sum(values) / len(values)
+
+
+def separable(found: Similarities | RecordedSimilarities, kind: str) -> bool:
+    """Whether every pair of one class is more alike than every pair of different ones."""
+    return bool(found.pairs(kind, True).min() > found.pairs(kind, False).max())
 
 
 # --- Figure 1 ------------------------------------------------------------------------------------

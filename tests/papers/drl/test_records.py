@@ -212,7 +212,7 @@ def test_where_mnist_is_both_figures_correspond_to_their_rows(tmp_path):
     assert {record.protocol for record in (*pairs, *disjoint)} == {"reduced"}
     found = compare("drl", [*printed_rows("Figure 1"), *figure2_rows()], [*pairs, *disjoint])
     assert (found["n"] == 1).all()
-    assert set(found["configuration"]) == {"", "classifier=closest"}  # Figure 1 has two of them
+    assert set(found["configuration"]) == {"taps=all", "classifier=closest"}
     plain, with_loss = (record.metrics for record in disjoint)
     # What the paper's Figure 2 shows most clearly.
     assert with_loss["representations_different"] < plain["representations_different"] - 0.1
