@@ -247,8 +247,9 @@ def grid(records: Iterable[Record]) -> str:
     for what in GRIDS:
         lines = iterations(records, what)
         for k in range(1, 5) if lines else ():
-            found = {name.replace(" = ", " "): fmean(line[k]) for name, line in lines.items()}
-            ours[f"{what}, K {k}"] = found
+            ours[f"{what}, K {k}"] = {
+                name.replace(" = ", " "): f"{fmean(line[k]):.1f}" for name, line in lines.items()
+            }
     return TABLES.quoted("Table 2", ours)
 
 
