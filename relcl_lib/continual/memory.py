@@ -128,7 +128,7 @@ class Memory:
         }
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything needed to go on: the fields and the two counters, as tensors."""
+        """Everything needed to go on: the fields, the capacity and two counters, as tensors."""
         state = {f"field.{name}": store for name, store in self.fields.items()}
         return {**state, "counters": torch.tensor([self.capacity, self.filled, self.n_seen])}
 

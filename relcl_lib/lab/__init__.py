@@ -2,5 +2,5 @@
 
 Parameters, devices and generators, whole files, checkpoints, the run itself, records, printed tables
 and their comparison, metrics, what notebooks share, and the generic figures. Nothing here knows a
-method, a loss or a data set.
+loss or a data set; of methods it has the colours alone, one per method in every figure.
 """

@@ -8,7 +8,8 @@ of the paired differences it is
 - `supported`: the whole interval lies beyond the margin, on the claim's side;
 - `contradicted`: the whole interval lies on the other side of the margin; of a claim with k
   comparisons that at 1 - 0.05/k;
-- `inconclusive`: the margin lies within, or fewer than three seeds are common to both sides;
+- `inconclusive`: the margin lies within, all differences are equal, or fewer than three seeds are
+  common to both sides;
 - `not tested`: one side has no record.
 
 "No worse than" is a negative margin, in the metric's unit.

@@ -29,7 +29,7 @@ def view_agreement_loss(
         variant: `released` is twice as large.
 
     Returns:
-        (...), between 0 and 4; 0 for no rows.
+        (...), between 0 and 4, `released` between 0 and 8; 0 for no rows.
     """
     if variant not in ("paper", "released"):
         raise ValueError(f"variant={variant!r} must be 'paper' or 'released'")

@@ -15,10 +15,6 @@ GROWTH = 100.0
 class DivergenceError(RuntimeError):
     """A training has diverged; says where and what to change."""
 
-    # Jupyter shows this in place of a long traceback: the message is the whole story.
-    def _render_traceback_(self) -> list[str]:
-        return [f"DivergenceError: {self}"]
-
 
 @torch.no_grad()
 def mean_lengths(representations: Sequence[Tensor]) -> list[float]:

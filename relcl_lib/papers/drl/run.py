@@ -219,7 +219,7 @@ class DrlRun(Run):
             if stored is not None:
                 positions = torch.cat([current, stored["position"][0]])
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(positions)
+        loss = self.loss(positions, watched=self.step % CHECK_EVERY == 0)
         loss.backward()
         if self.method.project is not None and len(self.memory):
             gradient = flatten_gradients([p.grad for p in self.parameters], self.parameters)
@@ -231,8 +231,12 @@ class DrlRun(Run):
         self.step += 1
         return loss.detach()
 
-    def loss(self, positions: Tensor) -> Tensor:
-        """Cross-entropy plus lambda times the discriminative loss (Eq. 4) of the images at (n,)."""
+    def loss(self, positions: Tensor, *, watched: bool = False) -> Tensor:
+        """Cross-entropy plus lambda times the discriminative loss (Eq. 4) of the images at (n,).
+
+        `watched`: representations that have grown without bound end the training, and the share of
+        the gradient that is the discriminative loss's is kept.
+        """
         logits, representations = self.network(self.pixels(positions))
         labels = self.labels_of(positions)
         loss = cross_entropy_loss(logits, labels)
@@ -241,7 +245,7 @@ class DrlRun(Run):
         own = self.settings.drl_weight * discriminative_loss(
             representations, labels, variant=self.settings.loss, alpha=self.settings.alpha
         )
-        if not self.first_lengths or self.step % CHECK_EVERY == 0:
+        if watched:
             self._check_lengths(representations)
             self._note_share(loss, own)
         return loss + own

@@ -23,9 +23,9 @@ def watched(monkeypatch, run):
     """Train a run; return per experience the positions of each training step's batch."""
     batches, loss = [[]], run.loss
 
-    def record(positions):
+    def record(positions, **how):
         batches[-1].append(positions)
-        return loss(positions)
+        return loss(positions, **how)
 
     monkeypatch.setattr(run, "loss", record)
     run.train(lambda run: batches.append([]))
@@ -197,7 +197,7 @@ class TestShares:
         """By two separate backward passes over a copy of the network."""
         run, plain = make_run(drl_weight=0.3), make_run(drl_weight=0.0)
         positions = run.stream[0].train_indices[:8]
-        run.loss(positions)
+        run.loss(positions, watched=True)
         logits, taps = plain.network(plain.pixels(positions))
         labels = plain.labels_of(positions)
         terms = [0.3 * discriminative_loss(taps, labels), cross_entropy_loss(logits, labels)]
@@ -216,6 +216,13 @@ class TestShares:
         assert same(run.network, other.network)
         assert len(run.shares) in (7, 8) and all(share > 0 for share in run.shares)
         assert not other.shares
+
+    def test_a_reference_gradient_is_not_looked_at(self):
+        """GEM takes one per past experience, at any step."""
+        run = make_run(method="GEM", drl_weight=0.01, limit=24)
+        lengths, shares = run.first_lengths, len(run._shares_seen)
+        run.gradient(run.stream[0].train_indices[:8])
+        assert run.step == 0 and run.first_lengths == lengths and len(run._shares_seen) == shares
 
     def test_a_record_has_them_where_every_experience_was_looked_at(self):
         run = make_run(method="ER", drl_weight=0.01, epochs=16, limit=24, batch_size=6).train()
