@@ -9,14 +9,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 
-from relcl_lib.lab.claim_files import read_claims
 from relcl_lib.lab.claims import (
     COUNTED,
     Verdict,
     counted,
     counts,
     evidence,
-    judge,
     markdown,
     total,
     total_of,
@@ -24,7 +22,7 @@ from relcl_lib.lab.claims import (
 )
 from relcl_lib.lab.files import existing_folder
 from relcl_lib.lab.format import TableError, markdown_table
-from relcl_lib.lab.records import Record
+from relcl_lib.lab.records import Record, read_records
 from relcl_lib.papers.registry import PAPERS
 
 #: the block of README.md, and what the blocks of RESULTS.md begin with
@@ -61,10 +59,7 @@ def papers_block(records: Iterable[Record]) -> str:
 
 def _judged(records: Iterable[Record]) -> dict[str, list[Verdict]]:
     records = list(records)
-    return {
-        paper: judge(read_claims(paper), [r for r in records if r.paper == paper])
-        for paper in PAPERS
-    }
+    return {paper: verdicts_of(paper, records) for paper in PAPERS}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = line.parse_args(arguments)
     papers = [options.paper] if options.paper else list(PAPERS)
-    found = {PAPERS[paper].title: verdicts_of(paper, options.results) for paper in papers}
+    records = read_records(options.results)
+    found = {PAPERS[paper].title: verdicts_of(paper, records) for paper in papers}
     for title, verdicts in found.items():
         print(f"{title}\n")
         for verdict in verdicts:

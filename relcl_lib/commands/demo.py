@@ -237,14 +237,17 @@ def last_line(log: Path) -> str:
 
 def closing_table(records: Sequence[Record], width: int = 100) -> str:
     """What the papers claim: how many claims have which verdict, then those that are decided."""
-    from relcl_lib.lab.claim_files import read_claims
-    from relcl_lib.lab.claims import CONTRADICTED, COUNTED, SUPPORTED, counted, first_lines, judge
+    from relcl_lib.lab.claims import (
+        CONTRADICTED,
+        COUNTED,
+        SUPPORTED,
+        counted,
+        first_lines,
+        verdicts_of,
+    )
     from relcl_lib.lab.format import aligned
 
-    found = {
-        paper.title: judge(read_claims(name), [r for r in records if r.paper == name])
-        for name, paper in PAPERS.items()
-    }
+    found = {paper.title: verdicts_of(name, records) for name, paper in PAPERS.items()}
     lines = ["What the papers claim, judged by the committed records:", ""]
     lines += [aligned(COUNTED, counted(found)), ""]
     indent = {"subsequent_indent": "    ", "break_on_hyphens": False}

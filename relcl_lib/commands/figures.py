@@ -9,7 +9,6 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from relcl_lib.lab.claim_files import read_claims
 from relcl_lib.lab.claims import (
     CONTRADICTED,
     INCONCLUSIVE,
@@ -18,7 +17,7 @@ from relcl_lib.lab.claims import (
     Verdict,
     first_lines,
     in_words,
-    judge,
+    verdicts_of,
 )
 from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.metrics import LEAST_SEEDS
@@ -48,8 +47,7 @@ def claims(records: Sequence[Record]) -> Figure:
 
     shown = {}
     for name, paper in PAPERS.items():
-        ours = [record for record in records if record.paper == name]
-        found = first_lines(judge(read_claims(name), ours))
+        found = first_lines(verdicts_of(name, records))
         shown[paper.title] = [row for verdict in found for row in _rows(verdict)]
     heights = [2 + len(rows) for rows in shown.values()]
     size = (plots.WIDTH, 0.8 + 0.14 * sum(heights))

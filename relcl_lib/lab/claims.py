@@ -20,7 +20,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from relcl_lib.lab import words
@@ -244,9 +243,10 @@ def _verdict(
     return CONTRADICTED if ahead < -wider else INCONCLUSIVE
 
 
-def verdicts_of(paper: str, root: Path | None = None) -> list[Verdict]:
-    """The verdicts on a paper's claims by the records below `root` (`data/results` by default)."""
-    return judge(read_claims(paper), read_records(root, paper=paper))
+def verdicts_of(paper: str, records: Iterable[Record] | None = None) -> list[Verdict]:
+    """The verdicts on a paper's claims by those of its records; None: by the committed ones."""
+    found = read_records(paper=paper) if records is None else records
+    return judge(read_claims(paper), [record for record in found if record.paper == paper])
 
 
 def first_lines(verdicts: Iterable[Verdict]) -> list[Verdict]:

@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor, inf
 
 from relcl_lib.data.document_files import Document, Fact
-from relcl_lib.text.triple_metrics import count_scores
+from relcl_lib.text.triple_metrics import count_scores, micro_scores
 
 Predictions = Sequence[AbstractSet[Fact]]
 #: names of two mentions and a relation
@@ -33,16 +33,14 @@ def fact_scores(
     This is DocRED's F1, and the score of CDR and GDA: there the one relation over the listed pairs.
     With `counts` only the facts for which it is true enter, of gold and predictions alike.
     """
-    hits = n_predicted = n_gold = 0
-    for mine, document in zip(predicted, documents, strict=True):
-        gold = document.gold()
-        if counts is not None:
-            mine = {fact for fact in mine if counts(document, fact)}
-            gold = {fact for fact in gold if counts(document, fact)}
-        hits += len(mine & gold)
-        n_predicted += len(mine)
-        n_gold += len(gold)
-    return count_scores(hits, n_predicted, n_gold)
+
+    def counted(document: Document, facts: AbstractSet[Fact]) -> AbstractSet[Fact]:
+        return facts if counts is None else {fact for fact in facts if counts(document, fact)}
+
+    return micro_scores(
+        (counted(document, mine), counted(document, document.gold()))
+        for mine, document in zip(predicted, documents, strict=True)
+    )
 
 
 def paired_bootstrap(
@@ -206,14 +204,10 @@ def inference_scores(
     """
     if variant not in ("symmetric", "all"):
         raise ValueError(f"variant={variant!r} must be 'symmetric' or 'all'")
-    hits = n_predicted = n_gold = 0
-    for mine, document in zip(predicted, documents, strict=True):
-        gold = triangle_facts(document.gold())
-        counted = triangle_facts(mine) if variant == "symmetric" else mine
-        hits += len(counted & gold)
-        n_predicted += len(counted)
-        n_gold += len(gold)
-    return count_scores(hits, n_predicted, n_gold)
+    return micro_scores(
+        (triangle_facts(mine) if variant == "symmetric" else mine, triangle_facts(document.gold()))
+        for mine, document in zip(predicted, documents, strict=True)
+    )
 
 
 def stated_recalls(predicted: Predictions, documents: Sequence[Document]) -> dict[str, float]:

@@ -7,6 +7,8 @@ under the match counts once, on both sides. Everything is in per cent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any
 
 TripleText = tuple[str, str, str]
 Sentences = Sequence[Iterable[TripleText]]
@@ -32,6 +34,12 @@ def count_scores(hits: int, predicted: int, gold: int) -> dict[str, float]:
     }
 
 
+def micro_scores(pairs: Iterable[tuple[AbstractSet[Any], AbstractSet[Any]]]) -> dict[str, float]:
+    """Precision, recall and F1 of sets, predicted and gold, counted over all pairs of them."""
+    counts = [(0, 0, 0), *((len(mine & gold), len(mine), len(gold)) for mine, gold in pairs)]
+    return count_scores(*map(sum, zip(*counts, strict=True)))
+
+
 def matched(triples: Iterable[TripleText], match: str = "partial") -> set[TripleText]:
     """What is compared of a sentence's triples under a match; an entity without a word is an error."""
     if match not in MATCHES:
@@ -54,13 +62,8 @@ def triple_scores(
     where nothing is predicted or there is no gold. (The release adds 1e-10 to each count, which
     makes 100 of nothing at all.) `match` is a key of `MATCHES`.
     """
-    hits = n_predicted = n_gold = 0
-    for mine, theirs in zip(predicted, gold, strict=True):
-        ours, true = matched(mine, match), matched(theirs, match)
-        hits += len(ours & true)
-        n_predicted += len(ours)
-        n_gold += len(true)
-    return count_scores(hits, n_predicted, n_gold)
+    both = zip(predicted, gold, strict=True)
+    return micro_scores((matched(mine, match), matched(theirs, match)) for mine, theirs in both)
 
 
 def overlap_patterns(triples: Iterable[TripleText]) -> set[str]:
