@@ -1,12 +1,33 @@
-"""One thread, and the order of the tests: what takes long begins first."""
+"""Where the tests run, and their order: what takes long begins first."""
+
+import os
+
+# Before the imports: what reads them does so once. The tests and all that they start see neither
+# the network's models, nor the user's own data, nor a GPU, on which numbers differ (RELCL_GPU=1:
+# the tests of test_cuda.py see it).
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.pop("RELCL_DATA", None)
+if not os.environ.get("RELCL_GPU"):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 from collections import defaultdict
 
+import hypothesis
 import pytest
 import torch
 
+# The first example of a test may load SciPy, and a busy machine may take any time for one.
+hypothesis.settings.register_profile("relcl", deadline=None)
+hypothesis.settings.load_profile("relcl")
+
 # Several add up in no fixed order, and networks this small lose more to a second one than they win.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def same_draws():
+    """What a test draws without a generator of its own is the same whatever ran before it."""
+    torch.manual_seed(0)
 
 
 @pytest.hookimpl(trylast=True)  # when what was not asked for is gone

@@ -1,4 +1,4 @@
-"""Every paper on a GPU; where there is none these are skipped."""
+"""Every paper on a GPU: with RELCL_GPU=1, where there is one (conftest.py hides it from the rest)."""
 
 import pytest
 import torch
@@ -10,7 +10,9 @@ from relcl_lib.losses import cross_entropy_loss
 from relcl_lib.papers.crecl.parameters import CreclParameters
 from relcl_lib.papers.crecl.run import CreclRun
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a GPU, and RELCL_GPU=1"
+)
 
 DEVICE = "cuda"
 #: small quick runs
