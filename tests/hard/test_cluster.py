@@ -92,7 +92,7 @@ def places(folder):
 
 
 def test_a_node_is_lost_and_no_cell(tmp_path, tmp_path_factory, long, tell):
-    seeds = [str(seed) for seed in range(8 if long else 3)]
+    seeds = [str(seed) for seed in range(8 if long else 1)]
     short = tmp_path_factory.getbasetemp().parent / f"r{os.getpid()}"  # for Ray's sockets
     short.mkdir()
     with cluster(short) as (address, one_more):
