@@ -10,6 +10,7 @@ import nbformat
 import psutil
 import pytest
 from example_records import run
+from joblib import cpu_count
 from nbformat import v4
 
 from relcl_lib.__main__ import main
@@ -63,6 +64,7 @@ def test_a_failing_notebook_is_named_and_the_others_go_on(tmp_path, capsys, monk
     monkeypatch.setattr(demo, "SAID_EVERY", 0)
     folder = tmp_path / "notebooks"
     write(folder, "bad", "1 + 1", "raise ValueError('no such thing')", "print('too late')")
+    write(folder, "dead", "import os\nos._exit(1)")
     write(
         folder,
         "good",
@@ -73,33 +75,30 @@ def test_a_failing_notebook_is_named_and_the_others_go_on(tmp_path, capsys, monk
         "(pathlib.Path(figures) / 'one.png').touch()\n"
         "print('noise\\n[good] half way')\ntime.sleep(1)",
     )
-    assert demo.main(words(tmp_path)) == 1
+    write(folder, "unnamed", "raise AssertionError('not asked for')")
+    asked = ("bad", "dead", "good.ipynb", "--profile", "reduced")
+    assert demo.main(words(tmp_path, *asked)) == 1
     out = capsys.readouterr().out
     assert "bad: FAILED" in out
     assert "cell In [4] stopped with ValueError: no such thing" in out
-    assert "good: cell 4 of 4: half way\n" in out and " of 2 done after " in out
+    assert "good: cell 4 of 4: half way\n" in out and " of 3 done after " in out
     assert "good: done in" in out
+    assert "dead: FAILED" in out and "Kernel died" in out
     assert "/out/figures/one.png\n" in out[out.index("the first figure: ") :]
     assert "figures: 1 new ones" in out
     assert "noise" not in out
     assert "too late" not in out
     copy = (tmp_path / "out" / "notebooks" / "good.ipynb").read_text()
-    assert "1, 1, notebooks, quick" in copy
-
-
-@pytest.mark.slow
-def test_profile_is_passed_on_and_a_dead_kernel_is_a_failure(tmp_path, capsys):
-    write(tmp_path / "notebooks", "one", "assert profile == 'reduced'")
-    write(tmp_path / "notebooks", "two", "import os\nos._exit(1)")
-    assert demo.main(words(tmp_path, "one", "two.ipynb", "--profile", "reduced")) == 1
-    out = capsys.readouterr().out
-    assert "one: done" in out
-    assert "two: FAILED" in out and "Kernel died" in out
+    threads = max(1, cpu_count() // min(2, cpu_count()))
+    assert f"1, {threads}, notebooks, reduced" in copy
+    assert "unnamed" not in out
 
 
 @pytest.mark.slow
 def test_ctrl_c_stops_every_notebook_at_once(tmp_path):
-    source = "import os, pathlib, time\npathlib.Path(f'../{os.getpid()}.pid').touch()\n"
+    source = "import os, pathlib, time\n"
+    source += "assert profile == 'quick' and os.environ['OMP_NUM_THREADS'] == '1'\n"
+    source += "pathlib.Path(f'../{os.getpid()}.pid').touch()\n"
     for name in ("one", "other", "unreached"):
         write(tmp_path / "notebooks", name, source + "time.sleep(600)")
     process = subprocess.Popen(

@@ -4,6 +4,7 @@ from functools import cache
 
 from relcl_lib.data.triples import assemble, load_triples
 from relcl_lib.papers.fastre.parameters import FastreParameters
+from relcl_lib.papers.fastre.run import FastreRun
 
 SMALL = {
     "dataset": "mine",
@@ -37,3 +38,9 @@ def tiny_data(count=40):
 
 def parameters(**changes):
     return FastreParameters.create({**SMALL, **changes})
+
+
+@cache
+def learned_run():
+    """A run whose tagger has learned the small data set; whoever changes it changes it back."""
+    return FastreRun(parameters(**LEARNING), tiny_data()).train()

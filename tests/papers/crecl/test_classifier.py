@@ -1,5 +1,6 @@
 """A classifier that goes on learning: what it knows, keeps, refuses; saved, reloaded and taught further."""
 
+import copy
 import io
 import json
 import random
@@ -71,6 +72,17 @@ def equal(one, other):
 
 
 @pytest.fixture(scope="module")
+def first_lesson():
+    return taught(WORDS[:3])
+
+
+@pytest.fixture
+def one_lesson(first_lesson):
+    """A test's own, to be taught further."""
+    return copy.deepcopy(first_lesson)
+
+
+@pytest.fixture(scope="module")
 def two_lessons():
     return taught(WORDS[:3], WORDS[3:6])
 
@@ -110,12 +122,11 @@ def test_what_it_keeps(two_lessons):
     assert two_lessons.network.head.linear.out_features == 3  # of the last lesson
 
 
-def test_a_reload_between_lessons_changes_no_bit(tmp_path, two_lessons):
-    classifier = taught(WORDS[:3])
-    folder = classifier.save(tmp_path / "model")
+def test_a_reload_between_lessons_changes_no_bit(tmp_path, one_lesson, two_lessons):
+    folder = one_lesson.save(tmp_path / "model")
     moved = shutil.move(folder, tmp_path / "elsewhere")
     again = ContinualClassifier.load(moved, device="cpu")
-    assert equal(classifier, again)
+    assert equal(one_lesson, again)
     torch.rand(5)  # what others draw meanwhile does not matter
     again.learn({word: rows(word) for word in WORDS[3:6]})
     assert equal(again, two_lessons)
@@ -200,8 +211,8 @@ def test_the_report_says_how_little_it_rests_on():
     assert "Of 24 sentences held out 50 % (31 to 69 %)" in said and "too few" not in said
 
 
-def test_a_known_relation_learns_on_and_its_memory_is_chosen_anew():
-    classifier = taught(WORDS[:3])
+def test_a_known_relation_learns_on_and_its_memory_is_chosen_anew(one_lesson):
+    classifier = one_lesson
     old = [row for row in classifier.memory if row.relation != "of"]
     counts = classifier.learn({"of": rows("of", 30, start=100), "was": rows("was")})
     assert (counts["new"], counts["known"]) == (1, 1)
@@ -256,8 +267,8 @@ def test_the_threshold_is_the_best_of_all(two_lessons):
     assert report["unknown_refused"] == pytest.approx(100 * refused(two_lessons.threshold))
 
 
-def test_unknown_sentences_are_scored_by_a_model_that_never_saw_them(two_lessons):
-    classifier = taught(WORDS[:3])
+def test_unknown_sentences_are_scored_by_a_model_that_never_saw_them(one_lesson, two_lessons):
+    classifier = one_lesson
     assert classifier.unknown == {}
     known = [score for score, _ in best_and_right(classifier)]
     found = {}
@@ -277,8 +288,8 @@ def test_unknown_sentences_are_scored_by_a_model_that_never_saw_them(two_lessons
     assert {name: len(part) for name, part in classifier.unknown.items()} == {"was": 7, "is": 20}
 
 
-def test_the_first_lesson_keeps_nine_of_ten_and_claims_nothing_of_unknown_sentences():
-    classifier = taught(WORDS[:3])
+def test_the_first_lesson_keeps_nine_of_ten_and_claims_nothing_of_unknown_sentences(one_lesson):
+    classifier = one_lesson
     scores = sorted(score for score, _ in best_and_right(classifier))
     assert len(scores) == 12 and scores[0] < classifier.threshold < scores[1]
     assert set(classifier.report) == {"held_out", "accuracy_of_all", "coverage", "accuracy"}
@@ -345,7 +356,7 @@ def test_a_lesson_that_fails_leaves_all_as_it_was(two_lessons, tmp_path):
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["in training", "after it"])
-def test_a_first_lesson_that_fails_changes_nothing(late, monkeypatch):
+def test_a_first_lesson_that_fails_changes_nothing(late, one_lesson, monkeypatch):
     classifier = begin()
 
     def stop(*_):
@@ -357,7 +368,7 @@ def test_a_first_lesson_that_fails_changes_nothing(late, monkeypatch):
         classifier.learn({word: rows(word) for word in WORDS[:3]}, None if late else stop)
     assert (classifier.network, classifier.relations, classifier.held_out) == (None, [], [])
     classifier.learn({word: rows(word) for word in WORDS[:3]})
-    assert equal(classifier, taught(WORDS[:3]))
+    assert equal(classifier, one_lesson)
 
 
 def test_a_folder_saved_without_scores_of_unknown_sentences_is_read(two_lessons, tmp_path):

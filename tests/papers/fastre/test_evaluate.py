@@ -1,22 +1,16 @@
 """A saved tagger on records of several sentences: read as `extract` reads them."""
 
 import pytest
-from fastre_data import LEARNING, parameters, tiny_data
+from fastre_data import learned_run, tiny_data
 
 from relcl_lib.data.triples import Sentence, Triple
 from relcl_lib.papers.fastre.evaluate import APART, evaluate_on, locate, parted
-from relcl_lib.papers.fastre.run import FastreRun
 from relcl_lib.text import triple_metrics
 
 
-@pytest.fixture(scope="module")
-def run():
-    return FastreRun(parameters(**LEARNING), tiny_data()).train()
-
-
 @pytest.fixture
-def extractor(run):
-    extractor = run.extractor()
+def extractor():
+    extractor = learned_run().extractor()
     extractor.words = "punctuation"
     assert extractor.by_sentence
     return extractor

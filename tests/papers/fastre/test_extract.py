@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fastre_data import LEARNING, parameters, tiny_data
+from fastre_data import learned_run, parameters, tiny_data
 
 from relcl_lib.__main__ import main
 from relcl_lib.data.triples import assemble
@@ -34,7 +34,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(scope="module")
 def run():
-    run = FastreRun(parameters(**LEARNING), tiny_data()).train()
+    run = learned_run()
     assert run.evaluate("valid")["F1"] > 30
     return run
 
