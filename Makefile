@@ -27,11 +27,12 @@ help: ## list the targets
 demo: $(READY) ## run every notebook on embedded data, then print what the papers claim, with verdicts
 	@"$(BIN)/python" -m relcl_lib demo $(ARGS)
 
-# One process per core, one thread each: more would wait for one another. ARGS come last and win.
+# One process per core that may be used here (a container may have fewer than its host), one thread
+# each: more would wait for one another. ARGS come last and win.
 test: export OMP_NUM_THREADS = 1
 test: export OMP_WAIT_POLICY = PASSIVE
 test: $(READY) ## run the tests and the notebook checks, on every core
-	@"$(BIN)/python" -m pytest --numprocesses=auto --dist=worksteal $(ARGS)
+	@"$(BIN)/python" -m pytest --numprocesses=$$("$(BIN)/python" -c 'import joblib; print(joblib.cpu_count())') --dist=worksteal $(ARGS)
 
 test-hard: export OMP_NUM_THREADS = 1
 test-hard: export RELCL_HARD = 1
