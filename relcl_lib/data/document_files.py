@@ -80,8 +80,8 @@ def read_documents(
     """Read one file in DocRED's layout: a JSON array, or one object per line.
 
     `relations` are the ids there are (None accepts every one); `labelled=False` accepts documents
-    whose `labels` are missing or null, as DocRED's test file has them. A DataFormatError names the file, the document,
-    the field, and what to do.
+    whose `labels` are missing or null, as DocRED's test file has them. A DataFormatError names the
+    file, the document, the field, and what to do.
     """
     path = Path(path)
     return [

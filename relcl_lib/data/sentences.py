@@ -216,10 +216,10 @@ class RelationSentences:
     gives a split, else None, per sentence; `places` name file and record of each. `protocol` is
     `paper` only where the files have the paper's size, `stand-in` for a set that is not of the
     paper's. `fingerprint` is a hash of all that is
-    trained on. `note` names files that were not read. `report` counts what could surprise: `sentences`, `repeated` (the same tokens as an
-    earlier sentence of the relation), `repeated_with_mentions` (the same spans too),
-    `several_mentions`, `not_contiguous`, `overlapping`, `tail_first`, `longest` (tokens), and what
-    was left out.
+    trained on. `note` names files that were not read. `report` counts what could surprise:
+    `sentences`, `repeated` (the same tokens as an earlier sentence of the relation),
+    `repeated_with_mentions` (the same spans too), `several_mentions`, `not_contiguous`,
+    `overlapping`, `tail_first`, `longest` (tokens), and what was left out.
     """
 
     name: str

@@ -202,9 +202,9 @@ class TripleData:
     `relations` lists what the file `listed_in` lists (`rel2id.json`), or the training split's
     relations if there is none;
     `protocol` is `paper` only where every split has the paper's size and none was made by cutting
-    another one, and `stand-in` for a set that is not of the paper's; `note` says what was cut; `words` says how plain text was
-    split (`text.splitting`), where spaces did not separate the words already; `folder` is where the
-    files lie, if they were read.
+    another one, and `stand-in` for a set that is not of the paper's; `note` says what was cut;
+    `words` says how plain text was split (`text.splitting`), where spaces did not separate the
+    words already; `folder` is where the files lie, if they were read.
     """
 
     name: str

@@ -95,10 +95,11 @@ Chosen = TypeVar("Chosen", bound=Parameters)
 def notebook_parameters(cls: type[Chosen], namespace: Mapping[str, Any]) -> Chosen:
     """Read a notebook's parameters: the names that its parameters cells set, whatever to.
 
-    The values are the namespace's, so a line may compute one. Papermill puts its values into such a cell of its own and merely warns of an unknown name, so a
-    typo stops the run here, with a `ParameterError`. The setup cell, which calls this with
-    `globals()`, may be run again at any time, after any cell was edited and run. From then on an
-    error that explains itself is shown without a traceback.
+    The values are the namespace's, so a line may compute one. Papermill puts its values into such a
+    cell of its own and merely warns of an unknown name, so a typo stops the run here, with a
+    `ParameterError`. The setup cell, which calls this with `globals()`, may be run again at any
+    time, after any cell was edited and run. From then on an error that explains itself is shown
+    without a traceback.
     """
     show_messages_alone()
     cells = [cell for cell in namespace.get("In", []) if cell]

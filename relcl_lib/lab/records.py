@@ -74,14 +74,14 @@ class Record(BaseModel):
     """One run with one seed. Unknown fields, wrong types, NaN and infinity are errors.
 
     `metrics`, `accuracy_matrix` (T x T, row i after training on task i) and `curves` (a score after
-    each task, experience or epoch, or what a figure plots) are in per cent, `seconds` and `peak_memory_bytes` in the units
-    they name, `date` in ISO 8601. `dataset` holds a `name` and free entries beside it (`stream`,
-    `sizes`, `fingerprint`, `source`). `inputs` holds a digest of everything else that was read:
-    an encoder, word vectors, a type map. `parameters` holds everything else that shapes the result
-    and nothing that does not (no device, no list of seeds); a name that stands in both is only shown.
-    So are `backbone`, `protocol`, and `number_format`, which a `precision` of `auto` came to. A
-    failed run has no metrics and a `note` that starts with `failed: `. The JSON key of
-    `schema_version` is `schema`.
+    each task, experience or epoch, or what a figure plots) are in per cent, `seconds` and
+    `peak_memory_bytes` in the units they name, `date` in ISO 8601. `dataset` holds a `name` and
+    free entries beside it (`stream`, `sizes`, `fingerprint`, `source`). `inputs` holds a digest of
+    everything else that was read: an encoder, word vectors, a type map. `parameters` holds
+    everything else that shapes the result and nothing that does not (no device, no list of seeds);
+    a name that stands in both is only shown. So are `backbone`, `protocol`, and `number_format`,
+    which a `precision` of `auto` came to. A failed run has no metrics and a `note` that starts with
+    `failed: `. The JSON key of `schema_version` is `schema`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

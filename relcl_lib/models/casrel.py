@@ -47,8 +47,9 @@ class PieceReader:
 
     The marker is `[unused1]`, as in the original, or the tokenizer's separator where its vocabulary
     has none. A text is cut to `max_tokens` words and to `max_pieces` pieces, markers and specials
-    among them, or to what `network`, the encoder's configuration, reads if that is less; a word of which not even a piece fits is cut with all after it. The tokenizer is a
-    fast one of transformers.
+    among them, or to what `network`, the encoder's configuration, reads if that is less; a word of
+    which not even a piece fits is cut with all after it. The tokenizer is a fast one of
+    transformers.
     """
 
     def __init__(

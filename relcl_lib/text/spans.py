@@ -157,9 +157,9 @@ def tag_sentences(
 
     Where a triple has spans that begin and end with words, those are taken. Else subject and object
     are each searched for as lower-cased words in Unicode's form NFC, and the first occurrence within
-    the words that the reader takes in is taken. A triple is left out, and counted in the report, if an entity is nowhere in the
-    text as whole words (`not_located`), lies beyond the cut (`beyond_cut`), or its relation is not in
-    the schema (`unknown_relation`).
+    the words that the reader takes in is taken. A triple is left out, and counted in the report, if
+    an entity is nowhere in the text as whole words (`not_located`), lies beyond the cut
+    (`beyond_cut`), or its relation is not in the schema (`unknown_relation`).
 
     With `unknown_relations="error"` the last stops with an error, `skip` counts it only; `where`
     names the sentences in errors, `listed_in` the file of which the schema has its relations, and

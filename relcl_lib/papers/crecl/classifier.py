@@ -367,8 +367,9 @@ class ContinualClassifier:
             are answered, `accuracy` of the answers; `too_long`: sentences of any relation of which an
             entity lies beyond `room` tokens; `relations`: accuracy without refusing of each; and
             where there are sentences of relations that it does not know, or of none
-            (`NO_RELATION`), `unknown` of them, and `unknown_refused`: how many are rightly refused. A sentence that is too long has no answer: it counts as a wrong one in
-            `accuracy_of_all` and against `coverage`, and is not among the unknown ones.
+            (`NO_RELATION`), `unknown` of them, and `unknown_refused`: how many are rightly refused.
+            A sentence that is too long has no answer: it counts as a wrong one in `accuracy_of_all`
+            and against `coverage`, and is not among the unknown ones.
         """
         right: list[bool] = []
         answered: list[bool] = []

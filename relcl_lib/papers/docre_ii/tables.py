@@ -284,10 +284,10 @@ def measured_rows(what: str) -> list[Row]:
     """Rows for the sweep's cells on a data set: each shows a dash for the paper.
 
     For each method F1 on the test split with the threshold of training and with dev's, and the
-    average precision, which knows of none, each beside the run's own base (none where the base has no stage of its own; `alone` has no average
-    precision, as what its base states is certain); on generated documents also precision, and the
-    recall of stated and of inferred facts, of the latter the base's, too (with stated facts as the
-    base it is 0).
+    average precision, which knows of none, each beside the run's own base (none where the base has
+    no stage of its own; `alone` has no average precision, as what its base states is certain); on
+    generated documents also precision, and the recall of stated and of inferred facts, of the
+    latter the base's, too (with stated facts as the base it is 0).
 
     Runs whose noise spared gold have rows of their own, which say so, but for the scores of the base.
     `changed_rows` has those of the whole with another setting.

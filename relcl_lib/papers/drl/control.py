@@ -1,7 +1,7 @@
 """What lambda alone does: runs of one seed that differ in nothing else, by their differences.
 
-At lambda = 1e-8 the loss changes a run by rounding only (`tables.ROUNDING`). So what differs there is what two runs of
-one seed differ by anyway, and an effect of the loss must be larger.
+At lambda = 1e-8 the loss changes a run by rounding only (`tables.ROUNDING`). So what differs there
+is what two runs of one seed differ by anyway, and an effect of the loss must be larger.
 """
 
 from __future__ import annotations

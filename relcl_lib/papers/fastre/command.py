@@ -6,8 +6,9 @@
 
 `extract` reads one text per line from standard input (with --jsonl: one object with a field "text"),
 splits it into sentences if the tagger was trained on single ones, and writes one JSON object per
-line, {"line", "text", "triples"}, in order. A line that cannot be read is named on standard error and skipped; the exit code is then 1. With --out FILE it goes on
-where it was, if it was stopped and the same input comes again.
+line, {"line", "text", "triples"}, in order. A line that cannot be read is named on standard error
+and skipped; the exit code is then 1. With --out FILE it goes on where it was, if it was stopped and
+the same input comes again.
 """
 
 from __future__ import annotations

@@ -132,8 +132,8 @@ def evaluate_on(
     Those of whole entities stand first; `COMPARED` says what the others compare.
     Gold triples whose relation the tagger does not know count as missed; `unknown_relations` counts
     them. `calibration_error` is the mean distance of scores from the share of triples that are right
-    (subject, relation and object whole), and `reliability` the curve that it is of. With training sentences also the recall of the triples that
-    occur in them, and of the others.
+    (subject, relation and object whole), and `reliability` the curve that it is of. With training
+    sentences also the recall of the triples that occur in them, and of the others.
     """
     records = [parted(extractor, sentence) for sentence in sentences]
     gold = [record.triples for record in records]

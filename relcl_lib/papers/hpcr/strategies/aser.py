@@ -24,9 +24,10 @@ class ASER(Strategy):
     Constants are those of the survey's configurations: 3 neighbours, 9 images of a class on CIFAR-10,
     3 on Mini-ImageNet, 2 on CIFAR-100 and, inferred, elsewhere; what is evaluated is no candidate,
     so a small memory with many of each class would never change. Where there are fewer candidates
-    than images to replay, random others fill up (the survey replays fewer). The survey also forwards stream and memory apart,
-    drops the gradients and keeps the running statistics; left out. Candidates differ in number from
-    seed to seed and are padded, so that all seeds are chosen for side by side.
+    than images to replay, random others fill up (the survey replays fewer). The survey also
+    forwards stream and memory apart, drops the gradients and keeps the running statistics; left
+    out. Candidates differ in number from seed to seed and are padded, so that all seeds are chosen
+    for side by side.
     """
 
     fixed: ClassVar = {"joint_forward": True}
