@@ -47,6 +47,7 @@ METHOD_COLOURS = {
     "PCR": "#ff7f0e",
     "PCR+HC": "#ffbb78",
     "PCR+HC+HT": "#c49c94",
+    "PCR+HC+HT+SCD": "#98df8a",
     "PCR+HC+HT+PCD": "#c5b0d5",
     "HPCR": "#d62728",
     "CRECL-CL": "#9e9e9e",  # fine-tuning

@@ -140,6 +140,17 @@ def test_novel_and_historical_knowledge_are_the_matrix_s():
     assert np.isnan(first) and rest == [(2, 60), (3, 45)]
 
 
+def test_proxies_stand_in_the_order_they_were_met():
+    curve = {"cumulative_gradient": [1.0, 2.0, -3.0, -4.0]}
+    held = {"curves": curve, "parameters": {**run(0).parameters, "buffer_size": 100}}
+    records = [run(s, m, protocol="paper") for m in ("PCR", "HPCR", "ER") for s in (0, 1)]
+    records = [record.model_copy(update=held) for record in records]
+    (axes,) = FIGURES["hpcr_proxies"](records).axes
+    assert [bar.get_height() for bar in axes.patches] == 2 * curve["cumulative_gradient"]
+    check(axes, legend=["PCR, n=2", "HPCR, n=2"])
+    assert not FIGURES["hpcr_proxies"](records[:0]).axes[0].patches
+
+
 def test_differences_are_of_common_seeds():
     records = [run(s, "HPCR", a_t=v, protocol="paper") for s, v in enumerate((50.0, 53.0, 55.0))]
     records += [run(s, "PCR", a_t=v, protocol="paper") for s, v in enumerate((48.0, 49.0))]

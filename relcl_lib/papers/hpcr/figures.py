@@ -15,11 +15,16 @@ from relcl_lib.lab.metrics import LEAST_SEEDS
 from relcl_lib.lab.records import Record, most_seeds
 from relcl_lib.lab.rows import entries
 from relcl_lib.papers.hpcr.features import read_features
-from relcl_lib.papers.hpcr.plots import explain_spread, plot_novel_and_historical
+from relcl_lib.papers.hpcr.plots import (
+    explain_spread,
+    plot_novel_and_historical,
+    plot_proxy_gradients,
+)
 from relcl_lib.papers.hpcr.tables import COMPONENTS, HC_ON, as_usual
 
-#: methods of Fig. 3 and of Fig. 4; see `_enough`
+#: methods of Fig. 3, Fig. 8 and Fig. 4; see `_enough`
 CURVES = ["FINE-TUNE", "ER", "DER++", "SCR", "ER-ACE", "OCM", "OnPro", "UER", "PCR", "HPCR"]
+PULLED = ["PCR", "PCR+HC+HT", "PCR+HC+HT+SCD", "PCR+HC+HT+PCD", "HPCR"]
 BALANCED = ["ER", "SCR", "ER-ACE", "UER", "PCR", "PCR+HC+HT", "HPCR"]
 #: who is compared on the same seeds
 DIFFERENCES = (
@@ -31,8 +36,8 @@ DIFFERENCES = (
 )
 
 
-def _cifar10(records: Sequence[Record]) -> list[Record]:
-    """Split CIFAR-10 at memory 200 with the released HPCR: the cell most is measured in.
+def _cifar10(records: Sequence[Record], memory: int = 200) -> list[Record]:
+    """Split CIFAR-10 at a memory size with the released HPCR; most is measured at 200.
 
     Runs with other than the usual settings, such as those that tune on a part of the training set,
     stand beside none of the paper's numbers and are left out.
@@ -45,7 +50,7 @@ def _cifar10(records: Sequence[Record]) -> list[Record]:
         if (
             (record.paper, record.experiment) == ("hpcr", "split_cifar10")
             and record.variant == "released"
-            and record.parameters["buffer_size"] == 200
+            and record.parameters["buffer_size"] == memory
             and not record.failed
             and as_usual(record)
         ):
@@ -133,6 +138,14 @@ def differences(records: Sequence[Record]) -> Figure:
     return plots.plot_differences(found, title=title).figure
 
 
+def proxies(records: Sequence[Record]) -> Figure:
+    """The gradient of each proxy while the last task is learned (compare HPCR's Fig. 8)."""
+    chosen = [r for r in _cifar10(records, 100) if "cumulative_gradient" in (r.curves or {})]
+    found = plots.curves_of(chosen, PULLED, lambda record: record.curves["cumulative_gradient"])
+    title = "Split CIFAR-10, memory 100: while the last task is learned (compare Fig. 8)"
+    return plot_proxy_gradients(found, 2, title=title).figure
+
+
 def embedding(records: Sequence[Record]) -> Figure:
     """Test features and proxies of recorded runs in the plane (compare HPCR's Fig. 10)."""
     found = {}
@@ -164,5 +177,6 @@ FIGURES = {
     "hpcr_components": components,
     "hpcr_knowledge": knowledge,
     "hpcr_differences": differences,
+    "hpcr_proxies": proxies,
     "hpcr_features": embedding,
 }

@@ -296,9 +296,9 @@ def plot_proxy_gradients(
     classes = 0
     for index, (name, values) in enumerate(gradients.items()):
         means = np.asarray(values, dtype=float).mean(0)
-        classes = len(means)
+        classes, label = len(means), f"{name}, n={len(values)}"
         at = np.arange(1, classes + 1) + (index + 0.5) * width - 0.4
-        axes.bar(at, means, 0.92 * width, label=name, color=colour_of(name, index, COLOURS))
+        axes.bar(at, means, 0.92 * width, label=label, color=colour_of(name, index, COLOURS))
     axes.axhline(0, color="black", lw=0.8)
     if gradients:
         axes.axvline(classes - new + 0.5, color="black", lw=0.8, ls=":")

@@ -57,7 +57,7 @@ def test_bars_of_the_proxies_are_means_with_the_new_ones_last():
     drawn = sorted((bar.get_x(), bar.get_height()) for bar in axes.patches)
     assert [height for _, height in drawn] == pytest.approx([2, 0.5, -4, -1.5])
     assert [line[0][0] for line in thin(axes)] == [0, 1.5]  # 0, and where the new classes begin
-    check(axes, legend=["PCD", "SCD"])
+    check(axes, legend=["PCD, n=2", "SCD, n=1"])
 
 
 def test_a_legend_says_what_shows_the_spread():
