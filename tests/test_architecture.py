@@ -1,8 +1,23 @@
 """The plan of the house holds: which room imports which, no circles, a thin library."""
 
+import json
 from collections import defaultdict
 
-from house_plan import BOXES, HOUSE, LEVELS, LIBRARY, arrows, lines, main, modules, room
+import pytest
+from house_plan import (
+    BOXES,
+    HOUSE,
+    LEVELS,
+    LIBRARY,
+    ROOT,
+    arrows,
+    lines,
+    main,
+    modules,
+    room,
+    shown,
+)
+from PIL import Image
 
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 #: what the library may grow to; it is what a researcher imports and reads
@@ -97,3 +112,14 @@ def test_the_plan_is_drawn(tmp_path, capsys):
     for picture in pictures:
         main([str(picture)])
     assert pictures[0].read_bytes() == pictures[1].read_bytes()
+
+
+def test_the_committed_plan_is_that_of_today():
+    """Its rooms, files and arrows; its numbers, which every commit changes, to a tenth or three."""
+    drawn, today = json.loads(Image.open(ROOT / "figures" / "house.png").text["shown"]), shown()
+    told = "PYTHONPATH=. python tests/helpers/house_plan.py draws it anew"
+    assert drawn["inside"] == today["inside"], told
+    for kind in ("lines", "imports"):
+        assert drawn[kind] == {
+            k: pytest.approx(v, rel=0.1, abs=3) for k, v in today[kind].items()
+        }, told
