@@ -359,7 +359,8 @@ def test_scr_contrasts_projections_and_names_the_nearest_mean():
 
 
 def test_gss_scores_by_one_backward_a_group(in_double):
-    run = trained(1, method="GSS", seeds=[0, 1], buffer_size=30, options=GSS)
+    run = trained(1, method="GSS", seeds=[0, 1], buffer_size=50, options=GSS)
+    assert len(run.memory) < 50  # there is room, so every image is scored
     batch = batch_of(run)
     score, batch_score = run.strategy.scores(step_of(run, batch))
     slots = run.memory.draw(8, [make_generator(s, "parts", 9) for s in run.seeds])
@@ -382,9 +383,15 @@ def test_gss_scores_by_one_backward_a_group(in_double):
 
         images, labels = batch.images[s], batch.labels[s]
         assert float(batch_score[s]) == pytest.approx(best(gradient(images, labels)), abs=1e-6)
-        if len(run.memory) < 30 or float(batch_score.min()) < 0:
-            each = [best(gradient(images[i : i + 1], labels[i : i + 1])) for i in range(10)]
-            assert score[s].tolist() == pytest.approx(each, abs=1e-6)
+        each = [best(gradient(images[i : i + 1], labels[i : i + 1])) for i in range(10)]
+        assert score[s].tolist() == pytest.approx(each, abs=1e-6)
+
+
+def test_where_the_memory_is_full_no_image_of_a_batch_like_it_is_scored(in_double):
+    run = trained(1, method="GSS", seeds=[0, 1], buffer_size=30, options=GSS)
+    score, batch_score = run.strategy.scores(step_of(run, batch_of(run, task=0)))
+    assert len(run.memory) == 30 and (batch_score >= 0).all()
+    assert score.shape == (2, 10) and not score.any()
 
 
 def test_a_batch_like_the_memory_challenges_nothing(monkeypatch):
