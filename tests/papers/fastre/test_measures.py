@@ -8,6 +8,7 @@ import torch
 from fastre_data import parameters, tiny_data
 
 from relcl_lib.papers.fastre import measures
+from relcl_lib.papers.fastre.extract import Extractor
 from relcl_lib.papers.fastre.run import FastreRun
 from relcl_lib.text.triple_metrics import recall_by_seen, triple_scores
 
@@ -47,8 +48,7 @@ def test_a_record_has_all_of_it(run):
     assert 0 <= found["calibration_error"] <= 100
     assert found["seen_share"] == 0  # the facts of the corpus's test are new
     assert math.isclose(found["recall_unseen"], found["recall"], abs_tol=0.1)
-    assert found["infer_ms_batch1"] > found["infer_ms_batch128"] > 0
-    assert found["infer_ms_batch8"] > 0
+    assert all(found[f"infer_ms_batch{size}"] > 0 for size in (1, 8, 128))
     assert math.isclose(10 ** found["infer_log10_ms"], found["infer_ms_batch128"], rel_tol=1e-2)
     assert found["train_seconds"] > 0
     assert 0 <= found["gradient_function_words"] <= 1
@@ -57,6 +57,21 @@ def test_a_record_has_all_of_it(run):
     for plain, tuned in zip(*record.curves.values(), strict=True):
         assert tuned >= plain
     assert found["F1_valid_tuned"] >= found["F1_valid"]
+
+
+def test_times_are_per_sentence_and_of_each_batch_size(run, monkeypatch):
+    clock, sizes = iter([0.0, 5.0, 10.0, 12.0, 20.0, 20.1]), []
+    monkeypatch.setattr(measures, "process_seconds", lambda device: next(clock))
+
+    def noted(extractor, inputs, plain=Extractor.predict):
+        sizes.append(extractor.batch_size)
+        return plain(extractor, inputs)
+
+    monkeypatch.setattr(Extractor, "predict", noted)
+    found = measures.inference_times(run)
+    assert sizes == [1, 8, 128]
+    wanted = {"infer_ms_batch1": 500, "infer_ms_batch8": 200, "infer_ms_batch128": 10}  # of 10
+    assert found == pytest.approx({**wanted, "infer_log10_ms": 1})
 
 
 def test_the_curve_is_what_the_best_threshold_gives(run):
