@@ -35,18 +35,21 @@ def pytest_collection_modifyitems(config, items):
     """Deal the slow tests out, so that each worker begins with its part of them.
 
     pytest-xdist cuts the list into one stretch per worker; who is done early takes over tests from
-    the end of another's. A notebook left for the end would keep one worker busy and the others idle.
-    What reads the site stays on one worker: it takes a minute to build.
+    the end of another's. A notebook left for the end would keep one worker busy and the others idle,
+    so those come first. What reads the site, or the wheel, stays on one worker: each takes long to
+    build.
     """
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
     slow = defaultdict(list)
     for item in items:
         if item.get_closest_marker("slow"):
-            slow["site" if "site" in item.fixturenames else item.nodeid].append(item)
+            built = {"site", "installed"} & {*item.fixturenames}
+            slow[min(built, default=item.nodeid)].append(item)
+    groups = sorted(slow.values(), key=lambda group: "test_runs_whole" not in group[0].nodeid)
     quick = [item for item in items if not item.get_closest_marker("slow")]
     order = []
     for worker in range(workers):
-        own = [item for group in list(slow.values())[worker::workers] for item in group]
+        own = [item for group in groups[worker::workers] for item in group]
         room = (len(items) - len(order)) // (workers - worker) - len(own)
         order += [*own, *quick[: max(room, 0)]]
         del quick[: max(room, 0)]
