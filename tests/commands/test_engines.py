@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from dying import threads_of, work
 
-from relcl_lib.commands.engines import run_locally
+from relcl_lib.commands import sweep
+from relcl_lib.commands.engines import MOST_NODES, run_locally, run_on_ray
 from relcl_lib.commands.sweep import time_left
 
 FATAL = ("segmentation fault", "killed", "leaves", "hopeless")
@@ -104,3 +106,119 @@ def test_the_time_left_in_words():
         *("", "; under a minute left", "; about 2 min left", "; about 50 min left"),
         *("; about 1 h 1 min left", "; about 27 h 47 min left"),
     ]
+
+
+# --- a Ray cluster that is none ------------------------------------------------------------------
+
+
+class Cluster:
+    """So much of Ray as a sweep asks for; what becomes of a cell is decided when it is asked for."""
+
+    class RayError(Exception):
+        pass
+
+    class NodeDiedError(RayError):
+        pass
+
+    def __init__(self, initialized=False):
+        self.initialized, self.said, self.calls, self.down = initialized, {}, [], 0
+
+    def is_initialized(self):
+        return self.initialized
+
+    def init(self, address, **options):
+        self.said = {"address": address, **options}
+
+    def remote(self, **share):
+        self.share = share
+        return lambda work: SimpleNamespace(remote=lambda **given: self.begin(work, given))
+
+    def begin(self, work, given):
+        self.calls.append((work, given))
+        return len(self.calls) - 1
+
+    def wait(self, waiting):
+        return waiting[:1], waiting[1:]
+
+    def get(self, number):
+        work, given = self.calls[number]
+        method = given["cell"]["method"]
+        before = sum(cell["cell"] == given["cell"] for _, cell in self.calls[:number])
+        if before < {"killed": 1, "hopeless": 2}.get(method, 0):
+            raise self.RayError("\nThe worker died.\nMore of it.")
+        if before < {"restless": MOST_NODES, "fills": MOST_NODES + 1}.get(method, 0):
+            raise self.NodeDiedError("The node died.")
+        return work(**given)
+
+    def shutdown(self):
+        self.down += 1
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    found = Cluster()
+    monkeypatch.setitem(sys.modules, "ray", found)
+    monkeypatch.setitem(sys.modules, "ray.exceptions", found)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "")  # put back as it was afterwards
+    monkeypatch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
+    return found
+
+
+def said(cell, threads, failure=None):
+    return f"failed: {failure}" if failure else f"done: {cell['method']} on {threads}"
+
+
+def test_a_cell_that_ends_its_worker_fails_alone_and_one_without_a_node_begins_again(cluster):
+    given = cells("good", "killed", "hopeless", "restless", "fills")
+    found = sorted(run_on_ray(given, None, 0.0, 2.0, said))
+    assert found == [
+        "done: good on 2",
+        "done: restless on 2",
+        "failed: 2 hopeless: The worker died.; it could not be recorded",
+        "failed: NodeDiedError: The node died.",
+        "failed: RayError: The worker died.",
+    ]
+    begun = [call["cell"]["method"] for _, call in cluster.calls]
+    assert begun.count("restless") == 1 + MOST_NODES and begun.count("fills") == 2 + MOST_NODES
+    assert [begun.count(name) for name in ("good", "killed", "hopeless")] == [1, 2, 2]
+    assert cluster.down == 1
+
+
+@pytest.mark.parametrize(
+    "given, named", [(None, None), ("a:1", None), (None, "b:2"), ("a:1", "b:2")]
+)
+def test_the_cluster_is_the_one_that_is_named_or_one_of_this_machine(
+    cluster, monkeypatch, given, named
+):
+    if named:
+        monkeypatch.setenv("RAY_ADDRESS", named)
+    assert list(run_on_ray(cells("good"), given, 0.0, 1.0, said)) == ["done: good on 1"]
+    assert cluster.said.pop("address") == (given or named or "local")
+    local = not (given or named)
+    assert cluster.said == {"ignore_reinit_error": True} | (
+        {"include_dashboard": False} if local else {}
+    )
+    assert (os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") == "0") is local
+
+
+def test_a_cluster_that_somebody_else_uses_is_left_running(cluster):
+    cluster.initialized = True
+    assert list(run_on_ray(cells("good"), None, 0.0, 1.0, said)) == ["done: good on 1"]
+    assert cluster.down == 0
+
+
+def test_a_sweep_asks_for_its_share_of_a_gpu_for_each_seed(cluster, monkeypatch, tmp_path):
+    monkeypatch.setattr(sweep, "run_cell", lambda cell, **given: f"done: {given}")
+    words = "drl table2 --dataset digits --methods ER --seeds 0 1 --engine ray --gpus-per-run 0.25"
+    places = ["--results", str(tmp_path), "--work-dir", str(tmp_path)]
+    assert sweep.main([*words.split(), "--cpus-per-run", "2", *places]) == 0
+    assert cluster.share == {"num_cpus": 2.0, "num_gpus": 0.25, "max_retries": 0}
+    assert [call["cell"]["seeds"] for _, call in cluster.calls] == [[0], [0], [1], [1]]
+    assert all(call["threads"] == 2 and call["paper"] == "drl" for _, call in cluster.calls)
+
+
+def test_without_ray_the_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ImportError, match=r"pip install '\.\[ray\]'"):
+        next(run_on_ray(cells("good"), "a:1", 0.0, 1.0, said))

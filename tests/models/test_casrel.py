@@ -6,6 +6,7 @@ import pytest
 import torch
 from fastre_data import tiny_data
 from transformers import AutoTokenizer, BertConfig, BertModel
+from vocabulary import one_token_more
 
 from relcl_lib.data.triples import Sentence, Triple, assemble
 from relcl_lib.lab.checkpoints import CheckpointError
@@ -230,3 +231,8 @@ def test_it_over_fits_and_is_saved_with_its_encoder(folder, data, tmp_path):
     (tmp_path / "model" / "SHA256SUMS").unlink()
     with pytest.raises(CheckpointError, match="train it again"):
         Extractor.load(tmp_path / "model")
+    again = extractor.save(tmp_path / "again")
+    (again / "SHA256SUMS").unlink()
+    one_token_more(again / "encoder")
+    with pytest.raises(CheckpointError, match="tokenizer has ids beyond the"):
+        Extractor.load(again)

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from transformers import AutoModel, BertConfig, RobertaConfig
+from vocabulary import one_token_more
 
 from relcl_lib.data.download import DataNotFoundError
 from relcl_lib.text.pretrained import load_encoder, usable_positions
@@ -22,8 +23,7 @@ def save(folder, tokenizer):
     return folder
 
 
-def test_an_encoder_is_loaded_from_its_folder_in_float32(tmp_path, tokenizer, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_an_encoder_is_loaded_from_its_folder_in_float32(tmp_path, tokenizer):
     loaded, encoder = load_encoder(save(tmp_path, tokenizer), attention="eager")
     assert {value.dtype for value in encoder.state_dict().values()} == {torch.float32}
     assert not encoder.training and encoder.config._attn_implementation == "eager"
@@ -59,8 +59,7 @@ def scibert(folder, settings=None):
         ({"do_lower_case": True}, ["marta", "quill"]),
     ],
 )
-def test_a_cased_vocabulary_is_lowered_only_if_told_so(tmp_path, monkeypatch, settings, pieces):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_a_cased_vocabulary_is_lowered_only_if_told_so(tmp_path, settings, pieces):
     assert load_encoder(scibert(tmp_path, settings))[0].tokenize("Marta Quill") == pieces
 
 
@@ -97,8 +96,13 @@ def test_a_damaged_file_is_named(tmp_path, tokenizer):
         load_encoder(folder)
 
 
-def test_the_tiny_encoder_is_found(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_a_tokenizer_of_more_tokens_than_the_network_has_is_refused(tmp_path, tokenizer):
+    one_token_more(save(tmp_path, tokenizer))
+    with pytest.raises(DataNotFoundError, match="tokenizer has ids beyond the"):
+        load_encoder(tmp_path)
+
+
+def test_the_tiny_encoder_is_found():
     tokenizer, encoder = load_encoder("tiny")
     assert encoder.config.vocab_size == len(tokenizer)
     assert isinstance(encoder, type(AutoModel.from_config(encoder.config)))

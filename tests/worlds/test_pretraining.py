@@ -220,7 +220,6 @@ def test_the_prediction_is_tied_to_the_embeddings(tokenizer):
 
 
 def test_a_written_encoder_loads_and_replaces_the_old_one(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     folder = tmp_path / "encoder"
     write_encoder(folder, small(tokenizer, seed=1), tokenizer)
     encoder = small(tokenizer)

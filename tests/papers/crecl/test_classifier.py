@@ -15,6 +15,7 @@ import pytest
 import torch
 from crecl_data import SMALL, tiny_encoder
 from safetensors.torch import load_file
+from vocabulary import one_token_more
 
 from relcl_lib import __main__ as relcl
 from relcl_lib.data.marked_text import read_marked
@@ -426,6 +427,11 @@ def test_a_damaged_folder_is_named(two_lessons, tmp_path):
         ContinualClassifier.load(folder)
     with pytest.raises(CheckpointError, match="holds no model"):
         ContinualClassifier.load(tmp_path / "nowhere")
+    again = two_lessons.save(tmp_path / "again")
+    (again / "SHA256SUMS").unlink()
+    one_token_more(again / "encoder")
+    with pytest.raises(CheckpointError, match="tokenizer has ids beyond the"):
+        ContinualClassifier.load(again)
 
 
 def test_a_folder_that_holds_other_things_is_left_alone(two_lessons, tmp_path, capsys):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from docre_data import parameters, tiny_data
+from vocabulary import one_token_more
 
 from relcl_lib import __main__ as relcl
 from relcl_lib.data.document_files import Fact, Mention
@@ -268,6 +269,11 @@ def test_what_cannot_be_loaded_or_saved_is_named(run, saved, tmp_path):
     (broken / WEIGHTS).write_bytes(b"short")
     with pytest.raises(CheckpointError, match="docre_ii train"):
         Predictor.load(broken)
+    crowded = shutil.copytree(saved, tmp_path / "crowded")
+    (crowded / "SHA256SUMS").unlink()
+    one_token_more(crowded / "encoder")
+    with pytest.raises(CheckpointError, match="tokenizer has ids beyond the"):
+        Predictor.load(crowded)
     handed = Predictor(
         DocreRun(parameters(base="stated_facts", variant="paper"), tiny_stated(), 0).model,
         *(run.tokenizer, run.settings, run.data.relations),
@@ -291,6 +297,15 @@ def feed(monkeypatch, lines):
         line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines
     )
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbf" + text)))
+
+
+def test_gold_documents_of_one_title_are_refused(run, tmp_path):
+    gold, found = tmp_path / "gold.json", tmp_path / "found.jsonl"
+    one = as_record(next(d for d in run.data.test if d.facts), labels=True)
+    gold.write_text(json.dumps([one, one]))
+    found.write_text(json.dumps({"line": 1, "title": one["title"], "facts": []}) + "\n")
+    with pytest.raises(DataFormatError, match=r"gold\.json.*two documents have one title"):
+        main(["evaluate", "--gold", str(gold), "--predictions", str(found)])
 
 
 def test_predict_and_evaluate_lines(run, saved, tmp_path, monkeypatch, capsys):

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from relcl_lib.lab.records import RecordError, find_record, read_records, write_record
 from relcl_lib.losses import cosine_similarity
-from relcl_lib.papers.hpcr.features import features_path, keep_features, read_features
+from relcl_lib.papers.hpcr.features import features_path, keep_features, main, read_features
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,17 @@ def test_what_is_kept_is_what_the_network_gives(trained, tmp_path):
     assert (
         keep_features(trained, tmp_path, per_class=2) == paths
     )  # beside the records that are there
+
+
+def test_the_command_trains_and_keeps_them(tmp_path, capsys):
+    words = ["method=PCR", "dataset=digits", "profile=quick", "seeds=0", "n_tasks=2", "width=4"]
+    given = ["--results", str(tmp_path), "--per-class", "3"]
+    assert main(["features", *given, *words]) == 0
+    (record,) = read_records(tmp_path)
+    found = read_features(record, tmp_path)
+    assert found.labels.bincount().tolist() == [3] * 10
+    told = ["task 1/2", "task 2/2", str(features_path(record, tmp_path))]
+    assert capsys.readouterr().out.splitlines() == told
 
 
 def test_features_stand_beside_no_other_training(trained, tmp_path):

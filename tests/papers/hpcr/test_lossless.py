@@ -11,9 +11,12 @@ from gratings import gratings, make_run
 from PIL import Image
 
 from relcl_lib.data.download import DataFormatError
-from relcl_lib.data.images import as_jpeg
+from relcl_lib.data.images import as_jpeg, load_images
+from relcl_lib.lab.parameters import read_settings
 from relcl_lib.lab.records import RecordError, config_hash, read_records, write_record
-from relcl_lib.papers.hpcr.lossless import estimates, keep_estimates, read_lossless
+from relcl_lib.papers.hpcr.lossless import estimates, keep_estimates, main, read_lossless
+from relcl_lib.papers.hpcr.parameters import ReplayParameters
+from relcl_lib.papers.hpcr.run import ReplayRun
 
 
 def write(path, images, labels):
@@ -116,6 +119,25 @@ def test_a_record_gets_the_estimate_and_stays_the_same_run(trained, file, tmp_pa
         assert change == pytest.approx(metrics["A_T_lossless_change"], abs=1e-3)
         assert metrics["A_T_lossless_error"] >= 0
         assert "; class order" in record.note and "first 50 test images" in record.note
+
+
+def test_the_command_reads_the_checkpoint_of_a_sweep(tmp_path, capsys):
+    words = ["method=PCR", "dataset=digits", "profile=quick", "seeds=0", "n_tasks=2", "width=4"]
+    parameters = ReplayParameters.create(read_settings(words))
+    run = ReplayRun(parameters, load_images("digits"), tmp_path / "work").train()
+    same = write(tmp_path / "same.parquet", run.test_images[:50], run.test_labels[:50])
+    (tmp_path / "results").mkdir()
+    given = ["--images", str(same), "--results", str(tmp_path / "results")]
+    with pytest.raises(RecordError, match="holds no checkpoint of the finished run"):
+        main(["lossless", *given, "--work-dir", str(tmp_path / "elsewhere"), *words])
+    for record in run.records():
+        write_record(record, tmp_path / "results")
+    assert main(["lossless", *given, "--work-dir", str(tmp_path / "work"), *words]) == 0
+    (kept,) = read_records(tmp_path / "results")
+    # The images are their own copies: nothing changes.
+    assert kept.metrics["A_T_lossless"] == pytest.approx(kept.metrics["A_T"], abs=1e-3)
+    told = f"seed 0: {kept.metrics['A_T']:.2f}, change +0.00, error 0.00\n"
+    assert capsys.readouterr().out == told
 
 
 def test_records_that_are_not_the_networks_are_left_alone(trained, file, tmp_path):
