@@ -152,6 +152,10 @@ SPOILT = {
     "3: a path of one": lambda n, code: n.cells[3].update(source='root = "~' + '/data"'),
     "26 lines": lambda n, code: code[3].update(source="\n".join("x" * 26)),
     "not 25 to 65": lambda n, code: n.update(cells=n.cells[:20]),
+    "by a solution alone": lambda n, code: (
+        next(c for c in code if "solution" in notebook_rules.tags(c)).update(source="solved = 42"),
+        code[3].update(source="print(solved)"),
+    ),
     "no cell is tagged 'solution'": lambda n, code: [c.metadata.update(tags=[]) for c in n.cells],
     "bytes, more than": lambda n, code: n.cells[0].update(source="x" * notebook_rules.MOST_BYTES),
 }

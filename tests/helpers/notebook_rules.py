@@ -103,7 +103,33 @@ def lengths(notebook):
         yield "no cell is tagged 'solution'"
 
 
-RULES = (form, parameters, outputs, places, lengths)
+def names(cell):
+    """The names that a cell gives something to, and those that it reads, in any scope."""
+    given, read = set(), set()
+    for node in ast.walk(ast.parse(source(cell))):
+        if isinstance(node, ast.Name):
+            (read if isinstance(node.ctx, ast.Load) else given).add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            given.add(node.name)
+        elif isinstance(node, ast.alias):
+            given.add((node.asname or node.name).split(".")[0])
+        elif isinstance(node, ast.arg):
+            given.add(node.arg)
+    return given, read
+
+
+def handout(notebook):
+    solved, given, read = set(), set(), set()
+    for cell in code_cells(notebook):
+        if "solution" in tags(cell):
+            solved |= names(cell)[0]
+        else:
+            given, read = (old | new for old, new in zip((given, read), names(cell), strict=True))
+    for name in sorted((solved - given) & read):
+        yield f"{name} is given by a solution alone: a handout stops without it"
+
+
+RULES = (form, parameters, outputs, places, lengths, handout)
 
 
 def complaints(path):
