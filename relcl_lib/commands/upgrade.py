@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from relcl_lib.lab.json_text import parse_json
-from relcl_lib.lab.protocol import departures, printed_settings
+from relcl_lib.lab.protocol import departures, settings_in_print
 from relcl_lib.lab.records import (
     Record,
     RecordError,
@@ -118,7 +118,7 @@ def _protocol(new: Mapping[str, Any]) -> str:
     given = {name: v for name, v in new["parameters"].items() if name in known}
     run = paper.parameters(**given, **named)
     tables = paper.tables
-    apart = departures(run, printed_settings(tables, run.dataset), tables.KEPT, tables.FREE)
+    apart = departures(run, settings_in_print(tables, run.dataset), tables.KEPT, tables.FREE)
     return "reduced" if apart else "paper"
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from relcl_lib.data.document_sets import SPLITS, DocumentData, assemble
+from relcl_lib.data.document_sets import SPLITS, DocumentData, assemble_documents
 from relcl_lib.data.download import DataFormatError, SplitFiles, locate, matches
 from relcl_lib.data.pubtator import (
     Abstract,
@@ -177,7 +177,7 @@ def _assemble(
         for split, abstracts in {**splits, "train": kept}.items()
     }
     notes += [f"{count} {what.replace('_', ' ')}" for what, count in sorted(report.items())]
-    return assemble(
+    return assemble_documents(
         name,
         documents,
         relations=relations,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from relcl_lib.data.download import DataFormatError
-from relcl_lib.data.text_files import read_records
+from relcl_lib.data.text_files import read_json_records
 
 AGAIN = (
     "Write it in DocRED's layout: title, sents, vertexSet, labels; if it is a download, get the file "
@@ -86,7 +86,7 @@ def read_documents(
     path = Path(path)
     return [
         as_document(path, at, record, relations, labelled=labelled)
-        for at, record in enumerate(read_records(path), start=1)
+        for at, record in enumerate(read_json_records(path), start=1)
     ]
 
 

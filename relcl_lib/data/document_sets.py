@@ -67,7 +67,7 @@ def _annotated(documents: Collection[Document]) -> set[str]:
     return {fact.relation for document in documents for fact in document.facts or ()}
 
 
-def assemble(
+def assemble_documents(
     name: str,
     splits: dict[str, Sequence[Document]],
     *,

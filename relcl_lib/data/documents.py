@@ -9,7 +9,7 @@ from pathlib import Path
 
 from relcl_lib.data.candidate_sets import PUBTATOR_FILES, load_cdr, load_gda, load_pubtator
 from relcl_lib.data.document_files import Document, as_document, read_documents
-from relcl_lib.data.document_sets import PAPER_NAMES, DocumentData, assemble
+from relcl_lib.data.document_sets import PAPER_NAMES, DocumentData, assemble_documents
 from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate_splits
 from relcl_lib.data.text_files import read_object
 from relcl_lib.lab.files import packaged_data
@@ -116,7 +116,7 @@ def load_documents(
     if generated:
         splits["train"] += _further(generated, relations)
         source += f", and {generated} generated training documents"
-    data = assemble(
+    data = assemble_documents(
         name,
         splits,
         relations=_in_order(relations, splits),

@@ -16,7 +16,7 @@ from typing import Any
 
 from relcl_lib.data.download import DataFormatError, DataNotFoundError
 from relcl_lib.data.sentences import RawSentence, Span, read_fewrel
-from relcl_lib.data.text_files import read_records
+from relcl_lib.data.text_files import read_json_records
 
 FIX = (
     'A sentence is {"text": ..., "head": [start, end], "tail": [start, end], "relation": ...}, places '
@@ -58,13 +58,13 @@ def read_marked(
             f"{path} is not there. Name a file of sentences, or a folder that holds "
             f"{IN_A_FOLDER[0]}. {FIX}"
         )
-    first = next(iter(read_records(path)), None)
+    first = next(iter(read_json_records(path)), None)
     if isinstance(first, dict) and not isinstance(first.get("text"), str) and _is_fewrel(first):
         return _stripped(path, read_fewrel(path))
     relations: dict[str, list[RawSentence]] = {}
-    for at, record in enumerate(read_records(path), start=1):
+    for at, record in enumerate(read_json_records(path), start=1):
         says_none = none and isinstance(record, dict) and record.get("relation", "") is None
-        sentence = as_sentence(path, at, record, labelled=not says_none)
+        sentence = as_marked(path, at, record, labelled=not says_none)
         relations.setdefault(sentence.relation, []).append(sentence)
     return relations
 
@@ -85,7 +85,7 @@ def _is_fewrel(record: dict[str, Any]) -> bool:
     return all(isinstance(value, list) for value in record.values())
 
 
-def as_sentence(
+def as_marked(
     path: str | os.PathLike[str], at: int, record: Any, *, labelled: bool = True
 ) -> RawSentence:
     """A record, the `at`-th of a file, as a sentence; without `labelled` its relation is not read.

@@ -21,7 +21,7 @@ from relcl_lib.data.download import (
     locate_splits,
     matches,
 )
-from relcl_lib.data.text_files import read_object, read_records
+from relcl_lib.data.text_files import read_json_records, read_object
 from relcl_lib.lab.files import NOT_READ
 
 FEWREL_FILES, FEWREL_SUBSET = ("train_wiki.json", "val_wiki.json"), "fewrel80_subset.json"
@@ -121,7 +121,7 @@ def read_tacred(path: Path) -> Iterator[RawSentence]:
     (from 1), the field, and what to do.
     """
     fields = ("relation", "token", "subj_start", "subj_end", "obj_start", "obj_end")
-    for at, record in enumerate(read_records(path), start=1):
+    for at, record in enumerate(read_json_records(path), start=1):
         missing = [name for name in fields if not isinstance(record, dict) or name not in record]
         if missing:
             problem = f"record {at} lacks {', '.join(missing)}: this is no file of TACRED"

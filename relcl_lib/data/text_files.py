@@ -78,7 +78,7 @@ def read_text(path: Path) -> str:
     return "\n".join(read_lines(path))
 
 
-def read_records(path: Path) -> Iterator[Any]:
+def read_json_records(path: Path) -> Iterator[Any]:
     """Yield the elements of a JSON array, or the JSON value of each line that is not blank."""
     text = read_text(path)
     if text.lstrip()[:1] == "[":

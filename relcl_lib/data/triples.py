@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from relcl_lib.data.download import DataFormatError, DataNotFoundError, SplitFiles, locate_splits
 from relcl_lib.data.splits import split_off
-from relcl_lib.data.text_files import read_records
+from relcl_lib.data.text_files import read_json_records
 
 LAYOUTS = (
     "new_train.json, new_valid.json, new_test.json: [{text, spo_list: [{subject, predicate, "
@@ -104,7 +104,9 @@ def read_sentences(path: str | os.PathLike[str]) -> list[Sentence]:
     A DataFormatError names the file, the record (from 1), the field, and what to do.
     """
     path = Path(path)
-    return [as_sentence(path, at, record) for at, record in enumerate(read_records(path), start=1)]
+    return [
+        as_sentence(path, at, record) for at, record in enumerate(read_json_records(path), start=1)
+    ]
 
 
 def as_sentence(path: str | Path, at: int, record: Any) -> Sentence:
@@ -275,7 +277,7 @@ def load_triples(
         for split, path in found.paths.items()
     }
     relations = _relation_ids(found.folder)
-    data = assemble(
+    data = assemble_triples(
         name,
         splits,
         relations=relations,
@@ -292,7 +294,7 @@ def _relation_ids(folder: Path) -> tuple[str, ...]:
     if not path.is_file():
         return ()
     # An array yields its elements, an object itself; the last one is relation -> id either way.
-    found = list(read_records(path))
+    found = list(read_json_records(path))
     mapping = found[-1] if found else None
     if not isinstance(mapping, dict) or not all(isinstance(i, int) for i in mapping.values()):
         raise DataFormatError(
@@ -301,7 +303,7 @@ def _relation_ids(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(mapping, key=mapping.get))
 
 
-def assemble(
+def assemble_triples(
     name: str,
     splits: dict[str, Sequence[Sentence]],
     *,

@@ -53,13 +53,8 @@ def departures(
     return nearest
 
 
-def printed_settings(tables: Any, dataset: str) -> list[Mapping[str, Any]]:
-    """What the cells of a paper's tables set on a data set.
-
-    A paper whose sweeps do not run all that it prints says so in a function of this name.
-    """
-    if own := getattr(tables, "printed_settings", None):
-        return own(dataset)
+def settings_in_print(tables: Any, dataset: str) -> list[Mapping[str, Any]]:
+    """What the cells of a paper's module of tables set on a data set."""
     return rows.printed_settings(tables.TABLES.values(), dataset, tables.DATASETS.get(dataset, ()))
 
 
@@ -77,5 +72,5 @@ def protocol(given: Parameters, data: str, tables: Any, *, weights: bool = True)
         return data
     if data != "paper" or not weights:
         return "reduced"
-    apart = departures(given, printed_settings(tables, given.dataset), tables.KEPT, tables.FREE)
+    apart = departures(given, settings_in_print(tables, given.dataset), tables.KEPT, tables.FREE)
     return "reduced" if apart else "paper"

@@ -33,7 +33,7 @@ from relcl_lib.lab.json_text import parse_json
 from relcl_lib.lab.parameters import explain
 
 SCHEMA_VERSION = 2
-FAILED = "failed: "
+FAILED_NOTE = "failed: "
 #: what makes two runs the same run; of the dataset, its name and fingerprint count
 CONFIGURATION = (
     "paper",
@@ -115,7 +115,7 @@ class Record(BaseModel):
     @property
     def failed(self) -> bool:
         """Whether the run failed; its message is then in `note`."""
-        return self.note.startswith(FAILED)
+        return self.note.startswith(FAILED_NOTE)
 
     @field_validator("schema_version")
     @classmethod
@@ -167,9 +167,9 @@ class Record(BaseModel):
     @model_validator(mode="after")
     def _check_outcome(self) -> Record:
         if self.failed and self.metrics:
-            raise ValueError(f"a failed run has no metrics, but note starts with {FAILED!r}")
+            raise ValueError(f"a failed run has no metrics, but note starts with {FAILED_NOTE!r}")
         if not self.failed and not self.metrics:
-            raise ValueError(f"no metrics; if the run failed, start the note with {FAILED!r}")
+            raise ValueError(f"no metrics; if the run failed, start the note with {FAILED_NOTE!r}")
         return self
 
 

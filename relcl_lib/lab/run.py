@@ -15,7 +15,14 @@ from torch import Tensor
 from relcl_lib.lab import checkpoints
 from relcl_lib.lab.parameters import Parameters
 from relcl_lib.lab.protocol import HIDDEN
-from relcl_lib.lab.records import Record, RecordError, check_writable, find_record, write_record
+from relcl_lib.lab.records import (
+    FAILED_NOTE,
+    Record,
+    RecordError,
+    check_writable,
+    find_record,
+    write_record,
+)
 from relcl_lib.lab.runtime import precision_name, resolve_device, resolve_precision, run_facts
 
 #: tensors of a checkpoint by part (a network, a memory, an optimizer) and name
@@ -314,7 +321,7 @@ def make_records(
     try:
         records = make()
     except Exception as error:
-        failure = {"metrics": {}, "note": f"failed: {type(error).__name__}: {error}"}
+        failure = {"metrics": {}, "note": f"{FAILED_NOTE}{type(error).__name__}: {error}"}
         failure |= {"seconds": round(run.seconds, 2), **run_facts(run.device)}
         # Where even this cannot be written, the error that matters is the first one.
         for seed in run.seeds:

@@ -14,7 +14,7 @@ from relcl_lib.data.document_files import Document, Mention
 from relcl_lib.data.ragged import ranges
 
 MAX_PIECES = 1024  # specials among them
-MARKERS = ("boundary", "mention", "typed")
+MARKINGS = ("boundary", "mention", "typed")
 #: numbers that the release gives to entity types, for its closing markers; ours for the kinds of CDR
 #: and GDA, which it does not know
 TYPE_NUMBERS = {"BLANK": 0, "ORG": 1, "LOC": 2, "TIME": 3, "PER": 4, "MISC": 5, "NUM": 6}
@@ -127,8 +127,8 @@ def tokenize_documents(
             the entity at the start and by its type at the end (the release of DocRE-II).
         max_pieces: longest document, specials among them.
     """
-    if markers not in MARKERS:
-        raise ValueError(f"markers={markers!r} must be one of {', '.join(MARKERS)}")
+    if markers not in MARKINGS:
+        raise ValueError(f"markers={markers!r} must be one of {', '.join(MARKINGS)}")
     ends = [tokenizer.cls_token_id, tokenizer.sep_token_id]
     if None in ends:
         raise ValueError("the tokenizer has no opening and closing special (cls_token, sep_token)")

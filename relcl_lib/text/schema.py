@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from relcl_lib.data.download import DataFormatError
-from relcl_lib.data.text_files import read_records
+from relcl_lib.data.text_files import read_json_records
 from relcl_lib.data.triples import Sentence, TripleData
 from relcl_lib.lab.files import packaged_data
 
@@ -90,7 +90,7 @@ def read_schema(path: str | Path) -> Schema:
     It may stand alone in an object, under any key, as `worlds.corpus` writes it.
     """
     path = Path(path)
-    entries: Any = list(read_records(path))
+    entries: Any = list(read_json_records(path))
     if len(entries) == 1 and isinstance(entries[0], dict) and "relation" not in entries[0]:
         entries = next(iter(entries[0].values()), None)
     if not isinstance(entries, list) or not entries:

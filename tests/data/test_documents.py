@@ -13,7 +13,7 @@ from relcl_lib.data.document_files import (
     as_document,
     read_documents,
 )
-from relcl_lib.data.document_sets import assemble
+from relcl_lib.data.document_sets import assemble_documents
 from relcl_lib.data.documents import DOCRED_RELATIONS, load_documents
 from relcl_lib.data.download import DataFormatError, DataNotFoundError
 from relcl_lib.papers.docre_ii.command import read_predictions
@@ -190,7 +190,7 @@ def test_relations_of_docred_are_96_different_ones():
 
 def test_assemble_refuses_too_little():
     with pytest.raises(DataFormatError, match="too few"):
-        assemble("mine", {"train": [document("a")]})
+        assemble_documents("mine", {"train": [document("a")]})
 
 
 # --- real data ---------------------------------------------------------------------------------

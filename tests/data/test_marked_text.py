@@ -6,7 +6,7 @@ import random
 import pytest
 
 from relcl_lib.data.download import DataFormatError, DataNotFoundError
-from relcl_lib.data.marked_text import NO_RELATION, as_sentence, read_marked
+from relcl_lib.data.marked_text import NO_RELATION, as_marked, read_marked
 from relcl_lib.data.sentences import MarkedSentence
 from relcl_lib.text.markers import marked_text
 
@@ -23,27 +23,27 @@ def spelled(sentence):
 
 
 def test_both_forms_are_one_sentence():
-    by_place = as_sentence("mine", 1, OFFSETS)
+    by_place = as_marked("mine", 1, OFFSETS)
     assert by_place.relation == "born in" and by_place.place == "mine, record 1"
     assert by_place.tokens == ("Ada", "Byron", "was", "born", "in", "London", ",", "England.")
     assert (by_place.head, by_place.tail) == ((0, 2), (5, 6))
-    assert as_sentence("mine", 1, INLINE) == by_place
+    assert as_marked("mine", 1, INLINE) == by_place
     assert spelled(by_place) == ("[E11] Ada Byron [E12] was born in [E21] London [E22] , England.")
 
 
 def test_entities_within_compounds_overlapping_tail_first_and_in_any_script():
-    found = as_sentence(
+    found = as_marked(
         "m", 1, {"text": "a London-born poet", "head": [14, 18], "tail": [2, 8]}, labelled=False
     )
     assert spelled(found) == "a [E21] London [E22] -born [E11] poet [E12]"
     nested = {"text": "the king of Spain", "head": [4, 17], "tail": [12, 17], "relation": "r"}
-    assert spelled(as_sentence("m", 1, nested)) == "the [E11] king of [E21] Spain [E22] [E12]"
+    assert spelled(as_marked("m", 1, nested)) == "the [E11] king of [E21] Spain [E22] [E12]"
     inline = {"text": "the [E11]king of [E21]Spain[E22][E12]", "relation": "r"}
-    assert as_sentence("m", 1, inline) == as_sentence("m", 1, nested)
+    assert as_marked("m", 1, inline) == as_marked("m", 1, nested)
     korean = {"text": "서울에서 5km", "head": [0, 2], "tail": [5, 6], "relation": "r"}
-    assert spelled(as_sentence("m", 1, korean)) == "[E11] 서울 [E12] 에서 [E21] 5 [E22] km"
+    assert spelled(as_marked("m", 1, korean)) == "[E11] 서울 [E12] 에서 [E21] 5 [E22] km"
     other = {"text": "李白生于碎叶城", "head": [0, 2], "tail": [4, 7], "relation": "出生地"}
-    assert spelled(as_sentence("m", 1, other)) == "[E11] 李白 [E12] 生于 [E21] 碎叶城 [E22]"
+    assert spelled(as_marked("m", 1, other)) == "[E11] 李白 [E12] 生于 [E21] 碎叶城 [E22]"
 
 
 def test_words_and_spans_agree_with_the_text_whatever_is_marked():
@@ -54,15 +54,15 @@ def test_words_and_spans_agree_with_the_text_whatever_is_marked():
         record = {"text": text, "head": head, "tail": tail, "relation": "r"}
         if not (text[slice(*head)].strip() and text[slice(*tail)].strip()):
             with pytest.raises(DataFormatError, match="the entity is empty"):
-                as_sentence("m", 1, record)
+                as_marked("m", 1, record)
             continue
         if text[slice(*head)].strip() == text[slice(*tail)].strip() and max(head[0], tail[0]) < min(
             head[1], tail[1]
         ):
             with pytest.raises(DataFormatError, match="head and tail are the same words"):
-                as_sentence("m", 1, record)
+                as_marked("m", 1, record)
             continue
-        found = as_sentence("m", 1, record)
+        found = as_marked("m", 1, record)
         assert "".join(found.tokens) == text.replace(" ", "")
         for span, (start, end) in ((head, found.head), (tail, found.tail)):
             assert "".join(found.tokens[start:end]) == text[slice(*span)].replace(" ", "")
@@ -114,13 +114,13 @@ def test_words_and_spans_agree_with_the_text_whatever_is_marked():
 )
 def test_what_does_not_fit_is_named(change, words):
     with pytest.raises(DataFormatError) as caught:
-        as_sentence("mine.jsonl", 7, {**OFFSETS, **change})
+        as_marked("mine.jsonl", 7, {**OFFSETS, **change})
     assert words in str(caught.value) and "A sentence is {" in str(caught.value)
 
 
 def test_without_labels_the_relation_is_not_looked_at():
     for relation in (None, 5, "born in"):
-        found = as_sentence("m", 1, {**OFFSETS, "relation": relation}, labelled=False)
+        found = as_marked("m", 1, {**OFFSETS, "relation": relation}, labelled=False)
         assert found.relation == ""
 
 

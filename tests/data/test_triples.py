@@ -9,7 +9,7 @@ from relcl_lib.data.download import DataFormatError, DataNotFoundError
 from relcl_lib.data.triples import (
     Sentence,
     Triple,
-    assemble,
+    assemble_triples,
     describe_repeats,
     load_triples,
     read_sentences,
@@ -72,8 +72,11 @@ def test_offsets_are_read_as_well_as_strings(tmp_path):
     assert read_sentences(write(path, [record | {"relation_list": [triple]}])) == [sentence]
     without = Sentence(TEXT, (Triple(*TRIPLE),))
     splits = {name: [s] * 4 for name, s in (("train", sentence), ("valid", without))}
-    with_spans = assemble("mine", splits | {"test": [without]})
-    assert with_spans.fingerprint != assemble("mine", splits | {"train": [without] * 4}).fingerprint
+    with_spans = assemble_triples("mine", splits | {"test": [without]})
+    assert (
+        with_spans.fingerprint
+        != assemble_triples("mine", splits | {"train": [without] * 4}).fingerprint
+    )
 
 
 def test_one_object_over_several_lines_is_one_record(tmp_path):
@@ -217,6 +220,6 @@ def test_the_generated_corpus_is_a_stand_in(tmp_path):
 
 def test_half_a_per_cent_of_a_training_file_validates():
     sentences = [Sentence(f"a{i} b", (Triple(f"a{i}", "r", "b"),)) for i in range(2000)]
-    data = assemble("nyt11", {"train": sentences, "test": sentences[:5]})
+    data = assemble_triples("nyt11", {"train": sentences, "test": sentences[:5]})
     assert data.sizes == {"train": 1990, "valid": 10, "test": 5}
     assert not {s.text for s in data.train} & {s.text for s in data.valid}

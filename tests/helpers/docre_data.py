@@ -4,7 +4,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from relcl_lib.data.document_sets import assemble
+from relcl_lib.data.document_sets import assemble_documents
 from relcl_lib.data.documents import load_documents
 from relcl_lib.papers.docre_ii.parameters import DocreParameters
 from relcl_lib.worlds.encoder import build_tokenizer, tiny_bert
@@ -33,7 +33,7 @@ SMALL = {
 def tiny_data(count=12):
     data = load_documents("synthetic")
     splits = {"train": data.train[:count], "dev": data.dev[:4], "test": data.test[:4]}
-    return assemble("mine", splits, relations=data.relations)
+    return assemble_documents("mine", splits, relations=data.relations)
 
 
 @cache

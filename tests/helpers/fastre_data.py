@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from relcl_lib.data.triples import assemble, load_triples
+from relcl_lib.data.triples import assemble_triples, load_triples
 from relcl_lib.papers.fastre.parameters import FastreParameters
 from relcl_lib.papers.fastre.run import FastreRun
 
@@ -33,7 +33,7 @@ LEARNING = {
 def tiny_data(count=40):
     data = load_triples("synthetic")
     splits = {"train": data.train[:count], "valid": data.train[:10], "test": data.test[:10]}
-    return assemble("mine", splits, relations=data.relations)
+    return assemble_triples("mine", splits, relations=data.relations)
 
 
 def parameters(**changes):

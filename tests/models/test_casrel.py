@@ -8,7 +8,7 @@ from fastre_data import tiny_data
 from transformers import AutoTokenizer, BertConfig, BertModel
 from vocabulary import one_token_more
 
-from relcl_lib.data.triples import Sentence, Triple, assemble
+from relcl_lib.data.triples import Sentence, Triple, assemble_triples
 from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
 from relcl_lib.models.tagger import ConvEncoder, FastRE, TaggerConfig, trainable_parameters
@@ -24,7 +24,7 @@ from relcl_lib.worlds.encoder import build_tokenizer
 def data():
     found = tiny_data(8)
     splits = dict.fromkeys(("train", "valid", "test"), found.train)
-    return assemble("mine", splits, relations=found.relations)
+    return assemble_triples("mine", splits, relations=found.relations)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_what_the_encoder_does_not_read_is_cut_everywhere(tmp_path, data):
     filler = " ".join(["qxzv" * 9] * 12)
     late = Sentence(f"{filler} {first.text}", (Triple(subject, relation, thing),))
     splits = {"train": (*data.train, late), "valid": (late,), "test": (first, late)}
-    mine = assemble("mine", splits, relations=data.relations)
+    mine = assemble_triples("mine", splits, relations=data.relations)
     choice = {"method": "CasRel", "encoder": str(tmp_path), "allow_lost": True}
     choice |= {"dataset": "mine", "seeds": [0], "epochs": 1, "batch_size": 4, "heads": "mean"}
     run = FastreRun(FastreParameters.create(**choice), mine)

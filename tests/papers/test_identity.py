@@ -151,13 +151,13 @@ def test_the_number_format_that_a_machine_has_is_noted_and_not_identity(made, tm
 
 
 def test_an_unlabelled_test_file_makes_no_other_model(encoders):
-    from relcl_lib.data.document_sets import assemble
+    from relcl_lib.data.document_sets import assemble_documents
 
     data = documents()
     hidden = [d.__class__(d.title, d.sentences, d.entities, None) for d in data.test]
     shared = {"train": data.train, "dev": data.dev}
     without, unlabelled, labelled = (
-        assemble("mine", {**shared, "test": test}, relations=data.relations)
+        assemble_documents("mine", {**shared, "test": test}, relations=data.relations)
         for test in ((), hidden, data.test)
     )
     assert without.fingerprint == unlabelled.fingerprint != labelled.fingerprint

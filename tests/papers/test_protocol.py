@@ -11,7 +11,7 @@ from drl_data import tiny_data as drl_data
 
 from relcl_lib.data.weights import ENCODERS, Published, is_published
 from relcl_lib.lab.parameters import ParameterError
-from relcl_lib.lab.protocol import ANYWHERE, departures, printed_settings, protocol
+from relcl_lib.lab.protocol import ANYWHERE, departures, protocol, settings_in_print
 from relcl_lib.lab.records import read_records
 from relcl_lib.papers.docre_ii.parameters import DocreNotebook
 from relcl_lib.papers.registry import PAPERS
@@ -23,7 +23,7 @@ FIRST |= {"drl": "core50"}
 def settings(paper):
     """A printed cell of the paper's own method, which reads most settings."""
     own = {"hpcr": "HPCR", "drl": "BER"}.get(paper)
-    cells = printed_settings(PAPERS[paper].tables, FIRST[paper])
+    cells = settings_in_print(PAPERS[paper].tables, FIRST[paper])
     cell = next(c for c in cells if own in (None, c["method"]))
     return PAPERS[paper].parameters(**{**cell, "dataset": FIRST[paper]})
 
@@ -57,7 +57,7 @@ def test_each_setting_by_itself_takes_a_run_out_of_the_papers_protocol(paper):
     assert called(paper, given) == "paper"
     free = {*ANYWHERE, *tables.KEPT, *(n for n, v in tables.FREE.items() if not v)}
     free |= {"dataset", "method", "track", "exact_paper", "exact_release"}
-    printed = printed_settings(tables, FIRST[paper])
+    printed = settings_in_print(tables, FIRST[paper])
     varied = {name: {str(c[name]) for c in printed if name in c} for c in printed for name in c}
     varied |= {name: set(map(str, values)) for name, values in tables.FREE.items() if values}
     untried = []

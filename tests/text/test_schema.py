@@ -6,7 +6,7 @@ from importlib.resources import files
 import pytest
 
 from relcl_lib.data.download import DataFormatError
-from relcl_lib.data.triples import Sentence, Triple, assemble
+from relcl_lib.data.triples import Sentence, Triple, assemble_triples
 from relcl_lib.text.schema import choose_schema, infer_schema, paper_schema, read_schema
 
 
@@ -34,7 +34,7 @@ def test_the_schemas_of_the_paper():
 
 def test_choosing_a_map(tmp_path):
     made = sentences_of(["aa", "bb", "cc"])
-    data = assemble("mine", {"train": made, "test": made[:2]})
+    data = assemble_triples("mine", {"train": made, "test": made[:2]})
     assert choose_schema(data).source == "any"
     assert choose_schema(data, "any").mask().all()
     assert choose_schema(data, "inferred").source == "inferred"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relcl_lib.data.triples import Sentence, Triple, assemble
+from relcl_lib.data.triples import Sentence, Triple, assemble_triples
 from relcl_lib.text.splitting import (
     AUTO,
     PUNCTUATION,
@@ -185,7 +185,7 @@ def test_tokenised_sentences_keep_their_entities():
 def test_plain_data_are_split_and_tokenised_ones_are_not():
     def data(name, text):
         sentences = [Sentence(text, (Triple("Oren", "r", "Pell"),))] * 12
-        return assemble(name, {"train": sentences, "valid": sentences, "test": sentences})
+        return assemble_triples(name, {"train": sentences, "valid": sentences, "test": sentences})
 
     plain = data("mine", "Oren left Pell.")
     split = split_data(plain, AUTO)

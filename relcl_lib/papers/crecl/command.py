@@ -188,7 +188,7 @@ def _with_interval(share: float, count: int) -> str:
 
 def predict(options: argparse.Namespace) -> int:
     """Run `predict`; the exit code says whether lines were skipped."""
-    from relcl_lib.data.marked_text import as_sentence
+    from relcl_lib.data.marked_text import as_marked
     from relcl_lib.papers.crecl.classifier import ContinualClassifier
 
     model = ContinualClassifier.load(options.model, device=options.device)
@@ -197,7 +197,7 @@ def predict(options: argparse.Namespace) -> int:
 
     def sentences() -> Any:
         def read(number: int, record: Any) -> Any:
-            return as_sentence("input", number, record, labelled=False)
+            return as_marked("input", number, record, labelled=False)
 
         for number, sentence in read_json_lines(sys.stdin.buffer, read, skipped, sys.stderr):
             numbers.append(number)

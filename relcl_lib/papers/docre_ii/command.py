@@ -153,10 +153,10 @@ def read_predictions(path: Path) -> dict[str, set[Any]]:
     """
     from relcl_lib.data.document_files import Fact
     from relcl_lib.data.download import DataFormatError
-    from relcl_lib.data.text_files import read_records
+    from relcl_lib.data.text_files import read_json_records
 
     found: dict[str, set[Any]] = {}
-    for at, record in enumerate(read_records(path), start=1):
+    for at, record in enumerate(read_json_records(path), start=1):
         try:
             facts = found.setdefault(str(record["title"]), set())
             if "facts" in record:

@@ -8,7 +8,7 @@ import torch
 from docre_data import parameters, tiny_data
 
 from relcl_lib.data.document_files import Document, Fact, Mention
-from relcl_lib.data.document_sets import assemble
+from relcl_lib.data.document_sets import assemble_documents
 from relcl_lib.data.documents import load_documents
 from relcl_lib.lab.records import read_records
 from relcl_lib.papers.docre_ii.linear import NEVER, LinearFloor, LinearRun, pair_features
@@ -163,7 +163,9 @@ def test_a_relation_without_training_facts_is_never_found():
     gone = data.relations[0]
     train = [replace(d, facts=tuple(f for f in d.facts if f.relation != gone)) for d in data.train]
     splits = {"train": train, "dev": data.dev, "test": data.test}
-    run = LinearRun(parameters(method=LINEAR), assemble("mine", splits, relations=data.relations))
+    run = LinearRun(
+        parameters(method=LINEAR), assemble_documents("mine", splits, relations=data.relations)
+    )
     run.train()
     assert (run.floor.margins("test")[:, 0] < -50).all()
     assert not any(fact.relation == gone for found in run.predict("test") for fact in found)
@@ -171,7 +173,9 @@ def test_a_relation_without_training_facts_is_never_found():
 
 def test_no_pair_to_train_on_is_named():
     bare = abstract(pairs=(), facts=())
-    data = assemble("mine", {"train": [bare], "dev": [bare], "test": [bare]}, relations=("CID",))
+    data = assemble_documents(
+        "mine", {"train": [bare], "dev": [bare], "test": [bare]}, relations=("CID",)
+    )
     with pytest.raises(ValueError, match="no document of mine's training split has a pair"):
         LinearFloor(data)
 

@@ -9,7 +9,7 @@ from docre_data import encoder_parts, parameters, tiny_data
 from states import kept, same
 
 from relcl_lib.commands.sweep import make_cells, parser
-from relcl_lib.data.document_sets import assemble
+from relcl_lib.data.document_sets import assemble_documents
 from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.models.atlop import PairScores
@@ -184,7 +184,7 @@ def test_over_fitting_finds_the_facts():
     train = tiny_data(1).train
     splits = dict.fromkeys(("train", "dev", "test"), train)
     run = make(
-        data=assemble("mine", splits, relations=tiny_data().relations),
+        data=assemble_documents("mine", splits, relations=tiny_data().relations),
         mention="first",
         pair_size=64,
         stage1_epochs=60,
@@ -235,10 +235,14 @@ def test_a_document_without_pairs_gets_no_fact():
     data = tiny_data(4)
     alone = data.dev[0].__class__("alone", data.dev[0].sentences, data.dev[0].entities[:1], ())
     splits = {"train": [*data.train, alone], "dev": [alone, *data.dev], "test": data.test}
-    run = make(data=assemble("mine", splits, relations=data.relations)).train()
+    run = make(data=assemble_documents("mine", splits, relations=data.relations)).train()
     assert run.predict("dev")[-1][0] == set()
     with pytest.raises(ValueError, match="no document of mine's training split has a pair"):
-        make(data=assemble("mine", {"train": [alone], "dev": [alone]}, relations=data.relations))
+        make(
+            data=assemble_documents(
+                "mine", {"train": [alone], "dev": [alone]}, relations=data.relations
+            )
+        )
 
 
 def test_iterations_only_change_what_is_read_off():
@@ -336,7 +340,7 @@ def test_unlabelled_test_documents_are_not_scored():
     data = tiny_data(4)
     hidden = [d.__class__(d.title, d.sentences, d.entities, None) for d in data.test]
     splits = {"train": data.train, "dev": data.dev, "test": hidden}
-    run = make(data=assemble("mine", splits, relations=data.relations)).train()
+    run = make(data=assemble_documents("mine", splits, relations=data.relations)).train()
     record = run.record()
     assert "F1_dev" in record.metrics
     assert "F1" not in record.metrics

@@ -4,7 +4,7 @@ import pytest
 import torch
 from docre_data import parameters, tiny_data
 
-from relcl_lib.data.document_sets import assemble
+from relcl_lib.data.document_sets import assemble_documents
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.models.pair_inference import decode_relations
 from relcl_lib.papers.docre_ii.network import BUILDERS
@@ -118,7 +118,7 @@ def test_a_base_that_no_stage_trained_has_no_scores_of_its_own():
 def test_data_that_does_not_say_what_is_stated_is_refused():
     data = tiny_data(4)
     plain = [type(d)(d.title, d.sentences, d.entities, d.facts) for d in data.train]
-    data = assemble("mine", {"train": plain, "dev": data.dev}, relations=data.relations)
+    data = assemble_documents("mine", {"train": plain, "dev": data.dev}, relations=data.relations)
     with pytest.raises(ValueError, match="mine does not say which facts"):
         run_on(data)
 

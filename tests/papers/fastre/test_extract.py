@@ -11,7 +11,7 @@ import torch
 from fastre_data import learned_run, parameters, tiny_data
 
 from relcl_lib.__main__ import main
-from relcl_lib.data.triples import assemble
+from relcl_lib.data.triples import assemble_triples
 from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.papers.fastre.command import (
@@ -675,7 +675,7 @@ def test_new_relations_start_anew_and_known_ones_go_on(run, folder):
         ]
 
     splits = {name: renamed(getattr(data, name)) for name in ("train", "valid", "test")}
-    other = assemble("mine", splits)
+    other = assemble_triples("mine", splits)
     start = parameters(start_from=str(folder), max_tokens=30, allow_lost=True)
     model, schema = FastreRun(start, other).model, any_schema(other.relations)
     mine, theirs = model.tails.start.weight, run.model.tails.start.weight

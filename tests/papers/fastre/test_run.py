@@ -4,7 +4,7 @@ import pytest
 import torch
 from fastre_data import LEARNING, parameters, tiny_data
 
-from relcl_lib.data.triples import Sentence, Triple, assemble
+from relcl_lib.data.triples import Sentence, Triple, assemble_triples
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.lab.runtime import make_generator
 from relcl_lib.papers.fastre.network import augment_sentences, batch_loss
@@ -102,7 +102,7 @@ def test_masked_training_leaves_other_relations_alone():
 def typed_data():
     data = tiny_data()
     splits = {name: getattr(data, name) for name in ("train", "valid", "test")}
-    return assemble("synthetic", splits, relations=data.relations)
+    return assemble_triples("synthetic", splits, relations=data.relations)
 
 
 def test_gold_keys_have_the_subject_type_of_their_relations():
@@ -205,7 +205,7 @@ def test_scores_are_calibrated_only_where_validation_has_gold():
     given = tiny_data()
     bare = [sentence._replace(triples=(), spans=()) for sentence in given.valid]
     splits = {"train": given.train, "valid": bare, "test": given.test}
-    run = make(data=assemble("mine", splits, relations=given.relations), **LEARNING).train()
+    run = make(data=assemble_triples("mine", splits, relations=given.relations), **LEARNING).train()
     assert len(run.judged("valid")[0])
     assert run.calibrated().calibration is None
     assert run.best_epoch == LEARNING["epochs"]
@@ -216,7 +216,7 @@ def test_over_fitting_reaches_the_ceiling():
     """Check 14, on a narrower network; the full one gets there as well, in three times the time."""
     train = tiny_data(32).train
     run = make(
-        data=assemble("mine", dict.fromkeys(("train", "valid", "test"), train)),
+        data=assemble_triples("mine", dict.fromkeys(("train", "valid", "test"), train)),
         dropout=0.0,
         embedding_dropout=0.0,
         heads="mean",
@@ -266,7 +266,7 @@ def test_variants_resolve_to_what_the_specification_lists():
 def test_no_triple_to_train_on_is_an_error():
     absent = [Sentence(f"a {i}", (Triple("x", "r", "y"),)) for i in range(4)]
     with pytest.raises(ValueError, match=r"no triple of mine.*not in the text"):
-        make(data=assemble("mine", {"train": absent, "test": absent}))
+        make(data=assemble_triples("mine", {"train": absent, "test": absent}))
 
 
 def test_a_record_names_vectors_and_losses():
