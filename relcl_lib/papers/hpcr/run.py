@@ -21,7 +21,7 @@ from relcl_lib.lab import metrics
 from relcl_lib.lab.checkpoints import optimizer_state, restore_optimizer
 from relcl_lib.lab.protocol import protocol
 from relcl_lib.lab.run import Run, State
-from relcl_lib.lab.runtime import make_generator
+from relcl_lib.lab.runtime import keep_freed_memory, make_generator
 from relcl_lib.models.resnet import ReplayNetwork, build_network, fold_batch_norm, select_seed
 from relcl_lib.papers.hpcr import tables
 from relcl_lib.papers.hpcr.methods import METHODS
@@ -58,6 +58,7 @@ class ReplayRun(Run):
     ) -> None:
         super().__init__(parameters, data, parameters.seeds, work_dir)
         self.elsewhere = self.settings.as_before
+        keep_freed_memory()  # every step needs blocks of the same sizes
         self._place_data()
         self.network = self._build_network()
         self.strategy = METHODS[parameters.method](self).to(self.device)
