@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = line.parse_args(arguments)
     papers = [options.paper] if options.paper else list(PAPERS)
-    records = read_records(options.results)
+    records = read_records(options.results, paper=options.paper)
     found = {PAPERS[paper].title: verdicts_of(paper, records) for paper in papers}
     for title, verdicts in found.items():
         print(f"{title}\n")

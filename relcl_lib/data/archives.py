@@ -25,7 +25,7 @@ from relcl_lib.data.download import (
 from relcl_lib.data.image_files import AGAIN, RawSplits, check_labels, decode_into, flat_array
 from relcl_lib.data.pickles import load_pickle, texts
 from relcl_lib.data.text_files import BOM, not_utf8
-from relcl_lib.data.unpacking import UNZIPPING, check_size, open_gzip
+from relcl_lib.data.unpacking import UNZIPPING, check_size, open_content, open_gzip
 
 
 def table_of(value: Any, file: str | Path) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def idx_file(folder: Path, stem: str, rank: int, required: bool = False) -> Path
 def _idx(file: Path, rank: int) -> np.ndarray:
     """Read one idx file of unsigned bytes."""
     try:
-        with open_gzip(file) if file.suffix.lower() == ".gz" else file.open("rb") as stream:
+        with open_content(file) as stream:
             content = stream.read()
     except (OSError, EOFError, zlib.error) as error:
         raise DataFormatError(file, f"truncated or damaged gzip file ({error})", AGAIN) from error

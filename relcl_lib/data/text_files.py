@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from relcl_lib.data.download import DataFormatError
-from relcl_lib.data.unpacking import open_gzip
+from relcl_lib.data.unpacking import open_content
 from relcl_lib.lab.json_text import parse_json
 
 #: what to do about a file that may be a download or somebody's own
@@ -45,12 +45,8 @@ def not_utf8(path: Path, start: bytes, reason: str = "") -> DataFormatError:
 
 def read_lines(path: Path) -> Iterator[str]:
     """Yield the lines of a file without their ends."""
-
-    def opened() -> contextlib.AbstractContextManager[io.BufferedReader]:
-        return open_gzip(path) if path.suffix.lower() == ".gz" else path.open("rb")
-
     try:
-        with opened() as content, io.TextIOWrapper(content, encoding="utf-8") as stream:
+        with open_content(path) as content, io.TextIOWrapper(content, encoding="utf-8") as stream:
             for number, line in enumerate(stream, start=1):
                 if number == 1:
                     line = line.lstrip(BOM)  # twice where a tool marked a marked file
@@ -58,7 +54,7 @@ def read_lines(path: Path) -> Iterator[str]:
                     raise not_utf8(path, line.encode(), f"line {number}")
                 yield line.rstrip("\n")
     except UnicodeDecodeError as error:
-        with opened() as content:
+        with open_content(path) as content:
             start = content.read(64)
         byte = error.object[error.start]
         raise not_utf8(path, start, f"{error.reason}: 0x{byte:02x}") from error

@@ -9,7 +9,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -57,6 +57,11 @@ def open_gzip(path: Path) -> Iterator[io.BufferedReader]:
     """The content of a gzip file as bytes."""
     with gzip.open(path, "rb") as stream:
         yield io.BufferedReader(_Counted(stream, path, path.stat().st_size), 1 << 20)
+
+
+def open_content(path: Path) -> AbstractContextManager[io.BufferedReader]:
+    """The content of a file as bytes, of what it unpacks to where its name ends in `.gz`."""
+    return open_gzip(path) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
 @contextmanager

@@ -25,7 +25,7 @@ PROTOCOLS = {
     "stand-in": "other data, on which only our numbers may be compared with one another",
 }
 #: columns that say something of our runs alone
-_OF_OURS = ("Protocol", "Variant", "Configuration", "n")
+_OF_OURS = ("Protocol", "Variant", "Configuration")
 #: more metrics than this with numbers of both stand in a line each for the paper's and ours
 WIDEST = 3
 
@@ -176,17 +176,17 @@ def show(block: Block, digits: int | None = None, *, named: bool = False) -> Sho
         header, body = _side_by_side(columns, both, cells, run)
     rows = []
     for place, numbers in enumerate(body):
-        label = {name: values[place] for name, values in about.items()}
-        last = {"n": seeds[place] or DASH} if any(seeds) else {}
         for line, each in enumerate(numbers):
             # What names a row stands in each of its lines, the rest of its setting in the first, and
             # what is true of our runs alone in the line of ours.
             of_ours = not stacked or each[0] == "ours"
-            texts = [
-                text if (of_ours if name in _OF_OURS else not (at and line)) else ""
-                for at, (name, text) in enumerate((label | last).items())
+            label = [
+                values[place] if (of_ours if name in _OF_OURS else not (at and line)) else ""
+                for at, (name, values) in enumerate(about.items())
             ]
-            rows.append([*texts[: len(label)], *each, *texts[len(label) :]])
+            rows.append([*label, *each])
+            if any(seeds):
+                rows[-1].append((seeds[place] or DASH) if of_ours else "")
     header = [*about, *(short.get(name, name) for name in header), *(["n"] if any(seeds) else [])]
     title = ", ".join(filter(None, [block.table if named else "", words.name(block.dataset)]))
     caption = "; ".join(caption)
@@ -205,12 +205,12 @@ def _about(lines: Sequence[Line]) -> tuple[dict[str, list[str]], list[str]]:
         elif values[0]:
             whole = [part for part in lines[0].setting if words.setting(part)[0] == key]
             caption += filter(None, map(words.phrase, whole))
-    further = {
-        "Protocol": [line.protocol if line.protocol in PROTOCOLS else "" for line in lines],
-        "Variant": [words.name(line.variant) for line in lines],
-        "Configuration": [_configuration(line.configuration) for line in lines],
-    }
-    for name, values in further.items():
+    further = (
+        [line.protocol if line.protocol in PROTOCOLS else "" for line in lines],
+        [words.name(line.variant) for line in lines],
+        [_configuration(line.configuration) for line in lines],
+    )
+    for name, values in zip(_OF_OURS, further, strict=True):
         told = {*values} - {""}
         if len(told) > 1 or (told and name == "Configuration" and "" in values):
             columns[name] = [value or DASH for value in values]

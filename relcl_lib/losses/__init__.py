@@ -1,7 +1,8 @@
 """Every loss of the five papers: pure functions of tensors that broadcast over leading dimensions.
 
 A batch of S seeds is one call: `(S, B, D)` in, `(S,)` out (but for `cascade_loss`, whose tail
-logits are of as many heads as a batch has). No function edits its inputs, keeps state or names a device.
+logits are of as many heads as a batch has). No function edits its inputs, keeps state or names a
+device.
 """
 
 from relcl_lib.losses.basic import class_counts, cosine_similarity, cross_entropy_loss, normalise

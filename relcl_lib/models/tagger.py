@@ -1,7 +1,7 @@
 """FastRE's network: the gated dilated encoder, the head-entity tagger and the tail-entity tagger.
 
-Hidden states are (B, n, d) throughout, ends of entities inclusive. With adaptive thresholds column 0
-of every tagger's logits is the threshold class AT; K + 1 and R + 1 below are K and R without it.
+Hidden states are (B, n, d) throughout, ends of entities inclusive. With adaptive thresholds column
+0 of every tagger's logits is the threshold class AT; K + 1 and R + 1 below are K and R without it.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from torch import Tensor
 from relcl_lib.data.download import DataFormatError, is_hidden
 from relcl_lib.data.ragged import pad_rows
 from relcl_lib.data.text_files import not_utf8
-from relcl_lib.data.unpacking import UNZIPPING, open_gzip, open_member
+from relcl_lib.data.unpacking import UNZIPPING, open_content, open_member
 from relcl_lib.lab.runtime import make_generator
 from relcl_lib.text.splitting import composed, look_up
 
@@ -182,10 +182,7 @@ def _coverage(
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
     """The lines of a file of vectors as bytes, and the file's own name."""
     kind = path.suffix.lower()
-    if kind == ".gz":
-        with open_gzip(path) as file:
-            yield file, path.stem
-    elif kind == ".zip":
+    if kind == ".zip":
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if not name.endswith("/")]
             inside = [name for name in names if not is_hidden(name.split("/")[0])]
@@ -198,8 +195,8 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], str]]:
             with open_member(archive, inside[0], path) as file:
                 yield file, inside[0].rsplit("/", 1)[-1]
     else:
-        with path.open("rb") as file:
-            yield file, path.name
+        with open_content(path) as file:
+            yield file, path.stem if kind == ".gz" else path.name
 
 
 class WordReader:

@@ -63,12 +63,11 @@ def differences(
     for by_weight in alike(r for r in chosen if any(row.matches(r) for row in rows)):
         plain = by_weight.pop((0.0,), {})
         for (weight,), by_seed in by_weight.items():
-            seeds = sorted(plain.keys() & by_seed.keys())
-            for metric in metrics if seeds else ():
-                gains = (by_seed[s].metrics[metric] - plain[s].metrics[metric] for s in seeds)
-                first = by_seed[seeds[0]]
-                place = (first.dataset["track"], first.parameters["width"], first.method)
-                found.append(Difference(*place, weight, metric, tuple(gains)))
+            first = next(iter(by_seed.values()))
+            place = (first.dataset["track"], first.parameters["width"], first.method)
+            for metric in metrics:
+                if gained := gains(by_seed.values(), plain.values(), metric):
+                    found.append(Difference(*place, weight, metric, tuple(gained)))
     order = {name: place for place, name in enumerate(STRATEGIES)}
     return sorted(
         found, key=lambda d: (TRACKS.index(d.track), d.width, order[d.strategy], d.weight)
@@ -102,7 +101,7 @@ def table(records: Iterable[Record], base: str = "cifar10") -> pd.DataFrame:
 
     lines: dict[tuple, dict[str, str | int]] = {}
     for each in differences(records, base):
-        mean, half = spread(each)
+        mean, half = mean_and_half(each.gains)
         shown = f"{mean:+.1f}" + ("" if math.isnan(half) else f" ± {half:.1f}")
         place = (each.track, each.width, each.strategy, f"{each.weight:g}")
         lines.setdefault(place, {})[each.metric] = shown
@@ -124,8 +123,3 @@ def missing(records: Iterable[Record], width: int, base: str = "cifar10") -> str
     absent = every - len({place for place in there if place[2] in weights})
     which = "all" if absent == every else f"{absent} of {every}"
     return f"no records yet at width {width}: {which} of the comparisons" if absent else ""
-
-
-def spread(difference: Difference) -> tuple[float, float]:
-    """Mean and half width of the 95 % interval; NaN for the latter with fewer than three seeds."""
-    return mean_and_half(difference.gains)

@@ -31,6 +31,7 @@ def check_growth(lengths: Sequence[float], first: Sequence[float], where: str, a
     """
     for number, (length, start) in enumerate(zip(lengths, first, strict=True)):
         if not length <= GROWTH * max(1.0, start):
-            times = f"{length / max(1.0, start):.0f} times as long as at first (or as 1, if that was less)"
-            grown = times if math.isfinite(length) else "not finite"
+            times = f"{length / max(1.0, start):.0f} times as long"
+            since = "as at first (or as 1, if that was less)"
+            grown = f"{times} {since}" if math.isfinite(length) else "not finite"
             raise DivergenceError(f"{where}: representation {number} is {grown}; {advice}")

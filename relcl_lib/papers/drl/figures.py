@@ -10,8 +10,9 @@ from matplotlib.lines import Line2D
 
 from relcl_lib.lab import plots, words
 from relcl_lib.lab.compare import compare
+from relcl_lib.lab.metrics import mean_and_half
 from relcl_lib.lab.records import Record, most_seeds
-from relcl_lib.papers.drl.control import TRACKS, alike, differences, missing, spread
+from relcl_lib.papers.drl.control import TRACKS, alike, differences, missing
 from relcl_lib.papers.drl.similarity import FIGURE1_PAIRS, KINDS, RecordedSimilarities
 from relcl_lib.papers.drl.similarity_plots import (
     KIND_NAMES,
@@ -123,7 +124,7 @@ def control(records: Sequence[Record], base: str = "cifar10") -> Figure:
                 place = STRATEGIES.index(each.strategy)
                 shift = 0.24 * (place - 1) + 0.09 * widths.index(each.width)
                 x, colour = weights.index(each.weight) + shift, plots.colour_of(each.strategy)
-                mean, half = spread(each)
+                mean, half = mean_and_half(each.gains)
                 marker = "o" if each.width == widths[0] else "^"
                 seeds = {"s": 12, "alpha": 0.8, "lw": 0, "marker": marker, "color": colour}
                 axis.scatter([x] * len(each.gains), each.gains, **seeds)

@@ -202,6 +202,7 @@ def test_the_committed_floor_comes_out_again():
     given = DocreParameters(dataset="cdr", method=LINEAR, data_root=str(REAL))
     run = LinearRun(given, load_documents("cdr", REAL)).train()
     for name, value in run.record().metrics.items():
-        # Another machine's arithmetic moves a pair or two of 1,066 over the threshold, 0.1 points each.
-        assert record.metrics[name] == pytest.approx(value, abs=0.3), name
+        # Another machine's arithmetic moves a pair or two of 1,066 over a threshold, 0.1 points each.
+        counted = name.startswith(("precision", "recall", "F1", "IgnF1", "Intra-F1", "Inter-F1"))
+        assert record.metrics[name] == pytest.approx(value, abs=0.3 if counted else 0.05), name
     assert record.metrics["F1_tuned"] > 60 and record.metrics["AP"] > 63

@@ -6,6 +6,7 @@ import pytest
 from example_records import make
 from matplotlib.collections import PathCollection
 
+from relcl_lib.lab.metrics import mean_and_half
 from relcl_lib.papers.drl import control, figures
 from relcl_lib.papers.drl.tables import SHARE
 
@@ -74,7 +75,7 @@ def test_the_table_has_an_interval_from_three_seeds_on():
     assert frame.loc[("NI", 8, "ER", "0.0002"), average] == "+1.5 ± 1.2"
     assert frame.loc[("NI", 8, "ER", "1e-08")].tolist() == ["-0.5", "-1.0", 1]
     assert control.table([]).empty
-    mean, half = control.spread(control.differences(runs())[0])
+    mean, half = mean_and_half(control.differences(runs())[0].gains)
     assert (mean, math.isnan(half)) == (-0.5, True)
 
 
