@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import contextlib
+import io
+import os
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, TextIO
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, TextIO
 
+from relcl_lib.lab.files import atomic_file
 from relcl_lib.lab.json_text import parse_json
 
 
@@ -44,6 +52,55 @@ def parse(
     if more:
         parser.error(f"unrecognized arguments: {' '.join(more)}")
     return options
+
+
+def result_path(path: str | Path, source: BinaryIO | None = None) -> Path:
+    """Where results go; ValueError where that is a folder, a device, or the file that is read."""
+    path = Path(path).expanduser()
+    if path.exists() and not path.is_file():
+        raise ValueError(f"--out {path} is no plain file; name a file for the results")
+    with contextlib.suppress(OSError):  # no such file yet, or a source that is none
+        if source is not None and os.path.samestat(path.stat(), os.fstat(source.fileno())):
+            raise ValueError(f"--out {path} is the input itself; name another file for the results")
+    return path
+
+
+@contextlib.contextmanager
+def results_to(path: Path | None) -> Iterator[TextIO]:
+    """Where a command writes, in UTF-8: a file that is there when it is whole; None: standard output."""
+    if path is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    with atomic_file(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
+        try:
+            yield text
+        finally:
+            text.detach()
+
+
+@dataclass
+class Counts:
+    """What a command has done so far. A subclass has the counts, and says which are `told`, in order."""
+
+    told: ClassVar[tuple[str, ...]] = ()
+    started: float = field(default_factory=time.perf_counter, kw_only=True)
+
+    def line(self) -> str:
+        """All in one line; the first is what is counted per second."""
+        counts = {name: getattr(self, name) for name in self.told}
+        rate = counts[self.told[0]] / max(time.perf_counter() - self.started, 1e-9)
+        each = [f"{count} {name}" for name, count in counts.items()]
+        return ", ".join([*each, f"{rate:.{0 if rate >= 10 else 1}f} per second"])
+
+    def tell(self, every: int) -> None:
+        """Say it on standard error after every so many; on a terminal in the same place."""
+        if getattr(self, self.told[0]) % every == 0:
+            end = "\r" if sys.stderr.isatty() else "\n"
+            print(self.line(), end=end, file=sys.stderr, flush=True)
 
 
 def read_json_lines(

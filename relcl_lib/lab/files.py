@@ -18,6 +18,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 # .<name>.<kind>-<host>-<process>-<random>; "old" is a directory moved aside by its replacement.
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<kind>tmp|old)-(?P<host>\w+)-(?P<pid>\d+)-\w+")
@@ -107,20 +108,27 @@ def existing_folder(name: str) -> Path:
     return Path(name)
 
 
-def atomic_write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Write `data` to `path` so that the file is the old one or the new one, never a part.
+@contextlib.contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to fill that becomes `path` when the block ends without an error.
 
     Missing folders are made. Any error leaves an existing file untouched and no temporary behind.
     """
     path = Path(path)
     with _temporary(path) as temporary:
         with temporary.open("xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     _sync_folder(path.parent)
-    return path
+
+
+def atomic_write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
+    """Write `data` to `path` so that the file is the old one or the new one, never a part."""
+    with atomic_file(path) as file:
+        file.write(data)
+    return Path(path)
 
 
 def atomic_write_text(path: str | os.PathLike[str], text: str) -> Path:

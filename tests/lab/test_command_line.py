@@ -1,11 +1,12 @@
-"""Records on standard input: a line each, or one array on one line."""
+"""Records on standard input, a line each or one array on one line; where results go; what is told."""
 
 import io
 import json
+from dataclasses import dataclass
 
 import pytest
 
-from relcl_lib.lab.command_line import read_json_lines
+from relcl_lib.lab.command_line import Counts, read_json_lines, result_path, results_to
 
 RECORDS = [{"n": 1}, {"n": "x"}, {"n": 3}]
 
@@ -47,3 +48,50 @@ def test_lines_are_read_one_by_one_and_no_array_is_looked_for_in_later_ones():
         raise AssertionError("the next line was asked for")
 
     assert next(read_json_lines(endless(), numbered, [], io.StringIO())) == (1, 1)
+
+
+def test_a_file_of_results_is_there_when_it_is_whole(tmp_path, capsys):
+    path = tmp_path / "new" / "facts.jsonl"
+    with results_to(path) as out:
+        out.write("é\n")
+        assert not path.exists()
+    assert path.read_bytes() == "é\n".encode() and capsys.readouterr().out == ""
+    with pytest.raises(KeyError), results_to(path) as out:
+        out.write("half")
+        raise KeyError
+    assert path.read_bytes() == "é\n".encode() and list(path.parent.iterdir()) == [path]
+    with results_to(None) as out:
+        out.write("é\n")
+    assert capsys.readouterr().out == "é\n"
+
+
+def test_what_cannot_become_the_file_is_refused(tmp_path):
+    source = tmp_path / "texts"
+    source.write_text("a\n")
+    for path in ("/dev/null", tmp_path):
+        with pytest.raises(ValueError, match="no plain file"):
+            result_path(path)
+    with source.open("rb") as stream:
+        with pytest.raises(ValueError, match="the input itself"):
+            result_path(source, stream)
+        assert result_path(tmp_path / "new", stream) == tmp_path / "new"
+    assert result_path(source, io.BytesIO()) == source
+
+
+def test_counts_are_told_after_every_so_many(capsys):
+    @dataclass
+    class Read(Counts):
+        told = ("lines", "skipped")
+        lines: int = 0
+        skipped: int = 0
+        other: int = 0
+
+    counts = Read(started=0.0)
+    for counts.lines in (1, 2, 3, 4):
+        counts.tell(2)
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(", ")[:2] for line in told] == [
+        ["2 lines", "0 skipped"],
+        ["4 lines", "0 skipped"],
+    ]
+    assert all(line.endswith(" per second") for line in told) and "other" not in counts.line()

@@ -4,29 +4,36 @@
     python -m relcl_lib crecl predict --model FOLDER < sentences.jsonl > relations.jsonl
     python -m relcl_lib crecl evaluate --model FOLDER --data FILE
 
-`learn` makes the model
-FOLDER, or teaches it further relations: those it knows stay, as a few sentences of each are part of the
-folder; a relation that it knows learns from the new sentences too. `predict` needs no relation and
-writes {"line", "relation", "nearest", "score"} per line, in order: the nearest relation with its cosine,
-and as relation null where that is below the model's threshold (--threshold -1 answers always). A
-line that cannot be read is named on standard error and skipped; the exit code is then 1. A JSON array
-on one line will do, and "line" then counts its sentences. `evaluate` counts sentences of relations that
-the model does not know as `unknown`, and how many of them are refused, as is right; so it does those
-with "relation": null, which say none.
+`learn` makes the model FOLDER, or teaches it further relations: those it knows stay, as a few
+sentences of each are part of the folder; a relation that it knows learns from the new sentences too.
+`predict` needs no relation and writes {"line", "relation", "nearest", "score"} per line, in order:
+the nearest relation with its cosine, and as relation null where that is below the model's threshold
+(--threshold -1 answers always). A line that cannot be read is named on standard error and skipped;
+the exit code is then 1. A JSON array on one line will do, and "line" then counts its sentences.
+`evaluate` counts sentences of relations that the model does not know as `unknown`, and how many of
+them are refused, as is right; so it does those with "relation": null, which say none.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relcl_lib.lab.command_line import add_settings_help, parse, positive, read_json_lines
+from relcl_lib.lab.command_line import (
+    Counts,
+    add_settings_help,
+    parse,
+    positive,
+    read_json_lines,
+    result_path,
+    results_to,
+)
 
 if TYPE_CHECKING:
     from relcl_lib.papers.crecl.classifier import ContinualClassifier
@@ -186,11 +193,23 @@ def _with_interval(share: float, count: int) -> str:
     return f"{share:.0f} % ({100 * found.low:.0f} to {100 * found.high:.0f} %)"
 
 
+@dataclass
+class Predicted(Counts):
+    """What prediction has done so far."""
+
+    told = ("sentences", "answered", "skipped")
+    sentences: int = 0
+    answered: int = 0
+    skipped: int = 0
+
+
 def predict(options: argparse.Namespace) -> int:
     """Run `predict`; the exit code says whether lines were skipped."""
     from relcl_lib.data.marked_text import as_marked
     from relcl_lib.papers.crecl.classifier import ContinualClassifier
 
+    if options.out:
+        options.out = result_path(options.out, sys.stdin.buffer)
     model = ContinualClassifier.load(options.model, device=options.device)
     skipped: list[int] = []
     numbers: list[int] = []
@@ -203,18 +222,24 @@ def predict(options: argparse.Namespace) -> int:
             numbers.append(number)
             yield sentence
 
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")
-    found = model.stream(sentences(), threshold=options.threshold, chunk=options.chunk)
-    for one in found:
-        number = numbers.pop(0)
-        if one is None:
-            skipped.append(number)
-            problem = f"line {number} skipped: an entity lies beyond {model.room} tokens"
-            print(problem, file=sys.stderr)
-            continue
-        line = {"line": number, "relation": one.relation, "nearest": one.nearest}
-        print(json.dumps({**line, "score": round(one.score, 4)}, ensure_ascii=False))
+    counts = Predicted()
+    with results_to(options.out) as out:
+        for one in model.stream(sentences(), threshold=options.threshold, chunk=options.chunk):
+            number = numbers.pop(0)
+            if one is None:
+                skipped.append(number)
+                problem = f"line {number} skipped: an entity lies beyond {model.room} tokens"
+                print(problem, file=sys.stderr)
+                continue
+            line = {"line": number, "relation": one.relation, "nearest": one.nearest}
+            shown = json.dumps({**line, "score": round(one.score, 4)}, ensure_ascii=False)
+            print(shown, file=out)
+            counts.sentences += 1
+            counts.answered += one.relation is not None
+            counts.skipped = len(skipped)
+            counts.tell(options.progress)
+    counts.skipped = len(skipped)
+    print(counts.line(), file=sys.stderr)
     return SKIPPED if skipped else 0
 
 
@@ -281,6 +306,10 @@ def build_parser() -> argparse.ArgumentParser:
     taught.set_defaults(run=learn)
     asked = commands.add_parser("predict", help="sentences on stdin, relations on stdout", **form)
     asked.add_argument("--chunk", type=positive, default=256, help="sentences held in memory")
+    asked.add_argument("--out", help="file for the answers instead of standard output")
+    asked.add_argument(
+        "--progress", type=positive, default=1000, help="sentences between two counts"
+    )
     asked.set_defaults(run=predict)
     scored = commands.add_parser("evaluate", help="accuracy on labelled sentences", **form)
     scored.add_argument("--data", required=True, type=Path, help="sentences with their relations")

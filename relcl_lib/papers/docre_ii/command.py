@@ -20,16 +20,22 @@ not applied to a gold file.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from relcl_lib.lab.command_line import add_settings_help, parse, positive
+from relcl_lib.lab.command_line import (
+    Counts,
+    add_settings_help,
+    parse,
+    positive,
+    result_path,
+    results_to,
+)
 
 SKIPPED = 1  # exit code
 SCORES = (
@@ -61,11 +67,23 @@ alone does not find the fact; then `rests_on` lists the pairs with the most atte
 are read as well."""
 
 
+@dataclass
+class Predicted(Counts):
+    """What prediction has done so far."""
+
+    told = ("documents", "facts", "skipped")
+    documents: int = 0
+    facts: int = 0
+    skipped: int = 0
+
+
 def predict(options: argparse.Namespace) -> int:
     """Run `predict`; the exit code says whether lines were skipped."""
     from relcl_lib.data.document_stream import stream_documents
     from relcl_lib.papers.docre_ii.predictor import Predictor
 
+    if options.out:
+        options.out = result_path(options.out, sys.stdin.buffer)
     model, skipped, numbers = Predictor.load(options.model, device=options.device), [], []
     left_out: Counter[str] = Counter()
 
@@ -83,46 +101,41 @@ def predict(options: argparse.Namespace) -> int:
             numbers.append(number)
             yield document
 
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")
     threshold = model.threshold if options.tuned else 0.0
     if options.tuned and not model.note.get("tuned", True):
         said = "--tuned changes nothing: the dev documents of this model's training had no relation"
         print(said, file=sys.stderr)
-    first, cut, unread, wanted = True, 0, 0, model.pairing.kinds or ()
+    counts, cut, unread, wanted = Predicted(), 0, 0, model.pairing.kinds or ()
     without_a_pair, came = 0, set()
     seen: set[str] = set()
-    for document, facts in model.stream(documents(), threshold=threshold, chunk=options.chunk):
-        number = numbers.pop(0)
-        cut, unread = cut + facts.cut, unread + len(facts.unread)
-        if options.submission:  # which knows documents by their titles alone
-            if document.title in seen:
-                print(f"document at line {number}: a second {document.title!r}", file=sys.stderr)
-            seen.add(document.title)
-        kinds = {mentions[0].type for mentions in document.entities}
-        if document.pairs is None and not kinds.issuperset(wanted):
-            without_a_pair, came = without_a_pair + 1, came | kinds
-        names = [mentions[0].name for mentions in document.entities]
-        if not options.submission:
-            shown = [
-                {
-                    **_named(fact, names),
-                    "rests_on": [_named(support, names) for support in fact.rests_on],
-                }
-                for fact in facts
-            ]
-            line = {"line": number, "title": document.title, "facts": shown}
-            if facts.cut:
-                line |= {"cut": True, "unread": facts.unread}
-            print(json.dumps(line, ensure_ascii=False))
-            continue
-        for fact in facts:
-            row = {"title": document.title, "h_idx": fact.head, "t_idx": fact.tail}
-            row |= {"r": fact.relation, "evidence": []}
-            print("[" if first else ",", json.dumps(row, ensure_ascii=False), sep="\n")
-            first = False
-    if options.submission:
-        print("[]" if first else "]")
+    found = model.stream(documents(), threshold=threshold, chunk=options.chunk)
+    with results_to(options.out) as out:
+        for document, facts in found:
+            number = numbers.pop(0)
+            cut, unread = cut + facts.cut, unread + len(facts.unread)
+            if options.submission:  # which knows documents by their titles alone
+                if document.title in seen:
+                    said = f"document at line {number}: a second {document.title!r}"
+                    print(said, file=sys.stderr)
+                seen.add(document.title)
+                for before, fact in enumerate(facts, start=counts.facts):
+                    row = {"title": document.title, "h_idx": fact.head, "t_idx": fact.tail}
+                    row |= {"r": fact.relation, "evidence": []}
+                    mark = "," if before else "["
+                    print(mark, json.dumps(row, ensure_ascii=False), sep="\n", file=out)
+            else:
+                print(_line(number, document, facts), file=out)
+            kinds = {mentions[0].type for mentions in document.entities}
+            if document.pairs is None and not kinds.issuperset(wanted):
+                without_a_pair, came = without_a_pair + 1, came | kinds
+            counts.documents += 1
+            counts.facts += len(facts)
+            counts.skipped = len(skipped)
+            counts.tell(options.progress)
+        if options.submission:
+            print("]" if counts.facts else "[]", file=out)
+    counts.skipped = len(skipped)
+    print(counts.line(), file=sys.stderr)
     if count := left_out["ungrounded_mentions"]:
         print(f"{count} mentions have no identifier and were left out", file=sys.stderr)
     if without_a_pair:
@@ -138,6 +151,19 @@ def predict(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return SKIPPED if skipped else 0
+
+
+def _line(number: int, document: Any, facts: Any) -> str:
+    """A document's facts as `predict` writes them."""
+    names = [mentions[0].name for mentions in document.entities]
+    shown = [
+        {**_named(fact, names), "rests_on": [_named(support, names) for support in fact.rests_on]}
+        for fact in facts
+    ]
+    line = {"line": number, "title": document.title, "facts": shown}
+    if facts.cut:
+        line |= {"cut": True, "unread": facts.unread}
+    return json.dumps(line, ensure_ascii=False)
 
 
 def _named(found: Any, names: Sequence[str]) -> dict[str, Any]:
@@ -362,9 +388,13 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     found.add_argument("--model", required=True, type=Path, help="folder of a trained model")
+    found.add_argument("--out", help="file for the facts instead of standard output")
     found.add_argument("--tuned", action="store_true", help="with the threshold best on dev")
     found.add_argument("--submission", action="store_true", help="as DocRED's competition takes it")
     found.add_argument("--chunk", type=positive, default=64, help="documents held in memory")
+    found.add_argument(
+        "--progress", type=positive, default=100, help="documents between two counts"
+    )
     found.add_argument("--device", default="auto", help="auto, cpu or cuda")
     found.set_defaults(run=predict)
     scored = commands.add_parser(

@@ -20,13 +20,12 @@ import io
 import json
 import re
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from relcl_lib.lab.command_line import add_settings_help, parse, positive
+from relcl_lib.lab.command_line import Counts, add_settings_help, parse, positive, result_path
 from relcl_lib.lab.json_text import parse_json
 
 WORDS = """\
@@ -68,16 +67,16 @@ OWN = ("line", "text", "triples", "cut")  # fields of a result that are not the 
 
 
 @dataclass
-class Counts:
+class Extracted(Counts):
     """What extraction has seen so far."""
 
+    told = ("lines", "triples", "cut", "empty", "skipped")
     lines: int = 0
     triples: int = 0
     empty: int = 0
     cut: int = 0
     across: int = 0
     skipped: int = 0
-    started: float = field(default_factory=time.perf_counter)
 
     def add(self, result: dict[str, Any]) -> None:
         """Count a result."""
@@ -85,14 +84,6 @@ class Counts:
         self.triples += len(result["triples"])
         self.empty += not result["text"].strip()
         self.cut += "cut" in result
-
-    def line(self) -> str:
-        """Say it in one line."""
-        rate = self.lines / max(time.perf_counter() - self.started, 1e-9)
-        return (
-            f"{self.lines} lines, {self.triples} triples, {self.cut} cut, "
-            f"{self.empty} empty, {self.skipped} skipped, {rate:.0f} a second"
-        )
 
 
 def read_lines(stream: BinaryIO) -> Iterator[bytes | None]:
@@ -138,7 +129,7 @@ def extract_stream(
     *,
     jsonl: bool = False,
     chunk: int = 1024,
-    counts: Counts | None = None,
+    counts: Extracted | None = None,
     complain: TextIO | None = None,
     first: int = 1,
     min_score: float = 0.0,
@@ -149,7 +140,7 @@ def extract_stream(
     length, so a larger chunk wastes less on padding. `counts` is updated on the way; malformed lines
     are named in `complain` (None: standard error). `first` is the number of the first of the lines.
     """
-    counts = Counts() if counts is None else counts
+    counts = Extracted() if counts is None else counts
     held: list[tuple[int, dict[str, Any]]] = []
     for number, line in enumerate(lines, start=first):
         record = _read(number, line, jsonl, counts, complain)
@@ -162,7 +153,7 @@ def extract_stream(
 
 
 def _read(
-    number: int, line: bytes | None, jsonl: bool, counts: Counts, complain: TextIO | None
+    number: int, line: bytes | None, jsonl: bool, counts: Extracted, complain: TextIO | None
 ) -> dict[str, Any] | None:
     """The record of a line; None where it is malformed, which is counted and told."""
     try:
@@ -178,7 +169,7 @@ def pass_over(
     kept: Iterable[dict[str, Any]],
     *,
     jsonl: bool = False,
-    counts: Counts,
+    counts: Extracted,
     complain: TextIO | None = None,
 ) -> int:
     """Pass over the lines whose results are kept from an earlier try; how many there were.
@@ -203,7 +194,7 @@ def pass_over(
 
 
 def _results(
-    extractor: Any, held: Sequence[tuple[int, dict[str, Any]]], counts: Counts, min_score: float
+    extractor: Any, held: Sequence[tuple[int, dict[str, Any]]], counts: Extracted, min_score: float
 ) -> Iterator[dict[str, Any]]:
     from relcl_lib.text.splitting import split_text
 
@@ -229,7 +220,7 @@ def _results(
 def extract(options: argparse.Namespace) -> int:
     """Run `extract`; the exit code says whether lines were skipped."""
     from relcl_lib.papers.fastre.extract import Extractor
-    from relcl_lib.papers.fastre.resume import ResultFile, result_path
+    from relcl_lib.papers.fastre.resume import ResultFile
 
     if options.out:
         options.out = result_path(options.out, sys.stdin.buffer)
@@ -238,7 +229,7 @@ def extract(options: argparse.Namespace) -> int:
     how = {"batch_size": options.batch_size, "precision": options.precision}
     extractor = Extractor.load(options.model, device=options.device, **how)
     extractor.by_sentence &= not options.whole_lines
-    counts, watched, told = Counts(), sys.stderr.isatty(), {"jsonl": options.jsonl}
+    counts, told = Extracted(), {"jsonl": options.jsonl}
     lines, out, passed = read_lines(sys.stdin.buffer), None, 0
     with contextlib.ExitStack() as stack:
         stack.enter_context(extractor.ready())  # once, not for every chunk
@@ -260,8 +251,7 @@ def extract(options: argparse.Namespace) -> int:
         for result in out.write(results) if out else results:
             if not out:
                 sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
-            if counts.lines % options.progress == 0:
-                print(counts.line(), end="\r" if watched else "\n", file=sys.stderr, flush=True)
+            counts.tell(options.progress)
     sys.stdout.flush()
     print(counts.line(), file=sys.stderr)
     if counts.across:

@@ -6,27 +6,16 @@ the settings that shape results to the last bit.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
+from relcl_lib.lab.command_line import result_path
 from relcl_lib.lab.digests import content_digest, file_digest
 from relcl_lib.lab.files import locked
 from relcl_lib.papers.fastre.extract import tagger_folder
-
-
-def result_path(path: str | Path, source: BinaryIO | None = None) -> Path:
-    """Where results go; ValueError where that is a folder, a device, or the file that is read."""
-    path = Path(path).expanduser()
-    if path.exists() and not path.is_file():
-        raise ValueError(f"--out {path} is no plain file; name a file for the triples")
-    with contextlib.suppress(OSError):  # no such file yet, or a source that is none
-        if source is not None and os.path.samestat(path.stat(), os.fstat(source.fileno())):
-            raise ValueError(f"--out {path} is the input itself; name another file for the triples")
-    return path
 
 
 class ResultFile:

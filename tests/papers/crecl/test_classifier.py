@@ -529,7 +529,13 @@ def test_learn_predict_and_evaluate_as_commands(tmp_path, monkeypatch, capsys):
     assert code == 0 and all(one["relation"] == one["nearest"] for one in found)
 
     array = [b"[" + b", ".join(lines[:2]) + b"]"]
-    assert ask(monkeypatch, capsys, folder, array, "--threshold", "-1") == (0, found, "")
+    code, again, told = ask(monkeypatch, capsys, folder, array, "--threshold", "-1")
+    assert (code, again) == (0, found)
+    assert told.startswith("2 sentences, 2 answered, 0 skipped, ") and told.count("\n") == 1
+    out = tmp_path / "relations.jsonl"
+    always = ("--threshold", "-1", "--out", str(out))
+    assert ask(monkeypatch, capsys, folder, lines[:2], *always)[:2] == (0, [])
+    assert [json.loads(text) for text in out.read_text().splitlines()] == found
 
     test = write(tmp_path / "test.jsonl", WORDS[:6], 5, start=60)
     assert relcl.main(["crecl", "evaluate", "--model", str(folder), "--data", test]) == 0

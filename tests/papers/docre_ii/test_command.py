@@ -241,7 +241,7 @@ def test_of_what_is_not_read_no_fact_is_predicted(run, saved, monkeypatch, capsy
     shown, said = capsys.readouterr()
     lines = [json.loads(line) for line in shown.splitlines()]
     assert "cut" not in lines[0] and lines[1]["unread"] == [count - 2, count - 1]
-    assert said.startswith("1 documents are longer") and "2 entities" in said
+    assert "\n1 documents are longer" in said and "2 entities" in said
 
 
 def test_two_documents_of_one_title_are_named_in_a_submission(run, saved, monkeypatch, capsys):
@@ -349,6 +349,37 @@ def test_the_array_that_train_reads_is_predicted_as_its_lines_are(run, saved, mo
         assert main(["predict", "--model", str(saved), "--tuned"]) == 0
         shown.append(capsys.readouterr().out)
     assert shown[0] == shown[1] and len(shown[0].splitlines()) == len(records)
+
+
+def test_facts_go_to_a_file_that_is_there_when_it_is_whole(
+    run, saved, tmp_path, monkeypatch, capsys
+):
+    records, path = [as_record(document) for document in run.data.test], tmp_path / "facts.jsonl"
+    command, into = ["predict", "--model", str(saved), "--tuned"], ["--out", str(path)]
+    for form in ([], ["--submission"]):
+        feed(monkeypatch, records)
+        assert main([*command, *form]) == 0
+        shown = capsys.readouterr().out
+        feed(monkeypatch, records)
+        assert main([*command, *form, *into, "--progress", "3"]) == 0
+        out, told = capsys.readouterr()
+        assert path.read_text("utf-8") == shown and not out
+        found = sum(len(facts) for facts in read_predictions(path).values())
+        assert [line.rpartition(", ")[0] for line in told.splitlines()][1:] == [
+            f"{len(records)} documents, {found} facts, 0 skipped"
+        ]
+        assert told.startswith("3 documents, ")
+
+    def failing(*_, **__):
+        raise OSError("the disk is gone")
+        yield
+
+    monkeypatch.setattr(Predictor, "stream", failing)
+    with pytest.raises(OSError, match="gone"):
+        main([*command, *into])
+    assert path.read_text("utf-8") == shown
+    with pytest.raises(ValueError, match="--out"):  # before the model is read: there is none
+        main(["predict", "--model", str(tmp_path / "none"), "--out", str(tmp_path)])
 
 
 def test_the_help_shows_a_document_that_is_read_and_a_facts_fields(run, saved, monkeypatch, capsys):
@@ -539,7 +570,8 @@ def test_pubtator_of_any_kinds_is_trained_on_predicted_and_scored(
     assert main(["predict", "--model", str(out)]) == 0
     shown, complaints = capsys.readouterr()
     lines = [json.loads(line) for line in shown.splitlines()]
-    assert [line["title"] for line in lines] == ["r1", "r2", "r3"] and not complaints
+    assert [line["title"] for line in lines] == ["r1", "r2", "r3"]
+    assert complaints.startswith("3 documents, ") and complaints.count("\n") == 1
     for line, band in zip(lines, BANDS, strict=True):
         names = {fact["head_name"] for fact in line["facts"]} | {
             fact["tail_name"] for fact in line["facts"]

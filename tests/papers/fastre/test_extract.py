@@ -15,7 +15,7 @@ from relcl_lib.data.triples import assemble_triples
 from relcl_lib.lab.checkpoints import CheckpointError
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.papers.fastre.command import (
-    Counts,
+    Extracted,
     dataset_name,
     extract_stream,
     pass_over,
@@ -288,14 +288,14 @@ def test_entities_over_the_end_of_a_sentence_are_counted():
         found("A", "B."),
     ]
     stub = SimpleNamespace(words="punctuation", extract_with_cuts=lambda *_: ([rows], [None]))
-    counts = Counts()
+    counts = Extracted()
     list(extract_stream(stub, [b"text"], counts=counts))
     assert (counts.triples, counts.across) == (4, 2)
 
 
 def test_malformed_lines_are_numbered_and_skipped(extractor):
     data = b"a b\n\xff\n\nc\0d\n" + b"x" * (1 << 20) + b"yz\nlast one"
-    out, counts = io.StringIO(), Counts()
+    out, counts = io.StringIO(), Extracted()
     lines = read_lines(io.BytesIO(data))
     results = list(extract_stream(extractor, lines, counts=counts, complain=out))
     assert [(r["line"], r["text"]) for r in results] == [(1, "a b"), (3, ""), (6, "last one")]
@@ -306,7 +306,7 @@ def test_malformed_lines_are_numbered_and_skipped(extractor):
 
 @pytest.mark.parametrize("line", [b"{", b"3", b'{"text": 3}', b'{"other": "a"}', b'"\\ud800"'])
 def test_malformed_objects(extractor, line):
-    out, counts = io.StringIO(), Counts()
+    out, counts = io.StringIO(), Extracted()
     lines = [line, b'{"text": "a b"}', b'{"text": "\\ud800"}']
     found = list(extract_stream(extractor, lines, jsonl=True, counts=counts, complain=out))
     assert [r["line"] for r in found] == [2]
@@ -322,10 +322,10 @@ def test_other_fields_of_an_object_come_back(extractor):
     assert second == {"line": 2, "text": "a b", "triples": second["triples"]}
     assert second["triples"] != "old"
     kept = json.loads(json.dumps([first, second]))
-    assert pass_over(iter(lines), kept, jsonl=True, counts=Counts()) == 2
+    assert pass_over(iter(lines), kept, jsonl=True, counts=Extracted()) == 2
     kept[0]["id"] = "a-2"
     with pytest.raises(ValueError, match="the input has changed"):
-        pass_over(iter(lines), kept, jsonl=True, counts=Counts())
+        pass_over(iter(lines), kept, jsonl=True, counts=Extracted())
 
 
 def command(folder, *arguments, stdin=b""):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from relcl_lib.papers.fastre.command import Counts, main, pass_over, read_lines
-from relcl_lib.papers.fastre.resume import ResultFile, result_path
+from relcl_lib.papers.fastre.command import Extracted, main, pass_over, read_lines
+from relcl_lib.papers.fastre.resume import ResultFile
 
 HOME = Path("~")
 
@@ -80,12 +80,7 @@ def test_what_cannot_become_the_file_is_refused_at_the_start(tmp_path, model, mo
     texts.write_text("a b\n")
     with pytest.raises(ValueError, match="no plain file"):
         ResultFile(tmp_path, model, 2)
-    with pytest.raises(ValueError, match="no plain file"):
-        result_path("/dev/null")
     with texts.open("rb") as source:
-        with pytest.raises(ValueError, match="the input itself"):
-            result_path(texts, source)
-        assert result_path(tmp_path / "new", source) == tmp_path / "new"
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(source))
         for out in (tmp_path, texts):  # before the tagger is read: there is none
             with pytest.raises(ValueError, match="--out"):
@@ -98,7 +93,7 @@ def stream(text):
 
 
 def test_lines_are_passed_over_and_counted_as_if_they_were_read_now():
-    counts, told = Counts(), io.StringIO()
+    counts, told = Extracted(), io.StringIO()
     kept = [result(1, "a b"), result(3, ""), {**result(4, "c"), "cut": 1}]
     lines = stream(b"a b\n\xff\n\nc\nd\n")
     assert pass_over(lines, kept, counts=counts, complain=told) == 4
@@ -110,4 +105,4 @@ def test_lines_are_passed_over_and_counted_as_if_they_were_read_now():
 @pytest.mark.parametrize("given", [b"a c\n", b"\xff\na b\n", b""])
 def test_another_input_is_an_error(given):
     with pytest.raises(ValueError, match="the input has changed"):
-        pass_over(stream(given), [result(1)], counts=Counts(), complain=io.StringIO())
+        pass_over(stream(given), [result(1)], counts=Extracted(), complain=io.StringIO())
