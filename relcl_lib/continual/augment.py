@@ -152,10 +152,11 @@ def crop_and_flip(images: Tensor, box: Tensor, flip: Tensor) -> Tensor:
     Images (n, C, H, W); `box` (n, 4): left, top, width, height in pixels; `flip` (n,) bool.
     """
     height, width = images.shape[-2:]
-    left, top, w, h = box.to(images.device, images.dtype, non_blocking=True).unbind(1)
+    exact = torch.promote_types(images.dtype, torch.float32)  # half precision blurs the places
+    left, top, w, h = box.to(images.device, exact, non_blocking=True).unbind(1)
 
     def places(start: Tensor, length: Tensor, size: int) -> Tensor:
-        centres = (torch.arange(size, device=images.device, dtype=images.dtype) + 0.5) / size
+        centres = (torch.arange(size, device=images.device, dtype=exact) + 0.5) / size
         inside = centres * length.unsqueeze(1) - 0.5  # (n, size), in pixels of the crop
         return start.unsqueeze(1) + inside.clamp(min=0).minimum(length.unsqueeze(1) - 1)
 
@@ -164,9 +165,9 @@ def crop_and_flip(images: Tensor, box: Tensor, flip: Tensor) -> Tensor:
     x = torch.where(flip, x.flip(1), x)
     map_x = x.unsqueeze(1).expand(-1, height, -1)  # (n, H, W)
     map_y = y.unsqueeze(2).expand(-1, -1, width)  # (n, H, W)
-    return kornia.geometry.transform.remap(
-        images, map_x, map_y, mode="bilinear", padding_mode="border", align_corners=True
-    )
+    how = {"mode": "bilinear", "padding_mode": "border", "align_corners": True}
+    moved = kornia.geometry.transform.remap(images.to(exact), map_x, map_y, **how)
+    return moved.to(images.dtype)
 
 
 def two_views(

@@ -56,18 +56,24 @@ class Memory:
             raise ValueError(
                 f"add() got fields {sorted(rows)}, the memory has {sorted(self.fields)}"
             )
-        for name, value in rows.items():  # a size of 1 would be spread over the slot unnoticed
+        self._fit(rows)
+        return next(iter(sizes))[1]
+
+    def _fit(self, rows: dict[str, Tensor]) -> None:
+        """Refuse fields that would be written as something else."""
+        for name, value in rows.items():
             store = self.fields[name]
-            if value.shape[2:] != store.shape[2:]:
+            if value.shape[2:] != store.shape[2:]:  # a size of 1 would be spread over the slot
                 raise ValueError(
                     f"field {name!r} has rows of shape {tuple(value.shape[2:])}, the memory holds "
                     f"{tuple(store.shape[2:])}"
                 )
-            if value.is_floating_point() != store.is_floating_point():  # [0, 1] as bytes is all 0
+            # As bytes [0, 1] is all 0, and 300 is 44.
+            floats = value.is_floating_point() and store.is_floating_point()
+            if value.dtype != store.dtype and not floats:
                 raise ValueError(
                     f"field {name!r} has rows of {value.dtype}, the memory holds {store.dtype}"
                 )
-        return next(iter(sizes))[1]
 
     def _one_each(self, generators: Generators) -> Generators:
         """The generators, of which there must be one per seed: fewer would be spread unnoticed."""
@@ -114,6 +120,7 @@ class Memory:
 
     def replace(self, slots: Tensor, **rows: Tensor) -> None:
         """Write fields (S, n, ...) into slots (S, n)."""
+        self._fit(rows)
         seed = torch.arange(self.seeds).unsqueeze(1).expand_as(slots)
         for name, value in rows.items():
             store = self.fields[name]

@@ -24,9 +24,21 @@ def class_counts(labels: Tensor, n_classes: int) -> Tensor:
     return counts.scatter_add(-1, labels, torch.ones_like(labels))
 
 
+def own_index(logits: Tensor, labels: Tensor) -> Tensor:
+    """Labels (..., N) as an index (..., N, 1) into logits (..., N, C); leading dimensions broadcast.
+
+    Raises:
+        ValueError: the numbers of rows differ.
+    """
+    if labels.shape[-1:] != logits.shape[-2:-1]:
+        shapes = f"labels of shape {tuple(labels.shape)}, logits of {tuple(logits.shape)}"
+        raise ValueError(f"{shapes}: they must be (..., N) and (..., N, C)")
+    return labels.expand(logits.shape[:-1]).unsqueeze(-1)
+
+
 def own_column(logits: Tensor, labels: Tensor) -> Tensor:
     """o_iy, each row's value at its own label: (..., N, C) and (..., N) to (..., N)."""
-    return logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    return logits.gather(-1, own_index(logits, labels)).squeeze(-1)
 
 
 def cross_entropy_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ def proxy_contrastive_loss(
         logits: (..., N, C) cosines to the proxies, already divided by the temperature.
         labels: (..., N) int64 in [0, C).
         features: (..., N, D), normalised here; None leaves pairs out.
-        temperature: divides the cosines between features.
+        temperature: divides the cosines between features; without `features` unused.
         variant: form of Eq. 18.
 
     Returns:
@@ -83,7 +83,7 @@ def decoupled_temperature_loss(
 def supervised_contrastive_loss(
     features: Tensor, labels: Tensor, *, temperature: float = 0.09
 ) -> Tensor:
-    """Supervised contrastive loss over a batch (SCR; the left term of HPCR's Eq. 7).
+    """Supervised contrastive loss over a batch (SCR, HPCR's Eq. 5; the second term of its Eq. 7).
 
     For each anchor, the mean over the other rows p of its class of
     -log[ exp(<z_i, z_p>/t) / sum_{j != i} exp(<z_i, z_j>/t) ]; anchors without such a row count 0.

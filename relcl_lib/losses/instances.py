@@ -39,6 +39,8 @@ def instance_contrast_loss(
     """
     if views and labels.shape[-1] % 2:
         raise ValueError(f"{labels.shape[-1]} rows are no images with a view of each")
+    if similarity.dtype == torch.float16:  # in which 1e-8 is 0
+        similarity = similarity.float()
     scaled = (similarity - similarity.amax(-1, keepdim=True).detach()) / temperature
     weights = scaled.exp()
     if views:

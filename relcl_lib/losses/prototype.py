@@ -11,7 +11,7 @@ import math
 
 from torch import Tensor
 
-from relcl_lib.losses.basic import cross_entropy_loss, own_column
+from relcl_lib.losses.basic import cross_entropy_loss, own_column, own_index
 
 
 def prototype_cosine_loss(
@@ -31,7 +31,7 @@ def prototype_margin_loss(similarities: Tensor, labels: Tensor, *, margin: float
     there is no other one, and the loss is 0.
     """
     own = own_column(similarities, labels)
-    rival = similarities.scatter(-1, labels.unsqueeze(-1), -math.inf).max(-1).values
+    rival = similarities.scatter(-1, own_index(similarities, labels), -math.inf).max(-1).values
     return (margin - own + rival).clamp(min=0).mean(-1)
 
 
@@ -43,7 +43,9 @@ def prototype_contrastive_loss(
     margin: float = 0.3,
     lambda1: float = 0.5,
 ) -> Tensor:
-    """L_2 (Eq. 8): lambda1 L_cos + (1 - lambda1) L_mag. lambda1 = 1 is the released loss."""
+    """L_2 (Eq. 8): lambda1 L_cos + (1 - lambda1) L_mag, lambda1 in [0, 1]; 1 is the released loss."""
+    if not 0 <= lambda1 <= 1:
+        raise ValueError(f"lambda1={lambda1} must lie in [0, 1]")
     loss = lambda1 * prototype_cosine_loss(similarities, labels, temperature=temperature)
     if lambda1 < 1:
         loss = loss + (1 - lambda1) * prototype_margin_loss(similarities, labels, margin=margin)

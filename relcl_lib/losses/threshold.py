@@ -59,9 +59,11 @@ def above_threshold(logits: Tensor, threshold: float | None = None) -> Tensor:
 
     Args:
         logits: (..., C+1) with the threshold in column 0; (..., C) if `threshold` is given.
-        threshold: a probability in (0, 1), the same for all positions, that sigmoid(logit) must
+        threshold: a probability between 0 and 1, the same for all positions, that sigmoid(logit) must
             exceed; None compares with each position's own column 0.
     """
     if threshold is None:
         return logits[..., 1:] > logits[..., :1]
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold={threshold} must lie between 0 and 1")
     return logits > math.log(threshold / (1 - threshold))

@@ -91,7 +91,10 @@ def dual_view_loss(
     """
     both = torch.cat([left, right], dim=-2)
     shares = torch.stack([left, right, joint]).softmax(-1)  # (3, ..., B, C)
-    even = shares.mean(-2).clamp(min=torch.finfo(torch.float64).eps)
+    even = shares.mean(-2)
+    if even.dtype == torch.float16:  # in which the bound is 0
+        even = even.float()
+    even = even.clamp(min=torch.finfo(torch.float64).eps)
     negative_entropy = (even * even.log()).sum(-1).sum(0) / 3
     apart = (shares[2] - shares[:2]).abs().mean((0, -2, -1))
     loss = cross_entropy_loss(both, torch.cat([labels, labels], dim=-1))

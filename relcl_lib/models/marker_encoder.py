@@ -30,7 +30,8 @@ class MarkerEncoder(nn.Module):
         pooling: `opening` reads `[E11]` and `[E21]`; `pairs` averages each with its closing marker.
         attend_pads: pads are attended to like words, as released; pad every batch to one length.
         groups: groups of like length, each padded by itself where attention needs padding.
-        precision: number format of the BERT's matrix products; e and h are float32.
+        precision: number format of the BERT's matrix products; e and h are float32. A caller's
+            autocast has no say.
     """
 
     def __init__(
@@ -65,7 +66,8 @@ class MarkerEncoder(nn.Module):
 
     def represent(self, entities: Tensor) -> Tensor:
         """h (..., d) of e (..., 2H) with a dropout mask of its own for every row (Eq. 1)."""
-        return self.linear(self.dropout(entities))
+        with torch.autocast(entities.device.type, enabled=False):
+            return self.linear(self.dropout(entities))
 
     def entities(self, batch: Mapping[str, Tensor]) -> Tensor:
         """e (B, 2H) in float32: the head's marker, then the tail's; one pass of the BERT.

@@ -21,6 +21,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 CUDA_KERNELS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
+#: kinds of encoders whose layers are BERT's
+BUILT_AS_BERT = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
+
+
 class Group(NamedTuple):
     """Sentences of like length: `slots` (t,) of their tokens in (rows * width,), `mask` of the keys."""
 
@@ -34,7 +38,7 @@ class Packing:
     """Where the tokens of a padded batch lie when its pads are left out.
 
     Args:
-        mask: (B, n) of 0 and 1, tokens on the left.
+        mask: (B, n) of 0 and 1, tokens on the left; ValueError where a pad is before a token.
         groups: groups of like length for the attention maps; more of them pad less and launch more.
 
     Attributes:
@@ -48,7 +52,11 @@ class Packing:
     def __init__(self, mask: Tensor, groups: int = 1) -> None:
         lengths = mask.sum(1)
         self.order = lengths.argsort(stable=True)
-        lengths = lengths[self.order].cpu()  # the only wait for a GPU
+        gaps = (mask[:, 1:] > mask[:, :-1]).sum()
+        *lengths, gaps = torch.cat([lengths[self.order], gaps[None]]).tolist()  # a GPU waits here
+        if gaps:
+            raise ValueError("a pad stands before a token: pads must be on the right")
+        lengths = torch.tensor(lengths, dtype=torch.long)
         self.starts = (lengths.cumsum(0) - lengths).to(mask.device)
         self.slots = _tokens(lengths, mask.shape[1]).flatten().nonzero().squeeze(1).to(mask.device)
         self.groups, self.sizes = [], []
@@ -111,19 +119,14 @@ def split_layers(network: nn.Module) -> tuple[nn.Module, nn.ModuleList | None]:
     """
     if getattr(network, "pooler", None) is not None:
         network.pooler = None
-    layers = getattr(getattr(network, "encoder", None), "layer", None)
-    absolute = getattr(network.config, "position_embedding_type", "absolute") in (None, "absolute")
-    if not layers or not absolute or not all(map(_is_bert_layer, layers)):
+    config = network.config
+    absolute = getattr(config, "position_embedding_type", "absolute") in (None, "absolute")
+    # By name: others have layers of the same parts that compute something else.
+    causal = getattr(config, "is_decoder", False)
+    if config.model_type not in BUILT_AS_BERT or not absolute or causal:
         return network, None
-    network.encoder.layer = nn.ModuleList()
+    layers, network.encoder.layer = network.encoder.layer, nn.ModuleList()
     return network, layers
-
-
-def _is_bert_layer(layer: nn.Module) -> bool:
-    attention = getattr(layer, "attention", None)
-    own, output = getattr(attention, "self", None), getattr(attention, "output", None)
-    parts = all(hasattr(own, name) for name in ("query", "key", "value", "num_attention_heads"))
-    return parts and hasattr(output, "LayerNorm") and hasattr(layer, "intermediate")
 
 
 def apply_layer(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import torch
@@ -137,7 +137,10 @@ class LinearClassifier(nn.Module):
 
 
 class ReplayNetwork(nn.Module):
-    """Backbone and head; the backbone may compute in bfloat16, everything after it is float32."""
+    """Backbone and head; the backbone computes in `precision`, everything after it in float32.
+
+    A caller's autocast has no say.
+    """
 
     def __init__(
         self, body: ReducedResNet18, head: nn.Module, precision: torch.dtype = torch.float32
@@ -155,9 +158,9 @@ class ReplayNetwork(nn.Module):
 
     def autocast(self, device: torch.device, enabled: bool = True) -> AbstractContextManager:
         """What the backbone computes in; forward passes within one such block cast its weights once."""
-        if self.precision == torch.float32:
-            return nullcontext()
-        return torch.autocast(device.type, dtype=self.precision, enabled=enabled)
+        if not enabled or self.precision == torch.float32:
+            return torch.autocast(device.type, enabled=False)
+        return torch.autocast(device.type, dtype=self.precision)
 
 
 def build_network(
@@ -214,13 +217,13 @@ def side_by_side(
 
 
 def select_seed(network: ReplayNetwork, index: int) -> ReplayNetwork:
-    """The `index`-th of the S networks alone, as a network of one seed (a copy)."""
+    """The `index`-th of the S networks alone, as a network of one seed (a copy, in evaluation mode)."""
     seeds = network.body.seeds
     return _filled(network, 1, lambda value: value.chunk(seeds)[index])
 
 
 def repeat_seeds(network: ReplayNetwork, times: int) -> ReplayNetwork:
-    """Each of the S networks several times side by side, S * times in all (copies).
+    """Each of the S networks several times side by side, S * times in all (copies for evaluation).
 
     One backward pass then gives the gradients of as many groups of images.
     """

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Before and after the head entity, before and after the tail entity.
 MARKERS = ("[E11]", "[E12]", "[E21]", "[E22]")
+#: what a batch calls their positions
+PLACES = ("head", "head_end", "tail", "tail_end")
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,13 @@ class MarkedTokens:
     """Marked sentences as an encoder reads them, in the order of the data.
 
     `ids` (N, n) int64, filled up on the right with `pad_id`; `lengths` (N,) tokens of each;
-    `head` and `tail` (N,) positions of `[E11]` and `[E21]`; `labels` (N,). `usable` (k,) are the
-    places of the sentences that have all their markers: of the others nothing may be read.
+    `places` (N, 4) positions of the `MARKERS`; `labels` (N,). `usable` (k,) are the places of the
+    sentences that have all their markers: of the others nothing may be read.
     """
 
     ids: Tensor
     lengths: Tensor
-    head: Tensor
-    tail: Tensor
+    places: Tensor
     labels: Tensor
     usable: Tensor
     pad_id: int = 0
@@ -48,8 +49,8 @@ class MarkedTokens:
     def batch(self, indices: Tensor, pad_to: int | None = None) -> dict[str, Tensor]:
         """The rows at `indices` (B,), cut to the longest of them or filled up to `pad_to`.
 
-        `input_ids` and `attention_mask` (B, m), the latter 1 at tokens and 0 at pads; `head`, `tail`
-        and `labels` (B,); all int64.
+        `input_ids` and `attention_mask` (B, m), the latter 1 at tokens and 0 at pads; `head`,
+        `head_end`, `tail`, `tail_end`, the markers' positions, and `labels` (B,); all int64.
         """
         indices = indices.to(self.ids.device)
         lengths = self.lengths[indices]
@@ -63,8 +64,7 @@ class MarkedTokens:
         return {
             "input_ids": ids,
             "attention_mask": (places < lengths.unsqueeze(1)).long(),
-            "head": self.head[indices],
-            "tail": self.tail[indices],
+            **dict(zip(PLACES, self.places[indices].unbind(1), strict=True)),
             "labels": self.labels[indices],
         }
 
@@ -134,11 +134,11 @@ def mark_sentences(
         needed = _needed([texts[place] for place in lost], tokenizer, ids_of_markers)
         problem = f"{{marker}} lies beyond max_length={max_length} tokens. {_advice(needed, room)}"
         _refuse(data, counts == 0, problem)
-    places = at.int().argmax(2).T if texts else ids.new_zeros(4, 0)
+    places = at.int().argmax(2) if texts else ids.new_zeros(0, 4)
     lengths = torch.tensor([len(row) for row in rows], dtype=torch.long)
     usable = (counts == 1).all(1).nonzero().squeeze(1)
     pad = tokenizer.pad_token_id
-    return MarkedTokens(ids, lengths, places[0], places[2], data.labels, usable, pad)
+    return MarkedTokens(ids, lengths, places, data.labels, usable, pad)
 
 
 def _refuse(data: RelationSentences, wrong: Tensor, problem: str) -> None:

@@ -96,6 +96,8 @@ class TaggedSentences:
         `mean`: all of them, each weighing 1 / (heads of its sentence), the expectation of `one`; or
         `sum`: all, each weighing 1 (Eq. 15).
         """
+        if heads not in ("mean", "sum") and (heads != "one" or draws is None):
+            raise ValueError(f"{heads=} must be 'mean', 'sum', or 'one' with draws")
         lengths = self.inputs["lengths"][rows]
         n = int(lengths.max())
         inputs = trim({name: value[rows] for name, value in self.inputs.items()})

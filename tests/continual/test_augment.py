@@ -89,6 +89,11 @@ class TestCropAndFlip:
         torch.testing.assert_close(found[0], batch[0], rtol=0, atol=1e-5)
         torch.testing.assert_close(found[1], batch[1].flip(-1), rtol=0, atol=1e-5)
 
+    def test_half_precision_keeps_its_pixels(self):
+        batch, whole = images(1, 84, 84).bfloat16(), torch.tensor([[0.0, 0.0, 84.0, 84.0]])
+        found = crop_and_flip(batch, whole, torch.tensor([False]))
+        torch.testing.assert_close(found, batch, rtol=0, atol=0.01)
+
     def test_every_image_has_its_own_box(self):
         batch = images(2)
         both = torch.tensor([[3.0, 4.0, 10.0, 20.0], [0.0, 1.0, 30.0, 9.0]])

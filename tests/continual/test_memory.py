@@ -59,6 +59,11 @@ def test_what_is_drawn_can_be_replaced():
     changed = memory.fields["features"] >= 100
     assert torch.equal(changed, torch.zeros_like(changed).scatter(1, slots, True))
     assert memory.draw(40, generators(2)).shape == (2, 6)
+    for wrong in (same["features"].long(), same["features"].unsqueeze(-1)):  # as `add` would
+        with pytest.raises(ValueError, match="'features' has rows of"):
+            memory.replace(slots, features=wrong)
+    with pytest.raises(ValueError, match=r"'label' has rows of torch\.uint8"):
+        memory.replace(slots, label=same["label"].byte())
 
 
 class TestReservoir:

@@ -111,3 +111,38 @@ def test_inputs_stay_and_gradients_are_finite(name):
     assert gradients
     assert all(gradient.isfinite().all() for gradient in gradients)
     assert all(torch.equal(value, before[key]) for key, value in vars(batch).items())
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("lead", [(1,), ()])
+def test_labels_of_fewer_leading_dimensions_are_spread_or_refused(name, lead):
+    batch = draw(3, seed=2)
+    few = SimpleNamespace(**{**vars(batch), "labels": batch.labels[0].expand(*lead, 8)})
+    every = SimpleNamespace(**{**vars(batch), "labels": batch.labels[0].expand(3, 8)})
+    try:
+        found = LOSSES[name](few)
+    except ValueError as error:  # not a wrong number, and a sentence
+        assert "labels" in str(error)
+    else:
+        torch.testing.assert_close(found, LOSSES[name](every))
+
+
+LABELLED = ("cross_entropy_loss", "proxy_contrastive_loss", "coupled_loss", "prototype_margin_loss")
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_a_label_for_several_rows_is_refused(name):
+    batch = draw(3, seed=2)
+    for labels in (batch.labels[:, :1], batch.labels[:, :7]):
+        with pytest.raises(ValueError, match="labels of shape"):
+            LOSSES[name](SimpleNamespace(**{**vars(batch), "labels": labels}))
+
+
+@pytest.mark.parametrize("name", ["instance_contrast_loss", "dual_view_loss"])
+def test_half_precision_stays_finite(name):
+    batch = draw(seed=4)
+    half = {k: v.detach() * 20 for k, v in vars(batch).items() if v.is_floating_point()}
+    exact = LOSSES[name](SimpleNamespace(**{**vars(batch), **half}))
+    half = {key: value.half() for key, value in half.items()}
+    found = LOSSES[name](SimpleNamespace(**{**vars(batch), **half}))
+    torch.testing.assert_close(found.double(), exact, rtol=0.02, atol=0.02)

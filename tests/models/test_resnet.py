@@ -235,6 +235,18 @@ class TestHeads:
         # cos = 4/5 and 3/5; divided by the temperature.
         torch.testing.assert_close(logits, torch.tensor([[[1.6, 1.2]]]), rtol=1e-5, atol=1e-5)
 
+    @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+    def test_a_callers_autocast_has_no_say(self, precision):
+        network = build_network([0], 3, (16, 16), width=8, precision=precision).eval()
+        images = torch.rand(1, 2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+        alone = network(images)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            within = network(images)
+        assert all(
+            torch.equal(*pair) and pair[1].dtype == torch.float32
+            for pair in zip(alone, within, strict=True)
+        )
+
     def test_cosine_logits_add_the_papers_epsilon_to_the_norms(self):
         head = CosineClassifier(1, 1, temperature=1.0)
         head.weight.data = torch.full((1, 1, 1), 1e-6)

@@ -10,6 +10,7 @@ import torch
 from relcl_lib.data.sentences import MarkedSentence, RelationSentences, load_sentences
 from relcl_lib.text.markers import (
     MARKERS,
+    PLACES,
     add_markers,
     mark_sentences,
     marked_text,
@@ -81,18 +82,18 @@ def test_tokens_equal_those_of_one_sentence_at_a_time(data, tokenizer):
         pieces = tokenizer.convert_ids_to_tokens(ids)
         assert all(pieces.count(marker) == 1 for marker in MARKERS)
         places = (pieces.index("[E11]"), pieces.index("[E21]"))
-        assert (int(marked.head[row]), int(marked.tail[row])) == places
+        assert tuple(marked.places[row, ::2].tolist()) == places
 
 
 def test_a_batch_is_cut_to_its_longest_row_or_filled_up(data, tokenizer):
     marked = mark_sentences(data, tokenizer).to("cpu")
     rows = torch.tensor([7, 3, 3])
     batch = marked.batch(rows)
-    assert list(batch) == ["input_ids", "attention_mask", "head", "tail", "labels"]
+    assert list(batch) == ["input_ids", "attention_mask", *PLACES, "labels"]
     longest = int(marked.lengths[rows].max())
     assert batch["input_ids"].shape == batch["attention_mask"].shape == (3, longest)
     assert torch.equal(batch["attention_mask"].sum(1), marked.lengths[rows])
-    assert torch.equal(batch["head"], marked.head[rows])
+    assert torch.equal(torch.stack([batch[n] for n in PLACES], 1), marked.places[rows])
     assert torch.equal(batch["labels"], marked.labels[rows])
     wide = marked.batch(rows, pad_to=64)
     assert wide["input_ids"].shape == (3, 64)
@@ -135,7 +136,7 @@ def test_marking_twice_adds_the_markers_once(data, tokenizer):
 
 def test_no_sentences_are_no_rows(tokenizer):
     marked = mark_sentences(data_of(), tokenizer)
-    assert marked.ids.shape == (0, 0) and len(marked.head) == len(marked.labels) == 0
+    assert marked.ids.shape == (0, 0) and len(marked.places) == len(marked.labels) == 0
 
 
 def test_a_marker_cut_off_names_the_sentence(tokenizer):
@@ -218,6 +219,6 @@ def test_real_sentences_keep_their_markers():
     tokenizer, _ = load_encoder(MINILM)
     marked = mark_sentences(part, tokenizer)
     at = torch.arange(len(rows))
-    assert set(marked.ids[at, marked.head].tolist()) == {30522}
-    assert set(marked.ids[at, marked.tail].tolist()) == {30524}
+    assert set(marked.ids[at, marked.places[:, 0]].tolist()) == {30522}
+    assert set(marked.ids[at, marked.places[:, 2]].tolist()) == {30524}
     assert int(marked.lengths.max()) < 100

@@ -17,7 +17,6 @@ from relcl_lib.losses import class_means
 from relcl_lib.models.contrastive_network import AttentionMemory, CreclNetwork
 from relcl_lib.models.fast_dropout import fast_dropout
 from relcl_lib.papers.crecl.network import (
-    closing_markers,
     parameter_groups,
     shuffled_batches,
 )
@@ -65,12 +64,6 @@ class Learner:
         limits = {"max_length": self.settings.max_length, "room": usable_positions(bert.config)}
         skip = self.settings.skip_long
         return mark_sentences(self.data, tokenizer, **limits, skip_long=skip).to(self.device)
-
-    @cached_property
-    def closing(self) -> dict[str, Tensor]:
-        """Positions (N,) of the closing markers, if they are read."""
-        read = self.settings.pooling == "pairs"
-        return closing_markers(self.tokens.ids, self._pretrained[0]) if read else {}
 
     def renew_head(self, task: int) -> None:
         """Draw the head's weights anew (`head="per_task"`)."""
@@ -146,8 +139,7 @@ class Learner:
         """A batch of sentences (B,), padded to its longest (or to all, with attend_pads)."""
         at = sentences.to(self.device)
         pad_to = self.settings.max_length if self.settings.attend_pads else None
-        closing = {name: places[at] for name, places in self.closing.items()}
-        return self.tokens.batch(at, pad_to=pad_to) | closing
+        return self.tokens.batch(at, pad_to=pad_to)
 
     # ---------------------------------------------------- memory, prototypes
 

@@ -16,7 +16,6 @@ from relcl_lib.lab.runtime import resolve_device, resolve_precision, seeded_init
 from relcl_lib.models.contrastive_network import CreclNetwork
 from relcl_lib.models.marker_encoder import MarkerEncoder
 from relcl_lib.papers.crecl.parameters import CreclParameters
-from relcl_lib.text.markers import MARKERS
 from relcl_lib.text.pretrained import usable_positions
 
 if TYPE_CHECKING:
@@ -152,13 +151,6 @@ def build_network(
             projector_norm=settings.projector_norm,
             attention_memory=attends,
         )
-
-
-def closing_markers(ids: Tensor, tokenizer: PreTrainedTokenizerFast) -> dict[str, Tensor]:
-    """`head_end` and `tail_end` (N,), the positions of [E12] and [E22] in ids (N, n)."""
-    numbers = tokenizer.convert_tokens_to_ids([MARKERS[1], MARKERS[3]])
-    places = ((ids == number).int().argmax(1) for number in numbers)
-    return dict(zip(("head_end", "tail_end"), places, strict=True))
 
 
 def shuffled_batches(

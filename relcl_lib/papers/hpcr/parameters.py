@@ -87,7 +87,7 @@ class ReplayParameters(Parameters):
     pcd: bool | None = Field(None, description="distil stored logits")
     scd: Literal["released", "paper", "off"] | None = Field(None, description="distil relations")
     alpha: float | None = Field(None, ge=0, description="weight of PCD")
-    beta: float = Field(0.5, ge=0, description="weight of SCD")
+    beta: float = Field(0.5, ge=0, description="weight of SCD; of replayed labels in DER++")
     distil_from_task: int | None = Field(None, ge=0, description="first task with distillation")
     joint_forward: bool | None = Field(None, description="stream and memory in one pass")
     width: int = Field(20, ge=1, description="first channels of the reduced ResNet-18")

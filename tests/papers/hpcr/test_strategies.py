@@ -192,8 +192,11 @@ def test_gmed_edits_towards_a_higher_loss_after_the_step(in_double, sign):
 
 
 def test_er_wa_brings_new_rows_to_the_length_of_old_ones():
-    run = trained(1, method="ER-WA", seeds=[0, 1])
+    clipped = trained(1, method="ER-WA", seeds=[0, 1])
+    assert clipped.network.head.weight.min() == 0 and not clipped.network.head.bias.any()
+    run = trained(1, method="ER-WA", seeds=[0, 1], options={"clip": 0})
     assert same(weights(run), weights(trained(1, method="ER", seeds=[0, 1])))
+    assert run.network.head.weight.min() < 0 and run.network.head.bias.any()
     weight, before = run.network.head.weight, run.network.head.weight.detach().clone()
     run.strategy.end_task(1, run.seen(1))
     for s, stream in enumerate(run.streams):

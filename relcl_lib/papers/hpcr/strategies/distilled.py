@@ -18,7 +18,9 @@ from relcl_lib.papers.hpcr.strategy import Batch, Loop, Rows, Step, Strategy, am
 class DERpp(Strategy):
     """DER++: stream + beta labels of replayed images + alpha logits of another draw.
 
-    Logits are those recorded when an image was stored, of all classes; alpha is 0.1 here.
+    Logits are those recorded when an image was stored, of all classes and of its clean view (public
+    codes store an augmented view's). alpha is 0.1 and beta 0.5, as in two public codes; a third has
+    no default and its authors tune both.
     """
 
     switches: ClassVar = {"alpha": 0.1}

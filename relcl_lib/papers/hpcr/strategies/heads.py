@@ -15,14 +15,27 @@ from relcl_lib.papers.hpcr.strategy import Loop, Scorer, Step, Strategy
 class WeightAligning(Strategy):
     """ER-WA: after each task the new classes' rows get the mean length of the old classes' rows.
 
-    Inferred: the weight aligning of WA put on ER, without WA's distillation and clipping of weights;
-    the paper does not say which of them its row keeps.
+    Inferred: WA's weight aligning put on ER, without its distillation; the paper does not say what
+    its row keeps. `clip` 1 keeps WA's clipping, as the one public code of the pair does: after each
+    step no weight of the head is below 0, and the head has no bias. Without it (0) old rows take in
+    the stream's features with a minus and become the longer ones, so that aligning lengthens the new.
     """
+
+    options: ClassVar = {"clip": 1}
 
     def __init__(self, run: Loop) -> None:
         super().__init__(run)
+        if self.settings.options["clip"]:
+            run.network.head.bias.requires_grad_(False).zero_()
         known = torch.zeros(len(run.seeds), run.data.n_classes, dtype=torch.bool)
         self.register_buffer("known", known)
+
+    def update(self, step: Step, loss: Tensor) -> None:
+        """ER's step, then the clipping."""
+        super().update(step, loss)
+        if self.settings.options["clip"]:
+            with torch.no_grad():
+                self.run.network.head.weight.clamp_(min=0)
 
     @torch.no_grad()
     def end_task(self, task: int, seen: Tensor) -> None:
