@@ -167,17 +167,22 @@ def misses(lines: pd.DataFrame, tables: Any) -> str:
     """Which numbers of the paper's protocol lie further from its own than `tables.FAR`, and why.
 
     `tables.MISSES` say what is known, by table, method and metric. Else too few seeds or chance may be
-    why, which is computed, or it is an open question. "" where a paper sets no `FAR`.
+    why, which is computed, or it is an open question, to which `tables.HINTS` add what may be behind
+    it. "" where a paper sets no `FAR`.
     """
-    far, known, found = getattr(tables, "FAR", math.inf), getattr(tables, "MISSES", {}), []
+    far, found = getattr(tables, "FAR", math.inf), []
+    known, hints = getattr(tables, "MISSES", {}), getattr(tables, "HINTS", {})
     for line in lines[lines["protocol"] == SCALES[0]].to_dict("records"):
         if not abs(line["difference"]) > far:
             continue
-        why = known.get((line["table"], line["method"], line["metric"]), "open why")
+        key = line["table"], line["method"], line["metric"]
+        why = known.get(key, "open why")
         if why == "open why" and line["n"] < LEAST_SEEDS:
             why = "too few seeds to tell"
         elif why == "open why" and abs(line["difference"]) < line["ours_pm"]:
             why = "the paper's number lies within our interval"
+        if key in hints:
+            why = f"{why} ({hints[key]})"
         metric = words.without_unit(words.metric(line["metric"]))
         parts = [part for part in words.settings(line["setting"]) if not part.endswith("=none")]
         about = ", ".join([words.name(line["method"]), *map(words.phrase, parts), metric])
