@@ -172,6 +172,7 @@ def show(block: Block, digits: int | None = None, *, named: bool = False) -> Sho
     cells = [_Cells(each, digits, several) for each in every]
     if stacked:
         header, body = _stacked(columns, cells)
+        _print_once(block.lines, body)
     else:
         header, body = _side_by_side(columns, both, cells, run)
     rows = []
@@ -289,6 +290,16 @@ def _stacked(
     return ["Whose", *columns], body
 
 
+def _print_once(lines: Iterable[Line], body: Iterable[list[list[str]]]) -> None:
+    """Leave out the paper's numbers where they stand already, above another configuration of ours."""
+    said = set()
+    for line, numbers in zip(lines, body, strict=True):
+        printed = (line.method, line.setting, *numbers[0])
+        if printed in said and len(numbers) > 1:
+            del numbers[0]
+        said.add(printed)
+
+
 # --- as text ---------------------------------------------------------------------------------
 
 
@@ -311,7 +322,7 @@ def legend_of(frame: pd.DataFrame) -> str:
     if run.empty:
         return ""
     texts = ["Ours: the mean over n seeds, from three on ± half a 95 % interval."]
-    if run["paper"].notna().any():
+    if run["difference"].notna().any():
         texts.append("Difference: ours − the paper's.")
     there = {*run["protocol"]}
     texts += [f"Protocol *{name}*: {told}." for name, told in PROTOCOLS.items() if name in there]

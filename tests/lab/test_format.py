@@ -120,6 +120,23 @@ def test_what_is_said_of_our_runs_stands_in_the_line_of_ours():
         assert bool(line[1]) == bool(line[-1]) == (line[2] == "ours"), line  # both on two sizes
 
 
+def test_the_paper_s_numbers_stand_once_above_several_configurations():
+    rows = [r for r in paper_rows("crecl") if r.table == "Table 1" and r.dataset == "FewRel"]
+    frame = compare("crecl", rows, COMMITTED, only_run=True)
+    _, *lines = cells(format_markdown(frame))
+    whose = [line[2] for line in lines if line[0] == "CRECL"]
+    assert whose.count("paper") == 1 and whose.count("ours") > 1
+    assert whose == ["paper", *["ours", "difference"] * whose.count("ours")]
+
+
+def test_a_comparison_without_differences_says_nothing_of_them():
+    rows = [r for r in paper_rows("crecl") if r.table == "Table 1" and r.dataset == "FewRel"]
+    frame = compare("crecl", rows, COMMITTED, only_run=True)
+    assert "Difference: " in format_markdown(frame)
+    without = format_markdown(frame.assign(difference=float("nan")))
+    assert "ifference" not in without and "| paper |" in without
+
+
 def test_lines_without_a_common_metric_are_tables_of_their_own():
     rows = [r for r in paper_rows("drl") if r.table == "Figure 1"]
     kept = [r for r in COMMITTED if r.parameters.get("classifier") == "closest"]
