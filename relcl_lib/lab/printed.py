@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from relcl_lib.lab.compare import compare, nearest
@@ -55,8 +55,9 @@ class PrintedTables:
     ) -> str:
         """A printed table with ours beside each number, a dash where nothing was run.
 
-        Where none of it was run, the paper's numbers stand alone. What a method without a memory has
-        stands at every size of it.
+        Where none of it was run, the paper's numbers stand alone. Of a printed row that may be read in
+        several ways those readings stand that were run, or the row by itself. What a method without a
+        memory has stands at every size of it.
 
         Args:
             table: e.g. `Table III`.
@@ -65,6 +66,7 @@ class PrintedTables:
             metric: one of the table's; None for all.
             setting: the same.
         """
+        records = list(records)
         chosen = [
             row
             for row in self.rows()
@@ -77,7 +79,7 @@ class PrintedTables:
             about = ", ".join(filter(None, (*datasets, metric, setting)))
             known = ", ".join(self.layouts)
             raise TableError(f"{self.paper} has no {table!r} {about}; there are: {known}")
-        frame = nearest(compare(self.paper, chosen, records))
+        frame = nearest(compare(self.paper, _as_run(chosen, records), records))
         run = frame["n"].gt(0).any()
         down, across = self.layouts[table]
         found: Grid = {}
@@ -154,6 +156,23 @@ class PrintedTables:
         shown = markdown_table([corner, *header], rows, right=header)
         notes = [f"{mark} protocol `{kind}`" for kind, mark in MARKS.items() if mark in shown]
         return "\n\n".join([shown, *notes])
+
+
+def _as_run(rows: Sequence[Row], records: Sequence[Record]) -> list[Row]:
+    """Of the readings of a printed row those that were run, else the row by its printed name."""
+    run: dict[str, dict[str, bool]] = {}  # printed name -> what a reading is called -> run
+    for row in rows:
+        of_row = run.setdefault(row.method, {})
+        matching = any(row.matches(record) and not record.failed for record in records)
+        of_row[row.shown] = of_row.get(row.shown, False) or matching
+    found = []
+    for row in rows:
+        of_row = run[row.method]
+        if len(of_row) == 1 or of_row[row.shown]:
+            found.append(row)
+        elif not any(of_row.values()):
+            found.append(replace(row, shown=""))
+    return found
 
 
 def measured(line: Mapping[str, Any]) -> str:
