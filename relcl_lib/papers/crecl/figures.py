@@ -92,9 +92,6 @@ def ablation(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
         so_far = task_curves(chosen, ("CRECL", *_FAR), kind)
         style = {"title": f"{kind} tasks", "ylabel": "accuracy (%)"}
         plots.plot_accuracy_curves(so_far, above, **style)
-        for line in above.get_lines():
-            if line.get_label() == "CRECL(C)":  # lies on CRECL-CL on the last task
-                line.set(linestyle="--", marker="x")
         say_seeds(above, so_far)
         ahead = {
             method: [list(by_task.values()) for by_task in found.values()]

@@ -214,9 +214,14 @@ def task_curves(
 
 
 def say_seeds(axes: Axes, curves: Mapping[str, Sequence[Sequence[float]]]) -> None:
-    """Write how many seeds a curve has behind its name in the legend."""
+    """Write how many seeds a curve has behind its name in the legend; CRECL(C) is dashed.
+
+    On the last task CRECL(C) lies on CRECL-CL, and both are grey.
+    """
     for line in axes.get_lines():
         if line.get_label() in curves:
+            if line.get_label() == "CRECL(C)":
+                line.set(linestyle="--", marker="x")
             line.set_label(f"{line.get_label()}, n={len(curves[line.get_label()])}")
 
 

@@ -103,6 +103,17 @@ def test_history_and_current_stand_side_by_side():
     check(right, lines=current, legend=list(current))
 
 
+def test_the_head_s_curve_is_told_from_that_of_fine_tuning():
+    head = relation_record("CRECL(C)", [95.0, 45.0], [95.0, 90.0])  # on CRECL-CL, and as grey
+    for panel in plots.plot_history_and_current([*RECORDS, head]).axes:
+        drawn = {
+            line.get_label(): (line.get_linestyle(), line.get_marker())
+            for line in panel.get_lines()
+        }
+        assert drawn["CRECL(C), n=1"] == ("--", "x")
+        assert drawn["CRECL-CL, n=1"] == ("-", "o")
+
+
 def test_memory_sizes_are_in_order_and_the_paper_is_diamonds():
     values = {"CRECL": {10: [80.0, 84.0], 5: [78.0]}, "RP-CRE": {10: [70.0]}}
     axes = plots.plot_memory_sizes(values, reference={5: 80.2, 15: 83.5})
