@@ -85,19 +85,18 @@ def _right(head: nn.Module, features: Tensor, labels: Tensor, seen: Tensor) -> T
 
 
 def temperature_parts(records: Iterable[Record]) -> Curves:
-    """Fig. 2b: final accuracy by the temperature of PCR's part G, of its part P, and of both.
+    """Fig. 2b: final accuracy by the temperature of PCR's part G alone, and of its part P alone.
 
+    Of both at once it is `all` of `temperature_of_classes`.
     `records` are those of `sweep hpcr figure2` on one data set.
     """
-    curves: Curves = {"G": {}, "P": {}, "both": {}}
+    curves: Curves = {"G": {}, "P": {}}
     for gradient, softmax, record in _by_temperature(records):
         final = record.metrics["A_T"]
         if softmax == USUAL["temperature"]:
             curves["G"].setdefault(gradient, []).append(final)
         if gradient == USUAL["temperature"]:
             curves["P"].setdefault(softmax, []).append(final)
-        if gradient == softmax:
-            curves["both"].setdefault(softmax, []).append(final)
     return curves
 
 

@@ -97,7 +97,6 @@ def test_curves_of_a_sweep_over_temperatures():
     assert studies.temperature_parts(records) == {
         "G": {0.09: [10], 0.3: [20]},
         "P": {0.09: [10], 0.3: [30]},
-        "both": {0.09: [10], 0.3: [40]},
     }
     assert studies.temperature_of_classes(records) == {
         "all": {0.09: [50], 0.3: [50]},
