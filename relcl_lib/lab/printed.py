@@ -131,13 +131,19 @@ class PrintedTables:
         return "" if value == "none" else f"{self.words.get(name, name)} {value}"
 
     def printed(self, line: Mapping[str, Any]) -> str:
-        """The paper's number, with a decimal where it is in per cent; a dash where it has none."""
+        """The paper's number, with a decimal where it is in per cent; a dash where it has none.
+
+        Its ± has as many decimals as the number, and no fewer than it was printed with.
+        """
         if math.isnan(line["paper"]):
             return DASH
         value, half = line["paper"], line["paper_pm"]
         short = line["metric"] in self.per_cent and value == round(value, 1)
         shown = f"{value:.1f}" if short else f"{value:g}"
-        return shown if math.isnan(half) else f"{shown} ± {half:.1f}"
+        if math.isnan(half):
+            return shown
+        digits = max(len(text.partition(".")[2]) for text in (shown, f"{half:g}", "0.0"))
+        return f"{shown} ± {half:.{digits}f}"
 
     def markdown(self, found: Grid, down: str) -> str:
         """The grid as a table, with what its marks mean."""

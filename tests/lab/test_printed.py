@@ -1,7 +1,10 @@
 """What every paper's printed tables share; the layouts themselves are tested with the papers."""
 
+import csv
+
 import pytest
 
+from relcl_lib.lab.files import packaged_data
 from relcl_lib.lab.format import TableError
 from relcl_lib.lab.records import read_records, results_root
 from relcl_lib.papers.docre_ii import printed, tables
@@ -22,6 +25,14 @@ def test_every_printed_number_is_shown(table, records):
         assert len(text.splitlines()) == 2 + len(methods)
     if table in ("Table 3", "Table 8"):
         assert "CDR" in printed.beside(table, records)
+
+
+def test_what_stands_behind_a_plus_minus_is_as_printed():
+    with (packaged_data() / "paper_tables" / "docre_ii.csv").open(encoding="utf-8") as file:
+        lines = [line for line in csv.DictReader(file) if line["table"] == "Table 1"]
+    printed_with = [f"{line['value']} ± {line['std']}" for line in lines if line["std"]]
+    text = printed.with_stand_in("Table 1", [], "dev")
+    assert len(printed_with) == 4 and all(f" {each} |" in text for each in printed_with)
 
 
 def test_a_data_set_as_a_column_stands_there_once(records):
