@@ -346,13 +346,14 @@ def plot_bars(
     """Draw one horizontal bar per row, the mean of its seeds, and the paper's value as a diamond.
 
     The seeds' spread is an error bar, the mean's 95 % interval, from five seeds on; with fewer, where
-    that interval says little, it is the seeds themselves as dots.
+    that interval says little, it is the seeds themselves as dots. A row's name is a method, or a
+    method, a comma and a setting: the method has one colour.
     """
     axes = axes_of(axes, 0.8 + 0.42 * len(values))
     names = list(values)
     for index, name in enumerate(names):
         mean, error, dots = _spread(values[name])
-        colour = colour_of(name, index)
+        colour = colour_of(name.partition(", ")[0], index)
         axes.barh(index, mean, xerr=error, color=colour, alpha=0.85, height=0.65)
         # In the bar, or beside one too short for it.
         inside = mean > SHORT_BAR
@@ -433,7 +434,8 @@ def plot_groups(
     width = 0.8 / max(1, len(values))
     for index, (name, found) in enumerate(values.items()):
         at = [groups.index(group) + (index + 0.5) * width - 0.4 for group in found]
-        bars = axes.bar(at, list(found.values()), 0.92 * width, label=name)
+        colour = colour_of(name, index, CYCLE)
+        bars = axes.bar(at, list(found.values()), 0.92 * width, label=name, color=colour)
         axes.bar_label(bars, fmt="%.0f", fontsize="x-small", padding=1)
     axes.set(xticks=range(len(groups)), xticklabels=groups, ylabel=ylabel, title=title)
     axes.margins(y=0.1)  # room for the numbers

@@ -43,6 +43,15 @@ def test_bars_show_means_and_their_spread(seeds, shown):
         assert found == (len(seeds) == 5)
 
 
+@pytest.mark.parametrize("draw", [plots.plot_bars, plots.plot_groups])
+def test_a_bar_has_its_methods_colour(draw):
+    cell = [50.0] if draw is plots.plot_bars else {"n": 50.0}
+    first = "DocRE-II, N_I=1" if draw is plots.plot_bars else "DocRE-II"
+    axes = draw({"a name": cell, first: cell, "w/o ECA": cell})
+    colours = [plots.to_hex(bar.get_facecolor()) for bar in axes.patches]
+    assert colours[1:] == [plots.METHOD_COLOURS[name] for name in ("DocRE-II", "w/o ECA")]
+
+
 def test_a_group_may_lack_a_bar():
     axes = plots.plot_groups({"partial": {"n": 60, "EPO": 50}, "exact": {"EPO": 40}})
     check(axes, bars=[("n", 60), ("EPO", 50), ("EPO", 40)], legend=["partial", "exact"])

@@ -16,7 +16,7 @@ METRICS = ("F1", "AP")
 
 
 def gain(records: Sequence[Record]) -> Figure:
-    """DocRE-II beside its own base as stage 1 left it, per data set: F1 and average precision.
+    """DocRE-II beside its own base as stage 1 left it, per data set and metric.
 
     A noise that all have stands in the title.
     """
@@ -27,23 +27,26 @@ def gain(records: Sequence[Record]) -> Figure:
         for row in (row for row in rows if row.metric == "F1"):
             with_base = (r for r in measured if row.matches(r) and "F1_base" in r.metrics)
             if chosen := most_seeds(with_base):
-                shown = [m for m in METRICS if all(f"{m}_base" in r.metrics for r in chosen)]
-                text = f"{words.name(name)}\n{chosen[0].protocol}, n = {len(chosen)}"
-                for metric in shown:
-                    text += f"\n{metric} {printed.gain(chosen, metric, f'{metric}_base')}"
                 noise = printed.named(name, row.setting).partition(", ")[2]
-                bars = {
-                    f"{metric}, {whose}": [r.metrics[f"{metric}{suffix}"] for r in chosen]
-                    for metric in shown
-                    for whose, suffix in (("base", "_base"), ("base + inference", ""))
-                }
-                found.append((text, noise, bars))
+                label = words.name(name).replace(" ", "\n")  # six of them stand side by side
+                text = f"{label}\n{chosen[0].protocol}, n = {len(chosen)}"
+                for metric in METRICS:
+                    if all(f"{metric}_base" in r.metrics for r in chosen):
+                        gained = printed.gain(chosen, metric, f"{metric}_base")
+                        bars = {
+                            "ATLOP": [r.metrics[f"{metric}_base"] for r in chosen],
+                            OURS: [r.metrics[metric] for r in chosen],
+                        }
+                        found.append((f"{text}\n{metric} {gained}", noise, bars))
     noises = {noise for _, noise, _ in found}
     alike = noises.pop() if len(noises) == 1 else ""
     values = {"\n".join(filter(None, [t, n if n != alike else ""])): bars for t, n, bars in found}
-    title = ", ".join(filter(None, ["DocRE-II and its own base", alike]))
+    title = ", ".join(filter(None, ["DocRE-II and its own base (ATLOP)", alike]))
     title += "" if values else ": no records yet"
-    return plots.plot_strategies(values, title=title, ylabel="F1 or AP on test (%)").figure
+    axes = plots.plot_strategies(values, title=title, ylabel="F1 or AP on test (%)")
+    axes.tick_params(axis="x", labelsize="x-small")
+    plots.share_legend([axes], below=True)
+    return axes.figure
 
 
 def inferred(records: Sequence[Record]) -> Figure:
@@ -56,7 +59,11 @@ def inferred(records: Sequence[Record]) -> Figure:
             # The base has no parameters: its recall is the same in every run.
             values["stated facts (base)"] = [chosen[0].metrics["recall_inferred_base"]]
             values[f"{row.method}, {row.setting}"] = [r.metrics[row.metric] for r in chosen]
-    title = "Inference alone, generated documents" + ("" if values else ": no records yet")
+    counts = sorted({len(found) for name, found in values.items() if "base" not in name})
+    title = "Inference alone: " + (
+        f"mean of {' or '.join(map(str, counts))} seeds" if values else "no records yet"
+    )
+    title += ", 95 % intervals" if counts and counts[0] >= plots.MANY_SEEDS else ""
     axes = plots.plot_bars(values, title=title, xlabel="recall of inferred facts (%)")
     axes.set_xlim(0, 100)
     return axes.figure
