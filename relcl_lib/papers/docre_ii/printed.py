@@ -8,15 +8,13 @@ from dataclasses import replace
 from statistics import fmean
 
 from relcl_lib.lab import words
-from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.format import DASH, markdown_table, signed
-from relcl_lib.lab.json_text import parse_json
 from relcl_lib.lab.metrics import mean_and_half
 from relcl_lib.lab.printed import MARKS, PrintedTables
 from relcl_lib.lab.records import Record, canonical_json, configuration, most_seeds
 from relcl_lib.lab.rows import Row, entries
 from relcl_lib.papers.docre_ii import tables
-from relcl_lib.papers.docre_ii.parameters import LINEAR, METHODS
+from relcl_lib.papers.docre_ii.parameters import METHODS
 
 #: table -> what goes down and what goes across
 LAYOUTS = {
@@ -27,7 +25,13 @@ LAYOUTS = {
     "Table 6": ("method", "metric"),
     "Table 8": ("method", "dataset"),
 }
-TABLES = PrintedTables("docre_ii", LAYOUTS, tables.rows, per_cent=("F1", "IgnF1"))
+#: the paper's own rows in words: ours are the columns that say so
+WORDS = {
+    "Ours-BERT": "DocRE-II-BERT",
+    "Ours-SciBERT": "DocRE-II-SciBERT",
+    "w/o Inference module": "base alone",
+}
+TABLES = PrintedTables("docre_ii", LAYOUTS, tables.rows, words=WORDS, per_cent=("F1", "IgnF1"))
 beside = TABLES.beside
 #: the inference module on stated facts
 ALONE = "inference alone"
@@ -181,45 +185,6 @@ def gains(records: Iterable[Record]) -> str:
             lines.append([*about, *found, bounds, p])
     numbers = ["n", *GAINS, "bootstrap: 95 % of F1 − base", "largest p"]
     return markdown_table(["data", "protocol", *numbers], lines, right=numbers)
-
-
-#: settings of the search for a base that their own names do not tell
-SEARCH_NAMES = {
-    "profile": "rates 1e-4/2e-4, 20 epochs (the base of Table 3's records)",
-    "concat": "pair features of a linear layer, not of groups",
-}
-#: numbers of an epoch of the search for a base -> the metric of the floor's record
-SEARCHED = {
-    "F1 on dev": ("dev_F1", "F1_dev"),
-    "F1": ("test_F1", "F1"),
-    "average precision": ("test_AP", "AP"),
-    "F1 with dev's threshold": ("test_F1_tuned", "F1_tuned"),
-}
-
-
-def base_search(records: Iterable[Record]) -> str:
-    """The bases that were tried on CDR, best on dev first, and the floor on the same pairs.
-
-    Each has the epoch with the highest F1 on dev; the numbers of seeds 0 and 1 stand beside one
-    another, as two decide nothing. The file lies with the checkout alone.
-    """
-    path = repository_root() / "data" / "tries" / "docre_ii" / "cdr_base_search.jsonl"
-    if not path.is_file():
-        return f"The runs of the search lie in `{'/'.join(path.parts[-4:])}` of the repository."
-    found: dict[str, list[dict[str, float]]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        run = parse_json(line)
-        best = max(run["epochs"], key=lambda epoch: epoch["dev_F1"])
-        found.setdefault(run["setting"], []).append(best)
-    lines = []
-    for setting, runs in sorted(found.items(), key=lambda each: -each[1][0]["dev_F1"]):
-        numbers = (" / ".join(f"{run[key]:.1f}" for run in runs) for key, _ in SEARCHED.values())
-        lines.append([SEARCH_NAMES.get(setting, setting), str(len(runs)), *numbers])
-    rows = [row for row in tables.measured_rows("CDR") if row.method == LINEAR]
-    for run in most_seeds(r for r in records if any(row.matches(r) for row in rows)):
-        numbers = (f"{run.metrics[key]:.1f}" for _, key in SEARCHED.values())
-        lines.append([f"floor: {words.name(LINEAR)}", "1", *numbers])
-    return markdown_table(["base alone", "n", *SEARCHED], lines, right=["n", *SEARCHED])
 
 
 def alone_differences(records: Iterable[Record], metric: str = "F1") -> dict[str, list[float]]:

@@ -125,7 +125,7 @@ def test_runs_with_one_setting_changed_never_stand_for_the_whole():
         assert printed.iterations(records, "CDR") == {
             "N_I = 2": {0: [51.0] * 5} | {k: [60.0] * 5 for k in (1, 2, 3, 4)}
         }
-        assert "| Ours-SciBERT | 73.2 | 60.0" in printed.beside("Table 3", records)
+        assert "| DocRE-II-SciBERT | 73.2 | 60.0" in printed.beside("Table 3", records)
         (axes,) = figures.FIGURES["docre_gain"](records).axes
         assert "F1 +10.0" in axes.get_xticklabels()[0].get_text()
         rows = [row for row in tables.measured_rows("CDR") if row.metric == "F1"]
@@ -176,22 +176,6 @@ def test_both_bars_of_a_data_set_have_one_noise():
         "CDR (n=2): with the contrast",
         "CDR (n=2): without the contrast",
     ]
-
-
-def test_the_search_for_a_base_stands_with_the_floor_in_the_order_of_dev(records):
-    _, _, *lines, floor = printed.base_search(records).splitlines()
-    assert len(lines) == 15
-    assert floor.startswith("| floor: logistic regression | 1 |")
-    cells = [line.strip("| ").split(" | ") for line in lines]
-    assert all(len(each[2].split(" / ")) == int(each[1]) for each in cells)
-    first = [float(each[2].split(" / ")[0]) for each in cells]
-    assert first == sorted(first, reverse=True)
-    assert cells[0][0] == "three layers, document vector"
-
-
-def test_the_search_is_named_where_it_does_not_lie(records, monkeypatch, tmp_path):
-    monkeypatch.setattr(printed, "repository_root", lambda: tmp_path)
-    assert "`data/tries/docre_ii/cdr_base_search.jsonl`" in printed.base_search(records)
 
 
 def test_handed_predictions_are_means_over_seeds(records):

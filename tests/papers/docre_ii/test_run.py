@@ -295,6 +295,20 @@ def test_the_reduced_profile_takes_the_base_that_was_best_on_dev():
             assert {name: profile[name] for name in best["change"]} == best["change"]
 
 
+def test_the_table_of_the_search_for_a_base_is_that_of_its_runs():
+    folder, best = repository_root() / "data" / "tries", {}
+    for line in (folder / "docre_ii" / "cdr_base_search.jsonl").read_text().splitlines():
+        run = json.loads(line)
+        best.setdefault(run["setting"], []).append(max(run["epochs"], key=lambda e: e["dev_F1"]))
+    lines = (folder / "README.md").read_text(encoding="utf-8").split("| base alone |")[1]
+    shown = [[cell.strip() for cell in line.split("|")[2:-1]] for line in lines.splitlines()[2:]]
+    keys = ("dev_F1", "test_F1", "test_AP", "test_F1_tuned")
+    assert shown == [
+        [str(len(runs)), *(" / ".join(f"{run[key]:.1f}" for run in runs) for key in keys)]
+        for runs in sorted(best.values(), key=lambda runs: -runs[0]["dev_F1"])
+    ]
+
+
 def test_variants_resolve_to_what_the_specification_lists():
     paper = DocreParameters().resolved()
     assert (paper.mention, paper.own_bonus, paper.feedback) == ("opening", 0.0, "predicted")
