@@ -185,7 +185,7 @@ def triangle_facts(facts: AbstractSet[Fact]) -> set[Fact]:
     after: dict[int, set[int]] = defaultdict(set)
     for fact in facts:
         after[fact.head].add(fact.tail)
-    edges = {(h, t) for h, tails in after.items() for t in tails}
+    edges = {(h, t) for h, tails in after.items() for t in tails - {h}}
     closed = [
         (h, o, t) for h, o in edges for t in after.get(o, ()) if t not in (h, o) and (h, t) in edges
     ]

@@ -140,6 +140,7 @@ def test_triangles():
     # Every fact of a side counts, and going there and back is no triangle.
     assert triangle_facts(facts(*GOLD, (0, "x", 1))) == facts(*GOLD[:3], (0, "x", 1))
     assert triangle_facts(facts((0, "r", 1), (1, "r", 0), (0, "r", 2))) == set()
+    assert triangle_facts(facts((0, "r", 0), (0, "r", 1), (1, "r", 0))) == set()  # two entities
 
 
 def test_both_readings_of_inference_scores():
