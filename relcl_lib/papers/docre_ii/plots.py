@@ -153,8 +153,8 @@ def plot_pair_matrix(
     """Draw the matrix of entity pairs: row head, column tail, a cell coloured by what was found.
 
     A cell with a wrong relation is `wrong` even if another one of it is right. `before` are the facts
-    predicted an iteration earlier: cells that have changed get a frame; where a fact came, the cells
-    of the triangles it closes get a dot. `names` are those of relations, by id.
+    predicted an iteration earlier: cells that have changed get a frame; where a fact (x, z) came over
+    (x, y) and (y, z), the cells of these two get a dot. `names` are those of relations, by id.
     """
     count = len(document.entities)
     axes = axes_of(axes, 0.8 + 0.42 * count)
