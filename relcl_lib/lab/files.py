@@ -140,8 +140,9 @@ def atomic_write_text(path: str | os.PathLike[str], text: str) -> Path:
 def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Fill a folder and put it in place in one step, when the block ends without an error.
 
-    The block gets an empty temporary folder beside `path`. On success its files are flushed to
-    the disk and it takes the name `path`; what was there before is moved aside and deleted. On
+    The block gets an empty temporary folder beside `path`. On success its files get the mode of
+    any new file, are flushed to the disk, and it takes the name `path`; what was there before is
+    moved aside and deleted. On
     an error the temporary goes and `path` stays as it was. A process killed between the two
     renames leaves no `path`, but the old folder aside: `remove_leftovers` puts it back, so
     call that before looking for the folder.
@@ -150,10 +151,13 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     with _temporary(path) as temporary:
         temporary.mkdir()
         yield temporary
+        # Some versions of safetensors let only their owner read; a new folder shows the umask.
+        usual = temporary.stat().st_mode & 0o666
         for entry in temporary.rglob("*"):
             if entry.is_dir():
                 _sync_folder(entry)
             elif not entry.is_symlink():
+                entry.chmod(usual)
                 _sync(entry)
         _sync_folder(temporary)
         with locked(path.parent):

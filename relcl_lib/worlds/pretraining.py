@@ -270,8 +270,6 @@ def write_encoder(
             text = json.dumps(content, indent=1, ensure_ascii=False)
             path.write_text(f"{text}\n", encoding="utf-8")
         (temporary / "README.md").write_text(note, encoding="utf-8")
-        for path in temporary.iterdir():
-            path.chmod(0o644)  # some versions of safetensors let only their owner read
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -55,6 +55,22 @@ def test_written_file_obeys_the_umask(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.skipif(os.name != "posix", reason="POSIX file modes")
+def test_files_of_a_folder_obey_the_umask_whoever_wrote_them(tmp_path):
+    old = os.umask(0o022)
+    try:
+        with atomic_directory(tmp_path / "model") as folder:
+            (folder / "sub").mkdir()
+            for path in (folder / "weights", folder / "sub" / "config"):
+                path.touch()
+                path.chmod(0o600)
+    finally:
+        os.umask(old)
+    files = [tmp_path / "model" / "weights", tmp_path / "model" / "sub" / "config"]
+    assert [path.stat().st_mode & 0o777 for path in files] == [0o644, 0o644]
+    assert (tmp_path / "model" / "sub").stat().st_mode & 0o777 == 0o755
+
+
 def test_full_disk_keeps_the_old_file_and_leaves_nothing(tmp_path, full_disk):
     path = tmp_path / "a"
     path.write_text("old")
