@@ -202,7 +202,7 @@ def test_lost_triples_are_counted_and_explained_and_have_to_be_allowed(tmp_path)
     for word in (
         "train: 40 sentences, 20 of 40 triples located",
         "20 of 40 triples are not trained on: 20 have an entity that begins or ends inside a word "
-        "(sentence 1: 'Lowford' in 'lowford.')",
+        "(record 1 of train.json: 'Lowford' in 'lowford.')",
         "4 of 8 triples of the valid split cannot be found as they are written",
         "error: more than 10% of mine would be lost",
         "allow_lost=true",

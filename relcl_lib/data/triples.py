@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -206,7 +206,8 @@ class TripleData:
     `protocol` is `paper` only where every split has the paper's size and none was made by cutting
     another one, and `stand-in` for a set that is not of the paper's; `note` says what was cut;
     `words` says how plain text was split (`text.splitting`), where spaces did not separate the
-    words already; `folder` is where the files lie, if they were read.
+    words already; `folder` is where the files lie, if they were read; `places` has for each sentence
+    of a split the file and the number of its record there, which a draw for validation leaves.
     """
 
     name: str
@@ -221,11 +222,18 @@ class TripleData:
     fingerprint: str = field(default="", compare=False)
     listed_in: str = field(default="", compare=False)
     folder: str = field(default="", compare=False)
+    places: dict[str, tuple[tuple[str, int], ...]] = field(default_factory=dict, compare=False)
 
     @property
     def sizes(self) -> dict[str, int]:
         """Sentences per split."""
         return {split: len(getattr(self, split)) for split in FILES}
+
+    def called(self, split: str) -> list[str] | None:
+        """What each sentence of a split is called, as `record 11 of train.json`; None: not known."""
+        places = self.places.get(split, ())
+        known = len(places) == len(getattr(self, split))  # not where somebody else cut the split
+        return [f"record {at} of {Path(file).name}" for file, at in places] if known else None
 
 
 def load_triples(
@@ -285,6 +293,7 @@ def load_triples(
         source="generated" if name == "synthetic" and root is None else found.source,
         limit=limit,
         note=found.note,
+        files={split: str(path) for split, path in found.paths.items() if path},
     )
     return replace(data, folder=str(found.folder))
 
@@ -312,14 +321,19 @@ def assemble_triples(
     limit: int | None = None,
     note: str = "",
     listed_in: str = "",
+    files: Mapping[str, str] | None = None,
 ) -> TripleData:
     """Make a data set of sentences that are there; an absent split is cut from another (`load_triples`).
 
     A name of the paper's is checked against the paper's sizes. `relations` are all there are, in id
     order, as `listed_in` lists them; none stands for those of the training split. `note` says what is
-    already known to differ.
+    already known to differ, `files` where a split was read.
     """
-    train, valid, test = (list(splits.get(split, ())) for split in FILES)
+    files = files or {}
+    train, valid, test = (
+        [(files.get(split, split), at, s) for at, s in enumerate(splits.get(split, ()), start=1)]
+        for split in FILES
+    )
     sizes = tuple(len(part) or None for part in (train, valid, test))
     # The paper's sets are cut by sentence, as in the records: NYT24 holds a few texts twice.
     alike = None if name in EXPECTED else _text
@@ -341,9 +355,19 @@ def assemble_triples(
         of_paper = name in EXPECTED and not cut
         share = HELD_OUT if of_paper else max(HELD_OUT, min(0.1, 300 / max(len(train), 1)))
         train, valid = split_off(train, share, alike)
-        notes.append(f"{len(valid)} training sentences validate")
+        one = len(valid) == 1
+        notes.append(
+            f"{len(valid)} training sentence{'' if one else 's'} validate{'s' if one else ''}"
+        )
     if not test and name not in EXPECTED:
         notes.append("no test file: scored on the validation sentences only")
+    if name not in EXPECTED and not (train and valid):
+        count = len(set(map(_text, [*train, *valid])))
+        raise DataFormatError(
+            files.get("train", source),
+            f"holds {count} different sentence{'s' * (count != 1)}",
+            "At least 2 are needed, as one validates; or give valid.json",
+        )
     if not train or not valid or (not test and name in EXPECTED):
         raise DataFormatError(
             source, "too few different sentences for training, validation and test", "Add some"
@@ -351,8 +375,8 @@ def assemble_triples(
     same = name in EXPECTED and not cut and sizes == EXPECTED[name]
     if name in EXPECTED and sizes != EXPECTED[name]:
         notes.append(f"sentences in the files (train, valid, test) {sizes}, {EXPECTED[name]} usual")
-    known = tuple(relations) or tuple(sorted({t.relation for s in train for t in s.triples}))
-    parts = [tuple(part) for part in (train, valid, test)]
+    parts = [tuple(sentence for *_, sentence in part) for part in (train, valid, test)]
+    known = tuple(relations) or tuple(sorted({t.relation for s in parts[0] for t in s.triples}))
     kind = "paper" if same and name != "webnlg" else "reduced"
     protocol = kind if name in EXPECTED else "stand-in"
     return TripleData(
@@ -364,11 +388,15 @@ def assemble_triples(
         "; ".join(notes),
         fingerprint=digest(parts, known),
         listed_in=listed_in,
+        places={
+            split: tuple((file, at) for file, at, _ in part)
+            for split, part in zip(FILES, (train, valid, test), strict=True)
+        },
     )
 
 
-def _text(sentence: Sentence) -> str:
-    return sentence.text
+def _text(row: tuple[str, int, Sentence]) -> str:
+    return row[-1].text
 
 
 def describe_repeats(data: TripleData) -> str:

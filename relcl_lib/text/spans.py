@@ -153,7 +153,7 @@ def tag_sentences(
     unknown_relations: str = "error",
     where: str = "training split",
     listed_in: str = "",
-    numbers: Sequence[int] | None = None,
+    called: Sequence[str] | None = None,
 ) -> TaggedSentences:
     """Locate the triples of sentences and return them as tensors.
 
@@ -165,7 +165,7 @@ def tag_sentences(
 
     With `unknown_relations="error"` the last stops with an error, `skip` counts it only; `where`
     names the sentences in errors, `listed_in` the file of which the schema has its relations, and
-    `numbers` (None: from 1 on) what each sentence is called.
+    `called` (None: `sentence 1` and so on) each of them.
     """
     ids, types = schema.relation_ids, schema.relation_types
     counts: Counter[str] = Counter()
@@ -177,7 +177,7 @@ def tag_sentences(
     heads: list[tuple[int, int, int]] = []
     tails: list[tuple[int, int, int]] = []
     head_counts, tail_counts = [], []
-    named = numbers if numbers is not None else range(1, len(sentences) + 1)
+    named = called or [f"sentence {at}" for at in range(1, len(sentences) + 1)]
     for at, sentence, original, limit in zip(named, sentences, texts, limits, strict=True):
         words = [look_up(word) for word in original]
         counts["empty_sentences"] += not words
@@ -189,7 +189,7 @@ def tag_sentences(
             relation = ids.get(triple.relation)
             if relation is None:
                 if unknown_relations == "error":
-                    place, fix = f"{where}, sentence {at}", SCHEMA_FIX
+                    place, fix = f"{where}, {at}", SCHEMA_FIX
                     if listed_in:
                         fix = f"Add it to {listed_in}, or remove that file: the data then tell"
                     raise DataFormatError(
@@ -200,7 +200,7 @@ def tag_sentences(
                         f"{fix}; unknown_relations='skip' counts such triples and goes on",
                     )
                 unknown[triple.relation] += 1
-                lost.setdefault(UNKNOWN_RELATION, []).append(f"sentence {at}: {triple.relation!r}")
+                lost.setdefault(UNKNOWN_RELATION, []).append(f"{at}: {triple.relation!r}")
                 continue
             entities = [look_up(part).split() for part in (triple.subject, triple.object)]
             given = sentence.spans[number] if sentence.spans else None
@@ -211,13 +211,13 @@ def tag_sentences(
             if None in spans:
                 counts["not_located"] += 1
                 reason, example = _why(words, triple, spans)
-                lost.setdefault(reason, []).append(f"sentence {at}: {example}")
+                lost.setdefault(reason, []).append(f"{at}: {example}")
                 continue
             # Of what was searched for, the first occurrence is the one most within the cut.
             if max(end for _, end in spans) >= limit:
                 counts["beyond_cut"] += 1
                 lost.setdefault(BEYOND_CUT, []).append(
-                    f"sentence {at}, of {len(words)} words: {triple.subject!r}, {triple.object!r}"
+                    f"{at}, of {len(words)} words: {triple.subject!r}, {triple.object!r}"
                 )
                 continue
             counts["tagged"] += 1

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -201,8 +202,34 @@ def test_copies_of_a_text_are_not_trained_on_and_validated_on(tmp_path):
     assert not {s.text for s in data.train} & {s.text for s in data.valid}
     assert describe_repeats(data) == ""
     write(tmp_path / "mine" / "train.json", twice[:2])
-    with pytest.raises(DataFormatError, match="too few different sentences"):
-        load_triples("mine", tmp_path)
+    for rows, holds in ((twice[:2], "1 different sentence"), ([], "0 different sentences")):
+        write(tmp_path / "mine" / "train.json", rows)
+        with pytest.raises(DataFormatError) as caught:
+            load_triples("mine", tmp_path)
+        assert str(caught.value) == (
+            f"{tmp_path / 'mine' / 'train.json'}: holds {holds}. At least 2 are needed, as one "
+            "validates; or give valid.json."
+        )
+
+
+def test_each_sentence_keeps_the_number_of_its_record(tmp_path):
+    rows = simple(30)
+    write(tmp_path / "mine" / "train.json", rows)
+    write(tmp_path / "mine" / "test.json", simple(2))
+    data = load_triples("mine", tmp_path)
+    assert data.called("test") == ["record 1 of test.json", "record 2 of test.json"]
+    named = {}
+    for split in ("train", "valid"):
+        named |= dict(zip(data.called(split), getattr(data, split), strict=True))
+    assert {name: sentence.text for name, sentence in named.items()} == {
+        f"record {at} of train.json": row["text"] for at, row in enumerate(rows, start=1)
+    }
+    assert replace(data, train=data.train[:3]).called("train") is None  # cut by somebody else
+    one = load_triples("mine", tmp_path, limit=5)
+    assert sorted([*one.called("train"), *one.called("valid")]) == [
+        f"record {at} of train.json" for at in range(1, 6)
+    ]
+    assert "1 training sentence validates" in one.note
 
 
 def test_given_files_that_repeat_training_texts_are_told(tmp_path):

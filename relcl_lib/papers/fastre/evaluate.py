@@ -97,21 +97,21 @@ def locate(extractor: Extractor, sentences: Sequence[Sentence]) -> dict[str, Any
 
     Triples that are in no sentence of their record as a whole are counted as `apart`.
     """
-    read, numbers, apart = [], [], []
+    read, called, apart = [], [], []
     for number, record in enumerate(sentences, start=1):
         parts, rest = parted(extractor, record)
         missing = []
         for at, triple in enumerate(rest.triples):
             known = triple.relation in extractor.schema.relation_ids
             if known and _last_word(rest, at) is not None:
-                apart.append(f"sentence {number}: {triple.subject!r}, {triple.object!r}")
+                apart.append(f"record {number}: {triple.subject!r}, {triple.object!r}")
             else:
                 missing.append(at)
         # What is nowhere in the text is told by the whole of it.
         read += [*parts, _only(rest, missing)] if missing else parts
-        numbers += [number] * (len(read) - len(numbers))
+        called += [f"record {number}"] * (len(read) - len(called))
     report = tag_sentences(
-        read, extractor.reader, extractor.schema, unknown_relations="skip", numbers=numbers
+        read, extractor.reader, extractor.schema, unknown_relations="skip", called=called
     ).report
     report |= {"sentences": len(sentences), "apart": len(apart)}
     report["triples"] += len(apart)

@@ -51,6 +51,8 @@ from relcl_lib.text.words import WordReader
 
 #: share of the training triples that may be lost without being allowed to
 MOST_LOST = 0.1
+#: validation triples below which it is said that they are too few to choose an epoch by
+ENOUGH = 20
 
 
 class FastreRun(Run):
@@ -136,6 +138,7 @@ class FastreRun(Run):
             unknown_relations=self.settings.unknown_relations,
             where=f"{self.data.name}, training split",
             listed_in=listed_in(self.data, self.schema),
+            called=self.data.called("train"),
         )
         if not len(tagged.usable):
             lost = describe_lost(tagged.report) or "it has none"
@@ -231,6 +234,20 @@ class FastreRun(Run):
         if self.best_score > 0:
             return ""
         return f"validation F1 was 0 after each epoch: the weights are those of epoch {self.best_epoch}"
+
+    @property
+    def chosen(self) -> str:
+        """Which epoch's weights are taken, by how much, and whether that is too little to choose by."""
+        sentences = len(self.data.valid)
+        triples = sum(len(sentence.triples) for sentence in self.data.valid)
+        said = self.unchosen or (
+            f"weights of epoch {self.best_epoch}, the best of {self.epochs_done} on {sentences} "
+            f"validation sentence{'s' * (sentences != 1)}"
+        )
+        if triples < ENOUGH:
+            few = f"too few to choose an epoch by ({triples} triple{'s' * (triples != 1)})"
+            said += f"; {few}: give valid.json with more sentences"
+        return said
 
     def conclude(self) -> None:
         """Take the best weights, and the threshold that suits them; CasRel's is 0.5."""
@@ -487,6 +504,7 @@ def location_report(data: TripleData, settings: FastreParameters, split: str) ->
         unknown_relations=unknown,
         where=f"{data.name}, {split} split",
         listed_in=listed_in(data, schema),
+        called=data.called(split),
     ).report
 
 

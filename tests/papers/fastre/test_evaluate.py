@@ -90,9 +90,9 @@ def test_a_triple_belongs_to_the_sentence_where_it_stands(extractor):
     assert sorted(parted(extractor, record).triples) == sorted(record.triples)
     report = locate(extractor, [record, Sentence(*apart)])
     assert (report["sentences"], report["triples"], report["tagged"]) == (2, 5, 2)
-    assert report["lost_examples"][APART] == (1, "sentence 2: 'Ada', 'Bo'")
+    assert report["lost_examples"][APART] == (1, "record 2: 'Ada', 'Bo'")
     assert report["not_located"] == report["apart"] == 1 and report["unknown_relation"] == {"?": 1}
-    assert "sentence 1: 'Dee'" in [example for _, example in report["lost_examples"].values()]
+    assert "record 1: 'Dee'" in [example for _, example in report["lost_examples"].values()]
 
 
 def test_given_spans_say_in_which_sentence(extractor):
