@@ -69,6 +69,26 @@ OWN = {
     ("docre_ii", "evaluate"): Command(_DOCRE, "official scores of predictions", ("evaluate",)),
 }
 
+#: command -> what Ctrl-C leaves; of `extract` and `predict` where --out names a file
+STOPPED = {
+    **dict.fromkeys(
+        ("sweep", "train"), "the same command goes on after the last finished epoch or run"
+    ),
+    "extract": "the same command with the same input goes on where it was",
+    "learn": "nothing was written: the model is as it was",
+    "predict": "nothing was written: the file of --out is as it was",
+    "evaluate": "",
+}
+
+
+def stopped(words: Sequence[str]) -> str:
+    """What to say of a command that was stopped by Ctrl-C."""
+    name = next((word for word in words[:2] if word in STOPPED), "")
+    left = STOPPED.get(name, "what had finished is kept")
+    if name in ("extract", "predict") and not any(w.partition("=")[0] == "--out" for w in words):
+        left = ""
+    return f"stopped by Ctrl-C{'; ' * bool(left)}{left}"
+
 
 def commands_of(paper: str) -> dict[str, Command]:
     """The commands that may follow a paper's name."""
@@ -145,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:  # also where argparse leaves after its help
             sys.stdout.flush()  # here, where a closed pipe can still be caught
     except KeyboardInterrupt:
-        print("\nstopped by Ctrl-C; what had finished is kept", file=sys.stderr)
+        print(f"\n{stopped(words)}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader has what it wanted (head); a second error at exit would say nothing new.

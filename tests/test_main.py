@@ -132,13 +132,31 @@ def test_a_folder_of_records_that_is_not_there_is_an_error(command, tmp_path, ca
     assert capsys.readouterr().err.endswith("nowhere is no folder\n")
 
 
-def test_ctrl_c_is_one_line(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("demo", "; what had finished is kept"),
+        ("hpcr sweep table3", "; the same command goes on after the last finished epoch or run"),
+        ("train fastre a=1", "; the same command goes on after the last finished epoch or run"),
+        ("fastre extract --model m", ""),
+        (
+            "fastre extract --out f",
+            "; the same command with the same input goes on where it was",
+        ),
+        ("crecl predict --model m", ""),
+        ("crecl predict --out=f", "; nothing was written: the file of --out is as it was"),
+        ("docre_ii predict --out f", "; nothing was written: the file of --out is as it was"),
+        ("crecl learn --model m", "; nothing was written: the model is as it was"),
+        ("docre_ii evaluate --gold g", ""),
+    ],
+)
+def test_ctrl_c_is_one_line_that_says_what_is_left(words, said, monkeypatch, capsys):
     def stopped(words):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(importlib, "import_module", lambda name: SimpleNamespace(main=stopped))
-    assert relcl.main(["tables"]) == 130
-    assert capsys.readouterr().err == "\nstopped by Ctrl-C; what had finished is kept\n"
+    assert relcl.main(words.split()) == 130
+    assert capsys.readouterr().err == f"\nstopped by Ctrl-C{said}\n"
 
 
 @pytest.mark.parametrize("words", ["hpcr sweep table3 --dry-run", "--help", "sweep --help"])

@@ -119,7 +119,7 @@ def test_a_sweep(tmp_path, tell):
     workers = children(stopped.pid)
     os.killpg(stopped.pid, signal.SIGINT)  # as Ctrl-C does: to all of them
     said = stopped.communicate()[1]
-    assert stopped.returncode == 130 and said.strip().endswith("what had finished is kept")
+    assert stopped.returncode == 130 and said.strip().endswith("last finished epoch or run")
     assert workers and not any(map(alive, workers))
     done = torment(start, finish, 8, length, draw)
     assert all(same), same
