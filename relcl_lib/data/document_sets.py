@@ -28,7 +28,8 @@ class DocumentData:
 
     Relation i has class i + 1; class 0 is no relation. `protocol` is `paper` where every split is
     as in the paper, `stand-in` where the set is not the paper's; `note` says what differs, `report`
-    counts what was left out, `folder` is where the files lie, if they were read.
+    counts what was left out, `folder` is where the files lie, if they were read, and
+    `other_names` says which mentions have another name than the words at their places.
     """
 
     name: str
@@ -42,6 +43,7 @@ class DocumentData:
     fingerprint: str = field(default="", compare=False)
     report: dict[str, int] = field(default_factory=dict, compare=False)
     folder: str = field(default="", compare=False)
+    other_names: str = field(default="", compare=False)
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
-from typing import TextIO
 
-from relcl_lib.data.document_files import Document, as_document, read_documents
+from relcl_lib.data.document_files import Document, OtherNames, as_document, read_documents
 from relcl_lib.data.pubtator import (
     Line,
     as_related_document,
@@ -20,7 +19,7 @@ from relcl_lib.data.pubtator import (
     read_pubtator,
 )
 from relcl_lib.data.text_files import read_lines
-from relcl_lib.lab.command_line import read_json_lines
+from relcl_lib.lab.command_line import Skipped, decode_line, read_json_lines
 
 SOURCE = Path("input")  # what errors call a stream
 
@@ -71,13 +70,13 @@ def read_any(
 
 
 def stream_documents(
-    lines: Iterable[bytes], skipped: list[int], complain: TextIO, report: Counter[str]
+    lines: Iterable[bytes], skipped: Skipped, report: Counter[str], names: OtherNames | None = None
 ) -> Iterator[tuple[int, Document]]:
     """Yield (line, document) of what can be read of a stream in either form; labels do not matter.
 
-    What cannot be read is named in `complain`, and the number of its first line goes into `skipped`.
-    `report` counts what was left out of PubTator documents (`ungrounded_mentions`). No more than a
-    document is held.
+    What cannot be read is `skipped`, by its first line. `report` counts what was left out of PubTator
+    documents (`ungrounded_mentions`), `names` looks at the mentions of the others (PubTator's reader
+    does so itself). No more than a document is held.
     """
     lines, begun = iter(lines), []
     for line in lines:
@@ -89,9 +88,12 @@ def stream_documents(
     if not is_pubtator(first.decode("utf-8", "replace")):
 
         def read(number: int, record: object) -> Document:
-            return as_document(SOURCE, number, record, labelled=False)
+            document = as_document(SOURCE, number, record, labelled=False)
+            if names is not None:
+                names.add(f"document at line {number}", document)
+            return document
 
-        yield from read_json_lines(lines, read, skipped, complain)
+        yield from read_json_lines(lines, read, skipped)
         return
     numbered = enumerate(lines, start=1)
     for filled, block in groupby(numbered, key=lambda line: bool(line[1].strip())):
@@ -100,9 +102,8 @@ def stream_documents(
         block = list(block)
         number = block[0][0]
         try:
-            texts = (Line(SOURCE, at, line.decode("utf-8").rstrip("\r\n")) for at, line in block)
+            texts = (Line(SOURCE, at, decode_line(line).rstrip("\r\n")) for at, line in block)
             abstract = make_abstract(list(texts))
             yield number, as_related_document(abstract, orientation="kind", report=report)
         except ValueError as error:  # no UTF-8, or not what a document is
-            skipped.append(number)
-            print(f"document at line {number} skipped: {error}", file=complain)
+            skipped.add("document at line", number, error)

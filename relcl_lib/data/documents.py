@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from relcl_lib.data.candidate_sets import PUBTATOR_FILES, load_cdr, load_gda, load_pubtator
-from relcl_lib.data.document_files import Document, as_document, read_documents
+from relcl_lib.data.document_files import Document, OtherNames, as_document, read_documents
 from relcl_lib.data.document_sets import PAPER_NAMES, DocumentData, assemble_documents
 from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate_splits
 from relcl_lib.data.text_files import read_object
@@ -43,6 +43,10 @@ RELATIONS_FIX = (
 REDUCED_HINT = (
     "A folder with a dev file but no training file is used with reduced=True (reduced_data=True in a "
     "notebook or a sweep); numbers are then marked as a reduced protocol."
+)
+OWN_HINT = (
+    "A training and a dev file are needed, as the best epoch is chosen on dev: put some of the "
+    "training documents there (other names: data/README.md)"
 )
 #: the first of the documents that `generated=` asks for, as many as the quick profile trains on
 FURTHER_FILE = "further.json"
@@ -103,6 +107,7 @@ def load_documents(
         root=root,
         layouts=[LAYOUTS[name]] if name in LAYOUTS else list(LAYOUTS.values()),
         hint="" if reduced else REDUCED_HINT,
+        lacking="" if reduced or name in LAYOUTS else OWN_HINT,
     )
     if families[found.family] is PUBTATOR_FILES:
         data = load_pubtator(name, found, limit, orientation)
@@ -113,6 +118,10 @@ def load_documents(
         for split, path in found.paths.items()
         if path is not None
     }
+    names = OtherNames()
+    for split, documents in splits.items():
+        for at, document in enumerate(documents, start=1):
+            names.add(f"{found.paths[split].name}, record {at}", document)
     if generated:
         splits["train"] += _further(generated, relations)
         source += f", and {generated} generated training documents"
@@ -124,7 +133,7 @@ def load_documents(
         limit=limit,
         note=found.note,
     )
-    return replace(data, folder=str(found.folder))
+    return replace(data, folder=str(found.folder), other_names=str(names))
 
 
 def _further(count: int, relations: Collection[str]) -> list[Document]:

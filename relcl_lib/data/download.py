@@ -31,6 +31,7 @@ class DataFormatError(ValueError):
     def __init__(self, file: str | Path, problem: str, fix: str) -> None:
         """Compose `<file>: <problem>. <fix>.`."""
         super().__init__(f"{file}: {problem}. {fix}.")
+        self.problem, self.fix = problem, fix
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,7 @@ def locate_splits(
     root: str | os.PathLike[str] | None,
     layouts: Sequence[str],
     hint: str,
+    lacking: str = "",
 ) -> SplitFiles:
     """Find a data set that has a file per split: its folder, and the file of each split.
 
@@ -241,6 +243,8 @@ def locate_splits(
         needed: splits without which a folder does not count.
         corpus: layout of the generated corpus, see `locate_corpus`.
         root, layouts, hint: see `locate`.
+        lacking: what to do about a `root` that holds a part of the needed files; it then stands in
+            place of the layouts and the hint.
 
     Raises:
         DataNotFoundError: no folder holds the needed files.
@@ -289,6 +293,8 @@ def locate_splits(
     try:
         return locate(name, holds, root=root, layouts=[*layouts, *words], hint=hint).found
     except DataNotFoundError as error:
+        if lacking and root is not None and partly:
+            raise DataNotFoundError(" ".join([*partly, lacking])) from error
         raise DataNotFoundError("\n".join([*partly, str(error)])) from error
 
 

@@ -109,7 +109,7 @@ def refuse_other(folder: str | Path, about: str, run: Callable[[], str]) -> None
     else:
         what = "a model that does not say what it was trained with"
         if "run" in note:
-            what = f"a model that was trained on other data or with other settings ({note})"
+            what = "a model that was trained on other data or with other settings"
     if note.get("run") != run():
         raise CheckpointError(
             f"{folder} holds {what}, and training would replace it. Name another --out, or move that "

@@ -8,6 +8,7 @@ import contextlib
 import io
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ from typing import Any, BinaryIO, ClassVar, TextIO
 
 from relcl_lib.lab.files import atomic_file
 from relcl_lib.lab.json_text import parse_json
+
+#: lines that cannot be read which are named; further ones are only counted
+NAMED = 20
+CONVERT = "iconv -f OLD -t UTF-8 converts a file"
 
 
 def positive(text: str) -> int:
@@ -45,23 +50,40 @@ def parse(
 
     argparse takes them in one row only, and leaves over what follows a further option.
     """
-    options, more = parser.parse_known_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options, more = parser.parse_known_args(given)
+    hint = ""
     if "settings" in options:
         options.settings += [word for word in more if not word.startswith("-")]
         more = [word for word in more if word.startswith("-")]
+        if more:
+            name, _, value = more[0].lstrip("-").partition("=")
+            value = value or next(iter(given[given.index(more[0]) + 1 :]), "")
+            value = "VALUE" if not value or value.startswith("-") else value
+            hint = f"; settings are written NAME=VALUE: {name.replace('-', '_')}={value}"
     if more:
-        parser.error(f"unrecognized arguments: {' '.join(more)}")
+        parser.error(f"unrecognized arguments: {' '.join(more)}{hint}")
     return options
 
 
 def result_path(path: str | Path, source: BinaryIO | None = None) -> Path:
-    """Where results go; ValueError where that is a folder, a device, or the file that is read."""
+    """Where results go.
+
+    Raises:
+        ValueError: that is a folder, a device, the file that is read, or a place where no file can be.
+    """
     path = Path(path).expanduser()
     if path.exists() and not path.is_file():
         raise ValueError(f"--out {path} is no plain file; name a file for the results")
     with contextlib.suppress(OSError):  # no such file yet, or a source that is none
         if source is not None and os.path.samestat(path.stat(), os.fstat(source.fileno())):
             raise ValueError(f"--out {path} is the input itself; name another file for the results")
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    try:  # now, not when an hour's results are to be written
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        said = f"--out {path}: the folder {folder} cannot be written to; name another"
+        raise ValueError(said) from error
     return path
 
 
@@ -82,6 +104,42 @@ def results_to(path: Path | None) -> Iterator[TextIO]:
             text.detach()
 
 
+def tell_in_place(line: str, *, last: bool = False) -> None:
+    """Say on standard error how far a command is; on a terminal the next one takes its place."""
+    end = "\r" if sys.stderr.isatty() and not last else "\n"
+    print(line, end=end, file=sys.stderr, flush=True)
+
+
+@dataclass
+class Skipped:
+    """What of an input cannot be read: the first are named in `complain`, all are counted.
+
+    None is standard error. What to do about it is said once.
+    """
+
+    complain: TextIO | None = None
+    count: int = 0
+    _advised: set[str] = field(default_factory=set)
+
+    def __str__(self) -> str:
+        return str(self.count)
+
+    def add(self, what: str, number: int, problem: str | Exception) -> None:
+        """Name what cannot be read by what it is and its number, and say why."""
+        self.count += 1
+        if self.count > NAMED + 1:
+            return
+        said = "further skipped lines are only counted"
+        if self.count <= NAMED:
+            # An error of a data file has its file, which is the input, and its advice apart.
+            fix = getattr(problem, "fix", "")
+            advice = f". {fix}." if fix and fix not in self._advised else ""
+            self._advised.add(fix)
+            why = str(getattr(problem, "problem", problem)).removeprefix(f"record {number}")
+            said = f"{what} {number} skipped: {why.lstrip(',: ')}{advice}"
+        print(said, file=self.complain or sys.stderr)
+
+
 @dataclass
 class Counts:
     """What a command has done so far. A subclass has the counts, and says which are `told`, in order."""
@@ -99,21 +157,37 @@ class Counts:
     def tell(self, every: int) -> None:
         """Say it on standard error after every so many; on a terminal in the same place."""
         if getattr(self, self.told[0]) % every == 0:
-            end = "\r" if sys.stderr.isatty() else "\n"
-            print(self.line(), end=end, file=sys.stderr, flush=True)
+            tell_in_place(self.line())
+
+
+def decode_line(line: bytes) -> str:
+    """The text of a line of an input; ValueError says in what other encoding it seems to be."""
+    if b"\0" in line:  # which UTF-8 may hold, but no text does
+        raise ValueError(
+            f"not UTF-8 but UTF-16 or UTF-32, or no text: it holds a NUL character; {CONVERT}"
+        )
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start + 1}; {CONVERT}") from None
+
+
+def decode_json(text: str) -> Any:
+    """The JSON value of a line's text; ValueError says that it is none."""
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise ValueError(f"no JSON: {error}") from None
 
 
 def read_json_lines(
-    lines: Iterable[bytes],
-    read: Callable[[int, Any], Any],
-    skipped: list[int],
-    complain: TextIO,
+    lines: Iterable[bytes], read: Callable[[int, Any], Any], skipped: Skipped
 ) -> Iterator[tuple[int, Any]]:
     """Yield (line, what `read` makes of line and record) for each line of JSON that it can.
 
-    The others are named in `complain` and counted in `skipped`; empty ones are passed over, and so is
-    a byte-order mark. `read` raises ValueError where a record does not fit. An input of one line may
-    hold an array of records, which are counted in place of lines.
+    The others are `skipped`; empty ones are passed over, and so is a byte-order mark. `read` raises
+    ValueError where a record does not fit. An input of one line may hold an array of records, which
+    are counted in place of lines.
 
     Raises:
         ValueError: the input is an array over several lines.
@@ -130,18 +204,17 @@ def read_json_lines(
                 "on one line, as 'python -m json.tool --compact FILE' writes it"
             )
         try:
-            records = parse_json(first[1].decode("utf-8"))
+            records = decode_json(decode_line(first[1]))
         except ValueError:
             pass  # named below
         else:
             what, texts = "record", enumerate(records, start=1)
     for number, text in texts:
         try:
-            record = parse_json(text.decode("utf-8")) if what == "line" else text
+            record = decode_json(decode_line(text)) if what == "line" else text
             yield number, read(number, record)
         except ValueError as error:  # no UTF-8, no JSON, or not what is read here
-            skipped.append(number)
-            print(f"{what} {number} skipped: {error}", file=complain)
+            skipped.add(what, number, error)
 
 
 def _filled(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:

@@ -826,6 +826,7 @@ def make_lines(folder):
 
 def read_command_lines(folder):
     from relcl_lib.data.document_stream import Pairing, stream_documents
+    from relcl_lib.lab.command_line import Skipped
     from relcl_lib.papers.fastre.command import read_lines, read_text
 
     found = []
@@ -839,7 +840,7 @@ def read_command_lines(folder):
     pair = Pairing(once=True)
     for name in ("documents", "abstracts"):
         with (folder / name).open("rb") as stream:
-            held = stream_documents(stream, [], io.StringIO(), Counter())
+            held = stream_documents(stream, Skipped(io.StringIO()), Counter())
             found += [pair(document) for _, document in held]
     return found
 

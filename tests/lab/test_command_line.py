@@ -1,12 +1,22 @@
 """Records on standard input, a line each or one array on one line; where results go; what is told."""
 
+import argparse
 import io
 import json
 from dataclasses import dataclass
 
 import pytest
 
-from relcl_lib.lab.command_line import Counts, read_json_lines, result_path, results_to
+from relcl_lib.data.download import DataFormatError
+from relcl_lib.lab.command_line import (
+    Counts,
+    Skipped,
+    parse,
+    read_json_lines,
+    result_path,
+    results_to,
+    tell_in_place,
+)
 
 RECORDS = [{"n": 1}, {"n": "x"}, {"n": 3}]
 
@@ -18,17 +28,17 @@ def numbered(at, record):
 
 
 def found(data):
-    skipped, complaints = [], io.StringIO()
-    got = list(read_json_lines(io.BytesIO(data), numbered, skipped, complaints))
-    return got, skipped, complaints.getvalue()
+    skipped = Skipped(io.StringIO())
+    got = list(read_json_lines(io.BytesIO(data), numbered, skipped))
+    return got, skipped.count, skipped.complain.getvalue()
 
 
 @pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"\n\n"])
 def test_an_array_on_one_line_is_read_as_its_records(before):
     got, skipped, said = found(before + json.dumps(RECORDS).encode() + b"\n\n")
-    assert got == [(1, 1), (3, 3)] and skipped == [2]
+    assert got == [(1, 1), (3, 3)] and skipped == 1
     assert said == "record 2 skipped: 'x' has no number\n".replace("'x'", "{'n': 'x'}")
-    assert found(b"[]") == ([], [], "") and found(b"") == ([], [], "")
+    assert found(b"[]") == ([], 0, "") and found(b"") == ([], 0, "")
 
 
 def test_an_array_over_several_lines_is_one_error():
@@ -38,16 +48,46 @@ def test_an_array_over_several_lines_is_one_error():
 
 def test_lines_are_read_one_by_one_and_no_array_is_looked_for_in_later_ones():
     got, skipped, said = found(b'{"n": 1}\n\n[{"n": 2}]\n{"n": 3\n{"n": 4}')
-    assert got == [(1, 1), (5, 4)] and skipped == [3, 4]
+    assert got == [(1, 1), (5, 4)] and skipped == 2
     assert said.startswith("line 3 skipped: ") and "\nline 4 skipped: " in said
     _, skipped, said = found(b'[{"n": 1}')
-    assert skipped == [1] and said.startswith("line 1 skipped: ")
+    assert skipped == 1 and said.startswith("line 1 skipped: no JSON: ")
 
     def endless():
         yield b'{"n": 1}\n'
         raise AssertionError("the next line was asked for")
 
-    assert next(read_json_lines(endless(), numbered, [], io.StringIO())) == (1, 1)
+    assert next(read_json_lines(endless(), numbered, Skipped())) == (1, 1)
+
+
+def test_of_a_flood_the_first_are_named_and_the_advice_is_given_once():
+    def layout(at, record):
+        raise DataFormatError("input", f"record {at}, field text: missing", "Write a text")
+
+    skipped = Skipped(io.StringIO())
+    assert list(read_json_lines([b"{}"] * 40, layout, skipped)) == []
+    said = skipped.complain.getvalue().splitlines()
+    assert said[:2] == [
+        "line 1 skipped: field text: missing. Write a text.",
+        "line 2 skipped: field text: missing",
+    ]
+    assert said[19:] == [
+        "line 20 skipped: field text: missing",
+        "further skipped lines are only counted",
+    ]
+    assert (skipped.count, str(skipped)) == (40, "40")
+
+
+@pytest.mark.parametrize(
+    "data, said",
+    [
+        ("{}\n{}\n".encode("utf-16"), "line 1 skipped: not UTF-8 but UTF-16"),
+        ('{"n": "é"}'.encode("latin-1"), "line 1 skipped: not UTF-8 at byte 8; iconv -f OLD"),
+        (b"n = 1", "line 1 skipped: no JSON: Expecting value"),
+    ],
+)
+def test_another_encoding_and_no_json_are_told_apart(data, said):
+    assert found(data)[2].startswith(said)
 
 
 def test_a_file_of_results_is_there_when_it_is_whole(tmp_path, capsys):
@@ -76,6 +116,49 @@ def test_what_cannot_become_the_file_is_refused(tmp_path):
             result_path(source, stream)
         assert result_path(tmp_path / "new", stream) == tmp_path / "new"
     assert result_path(source, io.BytesIO()) == source
+    assert result_path(tmp_path / "a" / "b" / "c") == tmp_path / "a" / "b" / "c"
+    assert list(tmp_path.iterdir()) == [source]  # nothing is made
+    with pytest.raises(ValueError) as caught:
+        result_path(source / "below" / "x")
+    assert str(caught.value) == (
+        f"--out {source / 'below' / 'x'}: the folder {source} cannot be written to; name another"
+    )
+
+
+def test_an_option_that_is_a_setting_is_shown_as_one(capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out")
+    for words, said in (
+        (["--epochs", "5"], "unrecognized arguments: --epochs"),
+        (["--epochs"], "unrecognized arguments: --epochs"),
+    ):
+        with pytest.raises(SystemExit):
+            parse(parser, words)
+        shown = capsys.readouterr().err
+        assert said in shown and "NAME=VALUE" not in shown  # it takes no settings
+    parser.add_argument("settings", nargs="*")
+    for words, said in (
+        (["--epochs", "5"], "--epochs; settings are written NAME=VALUE: epochs=5"),
+        (["--batch-size=8", "a=1"], "NAME=VALUE: batch_size=8"),
+        (["--augment"], "NAME=VALUE: augment=VALUE"),
+        (["--augment", "--out", "x"], "NAME=VALUE: augment=VALUE"),
+    ):
+        with pytest.raises(SystemExit):
+            parse(parser, words)
+        assert capsys.readouterr().err.endswith(f"{said}\n")
+    assert parse(parser, ["a=1", "--out", "x", "b=2"]).settings == ["a=1", "b=2"]
+
+
+def test_what_is_told_in_place_ends_its_line_at_the_end(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for stream, ends in ((Terminal(), "a\rb\n"), (io.StringIO(), "a\nb\n")):
+        monkeypatch.setattr("sys.stderr", stream)
+        tell_in_place("a")
+        tell_in_place("b", last=True)
+        assert stream.getvalue() == ends
 
 
 def test_counts_are_told_after_every_so_many(capsys):

@@ -142,7 +142,10 @@ class ContinualClassifier:
     # --------------------------------------------------------------- learning
 
     def learn(
-        self, lessons: Lessons, on_phase: Callable[[Learner, str], Any] | None = None
+        self,
+        lessons: Lessons,
+        on_phase: Callable[[Learner, str], Any] | None = None,
+        on_epoch: Callable[[Learner, str], Any] | None = None,
     ) -> dict[str, int]:
         """Learn relations and keep those that are known; if it fails, all stays as it was.
 
@@ -155,6 +158,7 @@ class ContinualClassifier:
         Args:
             lessons: sentences of each relation, one or more.
             on_phase: called with the learner and the phase's name after each phase of training.
+            on_epoch: the same after each epoch; the learner's `history` ends with it.
 
         Returns:
             Counts: `new` relations and those learned on (`known`), `sentences` that were used,
@@ -191,7 +195,7 @@ class ContinualClassifier:
             train += [row for place, row in enumerate(rows) if place not in away]
         scored = self._score_unknown(unknown)
         lesson = _Lesson(self, stay, list(usable), train, self._seed(number))
-        lesson._on_phase = on_phase
+        lesson._on_phase, lesson._on_epoch = on_phase, on_epoch
         train_crecl(lesson, len(lesson.stream) - 1)
         readable = sum(map(len, short.values()))
         sentences = sum(map(len, usable.values()))

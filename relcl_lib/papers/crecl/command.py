@@ -21,18 +21,20 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relcl_lib.lab.command_line import (
     Counts,
+    Skipped,
     add_settings_help,
     parse,
     positive,
     read_json_lines,
     result_path,
     results_to,
+    tell_in_place,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +48,42 @@ the end exclusive) or in place:
 
 A file of sentences may also be in FewRel's layout, or in a folder as train.jsonl or train.json.
 """
+LEARNED = """\
+The first call begins the model, and settings are for it alone: they stay as they were. Each further
+call teaches the same folder more: new relations, or more sentences of those it knows. One sentence of a
+relation is enough to begin with. Stopped, a call leaves the model as it was.
+
+"""
+ANSWERED = """\
+Sentences on stdin, on stdout a line of JSON for each:
+
+    {"line": 1, "relation": "born in", "nearest": "born in", "score": 0.8734}
+
+`nearest` is the relation nearest to the sentence and `score` its cosine. `relation` is the answer: the
+nearest one, or null where the cosine is below the model's threshold (--threshold -1 answers always).
+What cannot be read is named on standard error and skipped; the exit code is then 1. The sentences
+need no relation.
+
+"""
+SCORES = """\
+Prints one JSON object, shares in per cent:
+  sentences        of relations that the model knows
+  accuracy_of_all  of them, whose nearest relation is right
+  coverage         of them, that get an answer (the nearest relation is not refused)
+  accuracy         of these answers, that are right
+  too_long         sentences of which an entity lies beyond what the model reads: they have no answer
+  relations        accuracy_of_all of each relation
+  unknown          sentences of relations that the model does not know, or with "relation": null
+  unknown_refused  of them, that get no answer, as is right
+The last two are there where the file has such sentences.
+
+"""
 SKIPPED = 1  # exit code
+#: phases of training whose names say little
+PHASES = {
+    "CL1": "contrastive learning on the new sentences",
+    "CL2": "contrastive learning on the memory",
+}
 #: sentences held out below which a report says that they are too few, and names that it shows
 ENOUGH, SHOWN = 20, 12
 
@@ -62,6 +99,7 @@ def learn(options: argparse.Namespace) -> int:
 
     # After what a person may have mistyped, as these load torch.
     from relcl_lib.data.marked_text import read_marked
+    from relcl_lib.papers.crecl.methods import phases
 
     lessons = read_marked(options.data)
     if options.relation:
@@ -70,14 +108,16 @@ def learn(options: argparse.Namespace) -> int:
             raise ValueError(f"{options.data} has no relation {missing[0]!r}; it has {known}")
         lessons = {name: lessons[name] for name in options.relation}
     model = _begun_or_loaded(options, settings)
-    started = time.perf_counter()
+    started, steps = time.perf_counter(), phases(model.settings)
 
-    def on_phase(learner: Any, phase: str) -> None:
+    def on_epoch(learner: Any, phase: str) -> None:
         entry, seconds = learner.history[-1], time.perf_counter() - started
-        done = f"{phase}: {entry['epoch'] + 1} epochs of {entry['sentences']} sentences"
-        print(f"{done}, loss {entry['loss']:.3f}, {seconds:.0f} s", file=sys.stderr, flush=True)
+        epoch, last = entry["epoch"] + 1, steps[phase]
+        step = f"step {list(steps).index(phase) + 1} of {len(steps)}, {PHASES.get(phase, phase)}"
+        done = f"epoch {epoch}/{last}, loss {entry['loss']:.2f}, {seconds:.0f} s"
+        tell_in_place(f"{step}: {done}", last=epoch == last)
 
-    counts = model.learn(lessons, on_phase)
+    counts = model.learn(lessons, on_epoch=on_epoch)
     if counts["too_long"]:
         left_out = (
             f"{counts['too_long']} sentences left out: an entity lies beyond {model.room} tokens"
@@ -92,7 +132,8 @@ def learn(options: argparse.Namespace) -> int:
     print(f"model: {model.save(options.model)}", file=sys.stderr)
     print(in_words(model), file=sys.stderr)
     shown = {name: round(value, 2) for name, value in model.report.items()}
-    shown = {**counts, "relations": len(model.relations), "threshold": model.threshold, **shown}
+    least = None if model.threshold is None else round(model.threshold, 4)
+    shown = {**counts, "relations": len(model.relations), "threshold": least, **shown}
     shown["without_held_out"] = model.without_held_out()
     print(json.dumps(shown, ensure_ascii=False))
     return 0
@@ -200,7 +241,7 @@ class Predicted(Counts):
     told = ("sentences", "answered", "skipped")
     sentences: int = 0
     answered: int = 0
-    skipped: int = 0
+    skipped: Skipped = field(default_factory=Skipped)
 
 
 def predict(options: argparse.Namespace) -> int:
@@ -211,36 +252,31 @@ def predict(options: argparse.Namespace) -> int:
     if options.out:
         options.out = result_path(options.out, sys.stdin.buffer)
     model = ContinualClassifier.load(options.model, device=options.device)
-    skipped: list[int] = []
-    numbers: list[int] = []
+    counts, numbers = Predicted(), []
 
     def sentences() -> Any:
         def read(number: int, record: Any) -> Any:
             return as_marked("input", number, record, labelled=False)
 
-        for number, sentence in read_json_lines(sys.stdin.buffer, read, skipped, sys.stderr):
+        for number, sentence in read_json_lines(sys.stdin.buffer, read, counts.skipped):
             numbers.append(number)
             yield sentence
 
-    counts = Predicted()
     with results_to(options.out) as out:
         for one in model.stream(sentences(), threshold=options.threshold, chunk=options.chunk):
             number = numbers.pop(0)
             if one is None:
-                skipped.append(number)
-                problem = f"line {number} skipped: an entity lies beyond {model.room} tokens"
-                print(problem, file=sys.stderr)
+                problem = f"an entity lies beyond {model.room} tokens"
+                counts.skipped.add("line", number, problem)
                 continue
             line = {"line": number, "relation": one.relation, "nearest": one.nearest}
             shown = json.dumps({**line, "score": round(one.score, 4)}, ensure_ascii=False)
             print(shown, file=out)
             counts.sentences += 1
             counts.answered += one.relation is not None
-            counts.skipped = len(skipped)
             counts.tell(options.progress)
-    counts.skipped = len(skipped)
     print(counts.line(), file=sys.stderr)
-    return SKIPPED if skipped else 0
+    return SKIPPED if counts.skipped.count else 0
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -285,9 +321,9 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    form = {"description": LAYOUT, "formatter_class": argparse.RawDescriptionHelpFormatter}
-    begun = {"help": "begin a model, or teach it further", "add_help": False, **form}
-    taught = commands.add_parser("learn", **begun)
+    raw = {"formatter_class": argparse.RawDescriptionHelpFormatter}
+    begun = {"help": "begin a model, or teach it further", "add_help": False, **raw}
+    taught = commands.add_parser("learn", description=LEARNED + LAYOUT, **begun)
     add_settings_help(taught, list_settings)
     taught.add_argument("--model", required=True, type=Path, help="folder of the model")
     taught.add_argument("--data", required=True, type=Path, help="sentences with their relations")
@@ -304,14 +340,21 @@ def build_parser() -> argparse.ArgumentParser:
         "settings", nargs="*", help="NAME=VALUE of a new model, e.g. encoder=FOLDER"
     )
     taught.set_defaults(run=learn)
-    asked = commands.add_parser("predict", help="sentences on stdin, relations on stdout", **form)
-    asked.add_argument("--chunk", type=positive, default=256, help="sentences held in memory")
+    about = {"help": "sentences on stdin, relations on stdout", "description": ANSWERED + LAYOUT}
+    asked = commands.add_parser("predict", **about, **raw)
+    asked.add_argument(
+        "--chunk", type=positive, default=256, help="sentences held in memory (default: 256)"
+    )
     asked.add_argument("--out", help="file for the answers instead of standard output")
     asked.add_argument(
-        "--progress", type=positive, default=1000, help="sentences between two counts"
+        "--progress",
+        type=positive,
+        default=1000,
+        help="sentences between two counts (default: 1000)",
     )
     asked.set_defaults(run=predict)
-    scored = commands.add_parser("evaluate", help="accuracy on labelled sentences", **form)
+    about = {"help": "accuracy on labelled sentences", "description": SCORES + LAYOUT}
+    scored = commands.add_parser("evaluate", **about, **raw)
     scored.add_argument("--data", required=True, type=Path, help="sentences with their relations")
     scored.set_defaults(run=evaluate)
     for command in (asked, scored):

@@ -46,6 +46,7 @@ class Learner:
     #: whether memory and prototypes hold u, not h
     holds_u: bool = False
     _on_phase: Callable[[Any, str], Any] | None = None
+    _on_epoch: Callable[[Any, str], Any] | None = None
 
     def take_up(self, stream: TaskStream) -> None:
         """Begin with an empty memory for the relations of these tasks."""
@@ -132,6 +133,8 @@ class Learner:
                 entry = {"task": task, "phase": phase, "epoch": epoch}
                 entry |= {"loss": float(total) / len(batches), "sentences": sum(map(len, batches))}
                 self.history.append(entry)
+                if self._on_epoch is not None:
+                    self._on_epoch(self, phase)
         if self._on_phase is not None:
             self._on_phase(self, phase)
 

@@ -19,6 +19,7 @@ from relcl_lib.losses import (
     prototype_contrastive_loss,
 )
 from relcl_lib.papers.crecl.learner import Learner
+from relcl_lib.papers.crecl.parameters import CreclParameters
 
 EMAR_ROUNDS, EMAR_BATCH = 2, 5
 
@@ -114,6 +115,15 @@ def train_crecl(run: Learner, task: int) -> None:
     if s.contrast_memory:
         contrast(run, "CL2", task, prototypes)
         run.note_separation("CL2", task)
+
+
+def phases(settings: CreclParameters) -> dict[str, int]:
+    """The phases of a task that `train_crecl` trains with these settings, and the epochs of each."""
+    s = settings
+    epochs = {"warm-up": s.epochs_warmup, "classification": s.epochs_classification}
+    epochs["CL1"] = s.epochs_current if s.contrast_current else 0
+    epochs["CL2"] = s.epochs_memory if s.contrast_memory else 0
+    return {phase: count for phase, count in epochs.items() if count}
 
 
 def fine_tune(run: Learner, task: int) -> None:

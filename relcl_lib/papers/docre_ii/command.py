@@ -24,12 +24,13 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from relcl_lib.lab.command_line import (
     Counts,
+    Skipped,
     add_settings_help,
     parse,
     positive,
@@ -46,7 +47,15 @@ SCORES = (
     "gold has no triangle. Documents that do not occur in --predictions count as without facts."
 )
 
+TRAINED = """\
+Train a model on documents and save it in --out, as the folder `model`, beside records and checkpoints.
 
+FOLDER holds train.json and dev.json in DocRED's layout (`predict --help` shows a document; a label
+{"h": 0, "t": 1, "r": "P551"} names head, tail and relation), or PubTator files. test.json is optional.
+The base is trained first, then base and inference module together; of each the epoch is kept that is
+best on dev. Stopped, the same command goes on after the last finished epoch; when all is trained it
+trains nothing anew. `predict --model` and other commands take --out or its folder `model`.
+"""
 PREDICTED = """Documents on stdin, on stdout a line of JSON for each (with --submission one array of all facts).
 
 A document in DocRED's layout, here on several lines; `pos` counts the words of sentence `sent_id`, its
@@ -74,29 +83,27 @@ class Predicted(Counts):
     told = ("documents", "facts", "skipped")
     documents: int = 0
     facts: int = 0
-    skipped: int = 0
+    skipped: Skipped = field(default_factory=Skipped)
 
 
 def predict(options: argparse.Namespace) -> int:
     """Run `predict`; the exit code says whether lines were skipped."""
+    from relcl_lib.data.document_files import OtherNames
     from relcl_lib.data.document_stream import stream_documents
     from relcl_lib.papers.docre_ii.predictor import Predictor
 
     if options.out:
         options.out = result_path(options.out, sys.stdin.buffer)
-    model, skipped, numbers = Predictor.load(options.model, device=options.device), [], []
-    left_out: Counter[str] = Counter()
+    model, numbers = Predictor.load(options.model, device=options.device), []
+    left_out, names, counts = Counter(), OtherNames(), Predicted()
 
     def documents() -> Iterator[Any]:
         lines = sys.stdin.buffer
-        for number, document in stream_documents(lines, skipped, sys.stderr, left_out):
+        for number, document in stream_documents(lines, counts.skipped, left_out, names):
             if (count := len(document.entities)) > (most := model.most_entities):
-                skipped.append(number)
-                print(
-                    f"document at line {number} skipped: it has {count} entities, and the markers of "
-                    f"this model (markers='typed') tell {most} apart",
-                    file=sys.stderr,
-                )
+                typed = f"the markers of this model (markers='typed') tell {most} apart"
+                said = f"it has {count} entities, and {typed}"
+                counts.skipped.add("document at line", number, said)
                 continue
             numbers.append(number)
             yield document
@@ -105,7 +112,7 @@ def predict(options: argparse.Namespace) -> int:
     if options.tuned and not model.note.get("tuned", True):
         said = "--tuned changes nothing: the dev documents of this model's training had no relation"
         print(said, file=sys.stderr)
-    counts, cut, unread, wanted = Predicted(), 0, 0, model.pairing.kinds or ()
+    cut, unread, wanted = 0, 0, model.pairing.kinds or ()
     without_a_pair, came = 0, set()
     seen: set[str] = set()
     found = model.stream(documents(), threshold=threshold, chunk=options.chunk)
@@ -130,12 +137,12 @@ def predict(options: argparse.Namespace) -> int:
                 without_a_pair, came = without_a_pair + 1, came | kinds
             counts.documents += 1
             counts.facts += len(facts)
-            counts.skipped = len(skipped)
             counts.tell(options.progress)
         if options.submission:
             print("]" if counts.facts else "[]", file=out)
-    counts.skipped = len(skipped)
     print(counts.line(), file=sys.stderr)
+    if names.other:
+        print(names, file=sys.stderr)
     if count := left_out["ungrounded_mentions"]:
         print(f"{count} mentions have no identifier and were left out", file=sys.stderr)
     if without_a_pair:
@@ -150,7 +157,7 @@ def predict(options: argparse.Namespace) -> int:
             f"them {unread} entities, of which no fact is predicted",
             file=sys.stderr,
         )
-    return SKIPPED if skipped else 0
+    return SKIPPED if counts.skipped.count else 0
 
 
 def _line(number: int, document: Any, facts: Any) -> str:
@@ -177,7 +184,7 @@ def read_predictions(path: Path) -> dict[str, set[Any]]:
     Raises:
         DataFormatError: names the record and the field that is wrong.
     """
-    from relcl_lib.data.document_files import Fact
+    from relcl_lib.data.document_files import Fact, missing_or
     from relcl_lib.data.download import DataFormatError
     from relcl_lib.data.text_files import read_json_records
 
@@ -196,7 +203,7 @@ def read_predictions(path: Path) -> dict[str, set[Any]]:
         except (KeyError, TypeError) as error:
             raise DataFormatError(
                 path,
-                f"record {at}: {type(error).__name__} {error}",
+                f"record {at}: {missing_or(error)}",
                 "A record is {title, h_idx, t_idx, r}, or a line that 'docre_ii predict' wrote",
             ) from error
     return found
@@ -291,9 +298,11 @@ def train(options: argparse.Namespace) -> int:
     from relcl_lib.papers.docre_ii.run import DocreRun, load_data, train_or_read
     from relcl_lib.text.document_tokens import TYPE_NUMBERS
 
-    out = Path(options.out)
+    out, trained = Path(options.out), False
 
     def on_epoch(run: DocreRun) -> None:
+        nonlocal trained
+        trained = True
         last = run.history[-1]
         print(
             f"seed {run.seed} stage {last['stage']} epoch {run.done}/{run.total}: loss "
@@ -306,6 +315,8 @@ def train(options: argparse.Namespace) -> int:
     where = f" of {data.folder}" if data.folder else ""
     note = f"; {data.note}" if data.note else ""
     print(f"data: {data.name}, {data.source}{where}{note}", file=sys.stderr)
+    if data.other_names:
+        print(data.other_names, file=sys.stderr)
     if parameters.resolved().markers == "typed" and (kinds := untyped(data)):
         known = ", ".join(TYPE_NUMBERS)
         print(f"typed markers do not tell {kinds} apart (known: {known})", file=sys.stderr)
@@ -328,10 +339,13 @@ def train(options: argparse.Namespace) -> int:
                 )
         if data.has_facts("dev") and not run.best_score:
             said = (
-                f"seed {seed}: dev {run.settings.chosen_by} was 0 in each epoch; the last is saved"
+                f"seed {seed}: dev {run.settings.chosen_by} was 0 in each epoch of stage {run.stage}; "
+                "the last is saved"
             )
             print(said, file=sys.stderr)
         print(f"model: {Predictor.of(run).save(folder)}", file=sys.stderr)
+    if not trained:
+        print("already trained: nothing was trained anew", file=sys.stderr)
     for record in records:
         names = ("F1", "F1_tuned", "AP", "F1_base", "F1_dev", "AP_dev")
         shown = {k: record.metrics[k] for k in names if k in record.metrics}
@@ -391,9 +405,11 @@ def build_parser() -> argparse.ArgumentParser:
     found.add_argument("--out", help="file for the facts instead of standard output")
     found.add_argument("--tuned", action="store_true", help="with the threshold best on dev")
     found.add_argument("--submission", action="store_true", help="as DocRED's competition takes it")
-    found.add_argument("--chunk", type=positive, default=64, help="documents held in memory")
     found.add_argument(
-        "--progress", type=positive, default=100, help="documents between two counts"
+        "--chunk", type=positive, default=64, help="documents held in memory (default: 64)"
+    )
+    found.add_argument(
+        "--progress", type=positive, default=100, help="documents between two counts (default: 100)"
     )
     found.add_argument("--device", default="auto", help="auto, cpu or cuda")
     found.set_defaults(run=predict)
@@ -409,6 +425,7 @@ def build_parser() -> argparse.ArgumentParser:
     trained = commands.add_parser(
         "train",
         help="train a model and save it",
+        description=TRAINED,
         add_help=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -21,12 +21,20 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
-from relcl_lib.lab.command_line import Counts, add_settings_help, parse, positive, result_path
-from relcl_lib.lab.json_text import parse_json
+from relcl_lib.lab.command_line import (
+    Counts,
+    Skipped,
+    add_settings_help,
+    decode_json,
+    decode_line,
+    parse,
+    positive,
+    result_path,
+)
 
 WORDS = """\
 Plain text is split into words and punctuation, and by characters where a script has no spaces;
@@ -76,7 +84,7 @@ class Extracted(Counts):
     empty: int = 0
     cut: int = 0
     across: int = 0
-    skipped: int = 0
+    skipped: Skipped = field(default_factory=Skipped)
 
     def add(self, result: dict[str, Any]) -> None:
         """Count a result."""
@@ -106,21 +114,20 @@ def read_text(line: bytes | None, jsonl: bool) -> dict[str, Any]:
     """The "text" of a line, and what else its object holds; ValueError says how it is malformed."""
     if line is None:
         raise ValueError(f"longer than {LINE_LIMIT} bytes; put a paragraph on a line")
-    try:
-        text: Any = line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start + 1}; convert the file") from None
-    if "\0" in text:
-        raise ValueError("holds a NUL character; this is no text file")
+    text = decode_line(line)
     if jsonl:
-        try:
-            record = parse_json(text)
-        except ValueError as error:
-            raise ValueError(f"no JSON: {error}") from None
-        if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-            raise ValueError('no object with a text in the field "text"')
+        record = decode_json(text)
+        if not has_text(record):
+            has = ", ".join(list(record)[:8]) if isinstance(record, dict) else ""
+            has = f" (it has {has})" if has else ""
+            raise ValueError(f'no object with a text in the field "text"{has}')
         return {name: value for name, value in record.items() if name == "text" or name not in OWN}
     return {"text": text}
+
+
+def has_text(record: Any) -> bool:
+    """Whether a JSON value is an object with a text in the field "text"."""
+    return isinstance(record, dict) and isinstance(record.get("text"), str)
 
 
 def extract_stream(
@@ -130,20 +137,19 @@ def extract_stream(
     jsonl: bool = False,
     chunk: int = 1024,
     counts: Extracted | None = None,
-    complain: TextIO | None = None,
     first: int = 1,
     min_score: float = 0.0,
 ) -> Iterator[dict[str, Any]]:
     """Yield one result per readable line of `read_lines`, in order, extracting `chunk` lines at a time.
 
     No more than a chunk is held, however many lines there are; within one, sentences are sorted by
-    length, so a larger chunk wastes less on padding. `counts` is updated on the way; malformed lines
-    are named in `complain` (None: standard error). `first` is the number of the first of the lines.
+    length, so a larger chunk wastes less on padding. `counts` is updated on the way; its `skipped`
+    names malformed lines. `first` is the number of the first of the lines.
     """
     counts = Extracted() if counts is None else counts
     held: list[tuple[int, dict[str, Any]]] = []
     for number, line in enumerate(lines, start=first):
-        record = _read(number, line, jsonl, counts, complain)
+        record = _read(number, line, jsonl, counts)
         if record is not None:
             held.append((number, record))
         if len(held) == chunk:
@@ -152,16 +158,21 @@ def extract_stream(
     yield from _results(extractor, held, counts, min_score)
 
 
-def _read(
-    number: int, line: bytes | None, jsonl: bool, counts: Extracted, complain: TextIO | None
-) -> dict[str, Any] | None:
+def _read(number: int, line: bytes | None, jsonl: bool, counts: Extracted) -> dict[str, Any] | None:
     """The record of a line; None where it is malformed, which is counted and told."""
     try:
-        return read_text(line, jsonl)
+        record = read_text(line, jsonl)
     except ValueError as error:
-        counts.skipped += 1
-        print(f"line {number} skipped: {error}", file=complain or sys.stderr)
+        counts.skipped.add("line", number, error)
         return None
+    if number == 1 and not jsonl:
+        with contextlib.suppress(ValueError):
+            if has_text(decode_json(record["text"])):
+                said = (
+                    'line 1 is a JSON object and was read as plain text; --jsonl reads its "text"'
+                )
+                print(said, file=sys.stderr)
+    return record
 
 
 def pass_over(
@@ -170,9 +181,11 @@ def pass_over(
     *,
     jsonl: bool = False,
     counts: Extracted,
-    complain: TextIO | None = None,
+    part: str | Path = "the file beside it whose name has .part-",
 ) -> int:
     """Pass over the lines whose results are kept from an earlier try; how many there were.
+
+    `part` is where they are kept.
 
     Raises:
         ValueError: the results are of other lines.
@@ -182,12 +195,12 @@ def pass_over(
         record = None
         while record is None:
             passed += 1
-            record = _read(passed, next(lines, b""), jsonl, counts, complain)
+            record = _read(passed, next(lines, b""), jsonl, counts)
         before = {k: v for k, v in result.items() if k == "text" or k not in OWN}
         if (passed, record) != (result["line"], before):
             raise ValueError(
                 f"line {passed} is not the one that was extracted before: the input has changed. Take "
-                "another --out, or delete the file beside it whose name has .part-"
+                f"another --out, or delete {part}"
             )
         counts.add(result)
     return passed
@@ -238,7 +251,10 @@ def extract(options: argparse.Namespace) -> int:
             sifted = {"min_score": options.min_score, "device": str(extractor.device)}
             sifted["by_sentence"] = extractor.by_sentence
             out = ResultFile(options.out, *shaping, **how, **sifted, **told)
-            passed = pass_over(lines, stack.enter_context(out).kept(), counts=counts, **told)
+            kept = stack.enter_context(out).kept()
+            passed = pass_over(lines, kept, counts=counts, part=out.part, **told)
+            if passed:
+                print(f"going on at line {passed + 1}", file=sys.stderr)
         results = extract_stream(
             extractor,
             lines,
@@ -257,7 +273,7 @@ def extract(options: argparse.Namespace) -> int:
     if counts.across:
         said = "triples have an entity with the end of a sentence in it: put one sentence on a line"
         print(f"{counts.across} {said}", file=sys.stderr)
-    return SKIPPED if counts.skipped else 0
+    return SKIPPED if counts.skipped.count else 0
 
 
 def evaluate(options: argparse.Namespace) -> int:
@@ -375,11 +391,11 @@ def train(options: argparse.Namespace) -> int:
         parameters, data=data, results=out / "results", work_dir=work, on_epoch=on_epoch
     )
     if not trained:
-        print(f"read: {len(records)} record(s) of {out / 'results'}", file=sys.stderr)
+        print("already trained: nothing was trained anew", file=sys.stderr)
     for seed, folder in folders.items():
         # Every epoch is in the checkpoint, so this trains nothing that is already trained.
         run = FastreRun(parameters, data, seed, work).train(on_epoch)
-        tell(run.unchosen)
+        print(run.chosen, file=sys.stderr)
         tagger = run.calibrated()
         print(f"tagger: {tagger.save(folder)}", file=sys.stderr)
         print(describe_calibration(tagger.calibration), file=sys.stderr)

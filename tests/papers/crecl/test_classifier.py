@@ -492,7 +492,11 @@ def test_learn_predict_and_evaluate_as_commands(tmp_path, monkeypatch, capsys):
     report = json.loads(shown.out)
     assert (report["new"], report["relations"], report["held_out"]) == (3, 3, 12)
     assert report["without_held_out"] == []
-    assert "classification: 4 epochs of 48 sentences, loss" in shown.err and "CL2" in shown.err
+    told = [line.partition(", loss ")[0] for line in shown.err.splitlines() if "epoch" in line]
+    epochs = [f"step 1 of 3, classification: epoch {epoch}/4" for epoch in range(1, 5)]
+    assert told[:4] == epochs and "CL" not in shown.err
+    assert told[-1].startswith("step 3 of 3, contrastive learning on the memory: epoch ")
+    assert report["threshold"] == round(report["threshold"], 4)
     assert "Of 12 sentences held out" in shown.err and "not been measured" in shown.err
     second = write(tmp_path / "2.jsonl", WORDS[3:6])
     assert relcl.main([*learn, "--data", second, "--relation", "r-and", "--relation", "r-was"]) == 0
@@ -541,6 +545,16 @@ def test_learn_predict_and_evaluate_as_commands(tmp_path, monkeypatch, capsys):
     assert relcl.main(["crecl", "evaluate", "--model", str(folder), "--data", test]) == 0
     scores = json.loads(capsys.readouterr().out)
     assert (scores["sentences"], scores["unknown"]) == (25, 5) and len(scores["relations"]) == 5
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["evaluate", "--help"])
+    said = capsys.readouterr().out
+    assert set(scores) <= set(re.findall(r"^  (\w+)  +\w", said, re.MULTILINE))
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["predict", "--help"])
+    said = capsys.readouterr().out
+    (shown,) = (json.loads(text) for text in said.splitlines() if '"nearest"' in text)
+    assert shown.keys() == found[0].keys()
+    assert "(default: 256)" in said and "(default: 1000)" in said
     none = tmp_path / "none.jsonl"
     none.write_text(Path(test).read_text() + json.dumps(line("a", 70, relation=None)) + "\n")
     for threshold, refused in (("-1", 0), ("1", 100)):  # as the model does not know it
@@ -649,6 +663,7 @@ def test_the_help_of_learn_lists_every_setting_with_its_default(capsys):
     with pytest.raises(SystemExit):
         build_parser().parse_args(["learn", "--help"])
     said = capsys.readouterr().out
+    assert "settings are for it alone" in said and "Each further" in said
     model = ContinualClassifier.begin("reduced", encoder=tiny_encoder(), device="cpu")
     for name, value in model.settings.model_dump().items():
         listed = f"\n  {name}=" in said

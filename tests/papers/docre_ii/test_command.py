@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -394,6 +395,7 @@ def test_the_help_shows_a_document_that_is_read_and_a_facts_fields(run, saved, m
     written = next(line for line in others if line["facts"])
     assert line.keys() == written.keys() and line["title"] == document["title"]
     assert line["facts"][0].keys() == written["facts"][0].keys()
+    assert all(f"(default: {usual})" in " ".join(shown[-1].split()) for usual in (64, 100))
 
 
 def test_nothing_found_is_a_valid_submission(saved, monkeypatch, capsys):
@@ -411,7 +413,33 @@ def test_malformed_lines_are_named_and_skipped(run, saved, monkeypatch, capsys):
     assert [json.loads(line)["line"] for line in out.splitlines()] == [1, 8]
     for number in range(2, 7):
         assert f"line {number} skipped: " in err
-    assert "sents" in err and "vertexSet" in err
+    for number, said in (
+        (2, "no JSON: "),
+        (3, "has no field sents. Write it in DocRED's layout"),
+        (4, "not UTF-8 at byte 1; iconv"),
+        (5, "is a list, no object\n"),  # what to write was said
+        (6, f"({good['title']!r}), field vertexSet: no field pos"),
+    ):
+        assert f"line {number} skipped: {said}" in err
+
+
+def test_a_mention_beside_its_words_is_said(run, saved, monkeypatch, capsys):
+    good, off = (as_record(document, labels=True) for document in run.data.test[:2])
+    mention = off["vertexSet"][0][0]
+    mention["name"] = "Italy"
+    feed(monkeypatch, [good, off])
+    assert main(["predict", "--model", str(saved)]) == 0
+    said = capsys.readouterr().err
+    count = sum(len(mentions) for record in (good, off) for mentions in record["vertexSet"])
+    assert f"1 of {count} mentions has another name than the words at their pos" in said
+    start, end = mention["pos"]
+    words = " ".join(off["sents"][mention["sent_id"]][start:end])
+    assert (
+        f"(document at line 2 {off['title']!r}, entity 0: 'Italy', but {words!r} stands at" in said
+    )
+    feed(monkeypatch, [good])
+    assert main(["predict", "--model", str(saved)]) == 0
+    assert "another name" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -420,8 +448,8 @@ def test_malformed_lines_are_named_and_skipped(run, saved, monkeypatch, capsys):
         ({"title": "unknown", "h_idx": 0, "t_idx": 1, "r": "P17"}, "not in"),
         ({"title": "A", "h_idx": 0, "t_idx": 99, "r": "P17"}, "names an entity that is not there"),
         ({"title": "A", "h_idx": "0", "t_idx": 1, "r": "P17"}, "no numbers of entities"),
-        ({"title": "A", "h_idx": 0, "r": "P17"}, "record 1: KeyError 't_idx'"),
-        ({"h_idx": 0, "t_idx": 1, "r": "P17"}, "record 1: KeyError 'title'"),
+        ({"title": "A", "h_idx": 0, "r": "P17"}, "record 1: no field t_idx"),
+        ({"h_idx": 0, "t_idx": 1, "r": "P17"}, "record 1: no field title"),
         ("text", "record 1"),
     ],
     ids=str,
@@ -451,6 +479,8 @@ def test_train_writes_a_model_and_is_not_trained_again(tmp_path, capsys):
     folder.mkdir()
     for name in ("train", "dev"):
         rows = [as_record(document, labels=True) for document in getattr(data, name)]
+        if name == "dev":
+            rows[1]["vertexSet"][0][0]["name"] = "Italy"
         (folder / f"{name}.json").write_text(json.dumps(rows))
     settings = [f"{k}={v}" for k, v in SMALL.items() if k not in ("dataset", "seeds")]
     command = ["train", "--data", str(folder), "--out", str(tmp_path / "out"), *settings]
@@ -459,6 +489,10 @@ def test_train_writes_a_model_and_is_not_trained_again(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "stage 2 epoch 2/2" in err and "F1_dev" in out
     assert err.startswith(f"data: own, train.json, dev.json of {folder}")
+    assert re.search(r"\n1 of \d+ mentions has another name .*\(dev\.json, record 2 ", err)
+    last = re.findall(r"stage 2 .*dev F1 ([\d.]+)", err)
+    nothing = not any(map(float, last))
+    assert ("was 0 in each epoch of stage 2; the last is saved" in err) is nothing
     [record] = read_records(tmp_path / "out" / "results")
     scores = record.metrics
     assert ("train longer" in err) is (scores["F1_dev"] < scores["F1_base_dev"])
@@ -468,6 +502,7 @@ def test_train_writes_a_model_and_is_not_trained_again(tmp_path, capsys):
     assert main(command) == 0  # an unlabelled test file changes nothing
     out, err = capsys.readouterr()
     assert "loss" not in err and "F1_dev" in out
+    assert "\nalready trained: nothing was trained anew\n" in err
     assert Predictor.load(tmp_path / "out").predict(data.test) == model.predict(data.test)
     with pytest.raises(CheckpointError, match=r"other data or with other settings.*another --out"):
         main([*command, "seeds=[1]"])
@@ -487,7 +522,11 @@ def test_a_folder_that_lacks_a_file_is_not_passed_over_for_another(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     command = ["docre_ii", "train", "--data", str(folder), "--out", str(tmp_path / "out")]
     assert relcl.main(command) == 2
-    assert "no file for dev" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith(
+        f"error: {folder} has train.json, but no file for dev (dev.json). A training"
+    )
+    assert said.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 
@@ -795,5 +834,6 @@ def test_the_help_of_train_lists_every_setting_with_its_default(capsys):
     said = capsys.readouterr().out
     for name in set(DocreParameters.model_fields) - {"profile", "data_root"}:
         assert f"\n  {name}=" in said
+    assert "train.json and dev.json in DocRED's layout" in said
     for line in ("dataset=own", "seeds=[0]", "encoder=bert-base-cased", "stage1_epochs=30"):
         assert f"\n  {line} " in said or f"\n  {line}\n" in said

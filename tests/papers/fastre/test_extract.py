@@ -1,18 +1,22 @@
 """Extraction: batches, spans of characters, saving, the streaming command, bad lines."""
 
+import copy
 import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from fastre_data import learned_run, parameters, tiny_data
 
 from relcl_lib.__main__ import main
-from relcl_lib.data.triples import assemble_triples
+from relcl_lib.data.triples import assemble_triples, load_triples
 from relcl_lib.lab.checkpoints import CheckpointError
+from relcl_lib.lab.command_line import Skipped
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.papers.fastre.command import (
     Extracted,
@@ -295,22 +299,44 @@ def test_entities_over_the_end_of_a_sentence_are_counted():
 
 def test_malformed_lines_are_numbered_and_skipped(extractor):
     data = b"a b\n\xff\n\nc\0d\n" + b"x" * (1 << 20) + b"yz\nlast one"
-    out, counts = io.StringIO(), Extracted()
+    out = io.StringIO()
+    counts = Extracted(skipped=Skipped(out))
     lines = read_lines(io.BytesIO(data))
-    results = list(extract_stream(extractor, lines, counts=counts, complain=out))
+    results = list(extract_stream(extractor, lines, counts=counts))
     assert [(r["line"], r["text"]) for r in results] == [(1, "a b"), (3, ""), (6, "last one")]
     said = out.getvalue().splitlines()
     assert [line.split(":")[0] for line in said] == [f"line {n} skipped" for n in (2, 4, 5)]
-    assert (counts.lines, counts.skipped, counts.empty) == (3, 3, 1)
+    assert (counts.lines, counts.skipped.count, counts.empty) == (3, 3, 1)
 
 
-@pytest.mark.parametrize("line", [b"{", b"3", b'{"text": 3}', b'{"other": "a"}', b'"\\ud800"'])
-def test_malformed_objects(extractor, line):
-    out, counts = io.StringIO(), Extracted()
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        (b"{", "no JSON: "),
+        (b"3", '"text"\n'),
+        (b'{"text": 3}', '"text" (it has text)\n'),
+        (b'{"id": 1, "txt": "a"}', 'field "text" (it has id, txt)\n'),
+        (b'"\\ud800"', "half a surrogate pair"),
+    ],
+)
+def test_malformed_objects(extractor, line, said):
+    out = io.StringIO()
+    counts = Extracted(skipped=Skipped(out))
     lines = [line, b'{"text": "a b"}', b'{"text": "\\ud800"}']
-    found = list(extract_stream(extractor, lines, jsonl=True, counts=counts, complain=out))
+    found = list(extract_stream(extractor, lines, jsonl=True, counts=counts))
     assert [r["line"] for r in found] == [2]
-    assert counts.skipped == 2
+    assert counts.skipped.count == 2 and said in out.getvalue()
+
+
+def test_json_lines_that_are_read_as_text_are_said_once(extractor, capsys):
+    lines = [b'{"text": "a b"}', b'{"text": "c"}']
+    assert [r["text"] for r in extract_stream(extractor, lines)] == [x.decode() for x in lines]
+    said = 'line 1 is a JSON object and was read as plain text; --jsonl reads its "text"\n'
+    assert capsys.readouterr().err == said
+    for first in (b'{"other": 1}', b"3", b"{ a set }", b"a b"):
+        list(extract_stream(extractor, [first, lines[0]]))
+    list(extract_stream(extractor, lines, jsonl=True))
+    assert capsys.readouterr().err == ""
 
 
 def test_other_fields_of_an_object_come_back(extractor):
@@ -360,6 +386,26 @@ def test_the_command(folder, extractor):
     assert nowhere.stderr.startswith(b"error: ") and b"tagger.json" in nowhere.stderr
 
 
+def test_what_ctrl_c_leaves_is_gone_on_with_and_said(folder, tmp_path, monkeypatch, capsys):
+    class Stopped(io.BytesIO):
+        def readline(self, *size):
+            if not (line := super().readline(*size)):
+                raise KeyboardInterrupt
+            return line
+
+    lines, out = "\n".join(texts(6)).encode() + b"\n", tmp_path / "triples.jsonl"
+    call = ["fastre", "extract", "--model", str(folder), "--chunk", "2"]
+    for given, to, code, said in (
+        (Stopped, out, 130, "\nstopped by Ctrl-C; the same command with the same input goes on"),
+        (io.BytesIO, out, 0, "going on at line 7\n"),
+        (io.BytesIO, tmp_path / "whole.jsonl", 0, "6 lines, "),
+    ):
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=given(lines)))
+        assert main([*call, "--out", str(to)]) == code
+        assert capsys.readouterr().err.startswith(said)
+    assert out.read_text() == (tmp_path / "whole.jsonl").read_text()
+
+
 def test_a_convolution_tagger_loads_no_package_that_it_does_not_need(folder):
     code = (
         "import sys; from relcl_lib.papers.fastre.extract import Extractor; "
@@ -390,8 +436,8 @@ def test_training_from_the_command_line(tmp_path, capsys):
     assert Extractor.load(tmp_path / "out" / "model").extract(["a b"]) is not None
     assert len(list((tmp_path / "out" / "results").rglob("*.json"))) == 1
     assert main(call) == 0  # nothing is trained twice
-    assert "epoch" not in (said := capsys.readouterr().err)
-    assert "\nread: 1 record" in said
+    assert "loss" not in (said := capsys.readouterr().err)
+    assert "\nalready trained: nothing was trained anew\n" in said
     for wrong, word in (
         (["epocs=2"], "did you mean epochs"),
         (["epochs"], "NAME=VALUE"),
@@ -431,9 +477,7 @@ def test_a_tagger_of_other_data_or_settings_is_not_replaced(tmp_path, capsys):
         assert main(["fastre", "train", *call, *words]) == 2
         said = capsys.readouterr().err
         assert f"error: {out / 'model'} holds a model that was trained on other data" in said
-        assert (
-            "'dataset': 'good'" in said and "Name another --out" in said and "epoch 1" not in said
-        )
+        assert "Name another --out" in said and "epoch 1" not in said
         assert (out / "model" / "tagger.json").read_text() == about
     assert main(["fastre", "train", "--data", good, *small]) == 0  # the same again
     (out / "model" / "tagger.json").unlink()
@@ -466,7 +510,10 @@ def test_own_data_need_a_training_file_and_no_setting(tmp_path, capsys):
     (folder / "valid.json").write_text(json.dumps([{"text": "Nobody came.", "triple_list": []}]))
     assert main([*call[:-5], str(tmp_path / "bare"), *small]) == 0
     said_of_none = capsys.readouterr().err.splitlines()
-    assert "validation F1 was 0 after each epoch: the weights are those of epoch 1" in said_of_none
+    assert (
+        "validation F1 was 0 after each epoch: the weights are those of epoch 1; too few to choose an "
+        "epoch by (0 triples): give valid.json with more sentences"
+    ) in said_of_none
     assert describe_calibration(None) in said_of_none
     (folder / "valid.json").unlink()
     (folder / "test.json").write_text(json.dumps(rows))
@@ -476,6 +523,39 @@ def test_own_data_need_a_training_file_and_no_setting(tmp_path, capsys):
     (record,) = (tmp_path / "out" / "results").rglob("*.json")
     assert "F1" not in json.loads(record.read_text())["metrics"]
     assert tagger.words == "punctuation"
+
+
+def test_a_lost_triple_is_named_by_the_record_of_its_file(tmp_path, capsys):
+    rows = [
+        {"text": f"Ada{i} hired Bo{i} .", "triple_list": [[f"Ada{i}", "employs", f"Bo{i}"]]}
+        for i in range(30)
+    ]
+    (tmp_path / "train.json").write_text(json.dumps(rows))
+    held_out = load_triples("mine", tmp_path).called("valid")
+    first = min(int(name.split()[1]) for name in held_out)  # its record is the next one in training
+    assert first < 29
+    rows[first]["triple_list"][0][2] = "Wien"
+    (tmp_path / "train.json").write_text(json.dumps(rows))
+    small = ["epochs=1", "hidden=16", "attention_heads=2", "vector_size=8"]
+    call = ["fastre", "train", "--data", str(tmp_path), "--out", str(tmp_path / "out"), *small]
+    assert main([*call, "dataset=mine"]) == 0
+    said = capsys.readouterr().err
+    assert f"not in the text (record {first + 1} of train.json: 'Wien')" in said
+
+
+def test_how_the_epoch_was_chosen_is_said(run):
+    valid = sum(len(sentence.triples) for sentence in run.data.valid)
+    count = len(run.data.valid)
+    assert valid >= 20 and run.chosen == (
+        f"weights of epoch {run.best_epoch}, the best of {run.epochs_done} on {count} validation "
+        "sentences"
+    )
+    few = copy.copy(run)
+    few.data = replace(run.data, valid=[s for s in run.data.valid if len(s.triples) == 1][:1])
+    assert few.chosen.endswith(
+        "on 1 validation sentence; too few to choose an epoch by (1 triple): give valid.json with more "
+        "sentences"
+    )
 
 
 @pytest.mark.parametrize(
@@ -638,7 +718,7 @@ def test_evaluation_says_what_cannot_be_located(folder, tmp_path, capsys):
     assert main(call) == 0
     said = capsys.readouterr().err
     assert "mine.json: 1 sentence, 1 of 2 triples located" in said
-    assert "1 has an entity that is not in the text (sentence 1: 'Cy')" in said
+    assert "1 has an entity that is not in the text (record 1: 'Cy')" in said
     with pytest.raises(SystemExit):
         main_of_fastre(["evaluate", "--help"])
     said = capsys.readouterr().out

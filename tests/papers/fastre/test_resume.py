@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from relcl_lib.lab.command_line import Skipped
 from relcl_lib.papers.fastre.command import Extracted, main, pass_over, read_lines
 from relcl_lib.papers.fastre.resume import ResultFile
 
@@ -93,16 +94,17 @@ def stream(text):
 
 
 def test_lines_are_passed_over_and_counted_as_if_they_were_read_now():
-    counts, told = Extracted(), io.StringIO()
+    told = io.StringIO()
+    counts = Extracted(skipped=Skipped(told))
     kept = [result(1, "a b"), result(3, ""), {**result(4, "c"), "cut": 1}]
     lines = stream(b"a b\n\xff\n\nc\nd\n")
-    assert pass_over(lines, kept, counts=counts, complain=told) == 4
+    assert pass_over(lines, kept, counts=counts) == 4
     assert list(lines) == [b"d"]
     assert (counts.lines, counts.triples, counts.empty, counts.cut) == (3, 8, 1, 1)
-    assert counts.skipped == 1 and told.getvalue().startswith("line 2 skipped")
+    assert counts.skipped.count == 1 and told.getvalue().startswith("line 2 skipped")
 
 
 @pytest.mark.parametrize("given", [b"a c\n", b"\xff\na b\n", b""])
 def test_another_input_is_an_error(given):
-    with pytest.raises(ValueError, match="the input has changed"):
-        pass_over(stream(given), [result(1)], counts=Extracted(), complain=io.StringIO())
+    with pytest.raises(ValueError, match=r"the input has changed.*or delete x/\.out\.part-00$"):
+        pass_over(stream(given), [result(1)], counts=Extracted(), part="x/.out.part-00")
