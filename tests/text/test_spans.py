@@ -8,6 +8,7 @@ import torch
 
 from relcl_lib.data.download import DataFormatError, search_folders
 from relcl_lib.data.triples import Sentence, Triple, read_sentences
+from relcl_lib.papers.fastre.lost import describe_lost, lost_share
 from relcl_lib.text.decode import FASTRE_HEADS, SpanRules, join_triples, pair_spans
 from relcl_lib.text.schema import any_schema, paper_schema
 from relcl_lib.text.spans import (
@@ -15,9 +16,7 @@ from relcl_lib.text.spans import (
     INSIDE_A_WORD,
     NOT_IN_TEXT,
     UNKNOWN_RELATION,
-    describe_lost,
     find_span,
-    lost_share,
     tag_sentences,
 )
 from relcl_lib.text.splitting import PUNCTUATION, split_sentences

@@ -281,7 +281,7 @@ def evaluate(options: argparse.Namespace) -> int:
     from relcl_lib.data.triples import read_sentences
     from relcl_lib.papers.fastre.evaluate import COMPARED, evaluate_on, locate
     from relcl_lib.papers.fastre.extract import Extractor
-    from relcl_lib.text.spans import describe_lost
+    from relcl_lib.papers.fastre.lost import describe_lost
 
     sentences = read_sentences(options.data)
     train = read_sentences(options.train) if options.train else []
@@ -343,10 +343,10 @@ def train(options: argparse.Namespace) -> int:
     from relcl_lib.papers.fastre.confidence import describe_calibration
     from relcl_lib.papers.fastre.evaluate import COMPARED
     from relcl_lib.papers.fastre.extract import ABOUT
+    from relcl_lib.papers.fastre.lost import describe_lost
     from relcl_lib.papers.fastre.parameters import FastreParameters
     from relcl_lib.papers.fastre.run import FastreRun, load_data, location_report, train_or_read
     from relcl_lib.papers.fastre.tables import DATASETS
-    from relcl_lib.text.spans import describe_lost
 
     settings = read_settings(options.settings)
     values: dict[str, Any] = {"data_root": options.data, "seeds": [0], "profile": options.profile}

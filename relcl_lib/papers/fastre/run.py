@@ -30,6 +30,7 @@ from relcl_lib.models.tagger import trainable_parameters
 from relcl_lib.papers.fastre import measures, tables
 from relcl_lib.papers.fastre.confidence import calibrate, calibration_error, reliability
 from relcl_lib.papers.fastre.extract import WEIGHTS, Extractor, tagger_folder
+from relcl_lib.papers.fastre.lost import describe_lost, lost_share
 from relcl_lib.papers.fastre.network import (
     augment_sentences,
     batch_loss,
@@ -42,8 +43,6 @@ from relcl_lib.text.schema import TYPE_MAPS, choose_schema, listed_in
 from relcl_lib.text.spans import (
     Batch,
     TaggedSentences,
-    describe_lost,
-    lost_share,
     tag_sentences,
 )
 from relcl_lib.text.splitting import SPACES, hold_sentences, split_data
