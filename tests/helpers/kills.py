@@ -83,7 +83,11 @@ def prepare(kind, folder):
             docre_data.tiny_data(),
         ),
         "drl": (DrlRun, drl_data.parameters(method="ER", track="NI"), drl_data.tiny_data()),
-        "hpcr": (ReplayRun, gratings.parameters(method="HPCR"), gratings.gratings()),
+        "hpcr": (
+            ReplayRun,
+            gratings.parameters(method="HPCR", seeds=[0, 1], optimizer="adam", learning_rate=0.002),
+            gratings.gratings(),
+        ),
     }
     if kind == "extraction":
         import readers

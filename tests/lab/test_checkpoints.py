@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from relcl_lib.lab import checkpoints
+from relcl_lib.lab import checkpoints, files
 from relcl_lib.lab.checkpoints import (
     CheckpointError,
     find_model,
@@ -65,6 +65,16 @@ class TestFiles:
         assert progress == {"epoch": 3, "seconds": 0.1}
         checkpoints.save(tmp_path / "run", {"z": torch.zeros(1)}, {"epoch": 4})
         assert checkpoints.load(tmp_path / "run")[1] == {"epoch": 4}
+        assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+    def test_one_that_a_killed_process_put_aside_is_put_back(self, tmp_path):
+        checkpoints.save(tmp_path / "run", STATE, {"epoch": 3})
+        # A number of ours that we did not hand out: from before a restart.
+        aside, half = (f".run.{k}-{files._HOST}-{os.getpid()}-00ff" for k in ("old", "tmp"))
+        (tmp_path / "run").rename(tmp_path / aside)
+        (tmp_path / half).mkdir()
+        state, progress = checkpoints.load(tmp_path / "run")
+        assert equal(state, STATE) and progress == {"epoch": 3}
         assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
     def test_any_memory_layout(self, tmp_path):
