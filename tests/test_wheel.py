@@ -16,6 +16,7 @@ pytestmark = pytest.mark.slow
 SOURCES = ("relcl_lib", "data", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 
 READ = """
+import sys
 from importlib.resources import files
 from pathlib import Path
 import relcl_lib
@@ -40,6 +41,8 @@ assert len(load_encoder("tiny")[0]) > 500
 assert paper_schema("nyt24").source == "paper" and paper_schema("synthetic").source == "generated"
 papers = ("crecl", "docre_ii", "drl", "fastre", "hpcr")
 assert all(read_claims(p) and len(read_paper_table(p)) for p in papers)
+# Only more documents than are committed need the generator.
+assert not any(name.startswith("relcl_lib.worlds.") for name in sys.modules)
 """
 TRAIN = """
 from relcl_lib.commands.sweep import run_cell

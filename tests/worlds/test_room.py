@@ -1,6 +1,5 @@
-"""Nothing but more documents than are committed needs the generator."""
+"""What is committed of the small world, and more documents, which alone need the generator."""
 
-import subprocess
 import sys
 
 import pytest
@@ -9,31 +8,6 @@ from relcl_lib.data.documents import load_documents
 from relcl_lib.data.download import DataNotFoundError
 from relcl_lib.data.sentences import load_sentences
 from relcl_lib.data.triples import load_triples
-from relcl_lib.lab.files import repository_root
-
-WALK = """
-import importlib, pkgutil, sys
-import relcl_lib
-
-for found in pkgutil.walk_packages(relcl_lib.__path__, "relcl_lib."):
-    if not found.name.startswith("relcl_lib.worlds.") and not found.name.endswith("__main__"):
-        importlib.import_module(found.name)
-from relcl_lib.data.documents import load_documents
-from relcl_lib.data.sentences import load_sentences
-from relcl_lib.data.triples import load_triples
-from relcl_lib.text.schema import paper_schema
-
-load_sentences("synthetic"), load_triples("synthetic"), paper_schema("synthetic")
-load_documents("synthetic", generated=160)
-print(*(name for name in sys.modules if name.startswith("relcl_lib.worlds.")))
-"""
-
-
-def test_no_module_and_no_quick_loader_imports_the_generator():
-    done = subprocess.run(
-        [sys.executable, "-c", WALK], cwd=repository_root(), capture_output=True, text=True
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")
 
 
 def test_committed_files_have_the_content_that_committed_records_name():
