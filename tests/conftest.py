@@ -30,6 +30,16 @@ def same_draws():
     torch.manual_seed(0)
 
 
+@pytest.fixture
+def one_process(monkeypatch):
+    """Cells run in the test's own process: what they print is seen, and torch is loaded already."""
+
+    def locally(cells, jobs, work, **options):
+        return (work(cell=cell, threads=1, **options) for cell in cells)
+
+    monkeypatch.setattr("relcl_lib.commands.sweep.run_locally", locally)
+
+
 @pytest.hookimpl(trylast=True)  # when what was not asked for is gone
 def pytest_collection_modifyitems(config, items):
     """Deal the slow tests out, so that each worker begins with its part of them.

@@ -96,16 +96,6 @@ def test_dry_run_lists_the_cells(capsys):
     assert "cifar10 Couple (Eq. 7) (buffer_size=200)" in out
 
 
-@pytest.fixture
-def one_process(monkeypatch):
-    """Cells run in the test's own process: what they print is seen, and torch is loaded already."""
-
-    def locally(cells, jobs, work, **options):
-        return (work(cell=cell, threads=1, **options) for cell in cells)
-
-    monkeypatch.setattr(sweep, "run_locally", locally)
-
-
 def run_digits(tmp_path, *more):
     words = ["hpcr", "table3", "--dataset", "digits", "--methods", "FINE-TUNE", "--seeds", "0"]
     places = ["--results", str(tmp_path / "results"), "--work-dir", str(tmp_path / "work")]

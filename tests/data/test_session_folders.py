@@ -205,6 +205,7 @@ def test_a_run_and_its_record_name_the_folder_and_no_path(kitchen, tmp_path):
     assert np.isfinite(record.metrics["test_acc"])
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_sweep_takes_it_by_its_place(kitchen, tmp_path, capsys):
     words = ["bounds", "--dataset", "own", "--data-root", str(kitchen), "--device", "cpu"]
     words += ["--set", "width=2", "precision=float32", "batch_size=4", "--methods", "FINE-TUNE"]

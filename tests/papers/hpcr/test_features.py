@@ -35,6 +35,7 @@ def test_what_is_kept_is_what_the_network_gives(trained, tmp_path):
 
 def test_the_command_trains_and_keeps_them(tmp_path, capsys):
     words = ["method=PCR", "dataset=digits", "profile=quick", "seeds=0", "n_tasks=2", "width=4"]
+    words += ["stream_batch=100"]
     given = ["--results", str(tmp_path), "--per-class", "3"]
     assert main(["features", *given, *words]) == 0
     (record,) = read_records(tmp_path)

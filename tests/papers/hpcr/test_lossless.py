@@ -123,6 +123,7 @@ def test_a_record_gets_the_estimate_and_stays_the_same_run(trained, file, tmp_pa
 
 def test_the_command_reads_the_checkpoint_of_a_sweep(tmp_path, capsys):
     words = ["method=PCR", "dataset=digits", "profile=quick", "seeds=0", "n_tasks=2", "width=4"]
+    words += ["stream_batch=100"]
     parameters = ReplayParameters.create(read_settings(words))
     run = ReplayRun(parameters, load_images("digits"), tmp_path / "work").train()
     same = write(tmp_path / "same.parquet", run.test_images[:50], run.test_labels[:50])

@@ -51,6 +51,7 @@ def test_a_record_gets_them_and_stays_the_same_run(trained, tmp_path):
 
 def test_the_command_reads_the_checkpoint_of_a_sweep(tmp_path, capsys):
     words = ["method=PCR", "dataset=digits", "profile=quick", "seeds=0", "n_tasks=2"]
+    words += ["stream_batch=100", "width=4"]
     folders = ["--work-dir", str(tmp_path / "work"), "--results", str(tmp_path / "results")]
     (tmp_path / "results").mkdir()
     with pytest.raises(RecordError, match="holds no checkpoint of the finished run"):
