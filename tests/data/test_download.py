@@ -1,8 +1,8 @@
 import hashlib
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from bad_hub import COMMIT, CONTENTS, code, hub
 from local_hub import client, serving
 
 from relcl_lib.data import download
@@ -15,7 +15,6 @@ from relcl_lib.data.download import (
     search_folders,
 )
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CONTENT = b"a few bytes of a data file"
 FILES = {"data/train.bin": hashlib.sha256(CONTENT).hexdigest(), "data/test.bin": None}
 HUB = HubFiles("someone/things", COMMIT, FILES)
@@ -148,51 +147,16 @@ def test_md5_mismatch_names_file_and_fix(tmp_path):
         check_md5(file, "0" * 32)
 
 
-class Hub(BaseHTTPRequestHandler):
-    """The two requests by which the hub's client fetches a file of a pinned commit."""
-
-    served: list[str] = []  # noqa: RUF012  (each test starts its own)
-
-    def answer(self, body: bool) -> None:
-        prefix = f"/datasets/someone/things/resolve/{COMMIT}/"
-        known = self.path.startswith(prefix) and self.path[len(prefix) :] in FILES
-        self.send_response(200 if known else 404)
-        if known:
-            self.send_header("X-Repo-Commit", COMMIT)
-            # Files of one ETag are one blob to the client, downloaded once.
-            self.send_header("ETag", f'"{hashlib.sha1(self.path.encode()).hexdigest()}"')
-        self.send_header("Content-Length", str(len(CONTENT) if known else 0))
-        self.end_headers()
-        if body and known:
-            self.served.append(self.path[len(prefix) :])
-            self.wfile.write(CONTENT)
-
-    def do_HEAD(self):
-        self.answer(body=False)
-
-    def do_GET(self):
-        self.answer(body=True)
-
-    def log_message(self, *args):
-        pass
-
-
-CODE = (
-    "from relcl_lib.data.download import HubFiles, fetch\n"
-    f"print(fetch(HubFiles('someone/things', {COMMIT!r}, {FILES!r})))"
-)
-
-
 def test_the_real_client_downloads_once_and_then_works_offline(tmp_path):
-    Hub.served = []
-    with serving(Hub) as endpoint:
-        first = client(tmp_path, endpoint, CODE)
+    sound = hub()
+    with serving(sound) as endpoint:
+        first = client(tmp_path, endpoint, code(hashes=False))
     assert first.returncode == 0, first.stderr
     folder = Path(first.stdout.strip())
-    assert (folder / "data" / "train.bin").read_bytes() == CONTENT
-    assert (folder / "data" / "test.bin").read_bytes() == CONTENT
-    assert sorted(set(Hub.served)) == sorted(FILES)
+    assert {name: (folder / name).read_bytes() for name in CONTENTS} == CONTENTS
+    assert len(sound.asked) == len(CONTENTS)
     assert not list(tmp_path.rglob("*.incomplete"))
-    second = client(tmp_path, endpoint, CODE)  # nobody serves any more
+    # Nobody serves any more; the pinned hashes are those of what lies there.
+    second = client(tmp_path, endpoint, code())
     assert second.returncode == 0, second.stderr
     assert second.stdout == first.stdout
