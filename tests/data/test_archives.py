@@ -335,6 +335,9 @@ def test_tiny_sorted_into_class_folders_is_the_same(tmp_path, inner):
                 image.rename(folder / "train" / wnid / image.name)
             for name in (f"{wnid}_boxes.txt", "._n01_0.JPEG", "Thumbs.db"):
                 (folder / "train" / wnid / name).write_text("")
+    else:
+        (folder / "train" / "n01" / "images" / ".DS_Store").write_text("")
+        (folder / "train" / "n02" / "images" / ".ipynb_checkpoints").mkdir()
     for path in (folder, zip_of(folder, tmp_path / "t.zip")):
         found = read_tiny_imagenet(path, SHAPE, None)
         for a, b in zip(plain[:4], found[:4], strict=True):
