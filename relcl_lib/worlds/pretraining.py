@@ -14,7 +14,7 @@ import argparse
 import copy
 import json
 import os
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,8 +29,8 @@ from relcl_lib.lab.files import atomic_directory
 from relcl_lib.lab.runtime import is_watched, make_generator
 from relcl_lib.worlds.documents import draw_documents
 from relcl_lib.worlds.encoder import build_tokenizer, tiny_bert
-from relcl_lib.worlds.rules import Fact
-from relcl_lib.worlds.text import Clause, fact_clause, null_clause, sentence
+from relcl_lib.worlds.sentences import Source
+from relcl_lib.worlds.text import Clause, null_clause, sentence
 from relcl_lib.worlds.world import World, choose, make_world, shuffled
 
 if TYPE_CHECKING:
@@ -60,40 +60,22 @@ nothing but the words of the generated corpus: results with it are `stand-in`.
 """
 
 
-class Retelling(NamedTuple):
-    """What a world's retellings are drawn from: its facts by predicate and by entity."""
-
-    world: World
-    by_predicate: dict[str, list[Fact]]
-    by_entity: dict[str, list[Fact]]
-
-    @classmethod
-    def of(cls, world: World) -> Retelling:
-        """Sort the facts of a world."""
-        by_predicate: dict[str, list[Fact]] = defaultdict(list)
-        by_entity: dict[str, list[Fact]] = defaultdict(list)
-        for fact in world.facts:
-            by_predicate[fact.predicate].append(fact)
-            for entity in fact[1:]:
-                by_entity[entity].append(fact)
-        return cls(world, by_predicate, by_entity)
-
-    def draw(self, rng: Random) -> str:
-        """Word one to three facts about one entity, each twice, among clauses that state nothing."""
-        first = choose(rng, self.by_predicate[choose(rng, sorted(self.by_predicate))])
-        others = self.by_entity[choose(rng, first[1:])]
-        facts = dict.fromkeys([first, *shuffled(rng, others)[: int(rng.random() * 3)]])
-        clauses = [fact_clause(rng, self.world, fact) for fact in facts for _ in range(2)]
-        for _ in range(int(rng.random() * 2)):
-            extra = null_clause(rng, self.world, sorted(self.by_entity), first[1:])
-            clauses += [extra] if extra else []
-        groups: list[list[Clause]] = [[]]
-        for clause in shuffled(rng, clauses):
-            if groups[-1] and (len(groups[-1]) == 2 or rng.random() < 0.5):
-                groups.append([])
-            groups[-1].append(clause)
-        told = [sentence(rng, self.world, group).tokens for group in groups]
-        return " ".join(word for tokens in told for word in tokens)
+def draw_retelling(source: Source, rng: Random) -> str:
+    """Word one to three facts about one entity, each twice, among clauses that state nothing."""
+    first = source.any_fact(rng)
+    others = source.by_entity[choose(rng, first[1:])]
+    facts = dict.fromkeys([first, *shuffled(rng, others)[: int(rng.random() * 3)]])
+    clauses = [source.clause(rng, fact) for fact in facts for _ in range(2)]
+    for _ in range(int(rng.random() * 2)):
+        extra = null_clause(rng, source.world, source.entities, first[1:])
+        clauses += [extra] if extra else []
+    groups: list[list[Clause]] = [[]]
+    for clause in shuffled(rng, clauses):
+        if groups[-1] and (len(groups[-1]) == 2 or rng.random() < 0.5):
+            groups.append([])
+        groups[-1].append(clause)
+    told = [sentence(rng, source.world, group).tokens for group in groups]
+    return " ".join(word for tokens in told for word in tokens)
 
 
 def draw_texts(world: World, documents: int, retellings: int) -> list[str]:
@@ -104,8 +86,8 @@ def draw_texts(world: World, documents: int, retellings: int) -> list[str]:
     """
     drawn = draw_documents(world, {"train": documents})["train"]
     texts = [" ".join(word for part in found.sentences for word in part.tokens) for found in drawn]
-    source, rng = Retelling.of(world), Random(f"retellings/{world.seed}")
-    return texts + [source.draw(rng) for _ in range(retellings)]
+    source, rng = Source(world, world.facts), Random(f"retellings/{world.seed}")
+    return texts + [draw_retelling(source, rng) for _ in range(retellings)]
 
 
 def shared_vocabulary(worlds: Sequence[Sequence[str]]) -> PreTrainedTokenizerFast:

@@ -41,10 +41,13 @@ def overlap_kind(triples: Iterable[Sequence[str]]) -> str:
     return "epo" if len(set(pairs)) < len(pairs) else "seo"
 
 
-class _Source:
-    """Facts of one split, by entity, predicate and pair."""
+class Source:
+    """Facts of a world to draw from, by entity, predicate and pair.
 
-    def __init__(self, world: World, facts: Iterable[Fact], held_out: float) -> None:
+    `held_out` is the share of held-out paraphrases, 0 for a training split.
+    """
+
+    def __init__(self, world: World, facts: Iterable[Fact], held_out: float = 0.0) -> None:
         self.world = world
         self.facts = list(facts)
         self.held_out = held_out
@@ -73,6 +76,7 @@ class _Source:
         return choose(rng, others) if others else None
 
     def clause(self, rng: Random, fact: Fact) -> Clause:
+        """Word a fact."""
         return fact_clause(rng, self.world, fact, self.held_out)
 
     def distraction(self, rng: Random, fact: Fact) -> Clause | None:
@@ -88,12 +92,12 @@ class _Source:
         return self.clause(rng, other) if other and other != fact else None
 
 
-def _sources(world: World) -> dict[str, _Source]:
+def _sources(world: World) -> dict[str, Source]:
     train = [fact for fact in world.facts if not world.is_test(fact)]
     test = [fact for fact in world.facts if world.is_test(fact)]
     sources = {
-        "train": _Source(world, train, 0.0),
-        "test": _Source(world, test, HELD_OUT_PARAPHRASES),
+        "train": Source(world, train),
+        "test": Source(world, test, HELD_OUT_PARAPHRASES),
     }
     for split, source in sources.items():
         missing = sorted(set(VIEWS) - set(source.by_predicate))
@@ -103,7 +107,7 @@ def _sources(world: World) -> dict[str, _Source]:
     return sources
 
 
-def _example(rng: Random, source: _Source, fact: Fact, relation: str) -> Example | None:
+def _example(rng: Random, source: Source, fact: Fact, relation: str) -> Example | None:
     clauses = [source.clause(rng, fact)]
     extra = source.distraction(rng, fact)
     if extra:
@@ -156,7 +160,7 @@ def draw_sentences(
     return drawn
 
 
-def _triple_clauses(rng: Random, source: _Source, kind: str) -> list[Clause]:
+def _triple_clauses(rng: Random, source: Source, kind: str) -> list[Clause]:
     if kind == "normal":
         single = sorted(name for name in source.by_predicate if len(VIEWS[name]) == 1)
         count = 1 if rng.random() < 0.7 else 2
@@ -200,7 +204,7 @@ def draw_triples(world: World, sizes: Mapping[str, int]) -> dict[str, list[Sente
     about held-out facts, and half of all its paraphrases are held out.
     """
     sources = _sources(world)
-    known = _Source(world, sources["train"].facts, HELD_OUT_PARAPHRASES)
+    known = Source(world, sources["train"].facts, HELD_OUT_PARAPHRASES)
     seen: set[tuple[str, ...]] = set()
     drawn: dict[str, list[Sentence]] = {}
     for split, size in sizes.items():

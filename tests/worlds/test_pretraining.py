@@ -13,14 +13,15 @@ from relcl_lib.data.documents import load_documents
 from relcl_lib.lab.files import packaged_data
 from relcl_lib.text.pretrained import load_encoder
 from relcl_lib.worlds import pretraining as module
+from relcl_lib.worlds import sentences
 from relcl_lib.worlds import text as wording
 from relcl_lib.worlds.encoder import build_tokenizer, tiny_bert
 from relcl_lib.worlds.grammar import PATTERNS
 from relcl_lib.worlds.pretraining import (
     FIRST_WORLD,
     MaskedWords,
-    Retelling,
     Texts,
+    draw_retelling,
     draw_texts,
     main,
     mask_words,
@@ -71,18 +72,19 @@ def test_no_text_has_a_held_out_paraphrase(monkeypatch):
 
 def test_a_retelling_states_its_facts_twice(monkeypatch):
     said = []
-    original = module.fact_clause
+    original = sentences.fact_clause
 
-    def listen(rng, world, fact):
+    def listen(rng, world, fact, held_out):
         said.append(fact)
-        return original(rng, world, fact)
+        return original(rng, world, fact, held_out)
 
-    monkeypatch.setattr(module, "fact_clause", listen)
-    source, rng = Retelling.of(make_world(FIRST_WORLD, 20)), Random("retelling")
+    monkeypatch.setattr(sentences, "fact_clause", listen)
+    world, rng = make_world(FIRST_WORLD, 20), Random("retelling")
+    source = sentences.Source(world, world.facts)
     counts = set()
     for _ in range(50):
         said.clear()
-        source.draw(rng)
+        draw_retelling(source, rng)
         assert all(said.count(fact) == 2 for fact in said)
         assert set.intersection(*(set(fact[1:]) for fact in said))  # all about one entity
         counts.add(len(set(said)))
