@@ -4,52 +4,12 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from gratings import gratings, make_run
-from torch import nn
+from naive_network import TAU, Network, relations, unit
 
 from relcl_lib.lab.runtime import make_generator
 
-TAU, RATE, PERIOD, ALPHA, BETA = 0.09, 0.05, 8, 0.01, 0.5
-
-
-class Block(nn.Module):
-    def __init__(self, inputs, outputs, stride):
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.shortcut = nn.Sequential()
-        if stride != 1 or inputs != outputs:
-            convolution = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
-            self.shortcut = nn.Sequential(convolution, nn.BatchNorm2d(outputs))
-
-    def forward(self, x):
-        out = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
-
-
-class Network(nn.Module):
-    def __init__(self, width, classes):
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        blocks, inputs = [], width
-        for multiple, stride in ((1, 1), (2, 2), (4, 2), (8, 2)):
-            blocks += [Block(inputs, multiple * width, stride)]
-            blocks += [Block(multiple * width, multiple * width, 1)]
-            inputs = multiple * width
-        self.blocks = nn.Sequential(*blocks)
-        self.proxies = nn.Linear(inputs, classes, bias=False)
-
-    def forward(self, x):
-        z = F.avg_pool2d(self.blocks(F.relu(self.bn1(self.conv1(x)))), 4).flatten(1)
-        return unit(z) @ unit(self.proxies.weight).T / TAU, z
-
-
-def unit(vectors):
-    return vectors / (vectors.norm(dim=1, keepdim=True) + 1e-6)
+RATE, PERIOD, ALPHA, BETA = 0.05, 8, 0.01, 0.5
 
 
 def supervised_contrast(views, labels, mode):
@@ -65,17 +25,12 @@ def supervised_contrast(views, labels, mode):
     return -((keep * same * log_share).sum(1) / (keep * same).sum(1)).mean()
 
 
-def relations(z):
-    cosines = unit(z) @ unit(z).T / TAU
-    return cosines[~torch.eye(len(z), dtype=torch.bool)].view(len(z), len(z) - 1)
-
-
 class Naive:
     """The released step, one image of the memory at a time."""
 
     def __init__(self, run, mode):
         self.mode, self.capacity = mode, run.settings.buffer_size
-        self.network = Network(run.settings.width, run.data.n_classes).double().train()
+        self.network = Network(run.data.n_classes, run.settings.width).double().train()
         own, theirs = run.network.state_dict(), self.network.state_dict()
         values = [
             value.reshape(t.shape) for value, t in zip(own.values(), theirs.values(), strict=True)
