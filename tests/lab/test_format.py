@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 from example_records import run
+from markdown_tables import cells
 
 from relcl_lib.commands.tables import paper_rows
 from relcl_lib.lab import words
@@ -19,12 +20,6 @@ ROWS = [
     and row.setting in ("buffer=none", "buffer=200")
 ]
 COMMITTED = read_records(include_failed=True)
-
-
-def cells(text):
-    """The cells of every line of the tables in a text."""
-    lines = [line for line in text.splitlines() if line.startswith("|") and "---" not in line]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
 # --- nothing is lost --------------------------------------------------------------------------

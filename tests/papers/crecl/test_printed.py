@@ -2,6 +2,7 @@
 
 import pytest
 from example_records import make
+from markdown_tables import read_table
 
 from relcl_lib.lab.records import read_records, results_root
 from relcl_lib.lab.rows import entries
@@ -13,17 +14,8 @@ def records():
     return read_records(results_root(), paper="crecl")
 
 
-def lines(text):
-    """Row -> column -> text."""
-    header, _, *rows = [
-        [cell.strip() for cell in line.strip("|").split(" | ")]
-        for line in text.split("\n\n")[0].splitlines()
-    ]
-    return {row[0]: dict(zip(header[1:], row[1:], strict=True)) for row in rows}
-
-
 def test_what_was_not_run_stands_there_as_printed():
-    shown = lines(printed.beside("Table 1", [], "TACRED"))
+    shown = read_table(printed.beside("Table 1", [], "TACRED"))
     printed_there = entries("crecl", "Table 1", "TACRED")
     accuracies = [e for e in printed_there if e.metric != "relative_improvement_pct"]
     assert len(shown) * len(shown["CRECL"]) == len(accuracies) == 80
@@ -32,7 +24,7 @@ def test_what_was_not_run_stands_there_as_printed():
 
 
 def test_variants_have_their_paired_difference(records):
-    shown = lines(printed.parts(records))
+    shown = read_table(printed.parts(records))
     assert list(shown) == ["CRECL", *tables.ABLATIONS]
     ahead = tables.leads(records, "FewRel", "CRECL", "CRECL-CL1", "current")
     mean = sum(by_task["T10"] for by_task in ahead.values()) / len(ahead)
@@ -42,7 +34,7 @@ def test_variants_have_their_paired_difference(records):
 
 def test_leads_have_a_line_per_seed_and_an_interval(records):
     pairs = (("CRECL", "RP-CRE"), ("RP-CRE", "CRECL+ATM"), ("CRECL", "no such method"))
-    shown = lines(printed.leads(records, pairs=pairs))
+    shown = read_table(printed.leads(records, pairs=pairs))
     ahead = tables.leads(records)
     each = [f"CRECL less RP-CRE, seed {seed}" for seed in ahead]
     means = [f"{a} less {b}, mean ± half of 95 %, n={len(ahead)}" for a, b in pairs[:2]]
@@ -74,7 +66,7 @@ def test_a_difference_has_an_interval_where_there_are_seeds():
 
 
 def test_tried_settings_are_of_validation_sentences_in_the_order_of_their_score(records):
-    shown = lines(printed.tried(records))
+    shown = read_table(printed.tried(records))
     scores = [float(texts["T4"]) for texts in shown.values()]
     assert scores == sorted(scores, reverse=True)
     count = sum(r.parameters["validation"] and r.method != "CRECL(C)" for r in records)
@@ -103,7 +95,7 @@ def test_the_grid_has_a_row_per_lambda1_and_a_column_per_m():
         grid_run(0.9, 0.1, 61.0, inputs={"encoder": "of other weights"}),
         grid_run(0.9, 0.1, 62.0).model_copy(update={"seed": 2021}),
     ]
-    shown = lines(printed.grid([*others, *reversed(runs)]))
+    shown = read_table(printed.grid([*others, *reversed(runs)]))
     columns = ["m = 0.1", "m = 0.2", "m = 0.3", "m = 0.5"]
     rows = {"λ₁ = 0.3": "73.0 – – –", "λ₁ = 0.5": "– 71.0 – 72.0", "λ₁ = 1": " ".join(["70.0"] * 4)}
     expected = {name: dict(zip(columns, row.split(), strict=True)) for name, row in rows.items()}
@@ -115,5 +107,5 @@ def test_runs_of_the_grid_and_of_other_data_are_not_among_those_tried():
     chose = grid_run(0.5, 0.3, 70.0, tables.SMALL).model_copy(update={"seed": 2021})
     elsewhere = grid_run(0.5, 0.3, 71.0).model_copy(update={"seed": 2021})
     alone = printed.tried([chose])
-    assert len(lines(alone)) == 1
+    assert len(read_table(alone)) == 1
     assert printed.tried([chose, elsewhere, grid_run(0.3, 0.3, 72.0, tables.SMALL)]) == alone

@@ -1,6 +1,7 @@
 """The printed tables: every number of the paper stands where it should, ours beside it."""
 
 import pytest
+from markdown_tables import cells, read_table
 
 from relcl_lib.lab import words
 from relcl_lib.lab.format import DASH
@@ -17,22 +18,12 @@ def records():
     return read_records(results_root(), paper="fastre")
 
 
-def read(text):
-    """A Markdown table as row -> column -> cell."""
-    lines = [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in text.splitlines()
-        if line.startswith("|")
-    ]
-    return {row[0]: dict(zip(lines[0], row, strict=True)) for row in lines[2:]}
-
-
 @pytest.mark.parametrize(
     "table, dataset",
     [*(("Table 2", name) for name in printed.DATASETS), ("Table 4", "NYT10")],
 )
 def test_every_number_of_the_paper_stands_in_its_cell(table, dataset):
-    found = read(printed.whole(table, dataset, []))
+    found = read_table(printed.whole(table, dataset, []))
     down = printed.LAYOUTS[table][0]
     for entry in entries("fastre", table, dataset):
         label = getattr(entry, down)
@@ -42,17 +33,17 @@ def test_every_number_of_the_paper_stands_in_its_cell(table, dataset):
 
 
 def test_ours_stands_beside_what_was_run(records):
-    found = read(printed.whole("Table 2", "NYT10", records))
+    found = read_table(printed.whole("Table 2", "NYT10", records))
     assert "(n=3)\\*" in found["FastRE"]["F1 (%): ours"]
     assert found["GRTE"]["F1 (%): ours"] == DASH
-    structures = read(printed.whole("Table 4", "NYT10", records))
+    structures = read_table(printed.whole("Table 4", "NYT10", records))
     assert structures["6 blocks, 1-2-4-1-1-1"]["F1 (%): ours"] != DASH
     assert structures["3 blocks, 1-2-4"]["F1 (%): ours"] == DASH
     assert "NYT10: ours" in printed.beside("Table 5", records)
 
 
 def test_table_3_has_batches_in_one_cell_and_our_counts():
-    found = read(printed.efficiency(COUNTS))
+    found = read_table(printed.efficiency(COUNTS))
     assert found["FastRE"]["NYT10: ms at batch 1 / 8 / 128: paper"] == "12.9 / 5.9 / 4.6"
     assert found["CasRel"]["NYT10: ms at batch 1 / 8 / 128: paper"] == "66.2"
     assert found["FastRE"]["NYT10: parameters (K): ours"] == "1,096.39"
@@ -60,7 +51,7 @@ def test_table_3_has_batches_in_one_cell_and_our_counts():
 
 
 def test_table_1_has_the_sizes_of_our_data(records):
-    found = read(printed.data_sets(records))
+    found = read_table(printed.data_sets(records))
     assert found["training sentences"]["NYT10: paper"] == "70339"
     ours = next(r for r in records if r.dataset["set"] == "NYT10" and not r.failed)
     assert found["training sentences"]["NYT10, ours"] == str(ours.dataset["sizes"]["train"])
@@ -145,18 +136,18 @@ def test_word_vectors_are_chosen_per_data_set_and_casrel_has_none(records):
         "word_vectors": "encoder BERT",
     }
     casrel = run.model_copy(update={"method": "CasRel", "parameters": held})
-    found = read(printed.whole("Table 2", "NYT10", [*mine, casrel]))
+    found = read_table(printed.whole("Table 2", "NYT10", [*mine, casrel]))
     assert "(n=1)" in found["CasRel"]["F1 (%): ours"]
     assert "(n=3)" in found["FastRE"]["F1 (%): ours"]
 
 
 def test_our_times_stand_beside_the_papers_where_a_record_has_them(records):
     ours = [timed(r) if r.method == "FastRE" else r for r in records]
-    found = read(printed.whole("Table 2", "NYT10", ours))
+    found = read_table(printed.whole("Table 2", "NYT10", ours))
     assert found["FastRE"]["training (min): ours"] == "20 (n=3)"
     assert found["FastRE"]["inference (s): ours"] == "0.5005 (n=3)"  # 1,001 sentences
     assert found["CasRel"]["training (min): ours"] == DASH
-    structures = read(printed.whole("Table 4", "NYT10", ours))
+    structures = read_table(printed.whole("Table 4", "NYT10", ours))
     assert structures["6 blocks, 1-2-4-1-1-1"]["parameters (K): ours"] == "1096 (n=3)"
     assert "training (min): ours" not in printed.whole("Table 2", "NYT10", records)
 
@@ -165,15 +156,15 @@ def test_table_3_has_our_milliseconds_where_a_record_has_them(records):
     column = "NYT10: ms at batch 1 / 8 / 128: ours"
     assert column not in printed.efficiency(COUNTS, records)
     ours = [timed(r) if r.method == "FastRE" else r for r in records]
-    found = read(printed.efficiency(COUNTS, ours))
+    found = read_table(printed.efficiency(COUNTS, ours))
     assert found["FastRE"][column] == f"4 / {DASH} / 0.5"
     assert found["CasRel"][column] == DASH
     ours = [timed(r, infer_ms_batch8=1.25) if r.method == "FastRE" else r for r in records]
-    assert read(printed.efficiency(COUNTS, ours))["FastRE"][column] == "4 / 1.2 / 0.5"
+    assert read_table(printed.efficiency(COUNTS, ours))["FastRE"][column] == "4 / 1.2 / 0.5"
 
 
 def test_times_on_a_gpu_stand_beside_the_papers():
-    found = read(printed.on_gpu())
+    found = read_table(printed.on_gpu())
     assert found["FastRE"]["batch 8: paper"] == "5.9"
     assert found["CasRel"]["batch 128: paper"] == DASH  # the paper has it at batch 1 alone
     device = next(c for c in found["FastRE"] if c.startswith("batch 1:") and "paper" not in c)
@@ -183,24 +174,19 @@ def test_times_on_a_gpu_stand_beside_the_papers():
 
 def test_scores_by_sentence_are_means_of_the_records(records):
     runs = [r for r in records if r.dataset["set"] == "WebNLG"]
-    found = read(printed.by_sentence(records))
+    found = read_table(printed.by_sentence(records))
     mean = sum(r.metrics["F1_n5+"] for r in runs) / len(runs)
     assert found["F1, 5+ triples"][f"WebNLG (n={len(runs)})"].startswith(f"{mean:.1f} ± ")
     assert "recall of all others" not in found  # no committed record has it yet
     seen = [timed(r, recall_unseen=30.0) if r.dataset["set"] == "NYT24" else r for r in records]
-    others = read(printed.by_sentence(seen))["recall of all others"]
+    others = read_table(printed.by_sentence(seen))["recall of all others"]
     assert others["NYT24 (n=1)"] == "30.0"
     assert others["NYT10 (n=3)"] == DASH
 
 
 def test_runs_that_the_filter_by_type_changes_are_counted(records):
     def lines(found):
-        return {
-            tuple(row[:2]): row[2:] for row in map(cells, printed.type_filter(found).split("\n"))
-        }
-
-    def cells(line):
-        return [cell.strip() for cell in line.strip("|").split("|")]
+        return {tuple(row[:2]): row[2:] for row in cells(printed.type_filter(found))[1:]}
 
     run = next(r for r in records if r.dataset["set"] == "NYT24")
     changed = timed(run, F1=50.0, F1_unfiltered=51.5)

@@ -6,13 +6,13 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
-from gratings import make_run
+from gratings import make_run, step_of
 from states import kept, same
 
 from relcl_lib.lab.runtime import make_generator
 from relcl_lib.losses import cross_entropy_loss
 from relcl_lib.models.resnet import select_seed
-from relcl_lib.papers.hpcr.strategy import Batch, Rows, Step
+from relcl_lib.papers.hpcr.strategy import Batch, Rows
 
 GSS = {"parts": 2, "part": 4}
 
@@ -36,11 +36,6 @@ def batch_of(run, task=1, seed=5):
     )
     draws = {p: [make_generator(s, p, 9) for s in run.seeds] for p in run.strategy.purposes}
     return Batch(run.images[indices], run.labels[indices], task, 0, 0, run.seen(task), draws)
-
-
-def step_of(run, batch):
-    stored = run.strategy.retrieve(batch) or {}
-    return Step(batch, *run.strategy.rows(batch, stored), stored)
 
 
 # --- what a method is in a special case ----------------------------------------------------------
