@@ -13,7 +13,7 @@ import crecl_data
 import docre_data
 import fastre_data
 import pytest
-from PIL import Image
+from image_files import jpeg, write_tiny
 from transformers import RobertaConfig, RobertaModel
 
 from relcl_lib.__main__ import main
@@ -437,17 +437,7 @@ def test_pubtator_files_of_any_kinds_and_relations(tmp_path):
 @pytest.fixture
 def small_tiny_imagenet(tmp_path):
     """Two classes, three training images and one validation image of each."""
-    folder, lines = tmp_path / "tiny-imagenet-200", []
-    (folder / "val" / "images").mkdir(parents=True)
-    for wnid in ("n00000011", "n00000022"):
-        (folder / "train" / wnid).mkdir(parents=True)
-        for at in range(3):
-            Image.new("RGB", (64, 64)).save(folder / "train" / wnid / f"{at}.JPEG")
-        Image.new("RGB", (64, 64)).save(folder / "val" / "images" / f"{wnid}.JPEG")
-        lines.append(f"{wnid}.JPEG\t{wnid}")
-    (folder / "wnids.txt").write_text("n00000011\nn00000022\n")
-    (folder / "val" / "val_annotations.txt").write_text("\n".join(lines))
-    return folder
+    return write_tiny(tmp_path / "tiny-imagenet-200", ("n00000011", "n00000022"))
 
 
 def read_images(folder):
@@ -459,10 +449,10 @@ def test_what_tiny_imagenet_lacks_is_named(small_tiny_imagenet):
     data = read_images(folder.parent)  # it may be named, or what it lies in
     assert data.sizes == {"train": 6, "test": 2} and data.test_labels.tolist() == [0, 1]
     (folder / "val" / "n00000011").mkdir()
-    image = folder / "val" / "images" / "n00000011.JPEG"
+    image = folder / "val" / "images" / "val_0.JPEG"
     image.rename(folder / "val" / "n00000011" / image.name)
     message = (
-        r"1 of 2 images of val/val_annotations\.txt are not in val/images/ \(first: .*11\.JPEG"
+        r"1 of 2 images of val/val_annotations\.txt are not in val/images/ \(first: .*val_0\.JPEG"
     )
     with pytest.raises(DataFormatError, match=f"{message}.*Put all of them") as caught:
         read_images(folder)
@@ -482,7 +472,8 @@ def test_a_folder_that_has_changed_is_read_again(small_tiny_imagenet):
     folder = small_tiny_imagenet
     first = read_images(folder)
     assert read_images(folder) is first
-    Image.new("RGB", (64, 64), (9, 9, 9)).save(folder / "train" / "n00000011" / "0.JPEG")
+    image = folder / "train" / "n00000011" / "images" / "n00000011_0.JPEG"
+    image.write_bytes(jpeg((9, 9, 9)))
     again = read_images(folder)
     assert again.fingerprint != first.fingerprint and read_images(folder) is again
 

@@ -1,20 +1,26 @@
-import gzip
 import io
 import os
 import pickle
-import struct
-import tarfile
-import zipfile
 from collections import OrderedDict
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from image_files import (
+    cifar10_files,
+    cifar_batch,
+    idx,
+    jpeg,
+    write_cifar,
+    write_cifar_tar,
+    write_mini,
+    write_mnist,
+    write_tiny,
+    zip_of,
+)
 
 from relcl_lib.data.archives import (
-    MINI_FILES,
     read_cifar,
     read_mini_imagenet,
     read_mnist,
@@ -24,8 +30,8 @@ from relcl_lib.data.download import DataFormatError, DataNotFoundError
 from relcl_lib.data.pickles import load_pickle
 
 
-def dumps(value, protocol=2):
-    return pickle.dumps(value, protocol)
+def dumps(value):
+    return pickle.dumps(value, 2)
 
 
 def load(value, protocol):
@@ -114,43 +120,10 @@ def test_any_damage_is_a_format_error_or_harmless(data):
 # CIFAR
 
 
-def cifar_batch(n, start=0):
-    rng = np.random.default_rng(start)
-    return {
-        b"data": rng.integers(0, 256, (n, 3072), dtype=np.uint8),
-        b"labels": [(start + i) % 10 for i in range(n)],
-        b"fine_labels": [(start + i) % 100 for i in range(n)],
-    }
-
-
-def cifar10_files(n=10, **changes):
-    files = {f"data_batch_{i}": cifar_batch(n, i) for i in range(1, 6)}
-    files["test_batch"] = cifar_batch(n, 6)
-    files["batches.meta"] = {b"label_names": [f"class{i}".encode() for i in range(10)]}
-    return files | changes
-
-
-def write_folder(folder, files):
-    folder.mkdir(parents=True)
-    for name, value in files.items():
-        (folder / name).write_bytes(dumps(value))
-    return folder
-
-
-def write_tar(path, files, inner):
-    # Backwards: the order inside an archive is nobody's promise.
-    with tarfile.open(path, "w:gz") as archive:
-        for name, value in reversed(files.items()):
-            info, content = tarfile.TarInfo(f"{inner}/{name}"), dumps(value)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return path
-
-
 def test_cifar10_folder_and_tar_agree(tmp_path):
     files = cifar10_files()
-    folder = read_cifar(write_folder(tmp_path / "f", files), "cifar10", 10, None)
-    packed = read_cifar(write_tar(tmp_path / "c.tar.gz", files, "x"), "cifar10", 10, None)
+    folder = read_cifar(write_cifar(tmp_path / "f", files), "cifar10", 10, None)
+    packed = read_cifar(write_cifar_tar(tmp_path / "c.tar.gz", files, "x"), "cifar10", 10, None)
     assert folder.train_images.shape == (50, 3, 32, 32)
     assert folder.test_images.shape == (10, 3, 32, 32)
     assert folder.class_names[3] == "class3"
@@ -167,7 +140,7 @@ def test_cifar100_uses_fine_labels(tmp_path):
         "test": cifar_batch(5, 3),
         "meta": {b"fine_label_names": [b"n%d" % i for i in range(100)]},
     }
-    splits = read_cifar(write_folder(tmp_path / "f", files), "cifar100", 100, None)
+    splits = read_cifar(write_cifar(tmp_path / "f", files), "cifar100", 100, None)
     assert splits.train_labels[:3].tolist() == [90, 91, 92]
     assert splits.class_names[99] == "n99"
 
@@ -185,7 +158,7 @@ def test_cifar100_uses_fine_labels(tmp_path):
     ],
 )
 def test_cifar_bad_batches_name_file_and_fix(tmp_path, changes, message):
-    folder = write_folder(tmp_path / "f", cifar10_files(2, **changes))
+    folder = write_cifar(tmp_path / "f", cifar10_files(2, **changes))
     with pytest.raises(DataFormatError, match=message) as caught:
         read_cifar(folder, "cifar10", 10, None)
     assert str(folder / "data_batch_3") in str(caught.value)
@@ -196,8 +169,8 @@ def test_cifar_missing_batch_truncated_tar_and_md5(tmp_path):
     files = cifar10_files(2)
     del files["data_batch_5"]
     with pytest.raises(DataFormatError, match="data_batch_5 is missing"):
-        read_cifar(write_folder(tmp_path / "f", files), "cifar10", 10, None)
-    tar = write_tar(tmp_path / "c.tar.gz", cifar10_files(2), "x")
+        read_cifar(write_cifar(tmp_path / "f", files), "cifar10", 10, None)
+    tar = write_cifar_tar(tmp_path / "c.tar.gz", cifar10_files(2), "x")
     with pytest.raises(DataFormatError, match=r"c\.tar\.gz: its MD5 is .*Download it again"):
         read_cifar(tar, "cifar10", 10, "0" * 32)
     content = tar.read_bytes()
@@ -208,23 +181,6 @@ def test_cifar_missing_batch_truncated_tar_and_md5(tmp_path):
 
 
 # MNIST
-
-
-def idx(array):
-    return struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
-
-
-def write_mnist(folder, n=12, zipped=False, dot=False, **changes):
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
-    for split, count in (("train", n), ("t10k", n // 2)):
-        pixels = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        labels = np.arange(count, dtype=np.uint8) % 10
-        for stem, array in ((f"{split}-images", pixels), (f"{split}-labels", labels)):
-            content = changes.get(stem.replace("-", "_"), idx(array))
-            name = f"{stem}{'.' if dot else '-'}idx{array.ndim}-ubyte{'.gz' if zipped else ''}"
-            (folder / name).write_bytes(gzip.compress(content) if zipped else content)
-    return folder
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -268,36 +224,6 @@ def test_mnist_truncated_gzip_and_missing_part(tmp_path):
 # Tiny-ImageNet
 
 SHAPE = (3, 64, 64)
-
-
-def jpeg(value, mode="RGB", size=(64, 64)):
-    stream = io.BytesIO()
-    Image.new(mode, size, value).save(stream, "JPEG")
-    return stream.getvalue()
-
-
-def write_tiny(folder, wnids=("n02", "n01"), annotations=None, **changes):
-    images = folder / "val" / "images"
-    images.mkdir(parents=True)
-    (folder / "wnids.txt").write_text("\n".join(wnids))
-    for k, wnid in enumerate(wnids):
-        inner = folder / "train" / wnid / "images"
-        inner.mkdir(parents=True)
-        for i in range(3):
-            content = jpeg(60 * k + 20 * i, "L") if i == 2 else jpeg((60 * k + 20 * i, 0, 0))
-            (inner / f"{wnid}_{i}.JPEG").write_bytes(changes.get(f"{wnid}_{i}", content))
-        (images / f"val_{k}.JPEG").write_bytes(jpeg((0, 0, 200)))
-    rows = annotations or [f"val_{k}.JPEG\t{w}\t0\t0\t9\t9" for k, w in enumerate(wnids)]
-    (folder / "val" / "val_annotations.txt").write_text("\n".join(rows) + "\n")
-    return folder
-
-
-def zip_of(folder, path, inner="tiny-imagenet-200/"):
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in sorted(folder.rglob("*"), reverse=True):
-            if file.is_file():
-                archive.write(file, inner + str(file.relative_to(folder)))
-    return path
 
 
 @pytest.mark.parametrize("inner", ["tiny-imagenet-200/", ""])
@@ -378,23 +304,6 @@ def test_tiny_truncated_zip_md5_and_missing_parts(tmp_path):
 # Mini-ImageNet
 
 SMALL = (3, 4, 4)
-
-
-def write_mini(folder, per_class=12, class_dict=True, **changes):
-    folder.mkdir(parents=True, exist_ok=True)
-    start = 0
-    for name, n_classes in MINI_FILES.items():
-        n = n_classes * per_class
-        data = np.zeros((n, 4, 4, 3), np.uint8)
-        data[:, 0, 0, 0] = start + np.arange(n) // per_class  # the class, in the red corner
-        data[:, 0, 0, 1] = np.arange(n) % per_class
-        table = {"image_data": data}
-        if class_dict:
-            runs = np.arange(n).reshape(n_classes, per_class).tolist()
-            table["class_dict"] = {f"n{k}": run for k, run in enumerate(runs)}
-        (folder / name).write_bytes(changes.get(name, dumps(table)))
-        start += n_classes
-    return folder
 
 
 @pytest.mark.parametrize("class_dict", [True, False])

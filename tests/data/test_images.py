@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from image_files import pixels, write_parquet
 from PIL import Image
 
 from relcl_lib.data import images
@@ -26,29 +27,6 @@ SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 def fresh(no_other_data):
     yield
     images._load.cache_clear()
-
-
-def png(array):
-    stream = io.BytesIO()
-    Image.fromarray(array).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def pixels(n, size=32, seed=0, channels=3):
-    shape = (n, size, size, channels) if channels > 1 else (n, size, size)
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def write_parquet(path, arrays, labels, image="img", label="label", metadata=None, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    blobs = [a if isinstance(a, bytes | None) else png(a) for a in arrays]
-    column = pa.array(
-        [{"bytes": b, "path": None} for b in blobs],
-        pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
-    )
-    table = pa.table({image: column, label: labels})
-    pq.write_table(table.replace_schema_metadata(metadata), path, **options)
-    return path
 
 
 def write_cifar10(folder, n=40, **train):

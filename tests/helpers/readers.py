@@ -6,8 +6,7 @@ import io
 import json
 import os
 import pickle
-import struct
-import tarfile
+import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import image_files
 import numpy as np
 import torch
 from safetensors.torch import save_file
@@ -76,106 +76,38 @@ def put(folder, name, content):
 
 # --- images --------------------------------------------------------------------------------------
 
-PIXELS = np.random.RandomState(0)
 
-
-def pixels(*shape):
-    return PIXELS.randint(0, 256, shape, np.uint8)
-
-
-@cache
-def png(side, kind="PNG", channels=3):
-    from PIL import Image
-
-    out = io.BytesIO()
-    shape = (side, side, 3) if channels == 3 else (side, side)
-    Image.fromarray(pixels(*shape)).save(out, kind)
-    return out.getvalue()
-
-
-def cifar_batches(n=10):
-    names = [
-        "data_batch_1",
-        "data_batch_2",
-        "data_batch_3",
-        "data_batch_4",
-        "data_batch_5",
-        "test_batch",
-    ]
-    found = {
-        name: {b"data": pixels(2, 3072), b"labels": [i % 2, 1 - i % 2]}
-        for i, name in enumerate(names)
-    }
-    return found | {"batches.meta": {b"label_names": [b"a", b"b"]}}
+def cifar_files():
+    # A class of the test has training images: those of data_batch_1.
+    return image_files.cifar10_files(2, test_batch=image_files.cifar_batch(2, 1))
 
 
 def make_cifar(folder):
-    for protocol, (name, table) in enumerate(cifar_batches().items()):
-        put(folder, name, pickle.dumps(table, 2 + protocol % 4))
+    for at, (name, table) in enumerate(cifar_files().items()):
+        put(folder, name, pickle.dumps(table, 2 + at % 4))
 
 
 def make_cifar_tar(folder):
-    with tarfile.open(Path(folder) / "cifar.tar.gz", "w:gz") as archive:
-        for name, table in cifar_batches().items():
-            info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
-            info.size = len(content := pickle.dumps(table, 2))
-            archive.addfile(info, io.BytesIO(content))
-
-
-def idx(array):
-    return (
-        bytes([0, 0, 8, array.ndim])
-        + struct.pack(f">{array.ndim}I", *array.shape)
-        + array.tobytes()
-    )
-
-
-def make_mnist(folder, end=""):
-    for split, count in (("train", 4), ("t10k", 2)):
-        put(folder, f"{split}-images-idx3-ubyte{end}", idx(pixels(count, 28, 28)))
-        put(folder, f"{split}-labels-idx1-ubyte{end}", idx(np.arange(count, dtype=np.uint8) % 2))
+    image_files.write_cifar_tar(Path(folder) / "cifar.tar.gz", cifar_files(), "cifar-10-batches-py")
 
 
 def make_parquet(folder):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     features = {"info": {"features": {"label": {"names": ["a", "b"]}}}}
+    meta = {"huggingface": json.dumps(features)}
+    put(folder, "README", "")
     for split, count in (("train", 4), ("test", 2)):
-        images = [{"bytes": png(32), "path": "x"} for _ in range(count)]
-        table = pa.table({"img": images, "label": [i % 2 for i in range(count)]})
-        meta = {"huggingface": json.dumps(features)}
-        put(folder, "README", "")
-        pq.write_table(table.replace_schema_metadata(meta), folder / f"{split}-0.parquet")
-
-
-def tiny_files():
-    yield "wnids.txt", "n1\nn2\n"
-    for wnid in ("n1", "n2"):
-        yield f"train/{wnid}/images/{wnid}_0.JPEG", png(64, "JPEG")
-    for at in range(2):
-        yield f"val/images/val_{at}.JPEG", png(64, "JPEG", 1)
-    lines = [f"val_{at}.JPEG\tn{at + 1}\t0\t0\t9\t9" for at in range(2)]
-    yield "val/val_annotations.txt", "\n".join(lines)
+        path, labels = folder / f"{split}-0.parquet", [i % 2 for i in range(count)]
+        image_files.write_parquet(path, image_files.pixels(count), labels, metadata=meta)
 
 
 def make_tiny(folder):
-    for name, content in tiny_files():
-        put(folder, name, content)
+    image_files.write_tiny(Path(folder), ("n1", "n2"))
 
 
 def make_tiny_zip(folder):
-    with zipfile.ZipFile(Path(folder) / "tiny.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in tiny_files():
-            archive.writestr(f"tiny-imagenet-200/{name}", content)
-
-
-def make_mini(folder):
-    for name, classes in archives.MINI_FILES.items():
-        data = pixels(1, 84, 84, 3).repeat(6 * classes, 0)[:, :: 84 // 84]
-        groups = {f"n{i}": list(range(6 * i, 6 * i + 6)) for i in range(classes)}
-        small = {"image_data": data[:, :4, :4], "class_dict": groups}
-        put(folder, name, pickle.dumps(small, 4))
+    make_tiny(whole := Path(folder) / "whole")
+    image_files.zip_of(whole, Path(folder) / "tiny.zip")
+    shutil.rmtree(whole)
 
 
 def check_raw(raw):
@@ -236,8 +168,9 @@ def make_core_packed(folder):
 
 
 def make_core_folder(folder):
+    image = image_files.png(image_files.pixels(1, 128, channels=1)[0])
     for path in CORE_PATHS:
-        put(folder, f"core50_128x128/{path}", png(128, "PNG", 1))
+        put(folder, f"core50_128x128/{path}", image)
     inner = "batches_filelists/NI_inc/run0"
     for at in range(8):
         put(
@@ -865,8 +798,13 @@ READERS = [
         lambda folder: archives.read_cifar(folder / "cifar.tar.gz", "cifar10", 10, None),
         check_raw,
     ),
-    Reader("mnist", make_mnist, images_of("mnist"), check_images),
-    Reader("mnist-gz", lambda f: make_mnist(f, ".gz"), images_of("mnist"), check_images),
+    Reader("mnist", lambda f: image_files.write_mnist(f, 4), images_of("mnist"), check_images),
+    Reader(
+        "mnist-gz",
+        lambda f: image_files.write_mnist(f, 4, zipped=True),
+        images_of("mnist"),
+        check_images,
+    ),
     Reader("parquet", make_parquet, images_of("cifar10"), check_images),
     Reader("parquet-split", make_parquet, parquet, check_parquet),
     Reader("tiny", make_tiny, images_of("tiny_imagenet"), check_images, 0.5),
@@ -878,7 +816,10 @@ READERS = [
         0.5,
     ),
     Reader(
-        "mini", make_mini, lambda folder: archives.read_mini_imagenet(folder, (3, 4, 4)), check_raw
+        "mini",
+        lambda f: image_files.write_mini(f, 6),
+        lambda folder: archives.read_mini_imagenet(folder, (3, 4, 4)),
+        check_raw,
     ),
     Reader(
         "core50-packed",

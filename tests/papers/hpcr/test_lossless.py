@@ -3,11 +3,10 @@
 import dataclasses
 import io
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from gratings import gratings, make_run
+from image_files import write_parquet
 from PIL import Image
 
 from relcl_lib.data.download import DataFormatError
@@ -20,13 +19,7 @@ from relcl_lib.papers.hpcr.run import ReplayRun
 
 
 def write(path, images, labels):
-    blobs = []
-    for image in images:
-        encoded = io.BytesIO()
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(encoded, "PNG")
-        blobs.append({"bytes": encoded.getvalue(), "path": ""})
-    pq.write_table(pa.table({"img": blobs, "label": labels.tolist()}), path)
-    return path
+    return write_parquet(path, images.permute(0, 2, 3, 1).numpy(), labels.tolist())
 
 
 @pytest.fixture(scope="module")
