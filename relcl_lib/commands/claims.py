@@ -29,7 +29,7 @@ from relcl_lib.papers.registry import PAPERS
 COUNTS = "claims"
 
 
-def claims_block(name: str, records: Iterable[Record], links: str = ".") -> str:
+def claims_block(name: str, records: Iterable[Record]) -> str:
     """The text of the block `claims` (counts of all papers) or `claims/<paper>` (every verdict).
 
     Raises:
@@ -41,7 +41,7 @@ def claims_block(name: str, records: Iterable[Record], links: str = ".") -> str:
     if paper not in PAPERS:
         known = ", ".join([COUNTS, *(f"{COUNTS}/{paper}" for paper in PAPERS)])
         raise TableError(f"no block is named {name!r}; there are: {known}")
-    return markdown(_judged(records)[paper], links=links, anchors=paper)
+    return markdown(_judged(records)[paper], links=".", anchors=paper)
 
 
 def papers_block(records: Iterable[Record]) -> str:

@@ -235,7 +235,7 @@ def last_line(log: Path) -> str:
 # --- the closing table -------------------------------------------------------------------------
 
 
-def closing_table(records: Sequence[Record], width: int = 100) -> str:
+def closing_table(records: Sequence[Record]) -> str:
     """What the papers claim: how many claims have which verdict, then those that are decided."""
     from relcl_lib.lab.claims import (
         CONTRADICTED,
@@ -257,7 +257,7 @@ def closing_table(records: Sequence[Record], width: int = 100) -> str:
         for kind in (SUPPORTED, CONTRADICTED):
             for verdict in (each for each in first if each.verdict == kind):
                 text = f"  {kind} ({verdict.scale}): {verdict.claim.text}"
-                lines += textwrap.wrap(text, width, **indent)
+                lines += textwrap.wrap(text, 100, **indent)
         open_yet = sum(each.verdict not in (SUPPORTED, CONTRADICTED) for each in first)
         lines.append(f"  open: {open_yet}")
     return "\n".join(lines)

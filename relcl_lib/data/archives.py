@@ -98,18 +98,18 @@ def _members(path: Path, wanted: set[str], md5: str | None) -> Iterator[tuple[st
         raise DataFormatError(path, f"truncated or damaged archive ({error})", AGAIN) from error
 
 
-def read_mnist(folder: Path, n_labels: int, size: tuple[int, int] = (28, 28)) -> RawSplits:
+def read_mnist(folder: Path, n_labels: int) -> RawSplits:
     """Read MNIST's four idx files, plain or gzipped."""
     arrays = []
     for split in ("train", "t10k"):
         pixels = _idx(idx_file(folder, f"{split}-images", 3, required=True), 3)
         file = idx_file(folder, f"{split}-labels", 1, required=True)
         labels = check_labels(_idx(file, 1), n_labels, file, "labels")
-        if pixels.shape[1:] != size or len(labels) != len(pixels):
+        if pixels.shape[1:] != (28, 28) or len(labels) != len(pixels):
             raise DataFormatError(
                 file,
                 f"{len(labels)} labels beside images of shape {pixels.shape}; they must be as "
-                f"many, of {size[0]}x{size[1]}",
+                "many, of 28x28",
                 "Download the images and the labels of one release",
             )
         arrays += [pixels[:, None], labels]

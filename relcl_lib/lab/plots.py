@@ -514,7 +514,7 @@ def plot_matrix(
 
 
 def embed_together(
-    features: Any, proxies: Any | None = None, *, seed: int = 0, perplexity: float = 30.0
+    features: Any, proxies: Any | None = None, *, perplexity: float = 30.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Map features (n, D), and proxies (C, D) among them, to the plane by t-SNE on their directions.
 
@@ -530,7 +530,7 @@ def embed_together(
     points = features if proxies is None else np.concatenate([features, np.asarray(proxies)])
     points = points / np.linalg.norm(points, axis=1, keepdims=True).clip(1e-12)
     perplexity = min(perplexity, (len(points) - 1) / 3)
-    tsne = TSNE(metric="cosine", init="random", perplexity=perplexity, random_state=seed)
+    tsne = TSNE(metric="cosine", init="random", perplexity=perplexity, random_state=0)
     flat = tsne.fit_transform(points)
     return flat[: len(features)], flat[len(features) :]
 

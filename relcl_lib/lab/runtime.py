@@ -109,8 +109,8 @@ def drawing_from(generator: torch.Generator, device: torch.device) -> Iterator[N
         yield
 
 
-def keep_freed_memory(largest: int = 128) -> None:
-    """Let this process keep the blocks it frees, up to `largest` MiB each (glibc; elsewhere: nothing).
+def keep_freed_memory() -> None:
+    """Let this process keep the blocks it frees, up to 128 MiB each (glibc; elsewhere: nothing).
 
     Otherwise each block of over 32 MiB goes back to the system when it is freed, and the next one is
     mapped anew page by page: a third of a training step whose attention maps are that large. What
@@ -121,7 +121,7 @@ def keep_freed_memory(largest: int = 128) -> None:
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
-        mallopt(-3, largest * 2**20)  # M_MMAP_THRESHOLD
+        mallopt(-3, 128 * 2**20)  # M_MMAP_THRESHOLD
 
 
 def releasing_memory(items: Iterable[Item], every: int = 16) -> Iterator[Item]:

@@ -118,11 +118,11 @@ def _bindings(
             yield from _bindings(index, premises[1:], extended)
 
 
-def derivations(facts: Iterable[Fact], rules: tuple[Rule, ...] = RULES) -> list[Derivation]:
+def derivations(facts: Iterable[Fact]) -> list[Derivation]:
     """List every application of every rule to `facts`, each once, in an order that is fixed."""
     index = _Index(facts)
     found: dict[Derivation, None] = {}
-    for rule in rules:
+    for rule in RULES:
         for bound in _bindings(index, rule.premises, {}):
             premises = sorted(canonical(p.predicate, bound[p.a], bound[p.b]) for p in rule.premises)
             end = rule.conclusion
@@ -131,11 +131,11 @@ def derivations(facts: Iterable[Fact], rules: tuple[Rule, ...] = RULES) -> list[
     return list(found)
 
 
-def closure(facts: Iterable[Fact], rules: tuple[Rule, ...] = RULES) -> tuple[Fact, ...]:
+def closure(facts: Iterable[Fact]) -> tuple[Fact, ...]:
     """All facts that follow from `facts`, these among them, sorted."""
     known = set(facts)
     while True:
-        new = {derivation.conclusion for derivation in derivations(known, rules)} - known
+        new = {derivation.conclusion for derivation in derivations(known)} - known
         if not new:
             return tuple(sorted(known))
         known |= new
