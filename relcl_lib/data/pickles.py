@@ -38,10 +38,33 @@ class _Dtype:
     __slots__ = ()
 
     def __call__(self, code: str | bytes, *flags: bool) -> np.dtype:
-        found = dtype(code.decode("ascii") if isinstance(code, bytes) else code, *flags)
-        if found.kind not in "biufSU":
-            raise pickle.UnpicklingError(f"arrays of {found} are not admitted")
-        return found
+        return _own(dtype(code.decode("ascii") if isinstance(code, bytes) else code, *flags))
+
+
+def _own(kind: np.dtype) -> np.dtype:
+    """A type of number or text that the pickle does not hold.
+
+    The state that it sets on a dtype may give it another item size or a flag of objects, also when an
+    array has it already: the array would then show what lies behind its bytes.
+    """
+    found = dtype(kind.str)
+    if found.kind not in "biufSU":
+        raise pickle.UnpicklingError(f"arrays of {found} are not admitted")
+    return found
+
+
+class _Array(ndarray):
+    """An array that takes a dtype of its own from the state that fills it."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        version, shape, kind, fortran, raw = state
+        super().__setstate__((version, shape, _own(kind), fortran, raw))
+
+
+#: stands for `numpy.ndarray`, which called would give memory as it was left
+_NDARRAY = object()
 
 
 class _Reconstruct:
@@ -49,13 +72,22 @@ class _Reconstruct:
 
     __slots__ = ()
 
-    def __call__(self, kind: type, shape: tuple, code: bytes) -> np.ndarray:
-        if kind is not ndarray or shape != (0,):
+    def __call__(self, kind: object, shape: tuple, code: bytes) -> np.ndarray:
+        if kind is not _NDARRAY or shape != (0,):
             raise pickle.UnpicklingError("an array without its content is not admitted")
-        return _RECONSTRUCT(kind, shape, code)
+        return _Array(0, np.uint8)
 
 
-_RECONSTRUCT = np.zeros(0, np.uint8).__reduce__()[0]
+class _Scalar:
+    """`numpy._core.multiarray.scalar`: a number or a text from its bytes."""
+
+    __slots__ = ()
+
+    def __call__(self, kind: np.dtype, raw: bytes) -> np.generic:
+        return _SCALAR(_own(kind), raw)
+
+
+_SCALAR = np.uint8(0).__reduce__()[0]
 
 
 class _FromBuffer:
@@ -64,19 +96,19 @@ class _FromBuffer:
     __slots__ = ()
 
     def __call__(self, buffer: bytes, kind: np.dtype, shape: tuple, order: str) -> np.ndarray:
-        return frombuffer(buffer, dtype=kind).reshape(shape, order=order)
+        return frombuffer(buffer, dtype=_own(kind)).reshape(shape, order=order)
 
 
 def _admitted() -> dict[tuple[str, str], object]:
     table: dict[tuple[str, str], object] = {
-        ("numpy", "ndarray"): ndarray,
+        ("numpy", "ndarray"): _NDARRAY,
         ("numpy", "dtype"): _Dtype(),
         ("_codecs", "encode"): _Encode(),
         ("collections", "OrderedDict"): OrderedDict,
     }
     for core in ("numpy.core", "numpy._core"):  # the name before and since numpy 2
         table[f"{core}.multiarray", "_reconstruct"] = _Reconstruct()
-        table[f"{core}.multiarray", "scalar"] = np.uint8(0).__reduce__()[0]
+        table[f"{core}.multiarray", "scalar"] = _Scalar()
         table[f"{core}.numeric", "_frombuffer"] = _FromBuffer()
     for builtins in ("builtins", "__builtin__"):
         table |= {(builtins, kind.__name__): kind for kind in (set, frozenset)}

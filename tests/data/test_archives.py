@@ -108,6 +108,35 @@ def test_other_doors_are_closed(code):
         load_pickle(io.BytesIO(code), "p.pkl")
 
 
+MADE = b"cnumpy\ndtype\n(VS1\nI00\nI01\ntRp0\n0"  # |S1, and mutable
+#: of the dtype: another item size; none; objects
+STATES = [b"(I3\nV|\nNNN" + b"I%d\nI1\nI%d\nt" % state for state in ((1000, 0), (-5, 0), (1, 63))]
+FILLED = {
+    "frombuffer": b"cnumpy._core.numeric\n_frombuffer\n(C\x04abcdg0\n(I4\ntVC\ntRp1\n0",
+    "state": b"cnumpy._core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntC\x01btR"
+    b"(I1\n(I4\ntg0\nI00\nC\x04abcdtbp1\n0",
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("filled", FILLED)
+def test_an_array_does_not_follow_its_dtype_in_the_pickle(filled, state):
+    found = load_pickle(io.BytesIO(MADE + FILLED[filled] + b"g0\n" + state + b"b0g1\n."), "p.pkl")
+    assert found.dtype == "S1" and found.tolist() == [b"a", b"b", b"c", b"d"]
+    try:  # changed before an array has it
+        code = MADE + b"g0\n" + state + b"b0" + FILLED[filled] + b"g1\n."
+        found = load_pickle(io.BytesIO(code), "p.pkl")
+    except DataFormatError:
+        return
+    assert found.nbytes == 4 and not found.dtype.hasobject
+
+
+def test_an_array_is_not_made_of_memory_as_it_was_left():
+    for code in (b"cnumpy\nndarray\n((I9\nttR.", b"cnumpy\nndarray\n((I9\ntVO\ntR."):
+        with pytest.raises(DataFormatError):
+            load_pickle(io.BytesIO(code), "p.pkl")
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_any_damage_is_a_format_error_or_harmless(data):
