@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from relcl_lib.continual.streams import TaskStream
 from relcl_lib.lab.files import atomic_write_bytes
-from relcl_lib.models.contrastive_network import CreclNetwork
-from relcl_lib.text.markers import MarkedTokens
+from relcl_lib.papers.crecl.learner import Learner
 
 #: what a run leaves beside its checkpoint
 FEATURES = "two_tasks.safetensors"
 #: relations of each task in Figures 1 and 5, and sentences of each relation here
 DRAWN, EACH = 4, 50
-
-
-class Encoding(Protocol):
-    """What of a run encodes sentences."""
-
-    device: torch.device
-    stream: TaskStream
-    network: CreclNetwork
-    tokens: MarkedTokens
-    embed: Callable[[Tensor], Tensor]
 
 
 class Instances(NamedTuple):
@@ -43,7 +31,7 @@ class Instances(NamedTuple):
 
 
 @torch.no_grad()
-def instances(run: Encoding, old: int = 0, new: int = 1) -> Instances:
+def instances(run: Learner, old: int = 0, new: int = 1) -> Instances:
     """Encode the training sentences of two tasks with a run's network as it is now, on the CPU.
 
     Called from `on_phase` after `classification` of the new task it gives Figure 1, after `CL2`

@@ -30,7 +30,7 @@ Drawn = dict[str, Tensor] | None
 GRADIENT_CHUNK = 32
 
 
-class Learner(Protocol):
+class GradientRun(Protocol):
     """What a method that looks at gradients sees of a run; `DrlRun` says what each of it does."""
 
     settings: Any
@@ -66,20 +66,20 @@ def uniform_replay(memory: Memory, batch_size: int, er: str, generators: Generat
     return memory.sample(batch_size, generators)
 
 
-def gem(run: Learner, gradient: Tensor, generators: Generators) -> Tensor:
+def gem(run: GradientRun, gradient: Tensor, generators: Generators) -> Tensor:
     """GEM (Eq. 2): no step against the mean gradient of any past experience's memory."""
     stored, sizes = run.memory.contents()["position"][0], run.memory.group_sizes.tolist()
     references = [run.gradient(group) for group in stored.split(sizes)]
     return project_gem(gradient, torch.stack(references), margin=run.settings.gem_margin)
 
 
-def agem(run: Learner, gradient: Tensor, generators: Generators) -> Tensor:
+def agem(run: GradientRun, gradient: Tensor, generators: Generators) -> Tensor:
     """A-GEM: no step against the mean gradient of a random part of the memory."""
     drawn = run.memory.sample(run.settings.reference_size, generators)
     return project_agem(gradient, run.gradient(drawn["position"][0]))
 
 
-def keep_diverse(run: Learner, positions: Tensor, generators: Generators) -> None:
+def keep_diverse(run: GradientRun, positions: Tensor, generators: Generators) -> None:
     """GSS-greedy: offer the current batch with the scores of its gradients.
 
     A score is the largest cosine with the mean gradients of random parts of the memory. Gradients are
@@ -128,8 +128,8 @@ class Method:
 
     draw: Callable[..., Drawn] | None = None
     shuffle: bool = False
-    project: Callable[[Learner, Tensor, Generators], Tensor] | None = None
-    offer: Callable[[Learner, Tensor, Generators], None] | None = None
+    project: Callable[[GradientRun, Tensor, Generators], Tensor] | None = None
+    offer: Callable[[GradientRun, Tensor, Generators], None] | None = None
     memory: bool = True
     joint: bool = False
 
