@@ -1,4 +1,4 @@
-"""What a CRECL run is built of: its tasks, its network, batches, class means and random draws."""
+"""What a CRECL run is built of: its tasks, its network, its optimizer's groups and its batches."""
 
 from __future__ import annotations
 

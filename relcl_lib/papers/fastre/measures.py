@@ -1,4 +1,4 @@
-"""What a record says of a finished run beyond its scores: seen triples, time, attention, convergence."""
+"""What a record says of a finished run beyond its scores: size, time, attention, gradients, convergence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What HPCR's analyses measure in a run: Figures 2, 6, 7 and 8, Tables II, VIII and XII.
+"""What HPCR's analyses measure: Figures 2, 5, 6, 7 and 8, Tables II, VIII, XI and XII.
 
 Values are per seed (S, ...), or of the seed `index`. Where the paper leaves open how a number was
 measured, the docstring says what is done here.
