@@ -65,19 +65,19 @@ def run_cell(
     def progress(run: Any) -> None:
         nonlocal trained
         trained = True
-        place = f"{about.unit} {run.done}/{run.total}"
+        place = f"{run.counter.removesuffix('s_done')} {run.done}/{run.total}"
         print(f"[sweep] {name}: {place}, {run.score:.1f} %", flush=True)
 
     try:
-        parameters, on_unit = about.parameters.create(cell), {f"on_{about.unit}": progress}
+        parameters = about.parameters.create(cell)
         run = about.module("run")
         died = ProcessDiedError(failure) if failure else None
-        places = {"results": results, "work_dir": work_dir}
+        options = {"results": results, "work_dir": work_dir, "on_unit": progress}
         try:
             data = run.load_data(parameters)
         except (DataNotFoundError, DataFormatError) as error:
             return f"{NO_DATA}{name}: {type(error).__name__}: {error}"
-        records = run.train_or_read(parameters, data=data, failure=died, **places, **on_unit)
+        records = run.train_or_read(parameters, data=data, failure=died, **options)
     except Exception as error:  # the other cells go on; the failure is in a record
         return f"failed: {name}: {type(error).__name__}: {error}"
     finally:

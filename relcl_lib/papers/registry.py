@@ -16,7 +16,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Paper:
-    """Where a paper is, and what its runs count.
+    """Where a paper is, and what is said of it.
 
     Attributes:
         folder: below `relcl_lib.papers`; the paper's name in records and commands.
@@ -26,7 +26,6 @@ class Paper:
         link: where it is to be read.
         seconds: of its notebook in the quick profile, one thread, two notebooks at a time.
         parameters_class: in its `parameters.py`.
-        unit: what a run counts.
         side_by_side: a run trains all its seeds at once, so they are not worth a process each.
     """
 
@@ -37,7 +36,6 @@ class Paper:
     link: str
     seconds: int
     parameters_class: str
-    unit: str
     side_by_side: bool = False
 
     def module(self, name: str) -> ModuleType:
@@ -64,7 +62,6 @@ _ALL = (
         "https://arxiv.org/abs/2309.15038",
         90,
         "ReplayParameters",
-        "task",
         side_by_side=True,
     ),
     Paper(
@@ -75,7 +72,6 @@ _ALL = (
         "https://arxiv.org/abs/2205.02490",
         85,
         "FastreParameters",
-        "epoch",
     ),
     Paper(
         "crecl",
@@ -85,7 +81,6 @@ _ALL = (
         "https://arxiv.org/abs/2210.04513",
         85,
         "CreclParameters",
-        "task",
     ),
     Paper(
         "docre_ii",
@@ -95,7 +90,6 @@ _ALL = (
         "https://arxiv.org/abs/2211.14470",
         90,
         "DocreParameters",
-        "epoch",
     ),
     Paper(
         "drl",
@@ -105,7 +99,6 @@ _ALL = (
         "https://github.com/Pervasive-AI-Lab/cvpr_clvision_challenge/tree/master/finalists/yc14600",
         70,
         "DrlParameters",
-        "experience",
     ),
 )
 PAPERS = {paper.folder: paper for paper in _ALL}

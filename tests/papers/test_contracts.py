@@ -47,10 +47,6 @@ class Case(NamedTuple):
         given = self.given(seeds=list(seeds), **options.pop("changes", {}))
         return self.kind.train_or_read(given, data=self.data(), results=folder, **options)
 
-    @property
-    def callback(self):
-        return "on_" + self.kind.counter.removesuffix("s_done")
-
 
 CASES = {
     "crecl": Case(
@@ -135,7 +131,7 @@ def broken(run):
 
 def test_a_finished_run_is_read_and_never_run_twice(case, trained, tmp_path):
     seen = []
-    options = {"work_dir": tmp_path / "work", case.callback: lambda run: seen.append(run.done)}
+    options = {"work_dir": tmp_path / "work", "on_unit": lambda run: seen.append(run.done)}
     first = case.read(tmp_path / "results", [0, 2], **options)
     assert [record.seed for record in first] == [0, 2]
     assert flat(trained) == [0, 2]
@@ -212,7 +208,7 @@ def test_a_damaged_checkpoint_stops_the_run(case, tmp_path):
 
 def test_a_failure_is_recorded_and_tried_again(case, tmp_path):
     with pytest.raises(RuntimeError, match="on fire"):
-        case.read(tmp_path, [0], **{case.callback: broken})
+        case.read(tmp_path, [0], on_unit=broken)
     (failed,) = read_records(tmp_path, include_failed=True)
     assert failed.failed and failed.note == "failed: RuntimeError: the machine is on fire"
     assert (failed.seed, failed.metrics, failed.accuracy_matrix) == (0, {}, None)
@@ -221,7 +217,7 @@ def test_a_failure_is_recorded_and_tried_again(case, tmp_path):
     assert not any(read_record(path).failed for path in tmp_path.rglob("*.json"))
     # The error of a run that is made again is raised, though its record cannot be written.
     with pytest.raises(RuntimeError, match="on fire"):
-        case.read(tmp_path, [0], again=True, **{case.callback: broken})
+        case.read(tmp_path, [0], again=True, on_unit=broken)
     assert record in read_records(tmp_path, include_failed=True)
 
 
@@ -252,7 +248,7 @@ def test_a_disk_full_after_the_training_loses_nothing(case, tmp_path, monkeypatc
         with pytest.raises(RecordError, match="no space"):
             case.read(**places)
     steps = []  # the checkpoint hands the trained run to the next try
-    (record,) = case.read(**places, **{case.callback: steps.append})
+    (record,) = case.read(**places, on_unit=steps.append)
     assert not steps and not record.failed
 
 
@@ -261,7 +257,7 @@ def test_what_cannot_be_recorded_is_not_run(case, trained, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):  # somebody's wish, no failure
-        case.read(tmp_path / "results", [0], **{case.callback: stopped})
+        case.read(tmp_path / "results", [0], on_unit=stopped)
     assert not read_records(tmp_path / "results", include_failed=True)
     trained.clear()
     (tmp_path / "file").write_text("a file where the folder should be")

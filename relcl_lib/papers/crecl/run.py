@@ -112,15 +112,12 @@ class CreclRun(Learner, Run):
 
     def train(
         self,
-        on_task: Callable[[CreclRun], Any] | None = None,
+        on_unit: Callable[[CreclRun], Any] | None = None,
         on_phase: Callable[[CreclRun, str], Any] | None = None,
     ) -> CreclRun:
-        """Train the tasks that are left, see `Run.train`.
-
-        `on_task(run)` is called after each task, `on_phase(run, phase)` after each phase of one.
-        """
+        """Train the tasks that are left, see `Run.train`; `on_phase(run, phase)` after each phase."""
         self._on_phase = on_phase
-        return super().train(on_task)
+        return super().train(on_unit)
 
     def advance(self) -> None:
         """Train a task, then test on all tasks so far; CRECL's at its head as well."""

@@ -324,7 +324,7 @@ def train(options: argparse.Namespace) -> int:
     for seed, folder in folders.items():  # now, not when an hour's training is to be saved
         refuse_other(folder, ABOUT, lambda s=seed: DocreRun(parameters, data, s).digest)
     records = train_or_read(
-        parameters, data=data, results=out / "results", work_dir=work, on_epoch=on_epoch
+        parameters, data=data, results=out / "results", work_dir=work, on_unit=on_epoch
     )
     for seed, folder in folders.items():
         # Every epoch is in the checkpoint, so this trains nothing that is already trained.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -295,10 +295,6 @@ class LinearRun(Run):
     def _ranked(self, split: str) -> tuple[Tensor, Tensor, int]:
         gold = sum(len(document.gold()) for document in getattr(self.data, split))
         return self.floor.margins(split), self.floor.labels(split), gold
-
-    def train(self, on_epoch: Callable[[LinearRun], Any] | None = None) -> LinearRun:
-        """Train; `on_epoch(run)` is called once."""
-        return super().train(on_epoch)
 
     def advance(self) -> dict[str, Any]:
         """Train with each strength, and keep the best."""

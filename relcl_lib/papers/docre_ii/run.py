@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -177,14 +177,6 @@ class DocreRun(Run):
 
     # -------------------------------------------------------------- training
 
-    def train(self, on_epoch: Callable[[DocreRun], Any] | None = None) -> DocreRun:
-        """Train what is left, see `Run.train`, then take the best; `on_epoch(run)` after each epoch.
-
-        The best of a stage is its epoch with the highest dev F1, the earlier in a tie; its last one
-        where dev has no label, or F1 stays 0.
-        """
-        return super().train(on_epoch)
-
     def advance(self) -> dict[str, Any]:
         """Train an epoch, of stage 2 when stage 1 is over, and score it on dev."""
         if self.stage == 1 and self.epochs_done >= self.settings.stage1_epochs:
@@ -202,7 +194,11 @@ class DocreRun(Run):
         return {"stage": self.stage, "loss": loss, "dev_F1": f1}
 
     def conclude(self) -> None:
-        """Take the best weights."""
+        """Take the best weights.
+
+        The best of a stage is its epoch with the highest dev F1, the earlier in a tie; its last one
+        where dev has no label, or F1 stays 0.
+        """
         self.model.load_state_dict(self.best)
         if self.stage == 1:
             self.base_state = checkpoints.split(self.best)["base"]

@@ -153,17 +153,13 @@ class DrlRun(Run):
 
     # -------------------------------------------------------------- training
 
-    def train(self, on_experience: Callable[[DrlRun], Any] | None = None) -> DrlRun:
-        """Train what is left, see `Run.train`; `on_experience(run)` is called after each experience.
+    def advance(self) -> None:
+        """Train an experience, then validate.
 
         Raises:
             DivergenceError: representations have grown 100-fold, or they, the loss or a gradient that
                 GSS scores are not finite.
         """
-        return super().train(on_experience)
-
-    def advance(self) -> None:
-        """Train an experience, then validate."""
         index = self.experiences_done
         self.resident.append(resident_memory_bytes())
         self.losses.append(self.train_experience(index))

@@ -388,7 +388,7 @@ def train(options: argparse.Namespace) -> int:
     for seed, folder in folders.items():  # now, not when an hour's training is to be saved
         refuse_other(folder, ABOUT, lambda s=seed: FastreRun(parameters, data, s).digest)
     records = train_or_read(
-        parameters, data=data, results=out / "results", work_dir=work, on_epoch=on_epoch
+        parameters, data=data, results=out / "results", work_dir=work, on_unit=on_epoch
     )
     if not trained:
         print("already trained: nothing was trained anew", file=sys.stderr)

@@ -9,7 +9,6 @@ run.extractor().extract(["Sonja Bosivmann is a national of Dosstan ."])
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -201,14 +200,6 @@ class FastreRun(Run):
         gave_up = patience is not None and self.best_score > 0 and waited >= patience
         return super().finished or gave_up
 
-    def train(self, on_epoch: Callable[[FastreRun], Any] | None = None) -> FastreRun:
-        """Train what is left, see `Run.train`, then take the best; `on_epoch(run)` after each epoch.
-
-        The best are the weights with the highest validation F1 (partial match), the earlier in a tie;
-        while it is 0, the later.
-        """
-        return super().train(on_epoch)
-
     def advance(self) -> dict[str, float]:
         """Train an epoch and score it on the validation set."""
         begin = measures.process_seconds(self.device)
@@ -249,7 +240,11 @@ class FastreRun(Run):
         return said
 
     def conclude(self) -> None:
-        """Take the best weights, and the threshold that suits them; CasRel's is 0.5."""
+        """Take the best weights, and the threshold that suits them; CasRel's is 0.5.
+
+        The best are the weights with the highest validation F1 (partial match), the earlier in a tie;
+        while it is 0, the later.
+        """
         self.model.load_state_dict(self.best)
         if self.settings.threshold == "global" and not self.settings.casrel:
             self.threshold, _ = self.tune_threshold()

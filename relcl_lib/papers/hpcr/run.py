@@ -147,10 +147,6 @@ class ReplayRun(Run):
 
     # -------------------------------------------------------------- training
 
-    def train(self, on_task: Callable[[ReplayRun], Any] | None = None) -> ReplayRun:
-        """Train the tasks that are left, see `Run.train`; `on_task(run)` is called after each."""
-        return super().train(on_task)
-
     def advance(self) -> None:
         """Train a task, then test on all tasks so far."""
         self.train_task(self.tasks_done)

@@ -174,7 +174,7 @@ def keep_components(run: ReplayRun, shares: Sequence[float], index: int = 0) -> 
 
     Test features are projected to the leading ceil(share * D) components of their own PCA and scored
     by the head as it is; with all components that is the average accuracy. What the paper fits its PCA
-    on and how it scores is not stated. After each task (`on_task` of `run.train`) it says how many
+    on and how it scores is not stated. After each task (`on_unit` of `run.train`) it says how many
     dimensions the features use as training goes on.
     """
     features, labels, head, seen = _tested(run, index)

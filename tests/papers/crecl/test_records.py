@@ -135,7 +135,7 @@ def test_training_crecl_leaves_the_record_of_its_other_reading(tmp_path):
     (record,) = train_or_read(chosen, data=tiny_data(), results=tmp_path)
     options = {"data": tiny_data(), "results": tmp_path}
     other = parameters(seeds=[2021], epochs_classification=1, method="CRECL(C)")
-    never = {"on_task": lambda run: pytest.fail("trained")}
+    never = {"on_unit": lambda run: pytest.fail("trained")}
     (head,) = train_or_read(other, **options, **never)
     assert (record.method, head.method) == ("CRECL", "CRECL(C)")
     assert head.metrics != record.metrics

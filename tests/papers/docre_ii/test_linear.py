@@ -182,7 +182,7 @@ def test_no_pair_to_train_on_is_named():
 
 def test_its_records_are_made_and_found_again(tmp_path):
     data, calls = tiny_data(4), []
-    options = {"data": data, "results": tmp_path, "on_epoch": calls.append}
+    options = {"data": data, "results": tmp_path, "on_unit": calls.append}
     (record,) = train_or_read(parameters(method=LINEAR, seeds=[0]), **options)
     again = train_or_read(parameters(method=LINEAR, seeds=[0], inference_layers=3), **options)
     assert again == [record] == read_records(tmp_path) and len(calls) == 1

@@ -103,7 +103,7 @@ def test_its_records_hold_its_own_scores_and_are_read_again(tmp_path):
     assert metrics["F1_base"] == metrics["F1_K0"] < 100
     assert (record.parameters["base"], record.parameters["stage1_epochs"]) == ("stated_facts", 0)
     assert record.parameters["encoder_type"] == "none"
-    again = train_or_read(chosen, on_epoch=lambda run: pytest.fail("trained"), **options)
+    again = train_or_read(chosen, on_unit=lambda run: pytest.fail("trained"), **options)
     assert again == [record]
 
 
