@@ -17,7 +17,7 @@ from relcl_lib.lab.runtime import make_generator
 from relcl_lib.losses import decoupled_temperature_loss
 from relcl_lib.models.resnet import ReducedResNet18, select_seed
 from relcl_lib.papers.hpcr import studies, tables
-from relcl_lib.papers.hpcr.strategies.proxies import PCR
+from relcl_lib.papers.hpcr.methods import PCR
 
 SHARES = [0.0, 1 / 32, 0.1, 0.5, 1.0]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -119,65 +119,16 @@ def for_both_views(stored: Tensor, rows: Tensor) -> Tensor:
     return stored.repeat(1, rows.shape[1] // stored.shape[1], 1)
 
 
-_OFF: dict[str, Any] = {"hc": "off", "ht": "off", "pcd": False, "scd": "off"}
-
-
-class PCR(HPCR):
-    """PCR: proxies alone."""
-
-    switches: ClassVar = _OFF
-
-
-class PCRWithHC(HPCR):
-    """PCR+HC: pairs at any size; "auto" leaves them out at 10 + 10 images, where the row has them."""
-
-    switches: ClassVar = {**_OFF, "hc": "on"}
-
-
-class PCRWithHCAndHT(HPCR):
-    """PCR+HC+HT, the pairs left to the size as the release does: off at 10 + 10 images."""
-
-    switches: ClassVar = {**_OFF, "hc": "auto", "ht": "variant"}
-
-
-class WithoutSCD(HPCR):
-    """PCR+HC+HT+PCD, the pairs left to the size."""
-
-    switches: ClassVar = {**HPCR.switches, "scd": "off"}
-
-
-class WithoutPCD(HPCR):
-    """PCR+HC+HT+SCD, for Fig. 8: relations are distilled alone."""
-
-    switches: ClassVar = {**HPCR.switches, "pcd": False}
-
-
-class DistilledAsInDER(WithoutSCD):
+class DistilledAsInDER(HPCR):
     """Table XI: PCD replaced by DER's distance, the mean over the stored logits of all classes.
 
     The paper names neither the row it changes nor its memory size; the row with PCD alone is inferred.
     """
+
+    switches: ClassVar = {**HPCR.switches, "scd": "off"}
 
     def distilled_logits(self, step: Step) -> Tensor:
         """PCD with every count one."""
         stored = for_both_views(step.stored["logits"], step.memory.logits)
         counts = torch.ones_like(stored[:, 0])
         return proxy_contrastive_distillation_loss(step.memory.logits, stored, counts)
-
-
-class PCRWithHCAndHTOn(HPCR):
-    """PCR+HC+HT with pairs at any size, the other reading of the row."""
-
-    switches: ClassVar = {**PCRWithHCAndHT.switches, "hc": "on"}
-
-
-class WithoutSCDOn(HPCR):
-    """PCR+HC+HT+PCD with pairs at any size."""
-
-    switches: ClassVar = {**WithoutSCD.switches, "hc": "on"}
-
-
-class HPCROn(HPCR):
-    """HPCR with pairs at any size."""
-
-    switches: ClassVar = {**HPCR.switches, "hc": "on"}
