@@ -259,6 +259,12 @@ def trained_on(record: Record) -> int:
     return (record.dataset.get("sizes") or {}).get("train") or 0
 
 
+def gains(more: Iterable[Record], less: Iterable[Record], metric: str) -> list[float]:
+    """What the first records have of a metric more than the second, by the seeds they share."""
+    values = [{record.seed: record.metrics[metric] for record in each} for each in (more, less)]
+    return [values[0][seed] - values[1][seed] for seed in sorted(values[0].keys() & values[1])]
+
+
 # --- files ---------------------------------------------------------------------------------------
 
 

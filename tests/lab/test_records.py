@@ -21,6 +21,7 @@ from relcl_lib.lab.records import (
     config_hash,
     configuration,
     find_record,
+    gains,
     read_record,
     read_records,
     record_path,
@@ -154,6 +155,15 @@ def test_what_was_read_counts_by_its_content_and_not_by_its_name():
 
     assert config_hash(of("vectors.txt", "ab12")) == config_hash(of("other.txt", "ab12"))
     assert config_hash(of("vectors.txt", "ab12")) != config_hash(of("vectors.txt", "cd34"))
+
+
+def test_gains_are_of_the_seeds_in_common():
+    def records(values):
+        return [make(seed=seed, metrics={"test_acc": v}) for seed, v in values.items()]
+
+    more, less = records({2: 71.0, 0: 80.0, 5: 1.0}), records({0: 78.5, 2: 72.0, 7: 9.0})
+    assert gains(more, less, "test_acc") == [1.5, -1.0]
+    assert gains(more, [], "test_acc") == []
 
 
 def test_incomplete_configuration():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 
 from relcl_lib.lab import plots
 from relcl_lib.lab.files import repository_root
-from relcl_lib.lab.records import Record, config_hash, most_seeds
+from relcl_lib.lab.records import Record, config_hash, gains, most_seeds
 from relcl_lib.lab.rows import entries, parse_setting
 from relcl_lib.papers.crecl.plots import (
     ACCURACIES,
@@ -117,21 +116,18 @@ def memory_sizes(records: Sequence[Record]) -> Figure:
     each dot is a seed that both methods have at that size (Figure 4).
     """
     chosen = _chosen(records, "FewRel", "memory_size")
-    found: dict[str, dict[int, dict[int, float]]] = {}  # method -> L -> seed -> accuracy
+    found: dict[str, dict[int, list[Record]]] = {}  # by method and L
     for size in sorted({record.parameters["memory_size"] for record in chosen}):
         for record in most_seeds(r for r in chosen if r.parameters["memory_size"] == size):
-            at_size = found.setdefault(record.method, {}).setdefault(size, {})
-            at_size[record.seed] = record.metrics.get("T10", math.nan)
+            found.setdefault(record.method, {}).setdefault(size, []).append(record)
     ours, theirs = found.get("CRECL", {}), found.get("RP-CRE", {})
-    common = set.intersection(*map(set, ours.values())) if ours else set()
+    seeds = [{run.seed for run in runs} for runs in ours.values()]
+    common = set.intersection(*seeds) if seeds else set()
     values = {
-        size: [value for seed, value in seeds.items() if seed in (common or seeds)]
-        for size, seeds in ours.items()
+        size: [run.metrics["T10"] for run in runs if run.seed in common or not common]
+        for size, runs in ours.items()
     }
-    ahead = {
-        size: [ours[size][seed] - theirs[size][seed] for seed in ours[size] if seed in theirs[size]]
-        for size in ours.keys() & theirs.keys()
-    }
+    ahead = {size: gains(ours[size], theirs[size], "T10") for size in ours.keys() & theirs.keys()}
     at_end = {
         parse_setting(entry.setting)["L"]: entry.value
         for entry in entries("crecl", "Table 2")

@@ -11,13 +11,12 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from relcl_lib.lab.metrics import mean_and_half
-from relcl_lib.lab.records import Record, canonical_json, configuration
+from relcl_lib.lab.records import Record, canonical_json, configuration, gains
 from relcl_lib.papers.drl.tables import (
     CONTROL,
     COUNTS,
     REPORTED,
     STRATEGIES,
-    gains,
     stand_in_rows,
 )
 

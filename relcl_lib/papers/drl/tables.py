@@ -384,9 +384,3 @@ def summary(records: Mapping[str, Mapping[str, Sequence[Record]]]) -> pd.DataFra
     }
     shown = pd.DataFrame(rows).T.round(dict.fromkeys(COUNTS, 1) | {"time_min": 3})
     return shown.astype({"seeds": int}).rename(columns=REPORTED)
-
-
-def gains(more: Iterable[Record], less: Iterable[Record], metric: str) -> list[float]:
-    """What the first records have of a metric more than the second, by the seeds they share."""
-    values = [{record.seed: record.metrics[metric] for record in each} for each in (more, less)]
-    return [values[0][seed] - values[1][seed] for seed in sorted(values[0].keys() & values[1])]

@@ -15,7 +15,7 @@ from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.format import DASH, markdown_table, number
 from relcl_lib.lab.metrics import mean_and_half
 from relcl_lib.lab.printed import Grid, PrintedTables, measured
-from relcl_lib.lab.records import most_seeds
+from relcl_lib.lab.records import gains, most_seeds
 from relcl_lib.lab.rows import Row, entries
 from relcl_lib.papers.fastre import tables
 from relcl_lib.papers.fastre.vectors import caption, on_usual_vectors
@@ -260,12 +260,9 @@ def component_differences(
     named = ("FastRE", *tables.ABLATIONS)
     rows = [row for row in rows if row.our_metric == "F1" and row.method in named]
     records, vectors = on_usual_vectors(records, rows)
-    by_seed = {}
-    for row in rows:
-        runs = most_seeds(filter(row.matches, records))
-        by_seed[row.method] = {run.seed: run.metrics["F1"] for run in runs}
-    mine, found = by_seed.pop("FastRE"), {}
-    for name, other in by_seed.items():
-        if common := sorted(mine.keys() & other.keys()):
-            found[f"FastRE − {words.name(name)}"] = [mine[seed] - other[seed] for seed in common]
+    runs = {row.method: most_seeds(filter(row.matches, records)) for row in rows}
+    mine, found = runs.pop("FastRE"), {}
+    for name, other in runs.items():
+        if gained := gains(mine, other, "F1"):
+            found[f"FastRE − {words.name(name)}"] = gained
     return found, vectors.get(dataset, "")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from relcl_lib.data.image_sets import SPECS
 from relcl_lib.lab import plots
 from relcl_lib.lab.metrics import LEAST_SEEDS
-from relcl_lib.lab.records import Record, most_seeds
+from relcl_lib.lab.records import Record, gains, most_seeds
 from relcl_lib.lab.rows import entries
 from relcl_lib.papers.hpcr.features import read_features
 from relcl_lib.papers.hpcr.plots import (
@@ -126,14 +126,11 @@ def knowledge(records: Sequence[Record]) -> Figure:
 
 def differences(records: Sequence[Record]) -> Figure:
     """Final accuracy of one method less that of another, on the same seeds."""
-    final: dict[str, dict[int, float]] = {}
-    for record in _cifar10(records):
-        final.setdefault(record.method, {})[record.seed] = record.metrics["A_T"]
-    found = {}
-    for one, other in DIFFERENCES:
-        mine, theirs = final.get(one, {}), final.get(other, {})
-        if common := sorted(mine.keys() & theirs.keys()):
-            found[f"{one} − {other}"] = [mine[seed] - theirs[seed] for seed in common]
+    chosen, found = _cifar10(records), {}
+    for pair in DIFFERENCES:
+        mine, theirs = ([r for r in chosen if r.method == method] for method in pair)
+        if gained := gains(mine, theirs, "A_T"):
+            found[" − ".join(pair)] = gained
     title = "Split CIFAR-10, memory 200: final accuracy, from the committed records"
     return plots.plot_differences(found, title=title).figure
 

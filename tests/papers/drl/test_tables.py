@@ -10,7 +10,6 @@ from relcl_lib.papers.drl.tables import (
     STAND_INS,
     TABLES,
     TRACK_NAMES,
-    gains,
     stand_in_rows,
     summary,
     table_run,
@@ -155,12 +154,3 @@ def test_a_summary_has_the_mean_of_the_seeds_and_their_number():
     assert list(found.columns) == words  # the process's memory is no strategy's
     assert found.loc[("ER", "with")].tolist() == [50, 80.8, 0.012, 2]
     assert found.loc[("BER", "without"), "seeds"] == 1
-
-
-def test_gains_are_of_the_seeds_in_common():
-    def records(values):
-        return [make(seed=seed, metrics={"test_acc": v}) for seed, v in values.items()]
-
-    more, less = records({2: 71.0, 0: 80.0, 5: 1.0}), records({0: 78.5, 2: 72.0, 7: 9.0})
-    assert gains(more, less, "test_acc") == [1.5, -1.0]
-    assert gains(more, [], "test_acc") == []
