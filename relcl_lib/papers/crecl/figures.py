@@ -54,23 +54,23 @@ def _title(chosen: Sequence[Record], dataset: str, what: str) -> str:
     return f"{dataset} ({', '.join(kinds) or 'no records yet'}): {what}"
 
 
-def curves(records: Sequence[Record], dataset: str = "FewRel", over: str = "RP-CRE") -> Figure:
-    """Accuracy on all tasks so far after each task, and the methods' leads over another one."""
+def curves(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
+    """Accuracy on all tasks so far after each task, and the methods' leads over RP-CRE."""
     chosen = most_seeds(_chosen(records, dataset))
     rivals = ("CRECL", "CRECL+ATM", "RP-CRE+MA", "RP-CRE", "RP-CRE (25 epochs)", "EMAR+BERT")
     methods = ("JOINT", *rivals, "CRECL-CL")
     ahead = {
         method: [list(by_task.values()) for by_task in found.values()]
         for method in rivals
-        if method != over and (found := leads(chosen, dataset, over, method))
+        if method != "RP-CRE" and (found := leads(chosen, dataset, "RP-CRE", method))
     }
     figure, (left, right) = plt.subplots(1, 2, figsize=(plots.WIDTH, 2.9))
     so_far = task_curves(chosen, methods)
     plots.plot_accuracy_curves(so_far, left, title="all tasks so far", ylabel="accuracy (%)")
-    style = {"title": f"ahead of {over}, seed by seed", "ylabel": "points"}
+    style = {"title": "ahead of RP-CRE, seed by seed", "ylabel": "points"}
     plots.plot_accuracy_curves(ahead, right, **style)
     right.autoscale(axis="y")
-    right.axhline(0, color=plots.colour_of(over), zorder=1)
+    right.axhline(0, color=plots.colour_of("RP-CRE"), zorder=1)
     for axes in (left, right):  # the legend is theirs together
         say_seeds(axes, so_far)
     plots.share_legend([left, right])

@@ -93,18 +93,16 @@ def pairs(whole: Row, part: Row, records: Iterable[Record]) -> list[tuple[Record
     )
 
 
-def differences(
-    records: Iterable[Record], what: str, setting: str, metric: str = "F1"
-) -> dict[str, list[float]]:
-    """By how much the whole is better than with each change: change -> a difference per seed."""
+def differences(records: Iterable[Record], what: str, setting: str) -> dict[str, list[float]]:
+    """By how much F1 of the whole is better than with each change: change -> a difference per seed."""
     records = [record for record in records if record.paper == "docre_ii" and not record.failed]
     rows = [
-        row for row in tables.measured_rows(what) if (row.setting, row.metric) == (setting, metric)
+        row for row in tables.measured_rows(what) if (row.setting, row.metric) == (setting, "F1")
     ]
     by_method = {row.method: row for row in rows}
     found = {
         as_difference(method): [
-            a.metrics[metric] - b.metrics[metric]
+            a.metrics["F1"] - b.metrics["F1"]
             for a, b in pairs(by_method[tables.OURS], by_method[method], records)
         ]
         for method in tables.ABLATIONS
@@ -187,9 +185,9 @@ def gains(records: Iterable[Record]) -> str:
     return markdown_table(["data", "protocol", *numbers], lines, right=numbers)
 
 
-def alone_differences(records: Iterable[Record], metric: str = "F1") -> dict[str, list[float]]:
+def alone_differences(records: Iterable[Record]) -> dict[str, list[float]]:
     """The inference module on stated facts, two layers: by how much the whole is better, per seed."""
-    return differences(records, "alone", "N_I=2", metric)
+    return differences(records, "alone", "N_I=2")
 
 
 def iterations(records: Iterable[Record], what: str = ALONE) -> dict[str, dict[int, list[float]]]:

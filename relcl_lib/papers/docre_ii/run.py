@@ -387,11 +387,9 @@ class DocreRun(Run):
         with self.trained_base():
             return self.predict(split, 0)[0]
 
-    def evaluate_base(
-        self, split: str = "test", threshold: float | None = None
-    ) -> dict[str, float]:
-        """Score the base module as stage 1 left it; `threshold` as for `evaluate`."""
-        return self._evaluate_base(split, threshold=threshold)[0]
+    def evaluate_base(self, split: str = "test") -> dict[str, float]:
+        """Score the base module as stage 1 left it."""
+        return self._evaluate_base(split)[0]
 
     def _evaluate_base(
         self, split: str, threshold: float | None = None

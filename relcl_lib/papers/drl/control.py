@@ -52,12 +52,10 @@ def alike(
     return list(found.values())
 
 
-def differences(
-    records: Iterable[Record], base: str = "cifar10", metrics: Sequence[str] = COUNTS
-) -> list[Difference]:
+def differences(records: Iterable[Record], metrics: Sequence[str] = COUNTS) -> list[Difference]:
     """All differences that the records of the control on a stand-in have, of `metrics`."""
     chosen = [record for record in records if record.paper == "drl" and not record.failed]
-    rows = stand_in_rows("control", base, metrics[:1])
+    rows = stand_in_rows("control", metrics=metrics[:1])
     found = []
     for by_weight in alike(r for r in chosen if any(row.matches(r) for row in rows)):
         plain = by_weight.pop((0.0,), {})
@@ -74,13 +72,13 @@ def differences(
 
 
 def form_gains(
-    records: Iterable[Record], width: int, base: str = "cifar10", metric: str = COUNTS[0]
+    records: Iterable[Record], width: int, metric: str = COUNTS[0]
 ) -> dict[str, list[float]]:
     """What each form and weight of the loss changes of BER on NI: runs less those at lambda = 0, in points.
 
     The form, its representations and lambda -> a difference per seed in common; what failed is absent.
     """
-    rows = [row for name in ("lambda", "variants") for row in stand_in_rows(name, base, [metric])]
+    rows = [row for name in ("lambda", "variants") for row in stand_in_rows(name, metrics=[metric])]
     ours = (r for r in records if r.paper == "drl" and not r.failed)
     ours = (r for r in ours if r.parameters.get("width") == width)
     found: dict[str, list[float]] = {}
@@ -94,12 +92,12 @@ def form_gains(
     return found
 
 
-def table(records: Iterable[Record], base: str = "cifar10") -> pd.DataFrame:
+def table(records: Iterable[Record]) -> pd.DataFrame:
     """The differences with a 95 % interval (three seeds at least), a row per run and lambda."""
     import pandas as pd
 
     lines: dict[tuple, dict[str, str | int]] = {}
-    for each in differences(records, base):
+    for each in differences(records):
         mean, half = mean_and_half(each.gains)
         shown = f"{mean:+.1f}" + ("" if math.isnan(half) else f" ± {half:.1f}")
         place = (each.track, each.width, each.strategy, f"{each.weight:g}")
@@ -112,11 +110,9 @@ def table(records: Iterable[Record], base: str = "cifar10") -> pd.DataFrame:
     return frame.rename(columns={**words, "n": "seeds"})
 
 
-def missing(records: Iterable[Record], width: int, base: str = "cifar10") -> str:
+def missing(records: Iterable[Record], width: int) -> str:
     """Which comparisons of the control have no records yet, in words; "" where all have."""
-    there = {
-        (d.track, d.strategy, d.weight) for d in differences(records, base) if d.width == width
-    }
+    there = {(d.track, d.strategy, d.weight) for d in differences(records) if d.width == width}
     weights = [weight for weight in CONTROL if weight]
     every = len(TRACKS) * len(STRATEGIES) * len(weights)
     absent = every - len({place for place in there if place[2] in weights})

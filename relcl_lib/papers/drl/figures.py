@@ -33,7 +33,7 @@ from relcl_lib.papers.drl.tables import (
 _CLASSIFIER = words.phrase("classifier=closest")
 
 
-def tracks(records: Sequence[Record], base: str = "cifar10") -> Figure:
+def tracks(records: Sequence[Record]) -> Figure:
     """Test accuracy by strategy without and with DRL's loss, a panel per track that was run.
 
     The cells are those of the sweep on a stand-in; ER as released stands beside ER where there are
@@ -42,7 +42,7 @@ def tracks(records: Sequence[Record], base: str = "cifar10") -> Figure:
     """
     measured = [r for r in records if r.paper == "drl" and not r.failed]
     runs: dict[str, dict[str, list[Record]]] = {}
-    for row in stand_in_rows("pairs", base, ("test_acc",)):
+    for row in stand_in_rows("pairs", metrics=("test_acc",)):
         strategies = runs.setdefault(row.where_dataset["track"], {})
         if found := list(filter(row.matches, measured)):
             form = "\nreleased" if row.where_parameters.get("er") == "released" else ""
@@ -66,7 +66,7 @@ def tracks(records: Sequence[Record], base: str = "cifar10") -> Figure:
         if not values:
             axis.text(0.5, 0.5, "no records yet", ha="center", transform=axis.transAxes)
     plots.share_legend(axes[0], below=True)
-    figure.suptitle(f"CORe50-standin({base}), from the committed records", fontsize="medium")
+    figure.suptitle("CORe50-standin(cifar10), from the committed records", fontsize="medium")
     return figure
 
 
@@ -105,13 +105,13 @@ def similarity(records: Sequence[Record]) -> Figure:
     return plot_correlations(ours, reference=printed, title=title).figure
 
 
-def control(records: Sequence[Record], base: str = "cifar10") -> Figure:
+def control(records: Sequence[Record]) -> Figure:
     """What lambda alone changes: runs less those at lambda = 0 of the same seed, in points.
 
     Dots are seeds, strokes their mean with a 95 % interval. The first place, 1e-8, shows what
     rounding alone does to two runs of one seed.
     """
-    found = differences(records, base)
+    found = differences(records)
     weights = CONTROL[1:]
     style = {"figsize": (plots.WIDTH, 4.6), "sharex": True, "sharey": "row", "squeeze": False}
     metrics = {"avg_valid_acc": "validation", "test_acc": "test"}
@@ -140,15 +140,15 @@ def control(records: Sequence[Record], base: str = "cifar10") -> Figure:
     for width, marker in zip(widths, "o^", strict=False):
         handles.append(Line2D([], [], color="grey", ls="", marker=marker, label=f"width {width}"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-    note = missing(records, 8, base)
+    note = missing(records, 8)
     figure.suptitle(
-        f"CORe50-standin({base}), from the committed records" + (f"\n{note}" if note else ""),
+        "CORe50-standin(cifar10), from the committed records" + (f"\n{note}" if note else ""),
         fontsize="small",
     )
     return figure
 
 
-def shares(records: Sequence[Record], base: str = "cifar10") -> Figure:
+def shares(records: Sequence[Record]) -> Figure:
     """The loss's share of the gradient through training, of the control's runs with ER.
 
     The length of the gradient of lambda L_DR over that of the cross-entropy's, in per cent, the mean
@@ -158,7 +158,7 @@ def shares(records: Sequence[Record], base: str = "cifar10") -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(plots.WIDTH, 3.1), sharey=True)
     for axis, track in zip(axes, TRACKS, strict=True):
         drawn = False
-        for row in stand_in_rows("control", base, ("test_acc",)):
+        for row in stand_in_rows("control", metrics=("test_acc",)):
             held = row.where_parameters
             if row.where_dataset["track"] != track or row.method != "ER":
                 continue

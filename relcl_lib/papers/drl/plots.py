@@ -167,8 +167,6 @@ def plot_counts(
     axes: Axes | None = None,
     *,
     title: str = "",
-    xlabel: str = "class",
-    ylabel: str = "experience",
     most: float | None = None,
 ) -> Axes:
     """Draw counts (experiences, classes) as a heat map with its numbers; 0 is left empty.
@@ -182,7 +180,7 @@ def plot_counts(
     style = {"mask": values == 0, "cmap": blues, "square": False, **lines}
     style |= {"vmin": 0, "vmax": most or max(1, values.max(initial=0))}
     style |= {"xticklabels": "auto", "yticklabels": range(1, len(values) + 1)}
-    plot_matrix(values, axes, lower=False, xlabel=xlabel, ylabel=ylabel, **style)
+    plot_matrix(values, axes, lower=False, xlabel="class", ylabel="experience", **style)
     axes.set_title(title, fontsize="small")
     axes.tick_params(axis="both", labelsize="x-small", rotation=0)
     return axes

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,9 +172,7 @@ class DrlRun(Run):
         """The generators of an experience, one per purpose."""
         return {purpose: [make_generator(self.seed, purpose, index)] for purpose in PURPOSES}
 
-    def train_experience(
-        self, index: int, on_step: Callable[[int, int], Any] | None = None
-    ) -> float:
+    def train_experience(self, index: int) -> float:
         """Make the passes over one experience; returns the mean loss of its steps."""
         draws, positions = self.draws(index), self.stream[index].train_indices
         if self.method.shuffle and len(self.memory):
@@ -187,10 +185,8 @@ class DrlRun(Run):
         )
         self.network.train()
         total = torch.zeros((), device=self.device)
-        for number, current in enumerate(batches):
+        for current in batches:
             total += self.training_step(current, draws)
-            if on_step is not None:
-                on_step(number, len(batches))
         mean = float(total) / len(batches)
         if not math.isfinite(mean):
             raise DivergenceError(

@@ -93,8 +93,6 @@ def plot_similarity_densities(
     found: Mapping[str, Similarities | RecordedSimilarities],
     kind: str,
     axes: Axes | None = None,
-    *,
-    title: str = "",
 ) -> Axes:
     """Draw a panel of Figure 2: how the cosines of pairs are distributed, two curves per network.
 
@@ -111,7 +109,7 @@ def plot_similarity_densities(
             smooth = np.convolve(np.pad(density, 1, mode="edge"), np.ones(3) / 3, mode="valid")
             label = f"{name}, {PAIR_NAMES[same]}"
             axes.plot((bins[1:] + bins[:-1]) / 2, smooth, style, color=colour, label=label)
-    axes.set(xlabel=f"cosine of {KIND_NAMES[kind]}", ylabel="density", title=title, xlim=(-1, 1))
+    axes.set(xlabel=f"cosine of {KIND_NAMES[kind]}", ylabel="density", xlim=(-1, 1))
     axes.set_ylim(0, None)
     return axes
 

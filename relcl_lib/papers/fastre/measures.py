@@ -44,18 +44,18 @@ def network_thousands(model: torch.nn.Module) -> float:
     )
 
 
-def convergence(scores: Sequence[float], share: float = 0.95) -> float:
-    """The first epoch, from 1, whose score reaches a share of the best one."""
+def convergence(scores: Sequence[float]) -> float:
+    """The first epoch, from 1, whose score reaches 95 % of the best one."""
     best = max(scores)
-    return next(epoch for epoch, score in enumerate(scores, 1) if score >= share * best)
+    return next(epoch for epoch, score in enumerate(scores, 1) if score >= 0.95 * best)
 
 
-def inference_times(run: Any, split: str = "test") -> dict[str, float]:
-    """Milliseconds per sentence from words to strings, at batch 1 (the first 100), 8 (800) and 128.
+def inference_times(run: Any) -> dict[str, float]:
+    """Milliseconds per test sentence from words to strings, at batch 1 (the first 100), 8 (800) and 128.
 
     `infer_log10_ms` is the logarithm of the last, in which a ratio is a difference.
     """
-    words = [sentence.text.split() for sentence in getattr(run.data, split)]
+    words = [sentence.text.split() for sentence in run.data.test]
     found = {}
     for size, texts in ((1, words[:100]), (8, words[:800]), (128, words)):
         extractor = run.extractor()
@@ -74,15 +74,15 @@ def _seconds(action: Callable[[], Any], device: torch.device) -> float:
     return process_seconds(device) - begin
 
 
-def where_it_looks(run: Any, split: str = "test") -> dict[str, float]:
+def where_it_looks(run: Any) -> dict[str, float]:
     """Attention at entity boundaries and elsewhere; gradients of function words and of others.
 
     Attention is in units of an even share, a gradient relative to the largest of its sentence; entity
-    boundaries count for neither kind of word. Of a split's first sentences that have a triple.
+    boundaries count for neither kind of word. Of the first test sentences that have a triple.
     """
     if not isinstance(run.model, FastRE):
         return {}
-    sentences = [s for s in getattr(run.data, split) if s.triples][: 2 * LOOKED_AT]
+    sentences = [s for s in run.data.test if s.triples][: 2 * LOOKED_AT]
     tagged = tag_sentences(sentences, run.reader, run.schema, unknown_relations="skip")
     rows = tagged.usable[:LOOKED_AT]
     if not len(rows):

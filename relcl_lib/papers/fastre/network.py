@@ -122,9 +122,7 @@ def batch_loss(
     )
 
 
-def augment_sentences(
-    sentences: Sequence[Sentence], generator: torch.Generator, *, share: float = 0.5
-) -> list[Sentence]:
+def augment_sentences(sentences: Sequence[Sentence], generator: torch.Generator) -> list[Sentence]:
     """Rewrite about half of the sentences with entities of other ones (the release, on NYT11).
 
     One triple of the sentence and one training triple of the same relation are drawn; the subject,
@@ -138,7 +136,7 @@ def augment_sentences(
     draws = torch.rand(len(sentences), 3, generator=generator).tolist()
     rewritten = []
     for sentence, (chance, which, other) in zip(sentences, draws, strict=True):
-        if chance >= share or not sentence.triples:
+        if chance >= 0.5 or not sentence.triples:
             rewritten.append(sentence)
             continue
         old = sentence.triples[int(which * len(sentence.triples))]

@@ -198,17 +198,14 @@ def plot_reliability(
 
 
 def plot_epochs(
-    histories: Mapping[str, Sequence[Mapping[str, float]]],
-    axes: Axes | None = None,
-    *,
-    title: str = "",
+    histories: Mapping[str, Sequence[Mapping[str, float]]], axes: Axes | None = None
 ) -> Axes:
     """Draw validation F1 over the epochs, one line per run, from each run's `history`."""
     lines = {
         name: {epoch: entry["valid_F1"] for epoch, entry in enumerate(history, start=1)}
         for name, history in histories.items()
     }
-    texts = {"xlabel": "epoch", "ylabel": "F1, validation (%)", "title": title}
+    texts = {"xlabel": "epoch", "ylabel": "F1, validation (%)"}
     axes = plot_lines(lines, axes, colours=OTHER_COLOURS, beside=False, **texts)
     axes.set_ylim(0, None)
     return axes
