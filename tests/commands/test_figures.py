@@ -293,7 +293,7 @@ def test_relation_ablation_draws_historical_and_current():
 def test_relation_memory_sizes_stand_beside_table_2():
     records = [relation_run("CRECL", FALLING, size=size) for size in (5, 10)]
     left, right = FIGURES["crecl_memory_sizes"](records).axes
-    check(left, lines={"CRECL": [(5, 81), (10, 81)]}, legend=["CRECL", "CRECL, paper"])
+    check(left, lines={"CRECL": [(5, 81), (10, 81)]}, legend=["CRECL", "one seed", "CRECL, paper"])
     assert dots(left)[-4:] == [(5, 80.2), (10, 82.7), (15, 83.5), (20, 85.2)]
     assert dots(right) == []
 
@@ -309,8 +309,8 @@ def test_relation_memory_sizes_are_means_and_differences_of_the_same_seeds():
     ]
     left, right = FIGURES["crecl_memory_sizes"](records).axes
     check(left, lines={"CRECL": [(5, 81), (10, 81)]})
-    assert sorted(dots(right)) == [(5, 5), (5, 5), (10, 10), (10, 10), (10, 10)]  # the means, too
-    assert texts(right) == ["n=1", "n=2"]
+    assert dots(right) == [(5, 0), (10, 1), (10, 1)]
+    assert yticks(right) == ["L = 5", "L = 10"] and texts(right) == ["+5.0, n=1", "+10, n=2"]
 
 
 def document_run(cell, seed=0, **metrics):

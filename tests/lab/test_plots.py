@@ -181,3 +181,25 @@ def test_a_notebook_shows_two_pixels_per_point_and_nothing_of_an_empty_figure():
     width = int.from_bytes(picture[16:20], "big")
     assert width // 2 == size["width"]
     assert plots.sharp_png(plt.figure()) is None
+
+
+def test_a_line_goes_through_the_means_of_the_seeds():
+    axes = plots.plot_against(
+        {"P": {0.5: [10, 20], 0.1: [4, 6]}, "G": {0.1: [1]}},
+        xlabel="temperature",
+        mark=("usual", 0.09),
+    )
+    # The two names stand 0.012 of the axis beside one another.
+    low, high, g = 0.0976, 0.4976, 0.1024
+    drawn = {"P": [(low, 5), (high, 15)], "G": [(g, 1)], "usual": [(0.09, 0), (0.09, 1)]}
+    check(axes, lines=drawn, legend=["P", "G", "one seed", "usual"])
+    expected = [(low, 4), (low, 6), (high, 10), (high, 20), (g, 1)]
+    assert np.array(dots(axes)) == pytest.approx(np.array(expected))
+
+
+def test_each_x_of_a_logarithmic_axis_is_labelled():
+    values = {"P": {0.03: [1], 0.3: [2]}, "G": {0.09: [1]}}
+    axes = plots.plot_against(values, xlabel="temperature", log=True)
+    assert axes.get_xscale() == "log"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.03", "0.09", "0.3"]
+    assert not len(axes.get_xticks(minor=True))

@@ -21,10 +21,11 @@ from relcl_lib.papers.hpcr import plots as hpcr
     [
         plots.plot_accuracy_curves,
         plots.plot_bars,
+        plots.plot_differences,
         plots.plot_groups,
         plots.plot_strategies,
         crecl.plot_history_and_current,
-        crecl.plot_memory_sizes,
+        partial(plots.plot_against, xlabel="x"),
         docre_ii.plot_stages,
         partial(drl.plot_validation_panels, curve=list),
         fastre.plot_epochs,

@@ -15,8 +15,6 @@ from relcl_lib.lab.records import Record, config_hash, gains, most_seeds
 from relcl_lib.lab.rows import entries, parse_setting
 from relcl_lib.papers.crecl.plots import (
     ACCURACIES,
-    plot_leads,
-    plot_memory_sizes,
     plot_two_tasks_side_by_side,
     say_seeds,
     task_curves,
@@ -127,7 +125,11 @@ def memory_sizes(records: Sequence[Record]) -> Figure:
         size: [run.metrics["T10"] for run in runs if run.seed in common or not common]
         for size, runs in ours.items()
     }
-    ahead = {size: gains(ours[size], theirs[size], "T10") for size in ours.keys() & theirs.keys()}
+    ahead = {
+        f"L = {size}": gained
+        for size in sorted(ours.keys() & theirs.keys())
+        if (gained := gains(ours[size], theirs[size], "T10"))
+    }
     at_end = {
         parse_setting(entry.setting)["L"]: entry.value
         for entry in entries("crecl", "Table 2")
@@ -136,8 +138,13 @@ def memory_sizes(records: Sequence[Record]) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(plots.WIDTH, 2.8))
     shown = {"CRECL": values} if values else {}
     count = f", n={len(common)}" if common else ""
-    plot_memory_sizes(shown, left, reference=at_end, title=f"CRECL after task 10{count}")
-    plot_leads(ahead, right, title="CRECL less RP-CRE, same seeds")
+    style = {"xlabel": "sentences kept of a relation, L", "ylabel": "accuracy (%), axis cut"}
+    plots.plot_against(shown, left, title=f"CRECL after task 10{count}", **style)
+    style = {"marker": "D", "color": "black", "s": 26, "label": "CRECL, paper"}
+    left.scatter([*at_end], [*at_end.values()], **style)
+    left.set_xticks(sorted({*values, *at_end}))
+    left.legend(fontsize="x-small", frameon=False)
+    plots.plot_differences(ahead, right, title="CRECL less RP-CRE")
     figure.suptitle(_title(chosen, "FewRel", "Table 2 and Figure 4"), fontsize="medium")
     return figure
 

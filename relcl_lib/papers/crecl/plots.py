@@ -16,7 +16,6 @@ from relcl_lib.lab.plots import (
     WIDTH,
     Box,
     axes_of,
-    colour_of,
     curves_of,
     plot_accuracy_curves,
     plot_flow,
@@ -237,61 +236,6 @@ def plot_history_and_current(
     share_legend(panels)
     figure.suptitle(title, fontsize="medium")
     return figure
-
-
-def plot_memory_sizes(
-    values: Mapping[str, Mapping[int, Sequence[float]]],
-    axes: Axes | None = None,
-    *,
-    reference: Mapping[int, float] | None = None,
-    title: str = "",
-) -> Axes:
-    """Draw accuracy against memory size: each method's mean as a line, its seeds as dots.
-
-    `values` are method -> memory size L -> accuracies, one per seed; `reference` is L -> the paper's
-    number, drawn as diamonds.
-    """
-    axes = axes_of(axes, 2.6)
-    for index, (method, by_size) in enumerate(values.items()):
-        sizes, colour = sorted(by_size), colour_of(method, index)
-        means = [float(np.mean(by_size[size])) for size in sizes]
-        axes.plot(sizes, means, marker="o", label=method, color=colour)
-        for size in sizes:
-            seeds = by_size[size]
-            axes.scatter([size] * len(seeds), seeds, s=8, color=colour, alpha=0.5)
-    if reference:
-        style = {"marker": "D", "color": "black", "s": 26, "label": "CRECL, paper"}
-        axes.scatter(*zip(*sorted(reference.items()), strict=True), **style)
-    shown = sorted({size for by_size in values.values() for size in by_size} | set(reference or ()))
-    axes.set(xlabel="sentences kept of a relation, L", ylabel="accuracy (%), axis cut")
-    axes.set(title=title, xticks=shown)
-    if values or reference:
-        axes.legend(fontsize="x-small", frameon=False)
-    return axes
-
-
-def plot_leads(
-    values: Mapping[int, Sequence[float]], axes: Axes | None = None, *, title: str = ""
-) -> Axes:
-    """Draw a method's leads against memory size: a dot per seed, a bar at their mean.
-
-    `values` are memory size L -> differences in points, one per seed.
-    """
-    axes = axes_of(axes, 2.6)
-    for number, (size, found) in enumerate(sorted(values.items())):
-        style = {"color": "black", "s": 9, "alpha": 0.5, "lw": 0}
-        axes.scatter([size] * len(found), found, label=None if number else "one seed", **style)
-        style = {"color": colour_of("CRECL"), "marker": "_", "s": 160, "lw": 2}
-        axes.scatter(size, np.mean(found), label=None if number else "mean", **style)
-        style = {"xytext": (0, 5), "textcoords": "offset points", "fontsize": 7, "ha": "center"}
-        axes.annotate(f"n={len(found)}", (size, max(found)), **style)
-    axes.axhline(0, color="#555555", lw=1)
-    axes.set(xlabel="sentences kept of a relation, L", ylabel="points", title=title)
-    axes.set_xticks(sorted(values))
-    axes.margins(x=0.15, y=0.25)
-    if values:
-        axes.legend(fontsize="x-small", frameon=False)
-    return axes
 
 
 def progress(run: Any) -> Progress:

@@ -240,50 +240,6 @@ def plot_novel_and_historical(matrices: Mapping[str, Sequence[Any]]) -> Figure:
     return figure
 
 
-def plot_against(
-    values: Mapping[str, Mapping[float, Sequence[float]]],
-    axes: Axes | None = None,
-    *,
-    xlabel: str,
-    ylabel: str = "final accuracy A_T (%)",
-    title: str = "",
-    mark: tuple[str, float] | None = None,
-    log: bool = False,
-) -> Axes:
-    """Draw a line per name through the mean of the seeds, which are dots: name -> x -> (seeds,).
-
-    Names stand a little beside one another at each x, so that no dot hides another's. Two x make no
-    curve: their means are joined by a dotted line. `mark` is what a vertical line stands for, and its
-    x; `log` spaces the x, then all labelled, by their ratios.
-    """
-    axes = axes_of(axes, 2.8)
-    every = sorted({x for found in values.values() for x in found})
-    for index, (name, found) in enumerate(values.items()):
-        colour = colour_of(name, index, COLOURS)
-        aside = 0.012 * (index - (len(values) - 1) / 2)  # of the axis
-        at = {
-            x: x * (every[-1] / every[0]) ** aside if log else x + aside * (every[-1] - every[0])
-            for x in sorted(found)
-        }
-        style = ":" if len(every) == 2 else "-"
-        means = [np.mean(found[x]) for x in at]
-        axes.plot([*at.values()], means, style, color=colour, marker="_", label=name)
-        for x, place in at.items():
-            axes.scatter([place] * len(found[x]), found[x], color=colour, s=8, alpha=0.6, lw=0)
-    if values:
-        axes.scatter([], [], color="#555555", s=8, lw=0, label="one seed")
-    if mark is not None:
-        axes.axvline(mark[1], color="black", lw=0.8, ls=":", label=mark[0])
-    if log:
-        axes.set_xscale("log")
-        axes.set_xticks(every, [f"{x:.2g}" for x in every])
-        axes.minorticks_off()
-    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    if values:
-        axes.legend(fontsize="x-small", **BESIDE)
-    return axes
-
-
 def plot_proxy_gradients(
     gradients: Mapping[str, Any], new: int, axes: Axes | None = None, *, title: str = ""
 ) -> Axes:

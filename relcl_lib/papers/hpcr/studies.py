@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from relcl_lib.lab.records import Record
 
-#: name -> what is varied -> one value per seed, for `plots.plot_against`
+#: name -> what is varied -> one value per seed, for `lab.plots.plot_against`
 Curves = dict[str, dict[float, list[float]]]
 
 # --- classes (Fig. 2, Table II) -----------------------------------------------------------------

@@ -114,20 +114,6 @@ def test_the_head_s_curve_is_told_from_that_of_fine_tuning():
         assert drawn["CRECL-CL, n=1"] == ("-", "o")
 
 
-def test_memory_sizes_are_in_order_and_the_paper_is_diamonds():
-    values = {"CRECL": {10: [80.0, 84.0], 5: [78.0]}, "RP-CRE": {10: [70.0]}}
-    axes = plots.plot_memory_sizes(values, reference={5: 80.2, 15: 83.5})
-    check(axes, lines={"CRECL": [(5, 78), (10, 82)], "RP-CRE": [(10, 70)]})
-    check(axes, dots=[(5, 78), (10, 80), (10, 84), (10, 70), (5, 80.2), (15, 83.5)])
-    check(axes, xticks=["5", "10", "15"], legend=["CRECL", "RP-CRE", "CRECL, paper"])
-
-
-def test_leads_have_a_dot_per_seed_and_their_mean():
-    axes = plots.plot_leads({10: [1.0, 3.0], 5: [4.0]})
-    check(axes, dots=[(5, 4), (5, 4), (10, 1), (10, 3), (10, 2)], xticks=["5", "10"])
-    assert [text.get_text() for text in axes.texts] == ["n=1", "n=2"]
-
-
 def test_the_architecture_has_the_shapes_of_the_run():
     sizes = {"B": 16, "N": 40, "H": 96, "d": 32, "C": 12, "L": 5, "rows": 24}
     axes = plots.plot_architecture(sizes)

@@ -8,7 +8,6 @@ from gratings import make_run
 
 from relcl_lib.papers.hpcr.plots import (
     explain_spread,
-    plot_against,
     plot_architecture,
     plot_competition,
     plot_novel_and_historical,
@@ -20,35 +19,12 @@ from relcl_lib.papers.hpcr.plots import (
 def test_nothing_to_draw_is_an_empty_figure():
     for figure in (
         plot_novel_and_historical({}),
-        plot_against({}, xlabel="x").figure,
         plot_proxy_gradients({}, 1).figure,
     ):
         for axes in figure.axes:
             check(axes, dots=[], bars=[], legend=[])
             assert not any(lines(axes).values())
         plt.close(figure)
-
-
-def test_a_line_goes_through_the_means_of_the_seeds():
-    axes = plot_against(
-        {"P": {0.5: [10, 20], 0.1: [4, 6]}, "G": {0.1: [1]}},
-        xlabel="temperature",
-        mark=("usual", 0.09),
-    )
-    # The two names stand 0.012 of the axis beside one another.
-    low, high, g = 0.0976, 0.4976, 0.1024
-    drawn = {"P": [(low, 5), (high, 15)], "G": [(g, 1)], "usual": [(0.09, 0), (0.09, 1)]}
-    check(axes, lines=drawn, legend=["P", "G", "one seed", "usual"])
-    expected = [(low, 4), (low, 6), (high, 10), (high, 20), (g, 1)]
-    assert np.array(dots(axes)) == pytest.approx(np.array(expected))
-
-
-def test_each_x_of_a_logarithmic_axis_is_labelled():
-    values = {"P": {0.03: [1], 0.3: [2]}, "G": {0.09: [1]}}
-    axes = plot_against(values, xlabel="temperature", log=True)
-    assert axes.get_xscale() == "log"
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.03", "0.09", "0.3"]
-    assert not len(axes.get_xticks(minor=True))
 
 
 def test_bars_of_the_proxies_are_means_with_the_new_ones_last():
