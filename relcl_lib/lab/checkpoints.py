@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,33 @@ def read_model(folder: Path, kind: str, version: int) -> tuple[Any, dict[str, Te
     return about, load_file(folder / f"{kind}.safetensors")
 
 
+def read_encoder(folder: Path, state: Collection[str]) -> tuple[Any, Any]:
+    """What `save_model` wrote of an encoder: its config and tokenizer; no code in there is run.
+
+    Raises:
+        Exception: they cannot be read, or do not fit each other or the weights.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    config = AutoConfig.from_pretrained(folder / ENCODER, trust_remote_code=False)
+    few_layers(config, state)
+    tokenizer = AutoTokenizer.from_pretrained(folder / ENCODER, trust_remote_code=False)
+    known_ids(tokenizer, config.vocab_size)
+    return config, tokenizer
+
+
+@contextlib.contextmanager
+def model_named(folder: Path, what: str, files: str, command: str) -> Iterator[None]:
+    """Inside the block a model is read; whatever fails, a CheckpointError names folder and files."""
+    try:
+        yield
+    except Exception as error:  # safetensors and transformers have error classes of their own
+        raise CheckpointError(
+            f"{folder} holds no {what} that can be read ({type(error).__name__}: {error}); it needs "
+            f"{files}, as 'python -m relcl_lib {command}' writes them"
+        ) from error
+
+
 def save(folder: str | Path, state: Mapping[str, Tensor], progress: Mapping[str, Any]) -> None:
     """Replace the checkpoint in `folder` in one step; a kill leaves the old one or the new one.
 
@@ -247,6 +275,12 @@ def few_layers(config: Any, state: Collection[str]) -> None:
     layers = getattr(config, "num_hidden_layers", 0)
     if type(layers) is not int or not 0 <= layers <= len(state):
         raise ValueError(f"num_hidden_layers is {layers!r}, but {len(state)} tensors are saved")
+
+
+def known_ids(tokenizer: Any, rows: int, of: str = "encoder") -> None:
+    """ValueError where a tokenizer has ids beyond the rows of the embeddings."""
+    if not all(0 <= index < rows for index in tokenizer.get_vocab().values()):
+        raise ValueError(f"the tokenizer has ids beyond the {rows} of the {of}")
 
 
 def join(**parts: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ import torch
 from relcl_lib.data.download import DataFormatError, DataNotFoundError
 from relcl_lib.data.text_files import read_text
 from relcl_lib.data.weights import TINY, damage_named, tensors_in, weights_folder
-from relcl_lib.lab.checkpoints import few_layers
+from relcl_lib.lab.checkpoints import few_layers, known_ids
 from relcl_lib.lab.runtime import is_watched
 from relcl_lib.text.words import FIRST_WORD, RANDOM_SCALE, WordVectors
 
@@ -74,9 +74,7 @@ def load_encoder(
             if absent := sorted(n for n in found["missing_keys"] if not n.startswith("pooler.")):
                 raise ValueError(f"{len(absent)} weights are not in the files, {absent[0]} first")
             tokenizer("a text")  # settings of a wrong kind are noticed only here
-            rows = model.get_input_embeddings().num_embeddings
-            if not all(0 <= index < rows for index in tokenizer.get_vocab().values()):
-                raise ValueError(f"the tokenizer has ids beyond the {rows} of the network")
+            known_ids(tokenizer, model.get_input_embeddings().num_embeddings, "network")
     except DataFormatError:
         raise
     except Exception as error:  # transformers and its tokenizers raise nearly anything

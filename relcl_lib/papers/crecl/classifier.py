@@ -34,7 +34,8 @@ from relcl_lib.lab.checkpoints import (
     ENCODER,
     CheckpointError,
     check_state,
-    few_layers,
+    model_named,
+    read_encoder,
     read_model,
     save_model,
 )
@@ -464,7 +465,8 @@ class ContinualClassifier:
         """
         folder = Path(folder)
         remove_leftovers(folder.parent)
-        try:
+        files = f"{ABOUT}, {WEIGHTS} and {ENCODER}/"
+        with model_named(folder, "model", files, "crecl learn"):
             about, state = read_model(folder, KIND, FORMAT)
             settings = CreclParameters(
                 **about["settings"],
@@ -477,7 +479,7 @@ class ContinualClassifier:
                 raise ValueError(
                     f"{len(prototypes)} prototypes for {len(about['relations'])} relations"
                 )
-            tokenizer, network = _rebuild(folder / ENCODER, settings, state)
+            tokenizer, network = _rebuild(folder, settings, state)
             found = cls(settings, tokenizer, network, about["encoder"], about["relations"])
             found.memory, found.held_out = (
                 [_from_record(record) for record in about[name]] for name in ("memory", "held_out")
@@ -491,12 +493,6 @@ class ContinualClassifier:
             found.lessons = about["lessons"]
             found.trained = set(about.get("trained", ()))  # a model of before has none
             found._check()
-        except Exception as error:  # safetensors and transformers have error classes of their own
-            raise CheckpointError(
-                f"{folder} holds no model that can be read ({type(error).__name__}: {error}); it "
-                f"needs {ABOUT}, {WEIGHTS} and {ENCODER}/, as 'python -m relcl_lib crecl learn' "
-                "writes them"
-            ) from error
         return found
 
 
@@ -606,13 +602,9 @@ def _rebuild(
     folder: Path, settings: CreclParameters, state: Mapping[str, Tensor]
 ) -> tuple[Any, CreclNetwork]:
     """Tokenizer and network of a saved model, in eval mode."""
-    from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers import AutoModel
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    few_layers(config, state)
-    if not all(0 <= index < config.vocab_size for index in tokenizer.get_vocab().values()):
-        raise ValueError(f"the tokenizer has ids beyond the {config.vocab_size} of the encoder")
+    config, tokenizer = read_encoder(folder, state)
     rows = tuple(range(len(state["head.linear.weight"])))
     nothing = torch.zeros(0, dtype=torch.long)
     stream = TaskStream((Task(0, rows, nothing, nothing),), rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -20,10 +20,10 @@ from relcl_lib.data.document_sets import DocumentData
 from relcl_lib.data.document_stream import Pairing
 from relcl_lib.lab.checkpoints import (
     ENCODER,
-    CheckpointError,
     check_state,
-    few_layers,
     find_model,
+    model_named,
+    read_encoder,
     read_model,
     save_model,
 )
@@ -281,33 +281,23 @@ class Predictor:
             CheckpointError: names what is missing, damaged or of another version.
             DeviceError: there is no such device here.
         """
-        from transformers import AutoConfig
-
         device = resolve_device(str(device))  # first: a model without a fault is not to be blamed
         folder = find_model(folder, ABOUT)
-        try:
+        files = f"{ABOUT}, {WEIGHTS} and {ENCODER}/"
+        with model_named(folder, "trained model", files, "docre_ii train"):
             about, state = read_model(folder, KIND, FORMAT)
             settings = DocreParameters(**about["settings"], encoder=str(folder / ENCODER))
             relations = tuple(TypeAdapter(list[str]).validate_python(about["relations"]))
             threshold = TypeAdapter(FiniteFloat).validate_python(about["threshold"])
             pairing = TypeAdapter(Pairing).validate_python(about["pairing"])
             rest = (threshold, about["note"], pairing)
-            few_layers(AutoConfig.from_pretrained(folder / ENCODER, trust_remote_code=False), state)
-            check_state(lambda: _rebuild(folder, settings, relations)[1], state)
-            tokenizer, model = _rebuild(folder, settings, relations)
+            described = (folder, settings, relations, state)
+            check_state(lambda: _rebuild(*described)[1], state)
+            tokenizer, model = _rebuild(*described)
             model.load_state_dict(state)
             found = cls(model.to(device).eval(), tokenizer, settings, relations, *rest)
-            rows = found.model.base.encoder.network.get_input_embeddings().num_embeddings
-            if not all(0 <= index < rows for index in tokenizer.get_vocab().values()):
-                raise ValueError(f"the tokenizer has ids beyond the {rows} of the encoder")
             found.predict([_SAMPLE])  # what is wrong with the settings shows here, if nowhere else
             return found
-        except Exception as error:  # safetensors and transformers have error classes of their own
-            raise CheckpointError(
-                f"{folder} holds no trained model that can be read ({type(error).__name__}: "
-                f"{error}); it needs {ABOUT}, {WEIGHTS} and {ENCODER}/, as "
-                "'python -m relcl_lib docre_ii train' writes them"
-            ) from error
 
 
 _SAMPLE = Document(
@@ -321,18 +311,20 @@ def _unlabelled(document: Document) -> Document:
 
 
 def _rebuild(
-    folder: Path, settings: DocreParameters, relations: tuple[str, ...]
+    folder: Path,
+    settings: DocreParameters,
+    relations: tuple[str, ...],
+    state: Mapping[str, Tensor],
 ) -> tuple[Any, DocreNetwork]:
-    from transformers import AutoConfig, AutoModel, AutoTokenizer
+    from transformers import AutoModel
 
     def make_base(settings: DocreParameters, data: DocumentData) -> tuple[Any, Any]:
-        config = AutoConfig.from_pretrained(folder / ENCODER, trust_remote_code=False)
+        config, tokenizer = read_encoder(folder, state)
         if settings.long_documents == "positions":
             config.max_position_embeddings //= POSITION_BLOCKS  # building extends them again
         network = AutoModel.from_config(
             config, trust_remote_code=False, attn_implementation="eager"
         ).float()
-        tokenizer = AutoTokenizer.from_pretrained(folder / ENCODER, trust_remote_code=False)
         return build_atlop_on(tokenizer, network, settings, data)
 
     data = DocumentData("", (), (), (), relations, "", "reduced")

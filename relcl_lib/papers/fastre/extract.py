@@ -16,11 +16,10 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from relcl_lib.lab.checkpoints import (
-    ENCODER,
-    CheckpointError,
     check_state,
-    few_layers,
     find_model,
+    model_named,
+    read_encoder,
     read_model,
     save_model,
 )
@@ -310,7 +309,8 @@ class Extractor:
         """
         device = resolve_device(str(device))  # first: a tagger without a fault is not to be blamed
         folder = tagger_folder(folder)
-        try:
+        files = f"{ABOUT} and {WEIGHTS}"
+        with model_named(folder, "trained tagger", files, "fastre train"):
             about, state = read_model(folder, KIND, FORMAT)
             model, reader = _rebuild(folder, about, state)
             rules = [read_as(SpanRules, about[name]) for name in ("head_rules", "tail_rules")]
@@ -332,12 +332,6 @@ class Extractor:
             )
             tagger.try_out()
             return tagger
-        except Exception as error:  # safetensors and transformers have error classes of their own
-            raise CheckpointError(
-                f"{folder} holds no trained tagger that can be read ({type(error).__name__}: "
-                f"{error}); it needs {ABOUT} and {WEIGHTS}, as "
-                "'python -m relcl_lib fastre train' writes them"
-            ) from error
 
 
 def in_precision(model: FastRE, precision: torch.dtype) -> FastRE:
@@ -363,22 +357,16 @@ def _rebuild(
             "tail where both are one word; train it again"
         )
     if about["encoder"] == "PretrainedEncoder":
-        from transformers import AutoConfig, AutoModel, AutoTokenizer
+        from transformers import AutoModel
 
-        kind = AutoConfig.from_pretrained(folder / ENCODER, trust_remote_code=False)
+        kind, tokenizer = read_encoder(folder, state)
         config = read_as(CasRelConfig, about["config"])
-        tokenizer = AutoTokenizer.from_pretrained(folder / ENCODER, trust_remote_code=False)
         reader: Reader = PieceReader(tokenizer, config.max_tokens, network=kind)
 
         def build() -> FastRE | CasRel:
             return CasRel(
                 config, PretrainedEncoder(AutoModel.from_config(kind, trust_remote_code=False))
             )
-
-        few_layers(kind, state)
-        rows = kind.vocab_size
-        if not all(0 <= index < rows for index in tokenizer.get_vocab().values()):
-            raise ValueError(f"the tokenizer has ids beyond the {rows} of the encoder")
     else:
         vectors = state.pop("encoder.vectors")
         inner = read_as(TaggerConfig, about["encoder_config"])
