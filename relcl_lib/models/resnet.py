@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -158,6 +158,8 @@ class ReplayNetwork(nn.Module):
 
     def autocast(self, device: torch.device, enabled: bool = True) -> AbstractContextManager:
         """What the backbone computes in; forward passes within one such block cast its weights once."""
+        if device.type == "meta":  # which has none
+            return nullcontext()
         if not enabled or self.precision == torch.float32:
             return torch.autocast(device.type, enabled=False)
         return torch.autocast(device.type, dtype=self.precision)

@@ -385,7 +385,9 @@ def test_each_method_with_sgd_is_tuned_on_held_out_images_alone():
     table3 = {cell["method"] for cell in runs("hpcr", "table3", "--dataset", "cifar10")}
     without = {"IID", "IID++", "FINE-TUNE", "PCR", "HPCR", "OCM", "OnPro"}
     assert {cell["method"] for cell in cells} == table3 - without
-    assert {*Counter(cell["method"] for cell in cells).values()} == {4}
+    # DER++ has the rates twice: with the usual weight of replayed labels, and with 1.
+    tried = Counter(cell["method"] for cell in cells)
+    assert tried.pop("DER++") == 8 and {*tried.values()} == {4}
     assert all((cell["hold_out"], cell["seeds"]) == (0.1, [10]) for cell in cells)
     for cell in cells:  # and none of these runs stands beside a number of the paper
         assert matching(record_of("hpcr", cell, ["A_T"])) == []

@@ -7,7 +7,7 @@ run.accuracy  # (S, T, T): after training task i, on the test set of task j
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +152,7 @@ class ReplayRun(Run):
         self.train_task(self.tasks_done)
         self.accuracies[:, :, self.tasks_done] = self.tested(self.tasks_done)
 
-    def train_task(self, task: int) -> None:
+    def train_task(self, task: int, on_step: Callable[[int, int], Any] | None = None) -> None:
         """Make one pass over the samples of a task, `stream_batch` per step."""
         order = [make_generator(seed, "data order", task) for seed in self.seeds]
         batches = torch.stack(
@@ -170,6 +170,8 @@ class ReplayRun(Run):
         for step in range(batches.shape[1]):
             self.training_step(batches[:, step], task, step, seen, draws)
             self.total_step += 1
+            if on_step is not None:
+                on_step(step, batches.shape[1])
         self.strategy.end_task(task, seen)
 
     def training_step(
