@@ -145,6 +145,7 @@ class Counts:
     """What a command has done so far. A subclass has the counts, and says which are `told`, in order."""
 
     told: ClassVar[tuple[str, ...]] = ()
+    skipped: Skipped = field(default_factory=Skipped, kw_only=True)
     started: float = field(default_factory=time.perf_counter, kw_only=True)
 
     def line(self) -> str:

@@ -21,13 +21,12 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relcl_lib.lab.command_line import (
     Counts,
-    Skipped,
     add_settings_help,
     parse,
     positive,
@@ -241,7 +240,6 @@ class Predicted(Counts):
     told = ("sentences", "answered", "skipped")
     sentences: int = 0
     answered: int = 0
-    skipped: Skipped = field(default_factory=Skipped)
 
 
 def predict(options: argparse.Namespace) -> int:

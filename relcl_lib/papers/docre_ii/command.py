@@ -24,13 +24,12 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from relcl_lib.lab.command_line import (
     Counts,
-    Skipped,
     add_settings_help,
     parse,
     positive,
@@ -83,7 +82,6 @@ class Predicted(Counts):
     told = ("documents", "facts", "skipped")
     documents: int = 0
     facts: int = 0
-    skipped: Skipped = field(default_factory=Skipped)
 
 
 def predict(options: argparse.Namespace) -> int:

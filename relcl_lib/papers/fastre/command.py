@@ -16,24 +16,23 @@ from __future__ import annotations
 import argparse
 import codecs
 import contextlib
-import io
 import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from relcl_lib.lab.command_line import (
     Counts,
-    Skipped,
     add_settings_help,
     decode_json,
     decode_line,
     parse,
     positive,
     result_path,
+    results_to,
 )
 
 WORDS = """\
@@ -84,7 +83,6 @@ class Extracted(Counts):
     empty: int = 0
     cut: int = 0
     across: int = 0
-    skipped: Skipped = field(default_factory=Skipped)
 
     def add(self, result: dict[str, Any]) -> None:
         """Count a result."""
@@ -237,14 +235,13 @@ def extract(options: argparse.Namespace) -> int:
 
     if options.out:
         options.out = result_path(options.out, sys.stdin.buffer)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")
     how = {"batch_size": options.batch_size, "precision": options.precision}
     extractor = Extractor.load(options.model, device=options.device, **how)
     extractor.by_sentence &= not options.whole_lines
     counts, told = Extracted(), {"jsonl": options.jsonl}
     lines, out, passed = read_lines(sys.stdin.buffer), None, 0
     with contextlib.ExitStack() as stack:
+        shown = stack.enter_context(results_to(None))
         stack.enter_context(extractor.ready())  # once, not for every chunk
         if options.out:
             shaping = (options.model, options.chunk)
@@ -266,9 +263,8 @@ def extract(options: argparse.Namespace) -> int:
         )
         for result in out.write(results) if out else results:
             if not out:
-                sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
+                shown.write(json.dumps(result, ensure_ascii=False) + "\n")
             counts.tell(options.progress)
-    sys.stdout.flush()
     print(counts.line(), file=sys.stderr)
     if counts.across:
         said = "triples have an entity with the end of a sentence in it: put one sentence on a line"
