@@ -240,12 +240,10 @@ MISSES = {
     )
     for method in ("PCR", "HPCR")
 }
-#: the same -> what may be behind it, where that is not known; the runs are those published with the
-#: code of Caccia et al. (ICLR 2022), at memory 200
+#: the same -> what may be behind it, where that is not known
 HINTS = {
     ("Table III", "ASER", "A_T"): "its public code trains on clean images, not on two views",
-    ("Table III", "DER++", "A_T"): "others' runs have 34 at this rate, 43 tuned",
-    ("Table III", "SS-IL (inferred)", "A_T"): "others' runs have 32 at this rate",
+    ("Table III", "DER++", "A_T"): "its weights and rate are not tuned here",
     ("Table III", "UER (inferred)", "A_T"): "the scale of its cosines is not known",
 }
 

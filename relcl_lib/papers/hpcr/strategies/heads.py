@@ -17,8 +17,8 @@ class WeightAligning(Strategy):
 
     Inferred: WA's weight aligning put on ER, without its distillation; the paper does not say what
     its row keeps. `clip` 1 keeps WA's clipping, as the one public code of the pair does: after each
-    step no weight of the head is below 0, and the head has no bias. Without it (0) old rows take in
-    the stream's features with a minus and become the longer ones, so that aligning lengthens the new.
+    step no weight of the head is below 0, and the head has no bias. Without it (0) rows of old
+    classes may grow by negative parts, and aligning then lengthens the new ones.
     """
 
     options: ClassVar = {"clip": 1}
