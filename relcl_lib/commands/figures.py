@@ -97,9 +97,12 @@ def shortened(text: str) -> str:
     return re.split(r"[;:]", re.sub(r" \([^()]*\)", "", text))[0].removesuffix(".")
 
 
-def all_figures() -> dict[str, Callable[[Sequence[Record]], Figure]]:
-    """File name -> function of the records: the claims, and what each paper's `figures.py` has."""
-    found: dict[str, Callable[[Sequence[Record]], Figure]] = {"claims": claims}
+def all_figures() -> dict[str, Callable[[Sequence[Record]], Figure | None]]:
+    """File name -> function of the records: the claims, and what each paper's `figures.py` has.
+
+    A function returns None where its figure is not drawn without records.
+    """
+    found: dict[str, Callable[[Sequence[Record]], Figure | None]] = {"claims": claims}
     for name, paper in PAPERS.items():
         if importlib.util.find_spec(f"relcl_lib.papers.{name}.figures"):
             found |= paper.module("figures").FIGURES
@@ -120,6 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plots.use_house_style()
     records = read_records()
     for name, draw in all_figures().items():
-        plots.save_figure(draw(records), name, out)
-        print(f"{out}/{name}.png")
+        if (figure := draw(records)) is not None:
+            plots.save_figure(figure, name, out)
+            print(f"{out}/{name}.png")
     return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from relcl_lib.lab import words
 from relcl_lib.lab.files import atomic_write_bytes
 from relcl_lib.lab.metrics import average_accuracy, confidence_interval, mean_and_half
 
@@ -137,8 +139,12 @@ def axes_of(axes: Axes | None, height: float) -> Axes:
 
 
 def colour_of(name: str, index: int = 0, others: Sequence[Any] = OTHER_COLOURS) -> Any:
-    """A method's colour; names without one of their own take the `index`-th of `others`."""
-    return METHOD_COLOURS.get(name, others[index % len(others)])
+    """A method's colour, whatever setting follows it after a comma or in brackets.
+
+    Names without one of their own take the `index`-th of `others`.
+    """
+    method = name if name in METHOD_COLOURS else re.split(r", | \(", name)[0]
+    return METHOD_COLOURS.get(method, others[index % len(others)])
 
 
 def share_legend(panels: Sequence[Axes], *, below: bool = False, **style: Any) -> None:
@@ -259,7 +265,7 @@ def plot_accuracy_curves(
         tasks = np.arange(1, values.shape[1] + 1)
         colour = colour_of(method, index)
         few = len(tasks) <= MANY_STEPS
-        axes.plot(tasks, mean, marker="o" if few else None, label=method, color=colour)
+        axes.plot(tasks, mean, label=words.name(method), marker="o" if few else None, color=colour)
         if 1 < len(values) < MANY_SEEDS:
             axes.plot(tasks, values.T, color=colour, alpha=0.35, lw=0.8)
         elif len(values) > 1:
@@ -393,13 +399,13 @@ def plot_bars(
 
     The seeds' spread is an error bar, the mean's 95 % interval, from five seeds on; with fewer, where
     that interval says little, it is the seeds themselves as dots. A row's name is a method, or a
-    method, a comma and a setting: the method has one colour.
+    method and a setting, see `colour_of`.
     """
     axes = axes_of(axes, 0.8 + 0.42 * len(values))
     names = list(values)
     for index, name in enumerate(names):
         mean, error, dots = _spread(values[name])
-        colour = colour_of(name.partition(", ")[0], index)
+        colour = colour_of(name, index)
         axes.barh(index, mean, xerr=error, color=colour, alpha=0.85, height=0.65)
         # In the bar, or beside one too short for it.
         inside = mean > SHORT_BAR

@@ -12,6 +12,7 @@ from relcl_lib.lab.files import repository_root
 from relcl_lib.papers.docre_ii.parameters import DocreParameters
 from relcl_lib.papers.docre_ii.tables import TABLES as DOCRE_TABLES
 from relcl_lib.papers.hpcr import figures as hpcr
+from relcl_lib.papers.hpcr.tables import apart
 
 FIGURES = all_figures()
 
@@ -35,13 +36,18 @@ def test_the_committed_figures_can_be_drawn_and_are_all_that_is_committed(tmp_pa
     monkeypatch.setattr(plots, "embed_together", in_place_of_tsne)
     assert main(["--out", str(tmp_path)]) == 0
     drawn = sorted(path.name for path in tmp_path.iterdir())
-    assert drawn == sorted(f"{name}.png" for name in FIGURES)
+    always = [name for name in FIGURES if name not in OF_SWEEPS]
+    assert {f"{name}.png" for name in always} <= {*drawn} <= {f"{name}.png" for name in FIGURES}
     folder = repository_root() / "figures"
     committed = {path.name for path in folder.glob("*.png")}
     assert drawn == sorted(committed - {"house.png"})  # drawn from the imports, not from records
     of_numbers = [name for name in drawn if name not in OF_TSNE]
     stale = [name for name in of_numbers if not alike(tmp_path / name, folder / name)]
     assert not stale, f"{stale}: python -m relcl_lib figures draws them anew"
+
+
+#: drawn once their sweeps have records
+OF_SWEEPS = ("hpcr_temperatures", "hpcr_batches")
 
 
 def in_place_of_tsne(features, proxies=None):
@@ -188,6 +194,48 @@ def test_features_of_two_memory_batches_have_a_panel_each(monkeypatch):
     )
     figure = FIGURES["hpcr_features"](list(made.values()))
     assert [axes.get_title() for axes in figure.axes] == ["ER, 10 replayed", "ER, 100 replayed"]
+
+
+def test_features_are_of_one_memory(monkeypatch):
+    records = [
+        run(0, method, memory, protocol="paper", more={"memory_batch": 10})
+        for method, memory in (("ER", 200), ("HPCR", 200), ("HPCR", 500))
+    ]
+    kept = torch.rand(12, 4), torch.arange(12) % 3, torch.rand(3, 4)
+    monkeypatch.setattr(hpcr, "read_features", lambda record: kept)
+    figure = FIGURES["hpcr_features"](records)
+    assert [axes.get_title() for axes in figure.axes] == ["ER", "HPCR"]
+    assert "memory 200" in figure.get_suptitle()
+
+
+def test_figures_of_a_sweep_are_drawn_where_it_has_records():
+    held = {**apart(), "memory_batch": 10}
+    usual = [run(s, m, 1000, 50, held, protocol="paper") for m in ("PCR", "PCR+HC") for s in (0, 1)]
+    assert all(FIGURES[name](usual) is FIGURES[name]([]) is None for name in OF_SWEEPS)
+    matrix = [[90.0, 0, 0], [80, 70, 0], [20, 40, 90]]
+    of_classes = {"accuracy_matrix": matrix, "protocol": "paper"}
+    warmer = [run(0, "PCR", 1000, 50, apart(t, t), **of_classes) for t in (0.09, 0.3)]
+    elsewhere = run(0, "PCR", 200, 50, apart(0.3, 0.3), **of_classes)
+    both, _ = FIGURES["hpcr_temperatures"]([*warmer, elsewhere]).axes
+    assert [line.get_ydata().tolist() for line in both.lines[:3]] == [[50, 50], [30, 30], [90, 90]]
+    batches = [
+        run(s, m, 1000, n + s, {"memory_batch": n}, protocol="paper")
+        for m in ("PCR", "PCR+HC")
+        for n in (10, 100)
+        for s in (0, 1)
+    ]
+    figure = FIGURES["hpcr_batches"](
+        [*batches, run(0, "PCR", 1000, 0, {"memory_batch": 10, "width": 8})]
+    )
+    (axes,) = figure.axes
+    assert [line.get_ydata().tolist() for line in axes.lines[:2]] == 2 * [[10.5, 100.5]]
+    assert "memory 1000" in axes.get_title()
+
+
+def test_a_setting_leaves_a_method_its_colour():
+    assert plots.colour_of("PCR+HC+HT (HC off)") == plots.colour_of("PCR+HC+HT")
+    assert plots.colour_of("PCR, memory 100") == plots.colour_of("PCR") != plots.colour_of("PCR+HC")
+    assert plots.colour_of("RP-CRE (25 epochs)") != plots.colour_of("RP-CRE")
 
 
 def drl_record(method, accuracy, seed=0, track="NI", **parameters):

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from relcl_lib.data.image_sets import SPECS
-from relcl_lib.lab import plots
+from relcl_lib.lab import plots, words
 from relcl_lib.lab.metrics import LEAST_SEEDS
 from relcl_lib.lab.records import Record, gains, most_seeds
 from relcl_lib.lab.rows import entries
@@ -19,8 +19,14 @@ from relcl_lib.papers.hpcr.plots import (
     explain_spread,
     plot_novel_and_historical,
     plot_proxy_gradients,
+    plot_temperatures,
 )
-from relcl_lib.papers.hpcr.tables import COMPONENTS, HC_ON, as_usual
+from relcl_lib.papers.hpcr.studies import (
+    memory_batches,
+    temperature_of_classes,
+    temperature_parts,
+)
+from relcl_lib.papers.hpcr.tables import COMPONENTS, HC_ON, TABLES, as_usual
 
 #: methods of Fig. 3, Fig. 8 and Fig. 4; see `_enough`
 CURVES = ["FINE-TUNE", "ER", "DER++", "SCR", "ER-ACE", "OCM", "OnPro", "UER", "PCR", "HPCR"]
@@ -105,8 +111,7 @@ def components(records: Sequence[Record]) -> Figure:
         # Two readings of the paper's row: with HC off, which HPCR has at this size, and on.
         for method in filter(None, (cell.method, HC_ON.get(cell.method))):
             if found := [record.metrics["A_T"] for record in chosen if record.method == method]:
-                off = method in HC_ON and method != "HPCR"
-                name = f"{method} (HC off)" if off else method
+                name = words.name(method)
                 final[name], reference[name] = found, paper[0]
     title = "Split CIFAR-10, memory 200: one component after the other (Table VII)"
     axes = plots.plot_bars(final, reference=reference, title=title)
@@ -143,12 +148,59 @@ def proxies(records: Sequence[Record]) -> Figure:
     return plot_proxy_gradients(found, 2, title=title).figure
 
 
+def of_sweep(records: Sequence[Record], name: str) -> list[Record]:
+    """The records of a table's cells, where most of them ran: one data set, memory and protocol.
+
+    All are of the released form.
+    """
+    cells, places = TABLES[name].cells, {}
+    varied = {setting for cell in cells for setting in cell.settings}
+    for record in records:
+        if (
+            (record.paper, record.variant, record.failed) == ("hpcr", "released", False)
+            and record.method in {cell.method for cell in cells}
+            and as_usual(record, varied)
+        ):
+            where = record.dataset["stream"], record.parameters["buffer_size"], record.protocol
+            places.setdefault((*where, str(record.dataset.get("fingerprint"))), []).append(record)
+    return max(places.values(), key=len, default=[])
+
+
+def _where(record: Record, figure: str) -> str:
+    stream, memory = words.name(record.dataset["stream"]), record.parameters["buffer_size"]
+    return f"{stream}, memory {memory}, protocol {record.protocol} (compare {figure})"
+
+
+def temperatures(records: Sequence[Record]) -> Figure | None:
+    """PCR's accuracy by its temperature, in both parts and in one (compare HPCR's Fig. 2)."""
+    found = of_sweep(records, "figure2")
+    curves = temperature_of_classes(found), temperature_parts(found)
+    if len(curves[0]["all"]) < 2:
+        return None
+    figure = plot_temperatures(*curves)
+    figure.suptitle(_where(found[0], "Fig. 2"), fontsize="medium")
+    return figure
+
+
+def batches(records: Sequence[Record]) -> Figure | None:
+    """Final accuracy by the images replayed per step, without and with pairs (HPCR's Fig. 5)."""
+    found = of_sweep(records, "figure5")
+    curves = memory_batches(found)
+    if max(map(len, curves.values())) < 2:
+        return None
+    about = {"xlabel": "images replayed per step", "title": _where(found[0], "Fig. 5")}
+    return plots.plot_against(curves, mark=("60 images in all", 50), **about).figure
+
+
 def embedding(records: Sequence[Record]) -> Figure:
     """Test features and proxies of recorded runs in the plane (compare HPCR's Fig. 10)."""
-    found = {}
+    of_memory: dict[int, dict[tuple[str, int], Any]] = {}
     for record in sorted(records, key=lambda record: record.seed, reverse=True):
         if record.paper == "hpcr" and (features := read_features(record)) is not None:
-            found[record.method, record.parameters["memory_batch"]] = record, features
+            key = record.method, record.parameters["memory_batch"]
+            of_memory.setdefault(record.parameters["buffer_size"], {})[key] = record, features
+    # One memory, as in the paper: that with most panels, of two alike the largest.
+    found = max(of_memory.items(), key=lambda each: (len(each[1]), each[0]), default=(0, {}))[1]
     shown = [key for method in ("ER", "PCR", "HPCR") for key in sorted(found) if key[0] == method]
     several = len({batch for _, batch in shown}) > 1
     size = (plots.WIDTH, 3.4)
@@ -169,6 +221,7 @@ def embedding(records: Sequence[Record]) -> Figure:
     return figure
 
 
+#: `temperatures` and `batches` are drawn once a sweep of theirs has records
 FIGURES = {
     "hpcr_curves": curves,
     "hpcr_components": components,
@@ -176,4 +229,6 @@ FIGURES = {
     "hpcr_differences": differences,
     "hpcr_proxies": proxies,
     "hpcr_features": embedding,
+    "hpcr_temperatures": temperatures,
+    "hpcr_batches": batches,
 }

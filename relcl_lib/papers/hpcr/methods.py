@@ -1,4 +1,9 @@
-"""HPCR and its baselines by the names that the paper's tables print."""
+"""HPCR and its baselines by the names that the paper's tables print.
+
+Every method trains its seeds side by side. Random draws, and the choice of places in the memory in
+SS-IL and GSS, go seed by seed, as each has its own generators and candidates. Seeds whose tasks
+differ in size are trained one at a time.
+"""
 
 from __future__ import annotations
 

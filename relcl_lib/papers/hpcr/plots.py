@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Patch
 
+from relcl_lib.lab import words
 from relcl_lib.lab.live import Progress
 from relcl_lib.lab.metrics import average_accuracy, new_task_accuracy, old_task_accuracy
 from relcl_lib.lab.plots import (
@@ -23,12 +24,14 @@ from relcl_lib.lab.plots import (
     axes_of,
     colour_of,
     plot_accuracy_curves,
+    plot_against,
     plot_flow,
     share_legend,
 )
 
 if TYPE_CHECKING:
     from relcl_lib.papers.hpcr.run import ReplayRun
+    from relcl_lib.papers.hpcr.studies import Curves
 
 #: for names without a colour of their own: none is near PCR's orange or HPCR's red
 COLOURS = ["C2", "C0", "C4", "C5", "C8", "C9"]
@@ -240,6 +243,23 @@ def plot_novel_and_historical(matrices: Mapping[str, Sequence[Any]]) -> Figure:
     return figure
 
 
+def plot_temperatures(classes: Curves, parts: Curves) -> Figure:
+    """Fig. 2: accuracy by the temperature in both parts, on all, old and new classes; and in one part.
+
+    The other part is at 0.09.
+    """
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.8), sharey=True)
+    about = {"xlabel": "temperature", "ylabel": "accuracy at the end (%)", "log": True}
+    for axes, values, title in (
+        (panels[0], classes, "τ in both parts"),
+        (panels[1], parts, "τ in G or in P alone"),
+    ):
+        plot_against(values, axes, title=title, mark=("0.09", 0.09), colours=COLOURS, **about)
+        axes.legend(frameon=False, fontsize="x-small", ncols=2)
+    panels[0].set_ylim(0, 105)
+    return figure
+
+
 def plot_proxy_gradients(
     gradients: Mapping[str, Any], new: int, axes: Axes | None = None, *, title: str = ""
 ) -> Axes:
@@ -252,7 +272,7 @@ def plot_proxy_gradients(
     classes = 0
     for index, (name, values) in enumerate(gradients.items()):
         means = np.asarray(values, dtype=float).mean(0)
-        classes, label = len(means), f"{name}, n={len(values)}"
+        classes, label = len(means), f"{words.name(name)}, n={len(values)}"
         at = np.arange(1, classes + 1) + (index + 0.5) * width - 0.4
         axes.bar(at, means, 0.92 * width, label=label, color=colour_of(name, index, COLOURS))
     axes.axhline(0, color="black", lw=0.8)

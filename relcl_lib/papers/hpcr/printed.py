@@ -9,8 +9,7 @@ from relcl_lib.lab.compare import compare, nearest
 from relcl_lib.lab.format import DASH
 from relcl_lib.lab.printed import Grid, PrintedTables, measured
 from relcl_lib.lab.rows import parse_setting
-from relcl_lib.papers.hpcr import tables
-from relcl_lib.papers.hpcr.studies import Budget, tasks_beside
+from relcl_lib.papers.hpcr import studies, tables
 
 if TYPE_CHECKING:
     from relcl_lib.lab.records import Record
@@ -76,7 +75,7 @@ TABLES = _Tables("hpcr", LAYOUTS, tables.rows, WORDS, PER_CENT, OURS)
 beside, quoted = TABLES.beside, TABLES.quoted
 
 
-def budgets(found: Mapping[str, Budget], base: str = "ER") -> str:
+def budgets(found: Mapping[str, studies.Budget], base: str = "ER") -> str:
     """Table XII: what methods need in one step, and beside `base`, which is among them."""
     one = found[base]
     columns = {
@@ -88,10 +87,19 @@ def budgets(found: Mapping[str, Budget], base: str = "ER") -> str:
     return quoted("Table XII", columns)
 
 
+def best_temperatures(columns: Mapping[str, Iterable[Record]]) -> str:
+    """Table II: the temperature in P that is best for each class, of those of a sweep of PCR.
+
+    `columns` are a name -> records; those without accuracy by class are left out.
+    """
+    found = {name: studies.best_temperatures(records) for name, records in columns.items()}
+    return quoted("Table II", {name: best for name, best in found.items() if best})
+
+
 def distillations(records: Iterable[Record]) -> str:
     """Table XI: accuracy on each task at the end, as a fraction, by what is distilled."""
     found: Grid = {}
-    for line in tasks_beside(records).to_dict("records"):
+    for line in studies.tasks_beside(records).to_dict("records"):
         column = "average" if line["task"] == "average" else f"task {line['task']}"
         ours = f"{line['ours']:.3f} (n={line['seeds']})" if line["seeds"] else DASH
         for who, text in (("paper", f"{line['paper']:.3f}"), ("ours", ours)):

@@ -41,6 +41,8 @@ class ReplayRun(Run):
 
     Attributes:
         accuracies: (2, S, T, T) in [0, 1]: after task i, on the test set of task j, under each mask.
+        class_accuracy: (S, C) in [0, 1]: on each class after the tasks so far, under the run's mask;
+            0 for classes to come.
         proxy_gradients: (S, T, C), of methods whose loss is on proxies: the cumulative gradient of
             each (Fig. 8, Table VIII), -dL/d<z_i, w_c> summed over the steps and rows of a task, L the
             step's loss; positive where the class is pulled to the features, as the paper says it. It
@@ -70,6 +72,7 @@ class ReplayRun(Run):
         self.memory = self.strategy.make_memory()
         self.augmentation = Augmentation(flip=0.5 if self.settings.flip else 0.0)
         self.accuracies = torch.zeros(len(MASKS), len(self.seeds), self.total, self.total)
+        self.class_accuracy = torch.zeros(len(self.seeds), self.data.n_classes)
         shape = len(self.seeds), self.total, self.data.n_classes
         self.proxy_gradients = torch.zeros(shape, device=self.device)
         self.total_step = 0
@@ -150,7 +153,10 @@ class ReplayRun(Run):
     def advance(self) -> None:
         """Train a task, then test on all tasks so far."""
         self.train_task(self.tasks_done)
-        self.accuracies[:, :, self.tasks_done] = self.tested(self.tasks_done)
+        hits = self.hits(self.tasks_done)
+        self.accuracies[:, :, self.tasks_done] = self.of_tasks(hits)
+        of_class = self.test_labels.bincount(minlength=self.data.n_classes).cpu()
+        self.class_accuracy = hits[MASKS.index(self.settings.mask)] / of_class
 
     def train_task(self, task: int, on_step: Callable[[int, int], Any] | None = None) -> None:
         """Make one pass over the samples of a task, `stream_batch` per step."""
@@ -253,25 +259,34 @@ class ReplayRun(Run):
 
     def evaluate(self, task: int) -> Tensor:
         """Accuracy in [0, 1] on every task's test set after training `task`: (S, T)."""
-        return self.tested(task)[MASKS.index(self.settings.mask)]
+        return self.of_tasks(self.hits(task))[MASKS.index(self.settings.mask)]
 
     @torch.inference_mode()
-    def tested(self, task: int) -> Tensor:
-        """As `evaluate`, under each of the `MASKS`: (2, S, T).
+    def hits(self, task: int) -> Tensor:
+        """Test images of each class named right after training `task`: (2, S, C), under each mask.
 
-        Batch norm is folded away. Tasks to come score 0 without being run.
+        Batch norm is folded away. Classes to come have 0 without being run.
         """
         scorer = self.strategy.scorer(fold_batch_norm(self.network))
-        unseen = ~self.seen(task).unsqueeze(1)  # (S, 1, C)
-        accuracy = torch.zeros(len(MASKS), len(self.seeds), self.total)
+        seen = self.seen(task).unsqueeze(1)  # (S, 1, C)
+        shape = len(MASKS), len(self.seeds), self.data.n_classes
+        hits = torch.zeros(shape, device=self.device)
         for index in range(task + 1):
             tests = torch.stack([stream[index].test_indices for stream in self.streams])  # (S, n)
-            correct = torch.zeros(len(MASKS), len(self.seeds), device=self.device)
             for batch in tests.to(self.device).split(TEST_BATCH[self.device.type], dim=1):
                 scores = scorer(self.test_images[batch].float() / 255)  # (S, b, C)
-                masked = torch.stack([scores.masked_fill(unseen, -torch.inf), scores])
-                correct += (masked.argmax(-1) == self.test_labels[batch]).sum(-1)
-            accuracy[:, :, index] = (correct / tests.shape[1]).cpu()
+                masked = torch.stack([scores.masked_fill(~seen, -torch.inf), scores])
+                labels = self.test_labels[batch].expand(len(MASKS), -1, -1)
+                hits.scatter_add_(2, labels, (masked.argmax(-1) == labels).float())
+        return hits.cpu()
+
+    def of_tasks(self, hits: Tensor) -> Tensor:
+        """Accuracy in [0, 1] on each task's test set, from the `hits` (2, S, C): (2, S, T)."""
+        accuracy = torch.zeros(len(MASKS), len(self.seeds), self.total)
+        for seed, stream in enumerate(self.streams):
+            for index, task in enumerate(stream.tasks):
+                found = hits[:, seed, list(task.classes)].sum(-1)
+                accuracy[:, seed, index] = found / len(task.test_indices)
         return accuracy
 
     @torch.inference_mode()
@@ -302,7 +317,11 @@ class ReplayRun(Run):
             "strategy": self.strategy.state_dict(),
             "memory": self.memory.state_dict(),
             "optimizer": optimizer_state(self.optimizer),
-            "run": {"accuracies": self.accuracies, "proxy_gradients": self.proxy_gradients},
+            "run": {
+                "accuracies": self.accuracies,
+                "class_accuracy": self.class_accuracy,
+                "proxy_gradients": self.proxy_gradients,
+            },
         }
 
     def load(self, state: State) -> None:
@@ -312,7 +331,9 @@ class ReplayRun(Run):
         self.memory.load_state_dict(state["memory"], self.device)
         restore_optimizer(self.optimizer, state["optimizer"])
         self.accuracies = state["run"]["accuracies"]
-        # Checkpoints of before have none: what was not followed from the start is not a sum.
+        unknown = torch.full_like(self.class_accuracy, torch.nan)  # in checkpoints of before
+        self.class_accuracy = state["run"].get("class_accuracy", unknown)
+        # They have no gradients, too: what was not followed from the start is not a sum.
         unknown = torch.full_like(self.proxy_gradients, torch.nan)
         self.proxy_gradients = state["run"].get("proxy_gradients", unknown).to(self.device)
 
@@ -339,7 +360,7 @@ class ReplayRun(Run):
     def outcome(self, seed: int) -> dict[str, Any]:
         """Metrics and accuracy matrix of a seed, its class order, and the last task's proxy gradients.
 
-        `curves` have these by class, in the order the classes were met.
+        `curves` have accuracy and gradients by class, in the order the classes were met.
         """
         index, count = self.seeds.index(seed), len(self.seeds)
         chosen = MASKS.index(self.settings.mask)
@@ -349,6 +370,9 @@ class ReplayRun(Run):
         order = self.streams[index].class_order
         curves = {f"average_accuracy_{MASKS[1 - chosen]}": metrics.average_accuracy(other)}
         found = run_metrics(matrix) | run_metrics(other, f"_{MASKS[1 - chosen]}")
+        if self.class_accuracy.isfinite().all():
+            of_class = 100 * self.class_accuracy[index, order].double()
+            curves["class_accuracy"] = of_class.numpy().round(4)
         gradients = self.proxy_gradients.cpu()
         if self.strategy.has_proxies and gradients.isfinite().all():
             old, new = (sums[index, -1] for sums in self.old_and_new(gradients))
@@ -369,15 +393,20 @@ class ReplayRun(Run):
 def run_metrics(accuracy: Any, suffix: str = "") -> dict[str, float]:
     """A_T, AAA, both forgettings and more of one accuracy matrix (T, T), in the matrix's unit.
 
-    `A_1` is after the first task; `A_new` the mean over the later tasks of the accuracy on each right
-    after it, `A_old` that of the mean over the tasks before it (Fig. 4); `spread_old` the standard
-    deviation over all tasks but the last at the end (Table XI).
+    `A_1` is after the first task, `A_change` how much more A_T is; `A_new` the mean over the later
+    tasks of the accuracy on each right after it, `A_old` that of the mean over the tasks before it
+    (Fig. 4); `spread_old` the standard deviation over all tasks but the last at the end (Table XI).
     """
     new, old = metrics.new_task_accuracy(accuracy), metrics.old_task_accuracy(accuracy)
     later = {}
     if len(new) > 1:
         spread = torch.as_tensor(accuracy, dtype=torch.float64)[-1, :-1].std(correction=0)
-        later = {"A_new": new[1:].mean(), "A_old": old[1:].mean(), "spread_old": spread}
+        later = {
+            "A_change": metrics.final_accuracy(accuracy) - new[0],
+            "A_new": new[1:].mean(),
+            "A_old": old[1:].mean(),
+            "spread_old": spread,
+        }
     found = {
         "A_T": metrics.final_accuracy(accuracy),
         "AAA": metrics.average_anytime_accuracy(accuracy),

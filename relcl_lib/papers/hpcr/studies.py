@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 #: name -> what is varied -> one value per seed, for `lab.plots.plot_against`
 Curves = dict[str, dict[float, list[float]]]
 
-# --- classes (Fig. 2, Table II) -----------------------------------------------------------------
+# --- classes (Table II) -------------------------------------------------------------------------
 
 
 def in_class_order(run: ReplayRun, values: Tensor) -> Tensor:
@@ -39,28 +39,6 @@ def in_class_order(run: ReplayRun, values: Tensor) -> Tensor:
     order = torch.tensor([stream.class_order for stream in run.streams], device=values.device)
     order = order.view(len(order), *[1] * (values.dim() - 2), -1)
     return values.take_along_dim(order, -1)
-
-
-def class_accuracy(run: ReplayRun) -> Tensor:
-    """Accuracy in [0, 1] on each class after the tasks so far, by the classifier: (S, C).
-
-    Classes stand as in the data set (see `in_class_order`); those that are to come have NaN.
-    """
-    found = torch.full((len(run.seeds), run.data.n_classes), torch.nan)
-    for index, row in enumerate(found):
-        features, labels, head, seen = _tested(run, index)
-        right = _right(head, features, labels, seen).double()
-        row[seen] = torch.stack([right[labels == c].mean() for c in seen.nonzero()[:, 0]]).float()
-    return found
-
-
-def best_temperatures(accuracies: Mapping[float, Tensor]) -> list[float]:
-    """Table II: for each class the temperature with the best mean over seeds.
-
-    `accuracies` are temperature -> (S, C); at a tie the first is taken.
-    """
-    means = torch.stack([values.mean(0) for values in accuracies.values()])  # (temperatures, C)
-    return [list(accuracies)[place] for place in means.argmax(0).tolist()]
 
 
 def _tested(run: ReplayRun, index: int) -> tuple[Tensor, Tensor, nn.Module, Tensor]:
@@ -81,7 +59,7 @@ def _right(head: nn.Module, features: Tensor, labels: Tensor, seen: Tensor) -> T
     return named == labels
 
 
-# --- from the records of a sweep (Fig. 2, Fig. 5, Table XI) ---------------------------------------
+# --- from the records of a sweep (Fig. 2, Fig. 5, Tables II and XI) -------------------------------
 
 
 def temperature_parts(records: Iterable[Record]) -> Curves:
@@ -110,6 +88,21 @@ def temperature_of_classes(records: Iterable[Record]) -> Curves:
             curves["old"].setdefault(softmax, []).append(float(old_task_accuracy(matrix)[-1]))
             curves["new"].setdefault(softmax, []).append(float(new_task_accuracy(matrix)[-1]))
     return curves
+
+
+def best_temperatures(records: Iterable[Record]) -> list[float]:
+    """Table II: for each class, in the order met, the temperature in P with the best mean over seeds.
+
+    At a tie the lowest is taken. [] where no record has accuracy by class.
+    """
+    found: dict[float, list[Any]] = {}
+    for gradient, softmax, record in _by_temperature(records):
+        by_class = (record.curves or {}).get("class_accuracy")
+        if gradient == USUAL["temperature"] and by_class is not None:
+            found.setdefault(softmax, []).append(by_class)
+    tried = sorted(found)
+    means = [torch.tensor(found[t], dtype=torch.float64).mean(0) for t in tried]
+    return [tried[place] for place in torch.stack(means).argmax(0).tolist()] if tried else []
 
 
 def _by_temperature(records: Iterable[Record]) -> Iterator[tuple[float, float, Record]]:

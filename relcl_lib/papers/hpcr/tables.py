@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,13 @@ WEIGHTS = {"as the paper counts": 1, "in bytes": 4}
 COUNTS = ("A_T",)
 #: metrics of `lossless.py`: the estimate, what it adds to A_T, and the standard error of that
 LOSSLESS = ("A_T_lossless", "A_T_lossless_change", "A_T_lossless_error")
+#: those of `measure.py` on principal components (Fig. 6)
+PRINCIPAL = ("components_kept", "A_T_components_5", "A_T_components_10")
+#: what is measured beside the paper's tables -> its metrics, and the memories they are shown for
+BESIDE = {
+    "lossless test images": (LOSSLESS, (200,)),
+    "principal components": (PRINCIPAL, DATASETS["cifar10"]),
+}
 #: Table VII's rows, and Table VIII's, which are two of them. From +HC+HT on the paper's rows carry
 #: "HC", while these methods leave HC to the batch size, as the release does: off at 10 + 10 images.
 COMPONENTS = (
@@ -195,6 +203,13 @@ TABLES = {
         dataset="cifar10",
         **_ONCE,
     ),
+    "figure10": table(
+        "Fig. 10: few images replayed, and many, whose features `hpcr features` keeps for the t-SNE",
+        *(Cell(m, {"memory_batch": n}) for n in (10, 100) for m in ("ER", "HPCR")),
+        dataset="cifar10",
+        largest=True,
+        **_ONCE,
+    ),
     "encoding": table(
         "not in the paper: images as they are and as JPEG copies, a tenth of them held out as test",
         *(Cell("HPCR", {"hold_out": 0.1, "reencode": kind}) for kind in ("none", "jpeg75")),
@@ -202,7 +217,8 @@ TABLES = {
         memory="buffer_size",
     ),
     "rates": table(
-        "not in the paper: learning rates of compared methods, a tenth held out (with --seeds 10)",
+        "not in the paper: learning rates of compared methods, a tenth held out (with --seeds 10); "
+        "one that is chosen goes into the method's `switches`, to be its row in Table III",
         *(
             Cell(name, {"learning_rate": rate, "hold_out": 0.1})
             for name in ("ER", "GSS", "A-GEM", *_COMPARED)
@@ -239,6 +255,13 @@ MISSES = {
         ("Table V", "AAA_all", "over the classes seen, in the column before, it is nearer"),
     )
     for method in ("PCR", "HPCR")
+} | {
+    ("Table VIII", f"PCR {ht} HT, HC {hc}", f"cumulative_gradient_{which}_classes"): (
+        "the paper does not define its sum; ours is that of Figure 8"
+    )
+    for ht in ("w/o", "with")
+    for hc in ("off", "on")
+    for which in ("old", "new")
 }
 #: the same -> what may be behind it, where that is not known
 HINTS = {
@@ -329,24 +352,27 @@ def rows() -> list[Row]:
                         usual=_usual(methods, dataset),
                     )
                 )
-    return found + _lossless()
+    return found + _beside()
 
 
-def _lossless() -> list[Row]:
-    """What test images without loss change, for each method at the memory where it is estimated."""
-    place = (f"{MEASURED}: lossless test images", "Split CIFAR10", "buffer=200")
-    cells = (*TABLES["table3"].cells, *TABLES["table7"].cells)
+def _beside() -> list[Row]:
+    """Rows of what is measured on Split CIFAR-10 beside the paper's tables, for each method."""
+    cells, stream = (*TABLES["table3"].cells, *TABLES["table7"].cells), "Split CIFAR10"
     return [
         Row(
-            *place,
+            f"{MEASURED}: {what}",
+            stream,
+            f"buffer={size}",
             method,
             metric,
-            where_dataset={"stream": place[1]},
-            where_parameters={"buffer_size": 200},
+            where_dataset={"stream": stream},
+            where_parameters={"buffer_size": size},
             usual=_usual((method,), "cifar10"),
         )
+        for what, (metrics, sizes) in BESIDE.items()
+        for size in sizes
         for method in dict.fromkeys(cell.method for cell in cells)
-        for metric in LOSSLESS
+        for metric in metrics
     ]
 
 
@@ -361,13 +387,15 @@ def _usual(methods: tuple[str, ...], dataset: str) -> dict[str, Any]:
     return {**USUAL, **own, "options": known[0].options_of(dataset)}
 
 
-def as_usual(record: Record) -> bool:
+def as_usual(record: Record, but: Collection[str] = ()) -> bool:
     """Whether a record's run has the method's usual settings, where the paper's tables vary them.
 
-    The memory's size is left open.
+    The memory's size is left open, and what `but` names.
     """
     usual = _usual((record.method,), str(record.dataset["name"]))
-    return all(record.parameters.get(name, value) == value for name, value in usual.items())
+    return all(
+        name in but or record.parameters.get(name, value) == value for name, value in usual.items()
+    )
 
 
 def _readings(

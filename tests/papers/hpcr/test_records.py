@@ -39,7 +39,13 @@ def test_fields():
 
 def test_metrics_of_the_specifications_matrix():
     found = run_metrics([[80.0, 0, 0], [60.0, 70, 0], [50.0, 40, 90]])
-    later = {"A_1": 80.0, "A_new": 80.0, "A_old": (60 + 45) / 2, "spread_old": 5.0}
+    later = {
+        "A_1": 80.0,
+        "A_change": -20.0,
+        "A_new": 80.0,
+        "A_old": (60 + 45) / 2,
+        "spread_old": 5.0,
+    }
     assert found == pytest.approx(
         {"A_T": 60.0, "AAA": 68.3333, "F_T": 30.0, "F_T_released": 20.0, **later}, abs=1e-3
     )

@@ -179,7 +179,7 @@ class TestEvaluation:
         with torch.no_grad():  # proxies that win every argmax
             run.network.head.weight[0, unseen[0]] = 1.0
             run.network.head.weight[0, ~unseen[0]] = -1.0
-        masked, every = run.tested(0)
+        masked, every = run.of_tasks(run.hits(0))
         assert (every == 0).all() and torch.equal(run.evaluate(0), every)
         assert masked[0, 0] >= 0.4
 

@@ -47,10 +47,12 @@ def batch_of(run, task=1, seed=5):
         ("DER++", {"alpha": 0.0, "beta": 1.0}),
         ("GMED", {"options": {"stride": 0.0}}),
         ("MIR", {"views": 1, "options": {"subsample": 10}}),  # in another order, which views show
+        ("GSS", {"buffer_size": 1000}),  # that is never full
     ],
 )
 def test_is_er(in_double, method, changes):
-    er = weights(trained(method="ER", views=changes.get("views", 2)))
+    held = {name: changes[name] for name in ("views", "buffer_size") if name in changes}
+    er = weights(trained(method="ER", **held))
     torch.testing.assert_close(weights(trained(method=method, **changes)), er, rtol=1e-6, atol=1e-8)
     assert not same(weights(trained(method=method)), er)
 
@@ -209,7 +211,33 @@ def test_er_wa_brings_new_rows_to_the_length_of_old_ones():
     torch.testing.assert_close(weight.detach(), alike)  # gamma is 1: ER
 
 
-def test_obcs_first_head_learns_from_replay_alone():
+def test_obcs_body_is_ers_where_the_second_head_starts_as_ers_head(in_double):
+    er, run = make_run(method="ER"), make_run(method="OBC")
+    run.strategy.surrogate.load_state_dict(er.network.head.state_dict())
+    for task in range(2):
+        er.train_task(task)
+        run.train_task(task)
+    ours, theirs = (kept(each.network.body.named_parameters()) for each in (run, er))
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+    assert same(run.strategy.surrogate, er.network.head)
+
+
+def test_iid_pp_draws_from_all_training_images():
+    run = make_run(method="IID++", n_tasks=None, memory_batch=200)
+    batch = batch_of(run, 0)
+    found = run.strategy.retrieve(batch)
+    pool, drawn = (
+        [(image.numpy().tobytes(), int(label)) for image, label in zip(images, labels, strict=True)]
+        for images, labels in (
+            (run.images, run.labels),
+            (found["image"][0], found["label"][0]),
+        )
+    )
+    assert {*drawn} <= {*pool} and len(drawn) == 200  # each with its own label
+    assert {label for _, label in drawn} == set(range(run.data.n_classes))
+
+
+def test_obcs_first_head_learns_from_replay_alone(monkeypatch):
     run = make_run(method="OBC", options={"batch": 3})
     head = kept(run.network.head)
     batch = batch_of(run, 0)
@@ -224,8 +252,15 @@ def test_obcs_first_head_learns_from_replay_alone():
         for r in (step.stream, step.memory)
     )
     torch.testing.assert_close(run.strategy.loss(step), expected)
+    drawn, more = [], run.strategy.more
+    monkeypatch.setattr(run.strategy, "more", lambda *given: drawn.append(more(*given)) or drawn[0])
     run.strategy.update(step, run.strategy.loss(step))
-    assert not same(head, run.network.head) and not same(surrogate, run.strategy.surrogate)
+    (_, rows), weight = drawn[0], head["weight"].clone().requires_grad_()
+    assert rows.labels.shape == (1, 3 * run.settings.views)
+    F.cross_entropy(rows.features[0] @ weight[0].T + head["bias"][0], rows.labels[0]).backward()
+    moved = weight.detach() - run.settings.learning_rate * weight.grad
+    torch.testing.assert_close(run.network.head.weight.detach(), moved)
+    assert not same(surrogate, run.strategy.surrogate)
     assert all(p.grad is None for p in run.network.body.parameters())
     assert all(p.grad is None for p in run.strategy.surrogate.parameters())
 

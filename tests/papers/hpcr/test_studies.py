@@ -31,12 +31,20 @@ def trained():
 # --- classes --------------------------------------------------------------------------------------
 
 
-def test_accuracy_by_class_is_that_of_the_tasks(trained):
-    found = studies.class_accuracy(trained)
-    ordered = studies.in_class_order(trained, found)
-    of_tasks = ordered.view(2, 3, 2).mean(-1)  # as many test images of each class
+def test_accuracy_by_class_is_that_of_its_test_images(trained):
+    for index, record in enumerate(trained.records()):
+        features, labels, _ = trained.test_features(index)
+        with torch.inference_mode():
+            named = select_seed(trained.network, index).head(features.unsqueeze(0))[0].argmax(1)
+        right = {c: float((named[labels == c] == c).double().mean()) for c in range(6)}
+        found = trained.class_accuracy[index].tolist()
+        assert found == pytest.approx([*right.values()], abs=1e-6)
+        order = trained.streams[index].class_order  # old classes first
+        expected = [100 * right[c] for c in order]
+        assert record.curves["class_accuracy"] == pytest.approx(expected, abs=1e-3)
+    of_tasks = studies.in_class_order(trained, trained.class_accuracy).view(2, 3, 2).mean(-1)
     torch.testing.assert_close(of_tasks, trained.accuracy[:, -1], rtol=0, atol=1e-6)
-    assert 0 < found.mean() < 1 and len(found.unique()) > 2
+    assert len(trained.class_accuracy.unique()) > 2
 
 
 def test_classes_stand_in_the_order_they_are_met():
@@ -49,11 +57,20 @@ def test_classes_stand_in_the_order_they_are_met():
 
 
 def test_best_temperature_is_of_the_mean_over_seeds():
-    accuracies = {
-        0.1: torch.tensor([[1.0, 0.0, 0.5], [0.0, 0.2, 0.5]]),
-        0.2: torch.tensor([[0.4, 0.3, 0.5], [0.4, 0.3, 0.5]]),
+    by_class = {
+        0.3: ([40.0, 30.0, 50.0], [40.0, 30.0, 50.0]),
+        0.1: ([100.0, 0.0, 50.0], [0.0, 20.0, 50.0]),
     }
-    assert studies.best_temperatures(accuracies) == [0.1, 0.2, 0.1]
+    records = [
+        record_of(s, "PCR", more=tables.apart(0.09, t), curves={"class_accuracy": values})
+        for t, each in by_class.items()
+        for s, values in enumerate(each)
+    ]
+    records.append(record_of(0, "PCR", more=tables.apart(0.3, 0.3), curves=records[0].curves))
+    assert studies.best_temperatures(records) == [0.1, 0.3, 0.1]
+    assert studies.best_temperatures([failed(method="PCR")]) == []
+    before = record_of(0, "PCR", more=tables.apart())  # recorded without accuracy by class
+    assert studies.best_temperatures([before]) == []
 
 
 # --- temperatures ---------------------------------------------------------------------------------
