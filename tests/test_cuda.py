@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from gratings import gratings, make_run
 
 from relcl_lib.commands import sweep
 from relcl_lib.data.sentences import load_sentences
@@ -33,6 +34,17 @@ def test_a_quick_run(paper, tmp_path):
     for record in read_records(tmp_path / "results"):
         assert record.device.startswith(DEVICE)
         assert all(torch.isfinite(torch.tensor(list(record.metrics.values()))))
+
+
+@pytest.mark.parametrize("method", ["HPCR", "MIR", "DER++"])
+def test_a_captured_step_trains_as_the_plain_one(method):
+    """Within what kernels that add up in no fixed order leave open."""
+    graphs = {}
+    for graph in (False, True):
+        given = {"method": method, "seeds": [0, 1], "device": DEVICE, "cuda_graph": graph}
+        run = make_run(gratings(40), **given).train()
+        graphs[graph] = torch.cat([p.detach().flatten() for p in run.network.parameters()])
+    assert (graphs[True] - graphs[False]).norm() / graphs[False].norm() < 1e-2
 
 
 @pytest.mark.parametrize("precision, within", [("float32", 1e-4), ("bfloat16", 5e-2)])

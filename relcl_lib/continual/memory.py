@@ -111,7 +111,7 @@ class Memory:
 
     def take(self, slots: Tensor) -> dict[str, Tensor]:
         """The fields of slots (S, n): name -> (S, n, ...)."""
-        seed = torch.arange(self.seeds).unsqueeze(1).expand_as(slots)
+        seed = torch.arange(self.seeds, device=slots.device).unsqueeze(1).expand_as(slots)
         return {
             name: store[seed.to(store.device), slots.to(store.device)]
             for name, store in self.fields.items()
@@ -121,7 +121,7 @@ class Memory:
     def replace(self, slots: Tensor, **rows: Tensor) -> None:
         """Write fields (S, n, ...) into slots (S, n)."""
         self._fit(rows)
-        seed = torch.arange(self.seeds).unsqueeze(1).expand_as(slots)
+        seed = torch.arange(self.seeds, device=slots.device).unsqueeze(1).expand_as(slots)
         for name, value in rows.items():
             store = self.fields[name]
             store[seed.to(store.device), slots.to(store.device)] = value.detach().to(store.dtype)
@@ -178,26 +178,29 @@ class ReservoirMemory(Memory):
         batch = self._rows(rows)
         fill = self._fill(batch, rows)
         self.n_seen += fill
-        rest = batch - fill
-        if not rest:
-            return
-        highest = torch.full((rest,), self.n_seen)
+        if rest := batch - fill:
+            slot = self.places(rest, generators)
+            seed, row = (slot >= 0).nonzero(as_tuple=True)
+            self._write(seed, slot[seed, row], row + fill, rows)
+
+    def places(self, n: int, generators: Generators) -> Tensor:
+        """Offer `n` rows to the full memory: the slot of each, -1 for one that is not kept: (S, n)."""
+        highest = torch.full((n,), self.n_seen)
         if self.exact:
-            highest += torch.arange(1, rest + 1)
+            highest += torch.arange(1, n + 1)
         # floor(u * n) with a double u: n is far below 2^53, so every place is equally likely.
         draws = torch.stack(
-            [torch.rand(rest, generator=g, dtype=torch.float64) for g in self._one_each(generators)]
+            [torch.rand(n, generator=g, dtype=torch.float64) for g in self._one_each(generators)]
         )
-        slot = (draws * highest).long()  # (S, rest)
-        self.n_seen += rest
+        self.n_seen += n
         # The last row of each slot; those without one all share the place behind the last slot.
-        place, order = slot.clamp(max=self.capacity), torch.arange(rest).expand_as(slot)
-        last = torch.full((self.seeds, self.capacity + 1), -1).scatter_reduce(
-            1, place, order, "amax"
+        slot = (draws * highest).long().clamp(max=self.capacity)  # (S, n)
+        order, last = (
+            torch.arange(n).expand_as(slot),
+            torch.full((self.seeds, self.capacity + 1), -1),
         )
-        kept = (slot < self.capacity) & (last.gather(1, place) == order)
-        seed, row = kept.nonzero(as_tuple=True)
-        self._write(seed, slot[seed, row], row + fill, rows)
+        kept = last.scatter_reduce(1, slot, order, "amax").gather(1, slot) == order
+        return slot.where(kept & (slot < self.capacity), -1)
 
 
 class ChosenMemory(Memory):

@@ -130,14 +130,14 @@ def _positives(labels: Tensor) -> Tensor:
 
 
 def dynamic_temperature_weight(
-    step: int,
+    step: int | Tensor,
     *,
     temperature: float = 0.09,
     t_min: float = 0.05,
     t_max: float = 0.16,
     period: int = 500,
     variant: str = "released",
-) -> float:
+) -> float | Tensor:
     """Weight of the contrastive loss at a step, from HPCR's dynamic temperature (HT, Eq. 21 and 22).
 
     `paper`: t / t(s) with t(s) = (t_max - t_min)(1 + cos(2 pi s / period))/2 + t_min, s the step,
@@ -145,7 +145,8 @@ def dynamic_temperature_weight(
     weight itself, which lies above the paper's between them (cycle means 1.181 and 1.006 at the
     default values).
     """
-    wave = (1 + math.cos(2 * math.pi * step / period)) / 2  # 1 at step 0, 0 at half a period
+    cos = torch.cos if isinstance(step, Tensor) else math.cos
+    wave = (1 + cos(2 * math.pi * step / period)) / 2  # 1 at step 0, 0 at half a period
     if variant == "paper":
         return temperature / ((t_max - t_min) * wave + t_min)
     if variant == "released":

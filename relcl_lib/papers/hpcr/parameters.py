@@ -101,6 +101,7 @@ class ReplayParameters(Parameters):
     )
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Device = "auto"
+    cuda_graph: bool = Field(False, description="on a GPU, repeat a task's step as one CUDA graph")
 
     @field_validator("t_max")
     @classmethod

@@ -8,6 +8,7 @@ run.accuracy  # (S, T, T): after training task i, on the test set of task j
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from relcl_lib.lab.run import Run, State
 from relcl_lib.lab.runtime import keep_freed_memory, make_generator
 from relcl_lib.models.resnet import ReplayNetwork, build_network, fold_batch_norm, select_seed
 from relcl_lib.papers.hpcr import tables
+from relcl_lib.papers.hpcr.captured import CapturedStep
 from relcl_lib.papers.hpcr.methods import METHODS
 from relcl_lib.papers.hpcr.parameters import PAPER_STREAMS, STAND_INS, STREAMS, ReplayParameters
 from relcl_lib.papers.hpcr.strategy import Batch, Draws, Group, Rows, Step
@@ -59,7 +61,7 @@ class ReplayRun(Run):
         self, parameters: ReplayParameters, data: ImageData, work_dir: str | Path | None = None
     ) -> None:
         super().__init__(parameters, data, parameters.seeds, work_dir)
-        self.elsewhere = self.settings.as_before
+        self.elsewhere = (*self.settings.as_before, "cuda_graph")
         keep_freed_memory()  # every step needs blocks of the same sizes
         self._place_data()
         self.network = self._build_network()
@@ -173,15 +175,24 @@ class ReplayRun(Run):
         }
         seen = self.seen(task)
         self.network.train()
+        train = partial(self.training_step, task=task, seen=seen, draws=draws)
+        if self.settings.cuda_graph and self.device.type == "cuda":
+            train = CapturedStep(self, task, seen, draws)
         for step in range(batches.shape[1]):
-            self.training_step(batches[:, step], task, step, seen, draws)
+            train(batches[:, step], step=step)
             self.total_step += 1
             if on_step is not None:
                 on_step(step, batches.shape[1])
         self.strategy.end_task(task, seen)
 
     def training_step(
-        self, indices: Tensor, task: int, step: int, seen: Tensor, draws: Draws
+        self,
+        indices: Tensor,
+        task: int,
+        step: int | Tensor,
+        seen: Tensor,
+        draws: Draws,
+        total_step: int | Tensor | None = None,
     ) -> Tensor | None:
         """One step: retrieve, forward both groups, one update, then offer the batch to the memory.
 
@@ -190,12 +201,14 @@ class ReplayRun(Run):
             task, step: index of the task, and of the step in it.
             seen: (S, C) bool, classes of the tasks up to this one.
             draws: purpose -> one generator per seed.
+            total_step: index of the step in the run, if not the run's own count.
 
         Returns:
             The losses (S,), detached; None if the step trained nothing.
         """
         images, labels = self.images[indices], self.labels[indices]
-        batch = Batch(images, labels, task, step, self.total_step, seen, draws)
+        total_step = self.total_step if total_step is None else total_step
+        batch = Batch(images, labels, task, step, total_step, seen, draws)
         stored = self.strategy.retrieve(batch) or {}
         done = Step(batch, *self.strategy.rows(batch, stored), stored)
         if self.strategy.has_proxies:
@@ -305,7 +318,7 @@ class ReplayRun(Run):
     def identity(self) -> dict[str, Any]:
         """As of any run; all the seeds train in one network."""
         identity = super().identity()
-        del identity["seed"]
+        del identity["seed"], identity["settings"]["cuda_graph"]  # which changes no number
         if self.settings.reencode == "none":  # earlier checkpoints do not name it
             del identity["settings"]["reencode"]
         return {**identity, "seeds": self.seeds}

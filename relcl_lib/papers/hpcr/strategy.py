@@ -52,7 +52,8 @@ class Batch:
 
     Attributes:
         images, labels: (S, b, 3, H, W) uint8 and (S, b).
-        task: index of the task; step: index of the step in the task; total_step: in the run.
+        task: index of the task; step: index of the step in the task; total_step: in the run; both
+            tensors where a step is captured.
         seen: (S, C) bool, classes of this and earlier tasks.
         draws: generators by purpose, see `Strategy.purposes`.
     """
@@ -60,8 +61,8 @@ class Batch:
     images: Tensor
     labels: Tensor
     task: int
-    step: int
-    total_step: int
+    step: int | Tensor
+    total_step: int | Tensor
     seen: Tensor
     draws: Draws
 

@@ -239,7 +239,7 @@ TABLES = {
 #: settings of which the paper has several, or that are judged by what they name
 KEPT: tuple[str, ...] = ("variant",)
 #: setting -> values that any cell of the paper's may have; () for whatever value
-FREE: dict[str, tuple[Any, ...]] = {}
+FREE: dict[str, tuple[Any, ...]] = {"cuda_graph": ()}
 #: rows of the summary: table, data set, setting, method, metric of the records
 SUMMARY = (
     ("Table III", "Split CIFAR10", "buffer=200", "HPCR", "A_T"),
