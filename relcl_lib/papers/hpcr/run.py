@@ -8,7 +8,6 @@ run.accuracy  # (S, T, T): after training task i, on the test set of task j
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,11 +174,14 @@ class ReplayRun(Run):
         }
         seen = self.seen(task)
         self.network.train()
-        train = partial(self.training_step, task=task, seen=seen, draws=draws)
+        captured = None
         if self.settings.cuda_graph and self.device.type == "cuda":
-            train = CapturedStep(self, task, seen, draws)
+            captured = CapturedStep(self, task, seen, draws)
         for step in range(batches.shape[1]):
-            train(batches[:, step], step=step)
+            if captured:
+                captured(batches[:, step], step)
+            else:
+                self.training_step(batches[:, step], task, step, seen, draws)
             self.total_step += 1
             if on_step is not None:
                 on_step(step, batches.shape[1])
