@@ -16,13 +16,15 @@ from gratings import gratings
 from safetensors.torch import load_file, save_file
 
 from relcl_lib.data.weights import weights_folder
-from relcl_lib.lab.records import config_hash
+from relcl_lib.lab.records import Record, config_hash
 from relcl_lib.papers.crecl.parameters import CreclParameters
 from relcl_lib.papers.crecl.run import CreclRun
 from relcl_lib.papers.docre_ii.parameters import DocreParameters
 from relcl_lib.papers.docre_ii.run import DocreRun
 from relcl_lib.papers.fastre.parameters import FastreParameters
 from relcl_lib.papers.fastre.run import FastreRun
+from relcl_lib.papers.fastre.tables import USUAL, printed_rows
+from relcl_lib.papers.fastre.vectors import Vectors, on_usual_vectors
 from relcl_lib.papers.hpcr.parameters import ReplayParameters
 from relcl_lib.papers.hpcr.run import ReplayRun
 
@@ -71,6 +73,19 @@ def test_encoders_of_one_name_share_neither_record_nor_checkpoint(make, encoders
     assert first.folder == copy.folder != other.folder
 
 
+def test_casrels_record_has_an_encoder_in_place_of_word_vectors(encoders):
+    given = {"method": "CasRel", "encoder": str(encoders / "copy")}
+    given["dilations"] = USUAL["dilations"]
+    outcome = {"metrics": {"F1": 1.0}, "seconds": 1.0, "device": "cpu"}
+    record = Record(**fastre(**given).configuration(), **outcome)
+    assert Vectors.of(record) is None
+    rows = [row for row in printed_rows("Table 2") if row.method == "CasRel"]
+    known = record.model_copy(update={"dataset": {**record.dataset, "set": "NYT10"}})
+    assert on_usual_vectors([known], rows)[0] == [known]
+    assert any(row.matches(known) for row in rows if row.our_metric == "F1")
+    assert hashes(fastre(**given, min_count=2)) == [config_hash(record)]
+
+
 def test_the_second_encoder_trains_and_the_first_ones_record_stays(encoders, tmp_path):
     def train(name, results):
         given = {"n_tasks": 2, "encoder": str(encoders / name), "seeds": [2021]}
@@ -102,6 +117,11 @@ def test_word_vectors_and_type_maps_of_one_name(tmp_path):
     one, other, same = hashes(*runs)
     assert one == same != other
     assert runs[0].folder == runs[2].folder != runs[1].folder
+    # A whole file and an extract give one run, whatever a profile says of random vectors.
+    more = write("d", "whole.txt", "zebra 7 7\nis 2 3\nwas 5 1\n")
+    whole = fastre(tmp_path, word_vectors=more, min_count=2, vector_size=300)
+    assert hashes(whole) == [one]
+    assert whole.configuration()["parameters"]["vector_size"] == 2
     relations = triples().relations
 
     def schema(kind):

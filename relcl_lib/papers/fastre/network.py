@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import fields
@@ -22,6 +23,7 @@ from relcl_lib.text.pretrained import encoder_vectors, load_encoder
 from relcl_lib.text.schema import Schema
 from relcl_lib.text.spans import Batch, Reader
 from relcl_lib.text.words import (
+    FIRST_WORD,
     WordReader,
     WordVectors,
     count_words,
@@ -44,6 +46,17 @@ def word_vectors(settings: FastreParameters, data: TripleData, seed: int) -> Wor
     if Path(settings.word_vectors).is_dir():
         return encoder_vectors(settings.word_vectors, wanted)
     return read_glove(settings.word_vectors, wanted, every=settings.all_words)
+
+
+def vectors_digest(vectors: WordVectors) -> str:
+    """SHA-256 of a run's words and their vectors, 64 hex digits, in whatever order a file has them.
+
+    Of a whole file and of an extract with the data's words it is the same, as a run keeps no others.
+    """
+    order = sorted(range(len(vectors.words)), key=vectors.words.__getitem__)
+    digest = hashlib.sha256("\n".join(vectors.words[at] for at in order).encode())
+    digest.update(vectors.matrix[FIRST_WORD:][order].contiguous().numpy())
+    return digest.hexdigest()
 
 
 def build_network(

@@ -35,6 +35,7 @@ from relcl_lib.papers.fastre.network import (
     batch_loss,
     build_network,
     span_rules,
+    vectors_digest,
 )
 from relcl_lib.papers.fastre.parameters import FastreParameters, learning_rate
 from relcl_lib.text import triple_metrics
@@ -105,14 +106,16 @@ class FastreRun(Run):
 
     @cached_property
     def inputs(self) -> dict[str, str]:
-        """Word vectors, CasRel's encoder and a type map, where they are read from files."""
+        """Word vectors, CasRel's encoder and a type map, where they are read from files.
+
+        Of a file of word vectors those that the run keeps count: see `vectors_digest`.
+        """
         given, found = self.settings, {}
-        for name, place in (("encoder", given.encoder), ("word_vectors", given.word_vectors)):
-            if place is not None:
-                file = Path(place).expanduser().is_file()
-                found[name] = file_digest(place) if file else weights_digest(weights_folder(place))
-        if given.encoder is not None:  # CasRel's words are its encoder's
-            found["word_vectors"] = found["encoder"]
+        if self.vectors is None:  # CasRel's words are its encoder's
+            found["encoder"] = found["word_vectors"] = weights_digest(weights_folder(given.encoder))
+        elif given.word_vectors is not None:
+            place, read = Path(given.word_vectors), self.vectors
+            found["word_vectors"] = weights_digest(place) if place.is_dir() else vectors_digest(read)
         if given.start_from is not None:
             weights = tagger_folder(given.start_from) / WEIGHTS
             found["start_from"] = file_digest(weights)
@@ -413,6 +416,11 @@ class FastreRun(Run):
         """The data set, what could be tagged of it, the network, and where vectors and map are from."""
         settings, data = self.settings, self.data
         parameters = {"word_vectors": self.vector_source, "type_map": self.schema.source}
+        # What is said of random vectors shapes no others.
+        if self.vectors is not None:
+            parameters["vector_size"] = self.vectors.matrix.shape[1]
+        if self.vectors is None or settings.word_vectors is not None:
+            parameters["min_count"] = 1
         if settings.method == "CasRel":
             backbone = Path(settings.encoder).name
         else:

@@ -25,9 +25,9 @@ class Vectors(NamedTuple):
     @classmethod
     def of(cls, record: Record) -> Vectors | None:
         """Those of a record; None where it has an encoder in their place."""
-        held, digest = record.parameters, record.inputs.get("word_vectors", "")
-        if held.get("encoder"):
+        if "encoder" in record.inputs:
             return None
+        held, digest = record.parameters, record.inputs.get("word_vectors", "")
         size = 0 if digest else held.get("vector_size", 0)
         return cls(held.get("word_vectors") or "", held.get("train_vectors", False), digest, size)
 

@@ -129,13 +129,10 @@ def test_word_vectors_are_chosen_per_data_set_and_casrel_has_none(records):
     said = "NYT10 drawn at random, trained; NYT24 GloVe glove.6B.50d.txt, fixed."
     assert shown.endswith(f"Word vectors of ours: {said}")
     run = next(r for r in mine if r.method == "FastRE")
-    held = {
-        **run.parameters,
-        **METHODS["CasRel"],
-        "encoder": "BERT",
-        "word_vectors": "encoder BERT",
-    }
-    casrel = run.model_copy(update={"method": "CasRel", "parameters": held})
+    held = {**run.parameters, **METHODS["CasRel"], "word_vectors": "encoder BERT"}
+    inputs = dict.fromkeys(("encoder", "word_vectors"), "0123456789abcdef")
+    changes = {"method": "CasRel", "parameters": held, "inputs": inputs}
+    casrel = run.model_copy(update=changes)
     found = read_table(printed.whole("Table 2", "NYT10", [*mine, casrel]))
     assert "(n=1)" in found["CasRel"]["F1 (%): ours"]
     assert "(n=3)" in found["FastRE"]["F1 (%): ours"]
