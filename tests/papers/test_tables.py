@@ -23,7 +23,7 @@ STANDS = {
     "9936a66c7479": {"Table III": 1, "Table V": 1, "Table VI": 2, "Table VII": 1},  # HPCR
     "adcc8f85fb50": {"Table 5": 1},  # -Adaptive Thresholding
     "25154d3ed91d": {"Table 4": 1, "Table 5": 1},  # -Dilated Convolution
-    "765e337305b3": {"Table 2": 3, "Table 3": 1, "Table 4": 2, "Table 5": 1, "Measured": 3},
+    "e3e566d9728a": {"Table 2": 3, "Table 3": 1, "Table 4": 2, "Table 5": 1, "Measured": 3},
     "750aa27df6ae": {"Table 2": 3, "Table 5": 1, "Measured": 3},  # FastRE on NYT24
     "98182ad30a3c": {"Measured": 1},  # CRECL(C)
     "b0ef4a4adb87": {"Table 1": 10},  # CRECL+ATM

@@ -131,6 +131,21 @@ def test_schedules():
     assert learning_rate(5, 10, schedule="constant", peak=1e-5) == 1e-5
 
 
+@pytest.mark.parametrize("dataset", ["nyt10", "nyt11", "nyt24", "webnlg"])
+def test_the_released_rate_keeps_its_shape_in_a_shorter_run(dataset):
+    full = {"nyt10": 131_940, "nyt11": 117_480}.get(dataset, 105_420)
+
+    def rates(steps):
+        places = [round(steps * share) for share in (0.01, 0.1, 0.5, 1)]
+        return [learning_rate(t, steps, schedule="released", dataset=dataset) for t in places]
+
+    assert rates(full // 20) == pytest.approx(rates(full), rel=0.01)
+    top = 2 * full  # a longer one is the release's own
+    assert learning_rate(full, top, schedule="released", dataset=dataset) == pytest.approx(
+        learning_rate(full, full, schedule="released", dataset=dataset)
+    )
+
+
 def test_decay_is_for_weights_only():
     run = make()
     decayed, free = run.optimizer.param_groups
