@@ -8,7 +8,7 @@ from example_records import make
 from relcl_lib.commands.sweep import make_cells, parser
 from relcl_lib.commands.tables import comparison, paper_rows
 from relcl_lib.lab.compare import compare
-from relcl_lib.lab.records import config_hash, read_records
+from relcl_lib.lab.records import canonical_json, config_hash, read_records
 from relcl_lib.lab.rows import entries, printed_names, read_paper_table
 from relcl_lib.papers.registry import PAPERS
 
@@ -179,6 +179,34 @@ def test_structures_and_memory_sizes_are_those_printed():
     assert {"-".join(map(str, cell["dilations"])) for cell in cells} == printed
     printed = {entry.setting.split("L=")[1].split(";")[0] for entry in entries("crecl", "Table 2")}
     assert {str(cell["memory_size"]) for cell in runs("crecl", "table2")} == printed
+
+
+def test_no_network_of_fastre_is_run_under_two_names():
+    about = PAPERS["fastre"]
+    for dataset in about.tables.DATASETS:
+        cells = [
+            cell
+            for name in ("table4", "table5")
+            for cell in runs("fastre", name, "--dataset", dataset)
+        ]
+        owners = {}
+        for cell in cells:
+            network = about.parameters.create(cell).resolved().model_dump(exclude={"method"})
+            owners.setdefault(canonical_json(network), set()).add(cell["method"])
+        assert all(len(methods) == 1 for methods in owners.values())
+        # Any type may head any relation of WebNLG: there is no map to leave out.
+        assert ("-Mapping Mechanism" in set().union(*owners.values())) == (dataset != "webnlg")
+    for dataset, shown in (("WebNLG", False), ("NYT10", True)):
+        rows = [*about.tables.data_rows(dataset), *about.tables.printed_rows("Table 5", dataset)]
+        assert ("-Mapping Mechanism" in {row.method for row in rows}) == shown
+
+
+def test_casrel_stops_as_its_authors_do():
+    (cell,) = (c for c in runs("fastre", "table2") if c["method"] == "CasRel")
+    settings = PAPERS["fastre"].parameters.create(cell).resolved()
+    assert (settings.epochs, settings.patience, settings.batch_size) == (100, 7, 6)
+    for cell in runs("fastre", "casrel"):
+        assert PAPERS["fastre"].parameters.create(cell).resolved().patience == 7
 
 
 def test_printed_methods_without_a_run_of_ours():

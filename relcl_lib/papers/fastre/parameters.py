@@ -64,7 +64,13 @@ RELEASED_SCHEDULE = {
 OTHER_SCHEDULE = RELEASED_SCHEDULE["nyt24"]
 
 #: Settings of the official CasRel; a batch of 6 and early stopping belong to it.
-CASREL_TRAINING = {"epochs": 100, "batch_size": 6, "learning_rate": 1e-5, "weight_decay": 0.0}
+CASREL_TRAINING = {
+    "epochs": 100,
+    "patience": 7,
+    "batch_size": 6,
+    "learning_rate": 1e-5,
+    "weight_decay": 0.0,
+}
 FASTRE_TRAINING = {"epochs": 60, "batch_size": 32, "learning_rate": 1e-3, "weight_decay": 0.01}
 
 

@@ -115,7 +115,9 @@ class FastreRun(Run):
             found["encoder"] = found["word_vectors"] = weights_digest(weights_folder(given.encoder))
         elif given.word_vectors is not None:
             place, read = Path(given.word_vectors), self.vectors
-            found["word_vectors"] = weights_digest(place) if place.is_dir() else vectors_digest(read)
+            found["word_vectors"] = (
+                weights_digest(place) if place.is_dir() else vectors_digest(read)
+            )
         if given.start_from is not None:
             weights = tagger_folder(given.start_from) / WEIGHTS
             found["start_from"] = file_digest(weights)
