@@ -54,8 +54,8 @@ class Comparison(_Strict):
 
     Attributes:
         label: what it is called in a figure, where the claim makes several.
-        differ: the parameters, or `inputs`, `variant` and `experiment`, in which the two sides may
-            differ; all else agrees.
+        differ: the parameters, or `inputs`, `variant`, `experiment` and `number_format`, in which the
+            two sides may differ; all else agrees, and of times the device, too.
     """
 
     label: Name | None = None
@@ -101,6 +101,8 @@ class Claim(_Strict):
         id: its name in files and links.
         text, place: what is claimed, in our words, and where in the paper.
         comparisons: what must hold, in each of `settings`, that nearest to the paper's first.
+        prefer: parameters that the left side's runs may hold, the best first: where several
+            configurations have enough seeds, those count that hold the first which any of them holds.
         test: the pytest node that shows it (or the contrary, see `shows`).
         missing: what is not here, so that it cannot be tested.
     """
@@ -110,6 +112,7 @@ class Claim(_Strict):
     place: Name
     comparisons: tuple[Comparison, ...] = Field((), strict=False)
     settings: tuple[Setting, ...] = Field((), strict=False)
+    prefer: tuple[dict[str, JsonValue], ...] = Field((), strict=False)
     test: str | None = Field(None, pattern=r"^tests/[\w/]+\.py::\w")
     shows: Literal["supported", "contradicted"] = "supported"
     missing: Name | None = None

@@ -18,6 +18,7 @@ of the paired differences it is
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -44,6 +45,8 @@ SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED = VERDICTS = (
 SCALES = ("paper", "reduced", "stand-in")
 #: stands for a scale where a test shows the claim
 BY_TEST = "test"
+#: metrics that belong to a machine, and the end of its name in a record that is no part of it
+_TIME, _THREADS = re.compile(r"_(seconds|ms)(_|$)"), re.compile(r", \d+ threads?$")
 
 
 # --- verdicts ------------------------------------------------------------------------------------
@@ -120,7 +123,7 @@ def _lines(claim: Claim, records: Sequence[Record]) -> list[Verdict]:
         for setting in claim.settings:
             moved = {"metric": setting.metric} if setting.metric else {}
             each = [comparison.model_copy(update=moved) for comparison in claim.comparisons]
-            outcomes = tuple(_compare(comparison, setting, here, len(each)) for comparison in each)
+            outcomes = tuple(_compare(claim, comparison, setting, here) for comparison in each)
             if any(outcome.verdict != NOT_TESTED for outcome in outcomes):
                 found.append(Verdict(claim, _together(outcomes), scale, setting, outcomes))
     return found or [Verdict(claim, NOT_TESTED, setting=next(iter(claim.settings), None))]
@@ -138,12 +141,13 @@ def _together(outcomes: Iterable[Outcome]) -> str:
 
 
 def _compare(
-    comparison: Comparison, setting: Setting, records: Sequence[Record], several: int
+    claim: Claim, comparison: Comparison, setting: Setting, records: Sequence[Record]
 ) -> Outcome:
-    """The verdict of one comparison, of `several` of a claim, on records of one protocol.
+    """The verdict of one comparison of a claim on records of one protocol.
 
-    Where several configurations have records of both sides, the numbers are of that with most common
-    seeds, of equals the latest. Those with enough seeds must agree: otherwise it is inconclusive.
+    Where several configurations have records of both sides, those with enough seeds count, and of
+    them those that the claim prefers. The numbers are of that with most common seeds, of equals the
+    latest. Those that count must agree: otherwise it is inconclusive.
     """
     left = _configurations(comparison.left, comparison, setting, records)
     if comparison.right.method is None:
@@ -153,12 +157,21 @@ def _compare(
         pairs = [(mine, other) for held, mine in left for kept, other in right if held == kept]
     if not pairs:
         return Outcome(comparison, NOT_TESTED)
+    several = len(claim.comparisons)
     outcomes = [_outcome(comparison, mine, other, several) for mine, other in pairs]
+
+    def place(outcome: Outcome) -> int:
+        held = outcome.left[0].parameters if outcome.left else {}
+        fits = (at for at, wanted in enumerate(claim.prefer) if _holds(held, wanted))
+        return next(fits, len(claim.prefer))
+
+    found = [o for o in outcomes if len(o.left) >= LEAST_SEEDS] or outcomes
+    first = min(map(place, found))
+    found = [o for o in found if place(o) == first]
     chosen = max(
-        outcomes, key=lambda o: (len(o.left), max((each.date for each in o.left), default=""))
+        found, key=lambda o: (len(o.left), max((each.date for each in o.left), default=""))
     )
-    enough = {o.verdict for o in outcomes if len(o.left) >= LEAST_SEEDS}
-    verdict = chosen.verdict if len(enough) < 2 else INCONCLUSIVE
+    verdict = chosen.verdict if len({o.verdict for o in found}) < 2 else INCONCLUSIVE
     return replace(chosen, verdict=verdict, others=len(pairs) - 1)
 
 
@@ -201,6 +214,8 @@ def _configurations(
             continue
         # The number format is no part of what names a run, but it shapes the numbers.
         shape = {**configuration(record), "seed": None, "number_format": record.number_format}
+        if any(map(_TIME.search, metrics)):  # so does the machine its times
+            shape["device"] = _THREADS.sub("", record.device)
         whole = canonical_json(shape)
         shared = {**shape.pop("parameters"), **shape, "method": None}
         held = canonical_json({name: shared[name] for name in shared.keys() - free})

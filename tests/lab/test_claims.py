@@ -168,6 +168,48 @@ def test_configurations_are_not_mixed_and_have_to_agree(small, large, n, expecte
     assert (len(outcome.left), outcome.others) == (max(n, 3), 1)
 
 
+@pytest.mark.parametrize(
+    "prefer, n, expected",
+    [
+        ([], 4, INCONCLUSIVE),
+        ([{"lr": 0.1}], 4, CONTRADICTED),
+        ([{"lr": 0.5}, {"lr": 0.1}, {"lr": 1.0}], 4, CONTRADICTED),
+        ([{"lr": 1.0}, {"lr": 0.1}], 4, SUPPORTED),
+        ([{"lr": 0.1}], 2, SUPPORTED),  # until it has seeds enough the other counts
+    ],
+)
+def test_of_several_configurations_that_count_which_the_claim_prefers(prefer, n, expected):
+    (line,) = judge([claim(prefer=prefer)], several(9.0, -2.0, n))
+    outcome = line.outcomes[0]
+    assert line.verdict == expected
+    if prefer:
+        of_first = expected == CONTRADICTED
+        assert outcome.mean == pytest.approx(-2.0 if of_first else 9.0)
+        assert {record.parameters["lr"] for record in outcome.left} == {0.1 if of_first else 1.0}
+    assert outcome.others == 1
+
+
+@pytest.mark.parametrize(
+    "metric, theirs, expected",
+    [
+        ("infer_log10_ms", "cuda: NVIDIA H200", NOT_TESTED),
+        ("train_log10_seconds", "cpu: Another, 1 threads", NOT_TESTED),
+        ("train_log10_seconds", "cpu: AMD EPYC, 2 threads", SUPPORTED),
+        ("train_loss", "cuda: NVIDIA H200", SUPPORTED),
+    ],
+)
+def test_times_of_two_machines_are_no_pair(metric, theirs, expected):
+    def on(device, found):
+        return [
+            r.model_copy(update={"device": device, "metrics": {metric: r.metrics["A_T"]}})
+            for r in found
+        ]
+
+    records = on("cpu: AMD EPYC, 1 threads", runs("HPCR", AHEAD))
+    records += on(theirs, runs("PCR", [50.0] * 3))
+    assert verdict(records, HIGHER | {"metric": metric}) == expected
+
+
 def test_the_line_that_counts_is_a_decided_one():
     far = {"protocol": "stand-in"}
     near = [*runs("HPCR", [50.1]), *runs("PCR", [50.0])]
