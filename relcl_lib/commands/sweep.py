@@ -6,10 +6,11 @@
     python -m relcl_lib crecl sweep table1 --dataset fewrel --device cuda --jobs 16
     python -m relcl_lib hpcr sweep table3 --engine ray --address auto --gpus-per-run 0.25
 
-A cell whose records exist is read, not run; one that was killed goes on from its last task or epoch;
-one that failed is named with the reason, which a record keeps if it had begun to train, and is tried
-again next time; so is one whose process died, while the others go on. Where the first cell's data
-set cannot be read the sweep stops, as all cells need it. Run it again after any stop.
+A cell whose records exist is read, not run, unless they lack what is asked for, as FastRE's without
+times or threshold curve; one that was killed goes on from its last task or epoch; one that failed is
+named with the reason, which a record keeps if it had begun to train, and is tried again next time; so
+is one whose process died, while the others go on. Where the first cell's data set cannot be read the
+sweep stops, as all cells need it. Run it again after any stop.
 On a cluster of several machines all must see the folders of records, checkpoints and data.
 """
 

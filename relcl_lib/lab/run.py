@@ -199,6 +199,10 @@ class Run:
         """Record fields that a finished run knows of a seed: `metrics`, `notes` and others."""
         raise NotImplementedError
 
+    def suffices(self, record: Record) -> bool:
+        """Whether a finished record of this configuration holds what is asked for; else it is made anew."""
+        return True
+
     def configuration(self, seed: int | None = None) -> dict[str, Any]:
         """Record fields that make a seed of the run what it is: no results, no path of a machine.
 
@@ -258,7 +262,7 @@ class Run:
         failure: Exception | None = None,
         **callbacks: Callable[..., Any] | None,
     ) -> list[Record]:
-        """The records of a configuration, one per seed: read those that exist, train the others.
+        """The records of a configuration, one per seed: read those that suffice, train the others.
 
         Args:
             parameters: what to run.
@@ -281,7 +285,7 @@ class Run:
             run = cls.of(parameters, data, seeds, work_dir)
             for seed in seeds:
                 record = None if again else find_record(run.configuration(seed), results)
-                if record is not None:
+                if record is not None and run.suffices(record):
                     found[seed] = record
             missing = [seed for seed in seeds if seed not in found]
             if not missing:

@@ -22,6 +22,7 @@ from relcl_lib.lab.checkpoints import optimizer_state, restore_optimizer
 from relcl_lib.lab.digests import SHOWN, file_digest
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.lab.protocol import protocol
+from relcl_lib.lab.records import Record
 from relcl_lib.lab.run import Run, State
 from relcl_lib.lab.runtime import drawing_from, make_generator
 from relcl_lib.lab.schedule import epoch_batches
@@ -445,6 +446,11 @@ class FastreRun(Run):
             "backbone": backbone,
             "parameters": parameters,
         }
+
+    def suffices(self, record: Record) -> bool:
+        """Whether it has times, which older records lack, and the curve of `threshold_curve` if asked."""
+        curved = not self.settings.threshold_curve or "valid_F1_tuned" in (record.curves or {})
+        return curved and "train_seconds" in record.metrics
 
     def outcome(self, seed: int) -> dict[str, Any]:
         """Scores on the test set, counts of parameters, times, and what the network looks at.

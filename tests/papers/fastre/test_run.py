@@ -6,6 +6,7 @@ from fastre_data import LEARNING, parameters, tiny_data
 
 from relcl_lib.data.triples import Sentence, Triple, assemble_triples
 from relcl_lib.lab.parameters import ParameterError
+from relcl_lib.lab.records import config_hash, write_record
 from relcl_lib.lab.runtime import make_generator
 from relcl_lib.papers.fastre.network import augment_sentences, batch_loss
 from relcl_lib.papers.fastre.parameters import METHODS, FastreParameters, learning_rate
@@ -290,6 +291,27 @@ def test_a_record_names_vectors_and_losses():
     assert "word vectors: random" in record.note
     assert record.dataset["training_triples"]["not_located"] == 0
     assert record.metrics["params_K"] > 0
+
+
+def test_a_record_without_what_is_asked_for_is_made_anew(tmp_path):
+    trained = []
+
+    def read(**changes):
+        options = {"data": tiny_data(), "results": tmp_path, "on_unit": trained.append}
+        trained.clear()
+        (record,) = FastreRun.train_or_read(parameters(epochs=1, **changes), **options)
+        return record, len(trained)
+
+    first, units = read()
+    assert units == 1 and read() == (first, 0)
+    with_curve, units = read(threshold_curve=True)
+    assert units == 1 and config_hash(with_curve) == config_hash(first)
+    assert len(with_curve.curves["valid_F1_tuned"]) == 1
+    assert read(threshold_curve=True) == read() == (with_curve, 0)
+    older = {name: v for name, v in with_curve.metrics.items() if name != "train_seconds"}
+    write_record(with_curve.model_copy(update={"metrics": older}), tmp_path)
+    assert "train_seconds" in read()[0].metrics and len(trained) == 1
+    assert len(list(tmp_path.rglob("*.json"))) == 1
 
 
 def test_the_quick_profile_loads_the_generated_corpus():
