@@ -74,8 +74,9 @@ class Record(BaseModel):
     """One run with one seed. Unknown fields, wrong types, NaN and infinity are errors.
 
     `metrics`, `accuracy_matrix` (T x T, row i after training on task i) and `curves` (a score after
-    each task, experience or epoch, or what a figure plots) are in per cent, `seconds` and
-    `peak_memory_bytes` in the units they name, `date` in ISO 8601. `dataset` holds a `name` and
+    each task, experience or epoch, or what a figure plots) are in per cent unless they are named
+    after something else (a loss), `seconds` and `peak_memory_bytes` in the units they name, `date` in
+    ISO 8601. `dataset` holds a `name` and
     free entries beside it (`stream`, `sizes`, `fingerprint`, `source`). `inputs` holds a digest of
     everything else that was read: an encoder, word vectors, a type map. `parameters` holds
     everything else that shapes the result and nothing that does not (no device, no list of seeds);

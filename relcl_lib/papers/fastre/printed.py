@@ -55,6 +55,23 @@ TABLES = PrintedTables("fastre", LAYOUTS, tables.rows, WORDS, ("precision", "rec
 #: sizes and times in the paper -> the metric of a record that ours is reckoned from
 _SIZES = {"params_K": "network_K", "train_min": "train_seconds", "infer_s": "infer_ms_batch128"}
 BATCHES = (1, 8, 128)
+#: learned thresholds, and one for all
+_THRESHOLDS = ("FastRE", "-Adaptive Thresholding")
+#: what the network looks at -> two metrics, of which it is the first less the second
+_LOOKS = {
+    "attention, head tagger:\nboundaries less others": (
+        "attention_heads_boundary",
+        "attention_heads_other",
+    ),
+    "attention, tail tagger:\nboundaries less others": (
+        "attention_tails_boundary",
+        "attention_tails_other",
+    ),
+    "gradient: function words\nless other words": (
+        "gradient_function_words",
+        "gradient_other_words",
+    ),
+}
 #: the numbers of a data set by sentence: what a row is called -> the metric of a record
 BY_SENTENCE = {
     "F1, all sentences": "F1",
@@ -256,13 +273,78 @@ def component_differences(
     Of each method the configuration that most seeds were run with; also on a data set that the paper's
     table lacks. Beside them the word vectors of all runs, in words.
     """
-    rows = tables.printed_rows("Table 5", dataset) or tables.data_rows(dataset)
-    named = ("FastRE", *tables.ABLATIONS)
-    rows = [row for row in rows if row.our_metric == "F1" and row.method in named]
-    records, vectors = on_usual_vectors(records, rows)
-    runs = {row.method: most_seeds(filter(row.matches, records)) for row in rows}
+    runs, vectors = _recorded(("FastRE", *tables.ABLATIONS), records, dataset)
     mine, found = runs.pop("FastRE"), {}
     for name, other in runs.items():
         if gained := gains(mine, other, "F1"):
             found[f"FastRE − {words.name(name)}"] = gained
-    return found, vectors.get(dataset, "")
+    return found, vectors
+
+
+def _recorded(
+    methods: Iterable[str], records: Iterable[Record], dataset: str
+) -> tuple[dict[str, list[Record]], str]:
+    """The runs of each row of Table 5, of the configuration with most seeds, and their word vectors."""
+    rows = tables.printed_rows("Table 5", dataset) or tables.data_rows(dataset)
+    rows = [row for row in rows if row.our_metric == "F1" and row.method in methods]
+    records, vectors = on_usual_vectors(records, rows)
+    runs = {row.method: most_seeds(filter(row.matches, records)) for row in rows}
+    return runs, vectors.get(dataset, "")
+
+
+def convergence(
+    records: Iterable[Record], dataset: str = "NYT10"
+) -> tuple[dict[str, dict[int, list[float]]], str]:
+    """Method -> epoch -> validation F1 at the epoch's best threshold, of the seeds that both have.
+
+    With learned thresholds and with one for all, of runs with `threshold_curve`; ({}, "") where one
+    side has none. Beside it the word vectors of all runs, in words.
+    """
+    curved = [record for record in records if "valid_F1_tuned" in (record.curves or {})]
+    runs, vectors = _recorded(_THRESHOLDS, curved, dataset)
+    common = set.intersection(*({run.seed for run in found} for found in runs.values()))
+    if not common:
+        return {}, ""
+    found = {}
+    for name in _THRESHOLDS:
+        curves = [run.curves["valid_F1_tuned"] for run in runs[name] if run.seed in common]
+        epochs = zip(*curves, strict=False)  # patience may end one earlier
+        found[name] = {epoch: list(values) for epoch, values in enumerate(epochs, start=1)}
+    return found, vectors
+
+
+def threshold_differences(
+    records: Iterable[Record], dataset: str = "NYT10"
+) -> tuple[dict[str, list[float]], str]:
+    """F1 of FastRE less that with one threshold for all, on the test set, per seed that both have.
+
+    Both tuned on validation, and as the paper has it. ({}, "") where one side has no such record.
+    """
+    tuned = [record for record in records if "F1_tuned" in record.metrics]
+    runs, vectors = _recorded(_THRESHOLDS, tuned, dataset)
+    metrics = {"test, both tuned": "F1_tuned", "test, only p tuned (the paper)": "F1"}
+    mine, other = (runs[name] for name in _THRESHOLDS)
+    found = {name: gains(mine, other, metric) for name, metric in metrics.items()}
+    return (found, vectors) if all(found.values()) else ({}, "")
+
+
+def looked_at(scores: Iterable[Mapping[str, float]]) -> dict[str, list[float]]:
+    """Attention and gradients of runs as differences, one per run that has both numbers.
+
+    `scores` are metrics of runs, from `measures.where_it_looks`; without any there is no entry.
+    """
+    scores = list(scores)
+    found = {
+        label: [run[a] - run[b] for run in scores if a in run and b in run]
+        for label, (a, b) in _LOOKS.items()
+    }
+    return {label: differences for label, differences in found.items() if differences}
+
+
+def recorded_looks(
+    records: Iterable[Record], dataset: str = "NYT10"
+) -> tuple[dict[str, list[float]], str]:
+    """`looked_at` of FastRE's runs on a data set, and their word vectors in words."""
+    seen = [record for record in records if "attention_heads_boundary" in record.metrics]
+    runs, vectors = _recorded(("FastRE",), seen, dataset)
+    return looked_at(run.metrics for run in runs["FastRE"]), vectors

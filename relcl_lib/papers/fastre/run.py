@@ -28,6 +28,7 @@ from relcl_lib.lab.runtime import drawing_from, make_generator
 from relcl_lib.lab.schedule import epoch_batches
 from relcl_lib.models.tagger import trainable_parameters
 from relcl_lib.papers.fastre import measures, tables
+from relcl_lib.papers.fastre.analysis import f1_tuned
 from relcl_lib.papers.fastre.confidence import calibrate, calibration_error, reliability
 from relcl_lib.papers.fastre.extract import WEIGHTS, Extractor, tagger_folder
 from relcl_lib.papers.fastre.lost import describe_lost, lost_share
@@ -51,6 +52,8 @@ from relcl_lib.text.words import WordReader
 
 #: share of the training triples that may be lost without being allowed to
 MOST_LOST = 0.1
+#: what a record has of each epoch, as far as it was measured
+CURVES = ("loss", "valid_F1", "valid_F1_tuned", "tuned_threshold")
 #: validation triples below which it is said that they are too few to choose an epoch by
 ENOUGH = 20
 
@@ -457,6 +460,7 @@ class FastreRun(Run):
 
         `F1_valid` is what chose the epoch, at 0.5 where the threshold is global, `F1_valid_tuned` that
         at the threshold which the run ends with, as the test scores are; of learned ones both are one.
+        `F1_tuned` is F1 on the test set with learned thresholds tuned, too: see `analysis.f1_tuned`.
         `params_K` are trained numbers in thousands, `network_K` those without word vectors;
         `train_seconds` is the time of this process's cores, without validation, and
         `train_log10_seconds` its logarithm, in which a ratio is a difference; `epochs_to_95` the first
@@ -465,7 +469,7 @@ class FastreRun(Run):
         total, tagged = self.tagged.report["triples"], self.tagged.report["tagged"]
         lost = f"{total - tagged} of {total} training triples could not be located"
         seconds = sum(entry["train_seconds"] for entry in self.history)
-        names = [n for n in ("valid_F1", "valid_F1_tuned") if n in self.history[0]]
+        names = [n for n in CURVES if n in self.history[0]]
         curves = {name: [entry[name] for entry in self.history] for name in names}
         tested = {}
         if self.data.test:
@@ -474,6 +478,7 @@ class FastreRun(Run):
             curve = reliability(calibrated(scores), right)
             tested = self.evaluate("test") | {"calibration_error": 100 * calibration_error(curve)}
             tested |= measures.inference_times(self) | measures.where_it_looks(self)
+            tested["F1_tuned"] = f1_tuned(self)
         return {
             "metrics": {
                 **tested,
@@ -487,6 +492,7 @@ class FastreRun(Run):
                 **{
                     f"epochs_to_95{name.removeprefix('valid_F1')}": measures.convergence(curve)
                     for name, curve in curves.items()
+                    if name.startswith("valid_F1")
                 },
             },
             "curves": curves,

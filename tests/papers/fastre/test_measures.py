@@ -8,6 +8,7 @@ import torch
 from fastre_data import parameters, tiny_data
 
 from relcl_lib.papers.fastre import measures
+from relcl_lib.papers.fastre.analysis import f1_tuned
 from relcl_lib.papers.fastre.extract import Extractor
 from relcl_lib.papers.fastre.run import FastreRun
 from relcl_lib.text.triple_metrics import recall_by_seen, triple_scores
@@ -53,9 +54,13 @@ def test_a_record_has_all_of_it(run):
     assert found["train_seconds"] > 0
     assert 0 <= found["gradient_function_words"] <= 1
     assert found["attention_heads_boundary"] > 0
-    assert record.curves["valid_F1"] == pytest.approx([e["valid_F1"] for e in run.history])
-    for plain, tuned in zip(*record.curves.values(), strict=True):
-        assert tuned >= plain
+    assert set(record.curves) == {"loss", "valid_F1", "valid_F1_tuned", "tuned_threshold"}
+    for name, values in record.curves.items():
+        assert values == [epoch[name] for epoch in run.history]
+    curves = (record.curves[name] for name in ("valid_F1", "valid_F1_tuned"))
+    assert all(tuned >= plain for plain, tuned in zip(*curves, strict=True))
+    assert {name for name in found if "epochs_to" in name} == {"epochs_to_95", "epochs_to_95_tuned"}
+    assert found["F1_tuned"] == pytest.approx(f1_tuned(run), abs=1e-4)
     assert found["F1_valid_tuned"] >= found["F1_valid"]
 
 

@@ -181,6 +181,44 @@ def test_scores_by_sentence_are_means_of_the_records(records):
     assert others["NYT10 (n=3)"] == DASH
 
 
+def test_figures_of_records_draw_nothing_without_a_number_to_draw(records):
+    assert printed.convergence(records) == printed.threshold_differences(records) == ({}, "")
+    assert printed.recorded_looks(records) == ({}, "")
+    assert printed.looked_at([{"attention_heads_boundary": 1.0}]) == {}
+    one = [curved(r) for r in random_ones(records) if r.method == "FastRE"]
+    assert printed.convergence(one) == printed.threshold_differences(one) == ({}, "")
+
+
+def curved(record):
+    """The record with a curve of two epochs, a tuned F1, and what the network looks at."""
+    looks = {name: 1.0 + record.seed for pair in printed._LOOKS.values() for name in pair}
+    looks["attention_tails_boundary"] = 4.0 + record.seed
+    record = timed(record, F1_tuned=record.metrics["F1"] + 1 + record.seed, **looks)
+    curve = [10.0 + record.seed, 20.0 * (record.method == "FastRE")]
+    return record.model_copy(update={"curves": {"valid_F1_tuned": curve}})
+
+
+def test_figures_of_records_have_the_seeds_of_both_sides(records):
+    every = [curved(r) for r in random_ones(records)]
+    mine = {r.seed: r for r in every if r.method == "FastRE"}
+    other = {r.seed: r for r in every if r.method == "-Adaptive Thresholding" and r.seed != 1}
+    older = [r for r in random_ones(records) if r.seed != 1]  # without these numbers, or with fewer
+    older = [r.model_copy(update={"parameters": {**r.parameters, "hidden": 64}}) for r in older]
+    one = curved(next(r for r in older if r.method == "FastRE"))
+    found = [*older, one, *mine.values(), *other.values()]
+    lines, vectors = printed.convergence(found)
+    assert lines["FastRE"] == {1: [10.0, 12.0], 2: [20.0, 20.0]}
+    assert lines["-Adaptive Thresholding"] == {1: [10.0, 12.0], 2: [0.0, 0.0]}
+    assert vectors == "drawn at random, trained"
+    differences, _ = printed.threshold_differences(found)
+    for name, metric in zip(differences, ("F1_tuned", "F1"), strict=True):
+        wanted = [mine[s].metrics[metric] - other[s].metrics[metric] for s in (0, 2)]
+        assert differences[name] == pytest.approx(wanted)
+    looks, _ = printed.recorded_looks(found)
+    heads, tails, gradients = looks.values()
+    assert (heads, tails, gradients) == ([0.0] * 3, [3.0] * 3, [0.0] * 3)
+
+
 def test_runs_that_the_filter_by_type_changes_are_counted(records):
     def lines(found):
         return {tuple(row[:2]): row[2:] for row in cells(printed.type_filter(found))[1:]}
