@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import seaborn as sns
@@ -18,11 +18,16 @@ from relcl_lib.lab.plots import (
     Box,
     axes_of,
     colour_of,
+    plot_differences,
     plot_flow,
     plot_lines,
 )
 from relcl_lib.lab.sentence_plots import TYPE_COLOURS
 from relcl_lib.models.tagger import TaggerConfig
+from relcl_lib.papers.fastre import printed
+
+if TYPE_CHECKING:
+    from relcl_lib.lab.records import Record
 
 _ENCODER_COLOUR, _HEAD_COLOUR, _TAIL_COLOUR = "#4c72b0", "#dd8452", "#55a868"
 
@@ -209,6 +214,31 @@ def plot_epochs(
     axes = plot_lines(lines, axes, colours=OTHER_COLOURS, beside=False, **texts)
     axes.set_ylim(0, None)
     return axes
+
+
+def plot_recorded(records: Sequence[Record], dataset: str = "NYT10") -> dict[str, Axes]:
+    """What only records tell of a data set, by figure; a figure without a number is not drawn.
+
+    `convergence`: validation F1 at the best threshold of each epoch, with learned thresholds and with
+    one for all. `threshold_differences`: their F1 on the test set, paired. `looks_at`: attention and
+    gradients.
+    """
+    drawn = {}
+    curves, vectors = printed.convergence(records, dataset)
+    said = f"{dataset}, our records, word vectors: {{}}\n{{}}"
+    if curves:
+        title = said.format(vectors, "validation, both at the best threshold of each epoch")
+        texts = {"xlabel": "epoch", "ylabel": "F1, validation (%)", "title": title}
+        drawn["convergence"] = plot_lines(curves, beside=False, **texts)
+    rows, vectors = printed.threshold_differences(records, dataset)
+    if rows:
+        title = said.format(vectors, "F1, FastRE less one threshold for all")
+        drawn["threshold_differences"] = plot_differences(rows, title=title)
+    rows, vectors = printed.recorded_looks(records, dataset)
+    if rows:
+        texts = {"title": said.format(vectors, "FastRE"), "xlabel": "difference, one dot per seed"}
+        drawn["looks_at"] = plot_differences(rows, **texts)
+    return drawn
 
 
 def progress(run: Any) -> Progress:

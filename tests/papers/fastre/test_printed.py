@@ -7,7 +7,7 @@ from relcl_lib.lab import words
 from relcl_lib.lab.format import DASH
 from relcl_lib.lab.records import read_records, results_root
 from relcl_lib.lab.rows import entries
-from relcl_lib.papers.fastre import printed, tables
+from relcl_lib.papers.fastre import plots, printed, tables
 from relcl_lib.papers.fastre.methods import METHODS
 
 COUNTS = {"NYT10": 1_096_390, "NYT11": 1_091_682, "NYT24": 1_095_100}
@@ -217,6 +217,17 @@ def test_figures_of_records_have_the_seeds_of_both_sides(records):
     looks, _ = printed.recorded_looks(found)
     heads, tails, gradients = looks.values()
     assert (heads, tails, gradients) == ([0.0] * 3, [3.0] * 3, [0.0] * 3)
+    drawn = plots.plot_recorded(found)
+    assert list(drawn) == ["convergence", "threshold_differences", "looks_at"]
+    assert [line.get_ydata().tolist() for line in drawn["convergence"].lines] == [
+        [11.0, 20.0],
+        [11.0, 0.0],
+    ]
+    assert [text.get_text() for text in drawn["threshold_differences"].get_yticklabels()] == list(
+        differences
+    )
+    assert list(plots.plot_recorded(list(mine.values()))) == ["looks_at"]
+    assert plots.plot_recorded(records) == {}
 
 
 def test_runs_that_the_filter_by_type_changes_are_counted(records):
