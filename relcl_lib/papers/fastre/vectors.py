@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from relcl_lib.lab import words
 from relcl_lib.lab.metrics import LEAST_SEEDS
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
     from relcl_lib.lab.rows import Row
 
 
-class Vectors(NamedTuple):
-    """What a run's word vectors are: their name, the file's content, random ones' size."""
+@dataclass(frozen=True, order=True)
+class Vectors:
+    """What a run's word vectors are: their content, random ones' size, and a name that a file may change."""
 
-    name: str
+    name: str = field(compare=False)
     trained: bool
     digest: str
     size: int

@@ -122,6 +122,16 @@ def test_of_word_vectors_with_as_many_rows_frozen_glove_comes_first(records):
     assert printed.by_sentence([*few, *mine]) == printed.by_sentence(mine)
 
 
+def test_one_content_of_two_files_is_one_kind_of_word_vectors(records):
+    mine = [r for r in random_ones(records) if r.method == "FastRE"]
+    one = [on_glove(r) for r in mine]
+    extract = {**one[0].parameters, "word_vectors": "GloVe extract.txt"}
+    mixed = [one[0].model_copy(update={"parameters": extract}), *one[1:]]
+    shown = printed.whole("Table 2", "NYT10", mixed)
+    assert read_table(shown)["FastRE"]["F1 (%): ours"].endswith("(n=3)\\*")
+    assert shown.startswith(printed.whole("Table 2", "NYT10", one).partition("Word vectors")[0])
+
+
 def test_word_vectors_are_chosen_per_data_set_and_casrel_has_none(records):
     (nyt24,) = (r for r in records if r.dataset["set"] == "NYT24")
     mine = random_ones(records)
