@@ -217,6 +217,11 @@ def nearest_prototype(run: Learner, h: Tensor) -> Tensor:
     return run.network.similarities(h, run.prototypes(), attend=attend)
 
 
+def nearest_attended(run: Learner, h: Tensor) -> Tensor:
+    """The same, with h and prototypes through the attention memory that is in place (CRECL+ATM)."""
+    return run.network.similarities(h, run.prototypes(), attend=True)
+
+
 def head_scores(run: Learner, h: Tensor) -> Tensor:
     """Logits (n, C) of the head (Eq. 1 and 2) for h (n, d)."""
     return run.network.head(h)[:, run.relations]

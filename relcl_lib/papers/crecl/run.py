@@ -26,7 +26,7 @@ from relcl_lib.lab.run import Run, State
 from relcl_lib.models.contrastive_network import CreclNetwork
 from relcl_lib.papers.crecl import tables
 from relcl_lib.papers.crecl.learner import Learner
-from relcl_lib.papers.crecl.methods import Score, head_scores, procedure
+from relcl_lib.papers.crecl.methods import Score, head_scores, nearest_attended, procedure
 from relcl_lib.papers.crecl.network import build_network, task_stream, without_lost
 from relcl_lib.papers.crecl.parameters import STREAMS, CreclParameters
 from relcl_lib.papers.crecl.separation import (
@@ -67,6 +67,11 @@ class CreclRun(Learner, Run):
         self.take_up(stream)
         self.accuracy = torch.zeros(len(self.stream), len(self.stream))
         self.head_accuracy = torch.zeros_like(self.accuracy)  # see `at_head`
+        attends = self.settings.attention_memory != "off"
+        #: see `at_untrained_memory`; None where there is no such reading
+        self.untrained_accuracy: Tensor | None = None
+        if self.has_two_readings and not attends:
+            self.untrained_accuracy = torch.zeros_like(self.accuracy)
         self.separation: dict[str, float] = {}  # see `note_separation`
         self._features: dict[str, Tensor] = {}
 
@@ -120,14 +125,20 @@ class CreclRun(Learner, Run):
         return super().train(on_unit)
 
     def advance(self) -> None:
-        """Train a task, then test on all tasks so far; CRECL's at its head as well."""
+        """Train a task, then test on all tasks so far; CRECL's in its other readings as well."""
         task = self.tasks_done
         self.procedure.train(self, task)
+        readings = [(self.accuracy, self.procedure.score)]
         if self.has_two_readings:
-            both = self.accuracies(task, self.procedure.score, head_scores)
-            self.accuracy[task], self.head_accuracy[task] = both
-        else:
-            self.accuracy[task] = self.evaluate(task)
+            readings.append((self.head_accuracy, head_scores))
+        if self.untrained_accuracy is not None:
+            self.renew_attention_memory(task)
+            readings.append((self.untrained_accuracy, nearest_attended))
+        found = self.accuracies(task, *(score for _, score in readings))
+        for (accuracy, _), row in zip(readings, found, strict=True):
+            accuracy[task] = row
+        if self.untrained_accuracy is not None:
+            self.network.attention_memory = None  # the run has none, nor has its checkpoint
 
     def note_separation(self, phase: str, task: int) -> None:
         """Keep, in `separation`, how far the first two tasks lie apart after a phase of the second.
@@ -205,14 +216,35 @@ class CreclRun(Learner, Run):
         twin.accuracy = self.head_accuracy
         return twin
 
+    def at_untrained_memory(self) -> CreclRun:
+        """CRECL+ATM whose attention memory is not trained, as released: this run read through one.
+
+        Its weights are random, drawn for each task. No training sees them, so both are one training.
+        The two share the network, which is put back without it: the other cannot predict.
+
+        Raises:
+            ValueError: the run is not CRECL as written, or its checkpoint is of an earlier version.
+        """
+        if self.untrained_accuracy is None:
+            raise ValueError("no task of this run was read through an untrained attention memory")
+        twin = copy.copy(self)
+        changes = {"method": "CRECL+ATM", "attention_memory": "untrained"}
+        twin.given = self.given.model_copy(update=changes)
+        twin.settings = self.settings.model_copy(update=changes)
+        twin.accuracy = self.untrained_accuracy
+        return twin
+
     # ----------------------------------------------------------- checkpoints
 
     def state(self) -> State:
         """Network, memory and accuracies."""
+        run = {"accuracy": self.accuracy, "head_accuracy": self.head_accuracy}
+        if self.untrained_accuracy is not None:
+            run["untrained_accuracy"] = self.untrained_accuracy
         return {
             "network": self.network.state_dict(),
             "memory": self.memory.state_dict(),
-            "run": {"accuracy": self.accuracy, "head_accuracy": self.head_accuracy},
+            "run": run,
         }
 
     def load(self, state: State) -> None:
@@ -221,6 +253,7 @@ class CreclRun(Learner, Run):
         self.memory.load_state_dict(state["memory"])
         self.accuracy = state["run"]["accuracy"]
         self.head_accuracy = state["run"]["head_accuracy"]
+        self.untrained_accuracy = state["run"].get("untrained_accuracy")  # of before: has none
 
     # --------------------------------------------------------------- records
 
@@ -260,10 +293,12 @@ class CreclRun(Learner, Run):
         }
 
     def records(self, note: str = "") -> list[Record]:
-        """The record; that of CRECL after one of CRECL(C), which is the same training."""
-        found = super().records(note)
+        """The record; that of CRECL after those of its other readings, which are the same training."""
+        found, same = super().records(note), "the same training as CRECL"
+        if self.untrained_accuracy is not None:
+            found = [self.at_untrained_memory().record(same), *found]
         if self.has_two_readings:
-            found = [self.at_head().record("the same training as CRECL"), *found]
+            found = [self.at_head().record(same), *found]
         return found
 
 

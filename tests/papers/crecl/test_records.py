@@ -130,7 +130,7 @@ def test_sentences_that_are_too_long_are_left_out_if_asked_and_counted(tmp_path)
         make_run(data=gone, max_length=64, skip_long=True)
 
 
-def test_training_crecl_leaves_the_record_of_its_other_reading(tmp_path):
+def test_training_crecl_leaves_the_records_of_its_other_readings(tmp_path):
     chosen = parameters(seeds=[2021], epochs_classification=1)
     (record,) = train_or_read(chosen, data=tiny_data(), results=tmp_path)
     options = {"data": tiny_data(), "results": tmp_path}
@@ -139,8 +139,12 @@ def test_training_crecl_leaves_the_record_of_its_other_reading(tmp_path):
     (head,) = train_or_read(other, **options, **never)
     assert (record.method, head.method) == ("CRECL", "CRECL(C)")
     assert head.metrics != record.metrics
+    untrained = {"method": "CRECL+ATM", "attention_memory": "untrained"}
+    other = parameters(seeds=[2021], epochs_classification=1, **untrained)
+    (attended,) = train_or_read(other, **options, **never)
+    assert (attended.method, attended.parameters["attention_memory"]) == tuple(untrained.values())
     train_or_read(parameters(seeds=[2021], epochs_classification=1, memory_size=2), **options)
-    assert len(list(tmp_path.rglob("*.json"))) == 4
+    assert len(list(tmp_path.rglob("*.json"))) == 6
 
 
 def test_reading_a_record_needs_no_encoder(tmp_path):

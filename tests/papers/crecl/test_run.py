@@ -7,10 +7,14 @@ import torch
 from crecl_data import easy_data, make_run
 from states import kept, same
 
+from relcl_lib.lab import checkpoints
+from relcl_lib.lab.records import config_hash
+from relcl_lib.lab.rows import Cell
 from relcl_lib.losses import prototype_contrastive_loss
 from relcl_lib.papers.crecl.methods import classify, contrast, train_crecl
 from relcl_lib.papers.crecl.network import shuffled_batches
 from relcl_lib.papers.crecl.parameters import METHODS
+from relcl_lib.papers.crecl.tables import TABLES
 
 ALL = list(METHODS)
 
@@ -264,12 +268,69 @@ def test_crecl_c_is_crecl_read_at_its_head():
     assert run.settings.method == "CRECL"  # the run itself is as it was
 
 
+UNTRAINED = {"method": "CRECL+ATM", "attention_memory": "untrained"}
+
+
+def test_crecl_with_an_untrained_attention_memory_is_crecl_read_through_one():
+    options = {"encoder": "tiny", "epochs_memory": 3}
+    run = make_run(**options).train()
+    alone = make_run(**options, **UNTRAINED).train()
+    twin = run.at_untrained_memory()
+    assert torch.equal(twin.accuracy, alone.accuracy)
+    assert not torch.equal(twin.accuracy, run.accuracy)
+    assert (twin.settings, twin.given) == (alone.settings, alone.given)
+    # The run itself, its other reading and its weights are as without this reading.
+    assert run.settings.method == "CRECL" and run.network.attention_memory is None
+    drawn = {f"attention_memory.{name}" for name in alone.network.attention_memory.state_dict()}
+    assert run.network.state_dict().keys() == alone.network.state_dict().keys() - drawn
+    assert all(
+        torch.equal(v, alone.network.state_dict()[k]) for k, v in run.network.state_dict().items()
+    )
+    # Its record is that of the cell of `sweep variants`, but for the time and a note.
+    assert Cell("CRECL+ATM", {"attention_memory": "untrained"}) in TABLES["variants"].cells
+    *others, record = run.records()
+    assert [r.method for r in (*others, record)] == ["CRECL(C)", "CRECL+ATM", "CRECL"]
+    assert config_hash(others[1]) == config_hash(alone.configuration())
+    own = {"date", "seconds", "peak_memory_bytes", "note"}
+    assert others[1].model_dump(exclude=own) == alone.record().model_dump(exclude=own)
+    assert others[1].note == f"the same training as CRECL; {alone.record().note}"
+
+
+def test_the_untrained_reading_survives_a_kill_and_an_older_checkpoint_has_none(tmp_path):
+    def kill(run):
+        if run.tasks_done == 2:
+            raise KeyboardInterrupt
+
+    options = {"epochs_classification": 1, "n_tasks": 3}
+    whole = make_run(**options).train()
+    for older in (False, True):
+        work = tmp_path / str(older)
+        with pytest.raises(KeyboardInterrupt):
+            make_run(work_dir=work, **options).train(kill)
+        if older:
+            folder = make_run(work_dir=work, **options).folder / "checkpoint"
+            state, progress = checkpoints.load(folder)
+            del state["run.untrained_accuracy"]
+            checkpoints.save(folder, state, progress)
+        resumed = make_run(work_dir=work, **options).train()
+        assert torch.equal(resumed.accuracy, whole.accuracy)
+        if not older:
+            assert torch.equal(resumed.untrained_accuracy, whole.untrained_accuracy)
+            continue
+        assert [record.method for record in resumed.records()] == ["CRECL(C)", "CRECL"]
+        with pytest.raises(ValueError, match="untrained attention memory"):
+            resumed.at_untrained_memory()
+
+
 @pytest.mark.parametrize("changes", [{"prediction": "head"}, {"head": "per_task"}])
-def test_only_crecl_as_written_has_a_second_reading(changes):
+def test_only_crecl_as_written_has_other_readings(changes):
     for run in (make_run(**changes), make_run(method="CRECL-K"), make_run(method="CRECL-CL")):
         assert not run.has_two_readings
         with pytest.raises(ValueError, match="second reading"):
             run.at_head()
+        with pytest.raises(ValueError, match="untrained attention memory"):
+            run.at_untrained_memory()
+    assert make_run(attention_memory="trained").untrained_accuracy is None
 
 
 def test_embedding_order_and_batches_do_not_matter():
