@@ -303,7 +303,7 @@ def test_a_row_of_crecl_as_written_tells_its_variants_apart(variant):
     crecl, change = PAPERS["crecl"].tables, variant.settings
     cell = {"dataset": "fewrel", "method": variant.method}
     whole, changed = (record_of("crecl", {**cell, **more}, ["T1"]) for more in ({}, change))
-    left_out = not {*crecl.AS_WRITTEN, "variant"}.isdisjoint(change)
+    left_out = not {*crecl.AS_WRITTEN, "variant", "attention_memory"}.isdisjoint(change)
     for rows in (
         crecl.printed_rows("Table 1", variant="paper"),
         crecl.own_rows((variant.method,), ("T1",)),
@@ -312,8 +312,10 @@ def test_a_row_of_crecl_as_written_tells_its_variants_apart(variant):
         assert any(row.matches(changed) for row in rows) is not left_out
         found = compare("crecl", rows, [whole, changed], only_run=True)
         assert list(found["n"]) == [1] * (1 if left_out else 2)
-    every = crecl.own_rows((variant.method,), ("T1",), variant=None)
+    name = crecl.UNTRAINED if "attention_memory" in change else variant.method
+    every = crecl.own_rows((name,), ("T1",), variant=None)
     assert all(row.matches(changed) for row in every)
+    assert any(row.matches(whole) for row in every) is (name == variant.method)
 
 
 def test_leads_of_crecl_are_within_a_seed():
@@ -358,8 +360,34 @@ def test_leads_of_crecl_are_within_one_content_of_the_data():
     tables = PAPERS["crecl"].tables
     assert tables.leads([*records, *ours, theirs[0]]) == {1: {"T1": 3.0}, 2: {"T1": 3.0}}
     assert tables.leads([*records, *ours, *theirs]) == {1: {"T1": 1.0}, 2: {"T1": 1.0}}
-    assert tables.of_one_content([*ours, *records]) == records
+    both = ("CRECL", "RP-CRE")
+    assert tables.of_one_content([*ours, *records], both) == records  # no run of both on the whole
+    assert tables.of_one_content([*ours, *records, *theirs], both) == [*ours, *theirs]
+    assert tables.of_one_content([*records, *ours]) == ours  # as many of CRECL: the larger
+    more = [scored("JOINT", seed, 99.0, *part) for seed in (1, 2)]
+    assert tables.of_one_content([*more, *ours, *theirs, *records], (*both, "JOINT")) == [
+        *more,
+        *records,
+    ]
+    small = [r.model_copy(update={"parameters": {"memory_size": 5}}) for r in ours]
+    assert tables.of_one_content([*records, *small, *theirs], both) == records
+    assert tables.of_one_content([*records, *ours], ("CRECL", "never run")) == ours
     assert tables.of_one_content([]) == []
+    untrained = [
+        r.model_copy(
+            update={
+                "method": "CRECL+ATM",
+                "parameters": r.parameters | {"attention_memory": "untrained"},
+                "metrics": {"T1": r.metrics["T1"] - 2},
+            }
+        )
+        for r in ours
+    ]
+    assert tables.leads([*ours, *untrained], over="CRECL+ATM") == {}
+    assert tables.leads([*ours, *untrained], over=tables.UNTRAINED) == {
+        1: {"T1": 2.0},
+        2: {"T1": 2.0},
+    }
 
 
 def test_what_is_measured_shows_a_dash_for_the_paper():

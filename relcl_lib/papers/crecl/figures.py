@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from relcl_lib.lab import plots
 from relcl_lib.lab.files import repository_root
-from relcl_lib.lab.records import Record, config_hash, gains, most_seeds
+from relcl_lib.lab.records import Record, config_hash, gains, most_seeds, trained_on
 from relcl_lib.lab.rows import entries, parse_setting
 from relcl_lib.papers.crecl.plots import (
     ACCURACIES,
@@ -27,11 +27,13 @@ _FAR = ("CRECL-CL2", "CRECL-CL", "CRECL(C)")
 RECORDED_FEATURES = repository_root() / "data" / "features" / "crecl_fewrel.safetensors"
 
 
-def _chosen(records: Sequence[Record], dataset: str, *varied: str) -> list[Record]:
+def _chosen(
+    records: Sequence[Record], dataset: str, methods: Sequence[str], *varied: str
+) -> list[Record]:
     """The runs in the paper's form and with the settings of Table 1, but for those varied.
 
-    All have the same protocol, encoder and content of the data set: those that most was measured
-    with.
+    All have the content of the data set on which the methods have most runs in common, and the
+    protocol and encoder that most was measured with.
     """
     held = {name: value for name, value in AS_WRITTEN.items() if name not in varied}
     chosen = [
@@ -39,22 +41,25 @@ def _chosen(records: Sequence[Record], dataset: str, *varied: str) -> list[Recor
         for record in records
         if (record.paper, record.variant, record.dataset.get("set")) == ("crecl", "paper", dataset)
         and all(record.parameters.get(k, v) == v for k, v in held.items())
+        and record.parameters.get("attention_memory") != "untrained"  # CRECL+ATM's other form
         and not record.failed
     ]
-    chosen = of_one_content(chosen)
+    chosen = of_one_content(chosen, methods)
     kinds = Counter((record.protocol, record.backbone) for record in chosen)
     usual = max(sorted(kinds), key=kinds.get, default=None)
     return [record for record in chosen if (record.protocol, record.backbone) == usual]
 
 
 def _title(chosen: Sequence[Record], dataset: str, what: str) -> str:
+    samples = max(map(trained_on, chosen), default=0)
     kinds = {f"{record.protocol}, {record.backbone}" for record in chosen}
-    return f"{dataset} ({', '.join(kinds) or 'no records yet'}): {what}"
+    about = [*sorted(kinds), *([f"{samples:,} training samples"] if samples else [])]
+    return f"{dataset} ({', '.join(about) or 'no records yet'}): {what}"
 
 
 def curves(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
     """Accuracy on all tasks so far after each task, and the methods' leads over RP-CRE."""
-    chosen = most_seeds(_chosen(records, dataset))
+    chosen = most_seeds(_chosen(records, dataset, ("CRECL", "RP-CRE")))
     rivals = ("CRECL", "CRECL+ATM", "RP-CRE+MA", "RP-CRE", "RP-CRE (25 epochs)", "EMAR+BERT")
     methods = ("JOINT", *rivals, "CRECL-CL")
     ahead = {
@@ -82,7 +87,7 @@ def ablation(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
     Above the variants that lie far below CRECL on one of the two; below the others, which would lie
     on its curve, as what they are ahead of CRECL.
     """
-    chosen = most_seeds(_chosen(records, dataset))
+    chosen = most_seeds(_chosen(records, dataset, ("CRECL", *ABLATIONS)))
     figure, panels = plt.subplots(2, 2, figsize=(plots.WIDTH, 5.0))
     panels[0, 1].sharey(panels[0, 0])
     for kind, (above, below) in zip(ACCURACIES, panels.T, strict=True):
@@ -113,7 +118,7 @@ def memory_sizes(records: Sequence[Record]) -> Figure:
     Left, CRECL's line joins means of the same seeds: those run at every size it was run at. Right,
     each dot is a seed that both methods have at that size (Figure 4).
     """
-    chosen = _chosen(records, "FewRel", "memory_size")
+    chosen = _chosen(records, "FewRel", ("CRECL", "RP-CRE"), "memory_size")
     found: dict[str, dict[int, list[Record]]] = {}  # by method and L
     for size in sorted({record.parameters["memory_size"] for record in chosen}):
         for record in most_seeds(r for r in chosen if r.parameters["memory_size"] == size):

@@ -10,13 +10,14 @@ from relcl_lib.lab.metrics import mean_and_half
 from relcl_lib.lab.printed import Grid, PrintedTables, measured
 from relcl_lib.lab.records import Record, canonical_json, configuration, trained_on
 from relcl_lib.papers.crecl import tables
-from relcl_lib.papers.crecl.parameters import STREAMS
+from relcl_lib.papers.crecl.parameters import METHODS, PAPER_STREAMS, STREAMS
 
 _ACCURACIES = [f"T{k}" for k in range(1, STREAMS["fewrel"][1] + 1)]
 TABLES = PrintedTables(
     "crecl", {"Table 1": ("method", "setting")}, tables.rows, per_cent=_ACCURACIES
 )
-beside = TABLES.beside
+#: the data sets that the paper prints numbers of
+PRINTED_SETS = tuple(STREAMS[name][0] for name in PAPER_STREAMS)
 #: setting -> its name in a table of tried settings
 TRIED = {
     "epochs_memory": "epochs of CL2",
@@ -28,18 +29,31 @@ TRIED = {
 COLUMNS = {"historical": "all tasks", "current": "last task alone"}
 
 
+def beside(table: str, records: Sequence[Record], *datasets: str, **choice: str) -> str:
+    """A printed table with ours beside each number, see `PrintedTables.beside`.
+
+    Of each data set the runs are on one content: that on which CRECL and RP-CRE have most in common.
+    """
+    chosen: list[Record] = []
+    for dataset in datasets or PRINTED_SETS:
+        runs = tables.in_table_1(records, tuple(METHODS), dataset, variant=None)
+        chosen += tables.of_one_content(runs, ("CRECL", "RP-CRE"))
+    return TABLES.beside(table, chosen, *datasets, **choice)
+
+
 def parts(records: Sequence[Record], dataset: str = "FewRel") -> str:
     """Figure 3 as a table: each variant at the end of the stream, and what it is ahead of CRECL.
 
     All were measured on the same content of the data set. The differences are paired by seed: their
     mean and half of its 95 % interval.
     """
-    records = tables.of_one_content([r for r in records if r.dataset.get("set") == dataset])
+    methods = ("CRECL", *tables.ABLATIONS)
+    records = tables.of_one_content(tables.in_table_1(records, methods, dataset), methods)
     last = f"T{STREAMS['fewrel'][1]}"
     found: Grid = {}
     for kind, column in COLUMNS.items():
         metric = last if kind == "historical" else f"current_{last}"
-        rows = tables.own_rows(("CRECL", *tables.ABLATIONS), (metric,), dataset)
+        rows = tables.own_rows(methods, (metric,), dataset)
         for line in nearest(compare("crecl", rows, records)).to_dict("records"):
             texts = found.setdefault(line["method"], {})
             texts[column, ""] = measured(line)
@@ -58,8 +72,11 @@ def leads(
     """What methods are ahead of others after each task, in points, paired by seed.
 
     The first of the pairs has a line per seed, and each a line with the mean and half of its 95 %
-    interval. Pairs without common seeds are left out.
+    interval. All were measured on the same content of the data set, that of the first pair. Pairs
+    without common seeds there are left out.
     """
+    methods = tuple(dict.fromkeys(method for pair in pairs for method in pair))
+    records = tables.of_one_content(tables.in_table_1(records, methods, dataset), pairs[0])
     found: Grid = {}
     for place, (method, over) in enumerate(pairs):
         ahead = tables.leads(records, dataset, over, method)

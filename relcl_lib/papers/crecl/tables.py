@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from relcl_lib.lab.records import Record, most_seeds, trained_on
@@ -117,6 +117,10 @@ AS_WRITTEN: dict[str, Any] = {
     "projector_norm": True,
     "memory_dropout": False,
 }
+#: CRECL+ATM's attention memory, trained as in the paper, or not, as in its release: every run of CRECL
+#: leaves a record of the latter as well
+UNTRAINED = "CRECL+ATM (untrained)"
+ATTENTION = {"CRECL+ATM": "trained", UNTRAINED: "untrained"}
 #: 16 relations of FewRel in full, which the paper does not use -> what is run on them
 SMALL = STREAMS["fewrel_val"][0]
 ON_SMALL = ("CRECL", "RP-CRE", *OURS)
@@ -156,8 +160,8 @@ def own_rows(
 ) -> list[Row]:
     """Rows for what the paper draws without numbers (Figure 3), or does not have at all.
 
-    The metrics are the records', such as `T10`, or `current_T10` for the last task alone; `dataset`
-    is FewRel, TACRED or `SMALL`, `variant` as for `printed_rows`.
+    The metrics are the records', such as `T10`, or `current_T10` for the last task alone; `methods`
+    are theirs, or `UNTRAINED`; `dataset` is FewRel, TACRED or `SMALL`, `variant` as for `printed_rows`.
     """
     wanted = {"n_tasks": STREAMS["fewrel_val"][1]} if dataset == SMALL else {}
     return [
@@ -168,8 +172,11 @@ def own_rows(
 
 
 def _row(entry: Entry, metric: str, variant: str | None, wanted: dict[str, Any]) -> Row:
+    if entry.method in ATTENTION:
+        wanted = {**wanted, "attention_memory": ATTENTION[entry.method]}
     return Row.of(
         entry,
+        methods=("CRECL+ATM",) if entry.method == UNTRAINED else (),
         record_metric=metric,
         where_dataset={"set": entry.dataset},
         where_parameters=wanted,
@@ -180,15 +187,43 @@ def _row(entry: Entry, metric: str, variant: str | None, wanted: dict[str, Any])
 
 def rows() -> list[Row]:
     """The rows of both tables, and of what is measured beside them."""
-    beside = own_rows(tuple(dict.fromkeys((*OURS, *ABLATIONS))), ("T10",))
+    beside = own_rows(tuple(dict.fromkeys((*OURS, *ABLATIONS, UNTRAINED))), ("T10",))
     return [*printed_rows(), *beside, *own_rows(ON_SMALL, ("T4",), SMALL)]
 
 
-def of_one_content(records: Sequence[Record]) -> list[Record]:
-    """Those on the content of their data set (all of FewRel, or a part) that most were measured on."""
-    contents = [str(record.dataset.get("fingerprint")) for record in records]
-    usual = max(sorted(set(contents)), key=contents.count, default=None)
-    return [record for record, content in zip(records, contents, strict=True) if content == usual]
+def in_table_1(
+    records: Iterable[Record],
+    methods: Sequence[str],
+    dataset: str = "FewRel",
+    *,
+    variant: str | None = "paper",
+) -> list[Record]:
+    """The finished runs of methods in Table 1's form; the arguments are as for `own_rows`."""
+    rows = own_rows(methods, ("T1",), dataset, variant=variant)
+    return [r for r in records if not r.failed and any(row.matches(r) for row in rows)]
+
+
+def of_one_content(records: Sequence[Record], methods: Sequence[str] = ("CRECL",)) -> list[Record]:
+    """The records on one content of their data set: all of FewRel, or a part of it.
+
+    It is that on which the methods have most runs in common (alike in seed and memory size), of two
+    alike the one with more training sentences. A method without any record does not count.
+    """
+    runs: dict[str, dict[str, set[Any]]] = {}  # by content and method
+    largest: dict[str, int] = {}
+    for record in records:
+        content = str(record.dataset.get("fingerprint"))
+        of_method = runs.setdefault(content, {}).setdefault(record.method, set())
+        of_method.add((record.seed, record.parameters.get("memory_size")))
+        largest[content] = max(trained_on(record), largest.get(content, 0))
+    found = {method for of_content in runs.values() for method in of_content}
+
+    def size(content: str) -> tuple[int, int]:
+        each = [runs[content].get(method, set()) for method in methods if method in found]
+        return len(set.intersection(*each)) if each else 0, largest[content]
+
+    usual = max(sorted(runs), key=size, default=None)
+    return [record for record in records if str(record.dataset.get("fingerprint")) == usual]
 
 
 def leads(
@@ -204,27 +239,14 @@ def leads(
 
     A seed gives both the same tasks in the same order with the same sentences, and single streams
     differ by more than the methods do, so only the difference within a seed says which is better.
-    Of the records those in Table 1's form are taken, of several configurations the one with most
-    seeds, and of several contents of the data set (all of FewRel, or a part of it) the one with most
-    such pairs; of two alike the larger.
+    Of the records those in Table 1's form and `of_one_content` are taken, of several configurations
+    the one with most seeds.
     """
-    found: dict[str, tuple[list[Record], list[Record]]] = {}
-    for place, row in enumerate(own_rows((method, over), ("T1",), dataset)):
-        for record in records:
-            if row.matches(record) and not record.failed:
-                content = str(record.dataset.get("fingerprint"))
-                found.setdefault(content, ([], []))[place].append(record)
-    by_seed = [
-        tuple({record.seed: record for record in most_seeds(runs)} for runs in both)
-        for both in found.values()
-    ]
-
-    def size(both: tuple[dict[int, Record], ...]) -> tuple[int, int]:
-        pairs = both[0].keys() & both[1].keys()
-        return len(pairs), max((trained_on(both[0][seed]) for seed in pairs), default=0)
-
-    pairs = max(by_seed, key=size, default=({}, {}))
-    ours, theirs = ({seed: r.metrics for seed, r in each.items()} for each in pairs)
+    chosen = of_one_content(in_table_1(records, (method, over), dataset), (method, over))
+    ours, theirs = (
+        {record.seed: record.metrics for record in most_seeds(filter(row.matches, chosen))}
+        for row in own_rows((method, over), ("T1",), dataset)
+    )
     prefix = {"historical": "T", "current": "current_T"}[kind]
     return {
         seed: {

@@ -1,12 +1,13 @@
 """CRECL's printed tables: every number of the paper, and variants with their paired difference."""
 
+import matplotlib.pyplot as plt
 import pytest
 from example_records import make
 from markdown_tables import read_table
 
 from relcl_lib.lab.records import read_records, results_root
 from relcl_lib.lab.rows import entries
-from relcl_lib.papers.crecl import printed, tables
+from relcl_lib.papers.crecl import figures, printed, tables
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,65 @@ def test_leads_have_a_line_per_seed_and_an_interval(records):
         for by_task in tables.leads(records, over=pairs[1][1], method="RP-CRE").values()
     ]
     assert shown[means[1]]["T10"] == printed.difference(other)
+
+
+WHOLE, PART = ("e9", 33600), ("1a", 7760)
+
+
+def scored(method, seed, score, content, **parameters):
+    digest, size = content
+    about = {"name": "fewrel", "set": "FewRel", "fingerprint": digest, "sizes": {"train": size}}
+    metrics = {f"{kind}T{k}": score for k in range(1, 11) for kind in ("", "current_")}
+    parameters |= {"attention_memory": "trained"} if method == "CRECL+ATM" else {}
+    run = {"paper": "crecl", "method": method, "seed": seed, "variant": "paper"}
+    return make(**run, metrics=metrics, parameters=parameters, dataset=about, protocol="reduced")
+
+
+def on_both_contents():
+    """CRECL and RP-CRE with three seeds on all of FewRel and on a part of it, the others on the part."""
+    part = {"CRECL": 65.0, "RP-CRE": 62.0, "CRECL+ATM": 61.0, "CRECL-K": 63.0, "CRECL-CL1": 60.0}
+    part |= {"CRECL-CL2": 55.0, "CRECL-CL": 20.0, "CRECL-MAG": 65.5, "CRECL(C)": 40.0}
+    whole = {"CRECL": 71.0, "RP-CRE": 69.0, "CRECL(C)": 50.0}
+    return [
+        scored(method, seed, score, content)
+        for content, scores in ((WHOLE, whole), (PART, part))
+        for method, score in scores.items()
+        for seed in (1, 2, 3)
+    ]
+
+
+def test_no_table_mixes_contents_of_the_data():
+    runs = on_both_contents()
+    shown = read_table(printed.beside("Table 1", runs, "FewRel"))
+    assert shown["CRECL"]["T10: ours"].startswith("71.0")
+    assert shown["RP-CRE"]["T10: ours"].startswith("69.0")
+    assert shown["CRECL+ATM"]["T10: ours"] == "–"  # not the part's
+    pairs = (("CRECL", "RP-CRE"), ("RP-CRE", "CRECL+ATM"))
+    shown = read_table(printed.leads(runs, pairs=pairs))
+    assert {line.partition(",")[0] for line in shown} == {"CRECL less RP-CRE"}
+    assert {texts["T10"] for line, texts in shown.items() if "seed" in line} == {"+2.0"}
+    shown = read_table(printed.leads(runs, pairs=pairs[1:]))  # these two have the part in common
+    assert [texts["T10"] for line, texts in shown.items() if "seed" in line] == ["+1.0"] * 3
+    shown = read_table(printed.parts(runs))
+    assert shown["CRECL"]["all tasks"].startswith("65.0")  # all variants are of the part
+    assert shown["CRECL(C)"]["all tasks"].startswith("40.0")
+
+
+def test_figures_say_how_many_sentences_were_trained_on():
+    runs = [
+        r.model_copy(update={"accuracy_matrix": [[50.0] * 10] * 10, "parameters": more})
+        for r in on_both_contents()
+        for more in [{**r.parameters, "memory_size": 10}]
+    ]
+    about = "FewRel (reduced, resnet18-nf20, {} training samples): "
+    for draw, samples in ((figures.curves, "33,600"), (figures.ablation, "7,760")):
+        assert draw(runs).get_suptitle().startswith(about.format(samples))
+    # All sizes of the memory weigh: at these two the part has more pairs.
+    more = [scored(m, s, 60.0, PART, memory_size=5) for m in ("CRECL", "RP-CRE") for s in (1, 2)]
+    for found, samples in ((runs, "33,600"), ([*runs, *more], "7,760")):
+        title = figures.memory_sizes(found).get_suptitle()
+        assert title.startswith(about.format(samples))
+    plt.close("all")
 
 
 def test_leads_on_the_last_task_are_its_own(records):
