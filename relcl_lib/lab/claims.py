@@ -31,8 +31,10 @@ from relcl_lib.lab.records import (
     Record,
     canonical_json,
     configuration,
+    content_in_words,
     read_records,
     record_path,
+    trained_on,
 )
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED = VERDICTS = (
@@ -60,6 +62,7 @@ class Outcome:
         left, right: the records of the common seeds, in one order; `right` is empty for a number.
         mean, low, high: of left - right, with the 95 % interval (NaN for n < 2).
         others: how many further configurations have records of both sides.
+        data: on which content of the data set, where the claim's methods have several; else "".
     """
 
     comparison: Comparison
@@ -70,6 +73,7 @@ class Outcome:
     low: float = math.nan
     high: float = math.nan
     others: int = 0
+    data: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,8 @@ def _lines(claim: Claim, records: Sequence[Record]) -> list[Verdict]:
             each = [comparison.model_copy(update=moved) for comparison in claim.comparisons]
             outcomes = tuple(_compare(claim, comparison, setting, here) for comparison in each)
             if any(outcome.verdict != NOT_TESTED for outcome in outcomes):
-                found.append(Verdict(claim, _together(outcomes), scale, setting, outcomes))
+                told = _with_data(outcomes, setting, here)
+                found.append(Verdict(claim, _together(outcomes), scale, setting, told))
     return found or [Verdict(claim, NOT_TESTED, setting=next(iter(claim.settings), None))]
 
 
@@ -145,9 +150,10 @@ def _compare(
 ) -> Outcome:
     """The verdict of one comparison of a claim on records of one protocol.
 
-    Where several configurations have records of both sides, those with enough seeds count, and of
-    them those that the claim prefers. The numbers are of that with most common seeds, of equals the
-    latest. Those that count must agree: otherwise it is inconclusive.
+    Where several configurations have records of both sides, those with enough seeds count, of them
+    those that the claim prefers, and of these the ones on that content of the data set which has most
+    training samples (while none has seeds enough, most seeds). The numbers are of the one with most
+    common seeds, of equals the latest. Those that count must agree: otherwise it is inconclusive.
     """
     left = _configurations(comparison.left, comparison, setting, records)
     if comparison.right.method is None:
@@ -160,19 +166,40 @@ def _compare(
     several = len(claim.comparisons)
     outcomes = [_outcome(comparison, mine, other, several) for mine, other in pairs]
 
+    def size(outcome: Outcome) -> tuple[int, str]:
+        return len(outcome.left), max((each.date for each in outcome.left), default="")
+
     def place(outcome: Outcome) -> int:
         held = outcome.left[0].parameters if outcome.left else {}
         fits = (at for at, wanted in enumerate(claim.prefer) if _holds(held, wanted))
         return next(fits, len(claim.prefer))
 
-    found = [o for o in outcomes if len(o.left) >= LEAST_SEEDS] or outcomes
+    enough = [o for o in outcomes if len(o.left) >= LEAST_SEEDS]
+    found = enough or outcomes
     first = min(map(place, found))
     found = [o for o in found if place(o) == first]
-    chosen = max(
-        found, key=lambda o: (len(o.left), max((each.date for each in o.left), default=""))
-    )
+    whole = max(found, key=lambda o: (trained_on(o.left[0]) if enough else 0, size(o)))
+    found = [o for o in found if _content(o.left) == _content(whole.left)]
+    chosen = max(found, key=size)
     verdict = chosen.verdict if len({o.verdict for o in found}) < 2 else INCONCLUSIVE
     return replace(chosen, verdict=verdict, others=len(pairs) - 1)
+
+
+def _with_data(
+    outcomes: Sequence[Outcome], setting: Setting, records: Iterable[Record]
+) -> tuple[Outcome, ...]:
+    """The outcomes of a claim, with what data each is of where the methods' records are of several."""
+    sides = {side.method for o in outcomes for side in (o.comparison.left, o.comparison.right)}
+    held = (r for r in records if r.method in sides and _holds(r.dataset, setting.dataset))
+    several = len({_content([r]) for r in held if _holds(r.parameters, setting.parameters)}) > 1
+    return tuple(
+        replace(o, data=content_in_words(o.left[0])) if several and o.left else o for o in outcomes
+    )
+
+
+def _content(records: Sequence[Record]) -> str:
+    """The digest of the data set of records that share one; "" of none."""
+    return str(records[0].dataset.get("fingerprint")) if records else ""
 
 
 def _outcome(
@@ -349,8 +376,9 @@ def _numbers(outcome: Outcome) -> str:
     )
     numbers = f"{mean} [{low}, {high}], " if n >= LEAST_SEEDS else f"{mean}, " if n else ""
     margin = f", boundary {boundary:+g}" if comparison.margin else ""
+    data = f", {outcome.data}" if outcome.data else ""
     more = f", further configurations: {outcome.others}" if outcome.others else ""
-    return f"{numbers}n={n}{margin}{more}"
+    return f"{numbers}n={n}{margin}{data}{more}"
 
 
 def _side(side: Side) -> str:

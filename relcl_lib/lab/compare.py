@@ -8,10 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relcl_lib.lab.claims import SCALES
-from relcl_lib.lab.files import NOT_READ
 from relcl_lib.lab.format import FAILED, NOT_RUN, TableError
 from relcl_lib.lab.metrics import LEAST_SEEDS, mean_and_half
-from relcl_lib.lab.records import Record, canonical_json, configuration, trained_on
+from relcl_lib.lab.records import (
+    Record,
+    canonical_json,
+    configuration,
+    content_in_words,
+    trained_on,
+)
 from relcl_lib.lab.rows import Entry, Row, entries
 
 if TYPE_CHECKING:
@@ -157,11 +162,8 @@ def _label(group: _Group, names: Iterable[str], others: Sequence[_Group]) -> str
     shape, records = group
     about = {n.removeprefix("parameters."): shape[n] for n in sorted(names) if n in shape}
     about |= {n: _shown(value, n, [each.shape for each in others]) for n, value in about.items()}
-    if digest := about.pop("dataset.fingerprint", None):  # in words, where the reader has any
-        notes = (records[0].dataset.get("note") or "").split("; ")
-        said = [note for note in notes if note and not note.startswith(NOT_READ)]
-        count = f"{trained_on(records[0]):,} training samples" if trained_on(records[0]) else ""
-        about["data"] = " and ".join(said) or count or str(digest)[:12]
+    if about.pop("dataset.fingerprint", None):
+        about["data"] = content_in_words(records[0])
     return ", ".join(f"{name}={value}" for name, value in about.items())
 
 

@@ -28,7 +28,7 @@ from pydantic import (
     model_validator,
 )
 
-from relcl_lib.lab.files import atomic_write_text, locked, repository_root
+from relcl_lib.lab.files import NOT_READ, atomic_write_text, locked, repository_root
 from relcl_lib.lab.json_text import parse_json
 from relcl_lib.lab.parameters import explain
 
@@ -258,6 +258,14 @@ def most_seeds(records: Iterable[Record]) -> list[Record]:
 def trained_on(record: Record) -> int:
     """Training samples that a record's run had, as far as it says so."""
     return (record.dataset.get("sizes") or {}).get("train") or 0
+
+
+def content_in_words(record: Record) -> str:
+    """The content of a record's data set, where there are several: its note, size or digest."""
+    notes = (record.dataset.get("note") or "").split("; ")
+    said = [note for note in notes if note and not note.startswith(NOT_READ)]
+    count = f"{trained_on(record):,} training samples" if trained_on(record) else ""
+    return " and ".join(said) or count or str(record.dataset.get("fingerprint"))[:12]
 
 
 def gains(more: Iterable[Record], less: Iterable[Record], metric: str) -> list[float]:

@@ -210,6 +210,72 @@ def test_times_of_two_machines_are_no_pair(metric, theirs, expected):
     assert verdict(records, HIGHER | {"metric": metric}) == expected
 
 
+def on_samples(samples, lead, n=3, theirs="PCR", **fields):
+    """n pairs on so many training samples, in which HPCR is ahead by `lead` on average."""
+    about = {"name": "cifar10", "stream": "Split CIFAR10", "fingerprint": f"of {samples}"}
+    about |= {"sizes": {"train": samples}}
+    fields |= {"dataset": about}
+    return [*runs("HPCR", around(50.0 + lead, n), **fields), *runs(theirs, [50.0] * n, **fields)]
+
+
+@pytest.mark.parametrize(
+    "whole, part, expected, said",
+    [
+        (
+            on_samples(420, 2.0),
+            on_samples(97, 0.05),
+            SUPPORTED,
+            "+2.0 [+1.8, +2.2], n=3, 420 training samples",
+        ),
+        (
+            on_samples(420, 2.0),
+            on_samples(97, -9.0, 4),
+            SUPPORTED,
+            "+2.0 [+1.8, +2.2], n=3, 420 training samples",
+        ),
+        (
+            on_samples(420, 2.0, 2),
+            on_samples(97, -9.0),
+            CONTRADICTED,
+            "-9.0 [-9.2, -8.8], n=3, 97 training samples",
+        ),
+        (
+            on_samples(420, 2.0, 1),
+            on_samples(97, -9.0, 2),
+            INCONCLUSIVE,
+            "-9.0, n=2, 97 training samples",
+        ),
+        (on_samples(420, 2.0, 2), on_samples(97, -9.0, 2), INCONCLUSIVE, "n=2"),
+    ],
+)
+def test_of_several_contents_the_largest_with_seeds_enough_counts_and_is_named(
+    whole, part, expected, said
+):
+    for records in ([*whole, *part], [*part, *whole]):
+        (line,) = judge([claim()], records)
+        assert line.verdict == expected and line.outcomes[0].others == 1
+        assert said in evidence(line)[0] and "further configurations: 1" in evidence(line)[0]
+    (line,) = judge([claim()], whole)
+    assert "training samples" not in evidence(line)[0]  # there is no other content
+
+
+def test_configurations_of_the_content_that_counts_have_to_agree():
+    split = [
+        *on_samples(420, 2.0, more={"lr": 1.0}),
+        *on_samples(420, -2.0, more={"lr": 0.1}),
+        *on_samples(97, 2.0),
+    ]
+    (line,) = judge([claim()], split)
+    assert (line.verdict, line.outcomes[0].others) == (INCONCLUSIVE, 2)
+
+
+def test_each_comparison_says_its_data_where_they_differ():
+    records = [*on_samples(420, 2.0), *on_samples(97, 3.0), *on_samples(97, 4.0, theirs="ER")]
+    (line,) = judge([claim(HIGHER, HIGHER | {"right": "ER"})], records)
+    shown = evidence(line)
+    assert "420 training samples" in shown[0] and "97 training samples" in shown[1]
+
+
 def test_the_line_that_counts_is_a_decided_one():
     far = {"protocol": "stand-in"}
     near = [*runs("HPCR", [50.1]), *runs("PCR", [50.0])]
