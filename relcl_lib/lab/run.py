@@ -23,7 +23,13 @@ from relcl_lib.lab.records import (
     find_record,
     write_record,
 )
-from relcl_lib.lab.runtime import precision_name, resolve_device, resolve_precision, run_facts
+from relcl_lib.lab.runtime import (
+    current_commit,
+    precision_name,
+    resolve_device,
+    resolve_precision,
+    run_facts,
+)
 
 #: tensors of a checkpoint by part (a network, a memory, an optimizer) and name
 State = Mapping[str, Mapping[str, Tensor]]
@@ -67,6 +73,7 @@ class Run:
         self.work_dir = work_dir
         self.seconds = 0.0
         self.history: list[dict[str, Any]] = []
+        self.commits: list[str] = []  # that trained it, the first in front
         setattr(self, self.counter, 0)
 
     @classmethod
@@ -120,6 +127,8 @@ class Run:
         bit. `on_unit(run)` is called after each unit, when the counter has moved on.
         """
         self.resume()
+        if not self.finished and current_commit() not in self.commits[-1:]:
+            self.commits.append(current_commit())
         if self.device.type == "cuda":  # the peak in the record is to be this run's
             torch.cuda.reset_peak_memory_stats(self.device)
         while not self.finished:
@@ -171,7 +180,8 @@ class Run:
 
     def progress_made(self) -> dict[str, Any]:
         """Plain values of a checkpoint."""
-        return {name: getattr(self, name) for name in (self.counter, "seconds", *self.progress)}
+        names = (self.counter, "seconds", "commits", *self.progress)
+        return {name: getattr(self, name) for name in names}
 
     def resume(self) -> None:
         """Go on from the last checkpoint, if it is further."""
@@ -228,6 +238,8 @@ class Run:
     def record(self, note: str = "", seed: int | None = None) -> Record:
         """The record of a seed of a finished run; seeds side by side share the seconds evenly.
 
+        Its commit is that which began the training; where another went on, the note has both.
+
         Raises:
             ValueError: units are left.
         """
@@ -236,10 +248,13 @@ class Run:
             raise ValueError(f"{self.done} of {self.total} {unit} are done: call run.train() first")
         outcome = self.outcome(self.seed if seed is None else seed)
         notes = [note, *outcome.pop("notes", [])]
+        if len(self.commits) > 1:
+            notes.append(f"trained by commits {', '.join(self.commits)}, one after the other")
         metrics = {name: round(float(v), 4) for name, v in outcome.pop("metrics").items()}
         fields = {
             **self.configuration(seed),
             **run_facts(self.device),
+            **({"commit": self.commits[0]} if self.commits else {}),
             "metrics": metrics,
             "seconds": round(self.seconds / len(self.seeds), 2),
             "note": "; ".join(filter(None, notes)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import datetime
+import functools
 import hashlib
 import importlib.metadata
 import os
@@ -184,10 +185,12 @@ def device_name(device: torch.device) -> str:
     return f"cpu: {model}, {torch.get_num_threads()} threads"
 
 
+@functools.cache
 def current_commit() -> str:
     """The checkout's commit, with `-dirty` if library files differ from it; `unknown` elsewhere.
 
-    Elsewhere is also an installed library: the checkout around it is somebody else's.
+    Elsewhere is also an installed library: the checkout around it is somebody else's. It is read once
+    in a process, whose code stays as it was when the checkout moves on.
     """
     library = Path(__file__).resolve().parents[1]
 

@@ -148,7 +148,15 @@ def outcome(folder):
         content = path.read_bytes()
         if path.suffix == ".json":
             value = json.loads(content)
-            for name in ("seconds", "date", "peak_memory_bytes", "history", "commit", "versions"):
+            for name in (
+                "seconds",
+                "date",
+                "peak_memory_bytes",
+                "history",
+                "commit",
+                "commits",
+                "versions",
+            ):
                 value.pop(name, None)
             metrics = value.get("metrics", {})  # some tables have times and memory among theirs
             value["metrics"] = {k: v for k, v in metrics.items() if not MEASURED.search(k)}

@@ -136,6 +136,13 @@ def test_a_person_is_looking(monkeypatch, terminal, kernel, names, watched):
 
 
 class TestFacts:
+    @pytest.fixture(autouse=True)
+    def read_anew(self):
+        """The commit is read once in a process."""
+        current_commit.cache_clear()
+        yield
+        current_commit.cache_clear()
+
     def test_no_commit_outside_git(self, monkeypatch, tmp_path):
         monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
         monkeypatch.setattr(runtime, "__file__", str(tmp_path / "relcl_lib" / "lab" / "runtime.py"))
@@ -164,14 +171,18 @@ class TestFacts:
         clean = current_commit()
         assert len(clean) == 40
         (tmp_path / "notes.txt").write_text("not the library")
+        current_commit.cache_clear()
         assert current_commit() == clean
         (library / "runtime.py").write_text("x = 2\n")
+        assert current_commit() == clean  # the code that this process runs is not changed
+        current_commit.cache_clear()
         assert current_commit() == clean + "-dirty"
         # The library installed below somebody else's checkout is no part of it.
         installed = tmp_path / "venv" / "relcl_lib" / "lab" / "runtime.py"
         installed.parent.mkdir(parents=True)
         installed.write_text("x = 1\n")
         monkeypatch.setattr(runtime, "__file__", str(installed))
+        current_commit.cache_clear()
         assert current_commit() == "unknown"
 
     def test_what_a_record_keeps(self):

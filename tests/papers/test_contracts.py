@@ -194,6 +194,29 @@ def test_a_killed_run_ends_with_the_same_numbers(case, tmp_path):
     assert records[0].accuracy_matrix == records[1].accuracy_matrix
 
 
+@pytest.mark.parametrize("older", [False, True])
+def test_a_record_names_the_commits_that_trained_it(case, older, tmp_path, monkeypatch):
+    def at(commit, **options):
+        monkeypatch.setattr("relcl_lib.lab.run.current_commit", lambda: commit)
+        return case.run(work_dir=tmp_path).train(**options)
+
+    def kill(run):
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        at("first", on_unit=kill)
+    if older:  # which nobody knows the commit of
+        checkpoint = case.run(work_dir=tmp_path).folder / "checkpoint"
+        state, progress = checkpoints.load(checkpoint)
+        del progress["commits"]
+        checkpoints.save(checkpoint, state, progress)
+    record = at("second").record()
+    assert record.commit == ("second" if older else "first")
+    told = "trained by commits first, second, one after the other" in record.note
+    assert told is not older
+    assert at("third").record().note == record.note  # nothing was left to train
+
+
 def test_a_damaged_checkpoint_stops_the_run(case, tmp_path):
     with pytest.raises(KilledError):
         case.run(work_dir=tmp_path).train(lambda run: (_ for _ in ()).throw(KilledError))
