@@ -67,10 +67,9 @@ class CreclRun(Learner, Run):
         self.take_up(stream)
         self.accuracy = torch.zeros(len(self.stream), len(self.stream))
         self.head_accuracy = torch.zeros_like(self.accuracy)  # see `at_head`
-        attends = self.settings.attention_memory != "off"
         #: see `at_untrained_memory`; None where there is no such reading
         self.untrained_accuracy: Tensor | None = None
-        if self.has_two_readings and not attends:
+        if self.has_two_readings and self.settings.attention_memory == "off":
             self.untrained_accuracy = torch.zeros_like(self.accuracy)
         self.separation: dict[str, float] = {}  # see `note_separation`
         self._features: dict[str, Tensor] = {}
