@@ -16,6 +16,7 @@ from relcl_lib.models.window_encoder import WindowEncoder
 from relcl_lib.text.document_tokens import DocumentBatch
 
 EPSILON = 1e-5  # added to the sum of pooling weights
+MOST = 2**27  # outer products that a step keeps, size x block per pair: 0.5 GiB in float32
 
 
 class PairScores(NamedTuple):
@@ -47,8 +48,7 @@ class AtlopConfig:
     `mention` reads a mention at its `opening` marker, averages `both` markers (released), or reads
     its `first` piece, for an encoder that has not learned what a marker is. `layers` is how
     many last layers of the encoder are averaged (released: 3), `document_vector` appends h_CLS to
-    the pair projections (released), `classifier` is `linear` or `normalised` (released: dropout,
-    layer norm, no bias). `chunk` pairs are expanded at a time.
+    the pair projections (released), `classifier` is `linear` or `normalised` (released).
     """
 
     n_relations: int
@@ -60,7 +60,6 @@ class AtlopConfig:
     document_vector: bool = False
     classifier: str = "linear"
     dropout: float = 0.1
-    chunk: int = 1024
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -100,11 +99,11 @@ def pool_context(attention: Tensor, hidden: Tensor) -> Tensor:
 class GroupedBilinear(nn.Module):
     """ReLU of a linear layer on the outer products of `block`-wide groups of z_s and z_o.
 
-    The products take size x block numbers per pair; they are made for `chunk` pairs at a time and
-    made again for the gradient, so that a document of many entities fits.
+    More than `MOST` products are not kept for the gradient: they are made again, for `chunk` pairs at
+    a time, so that a document of many entities fits.
     """
 
-    def __init__(self, size: int, block: int, chunk: int) -> None:
+    def __init__(self, size: int, block: int, chunk: int = 1024) -> None:
         super().__init__()
         if size % block:
             raise ValueError(f"size={size} must be a multiple of block={block}")
@@ -117,7 +116,8 @@ class GroupedBilinear(nn.Module):
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         """(p, size) of z_s and z_o, each (p, size)."""
-        if len(left) <= self.chunk:
+        kept = torch.is_grad_enabled() and left.numel() * self.block <= MOST
+        if kept or len(left) <= self.chunk:
             return self._expand(left, right)
         parts = zip(left.split(self.chunk), right.split(self.chunk), strict=True)
         return torch.cat(
@@ -142,7 +142,7 @@ class Atlop(nn.Module):
         width = encoder.size * (3 if config.document_vector else 2)
         self.subject, self.object = nn.Linear(width, config.size), nn.Linear(width, config.size)
         if config.pair_network == "bilinear":
-            self.combine = GroupedBilinear(config.size, config.block, config.chunk)
+            self.combine = GroupedBilinear(config.size, config.block)
         else:
             self.combine = nn.Linear(2 * config.size, config.size)
         columns = config.n_relations + 1

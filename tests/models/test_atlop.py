@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
-from relcl_lib.models import window_encoder
+from relcl_lib.models import atlop, window_encoder
 from relcl_lib.models.atlop import (
     Atlop,
     AtlopConfig,
@@ -315,17 +315,25 @@ def test_a_document_alone_or_beside_a_larger_one():
     torch.testing.assert_close(model(alone).logits, together)
 
 
-def test_chunks_of_pairs_change_neither_outcome_nor_gradient():
-    outcomes = []
-    for chunk in (2048, 3):
+def test_chunks_of_pairs_change_neither_outcome_nor_gradient(monkeypatch):
+    outcomes, made = [], []
+    for most in (320, 319):
+        monkeypatch.setattr(atlop, "MOST", most)  # 8 x 4 numbers for each of ten pairs, or one less
         torch.manual_seed(3)
-        layer = GroupedBilinear(8, 4, chunk).double()
+        layer = GroupedBilinear(8, 4, chunk=3).double()
+        layer.linear.register_forward_pre_hook(lambda _, given: made.append(len(given[0])))
         left, right = (torch.randn(10, 8, dtype=torch.float64, requires_grad=True) for _ in "lr")
         out = layer(left, right)
         out.square().sum().backward()
         outcomes.append((out, left.grad, right.grad, layer.linear.weight.grad))
     for one, other in zip(*outcomes, strict=True):
         torch.testing.assert_close(one, other)
+    # Ten pairs at once, then three at a time: each part once forward, once more for the gradient.
+    assert made[:5] == [10, 3, 3, 3, 1] and sorted(made[5:]) == [1, 3, 3, 3]
+    monkeypatch.setattr(atlop, "MOST", 320)
+    with torch.no_grad():  # nothing is kept, so what is made at a time stays small
+        torch.testing.assert_close(layer(left, right), out)
+    assert made[9:] == [3, 3, 3, 1]
 
 
 def test_switches_are_checked():
