@@ -30,9 +30,7 @@ STANDS = {
     "22caf8ddb3e1": {"Table 1": 10, "Table 2": 10},  # CRECL
     "99167a74d70e": {"Table 2": 10},  # CRECL at another memory size
     "b816946dd291": {"Measured": 1},  # CRECL-CL on 16 relations
-    "2154c3466d9d": {"Table 3": 1, "Measured": 4},  # DocRE-II on CDR: its base beside ATLOP
-    "18ae02802840": {"Measured": 4},  # w/o ECA on CDR
-    "90a9a628e9fb": {"Measured": 4},  # DocRE-II on Re-DocRED
+    "18bb2c275c83": {"Measured": 3},  # logistic regression on CDR
     "7e3f14773949": {"Measured: inference alone": 5},
     "f14b06365d28": {"Measured": 8},  # DocRE-II on generated documents
     "a9677455c95e": {"Figure 1": 5},

@@ -2,7 +2,8 @@
 
 A base that has learnt its training documents is nearly always right on them, so that in stage 2
 nothing is left to infer. Here R_0 and F_0 of a training document come from a base that has not seen
-it (`out_of_fold`), or from one that was trained for a third of stage 1 (`early`). They are fixed: no
+it (`out_of_fold`), or from one that was trained a third as long (`early`): not the run's own base
+stopped early, but another, whose rates rise and fall within a third of the epochs. They are fixed: no
 gradient reaches the base through them, only through its own loss. On dev and test it is the base.
 """
 

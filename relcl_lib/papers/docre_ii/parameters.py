@@ -151,10 +151,11 @@ class DocreParameters(Parameters):
             "pair_size": 384,
             "inference_size": 256,
             # The base is the best of 15 on CDR's development documents, by F1 and by average
-            # precision, in two seeds (`data/tries/docre_ii/cdr_base_search.jsonl`): the mean of three
-            # layers and the document's vector are the release's, the rates and epochs ours, as 500
-            # documents make few steps. Earlier records were made with encoder_layers=1,
-            # document_vector=False, stage1_epochs=20, classifier_rate=2e-4.
+            # precision, in two seeds (`data/tries/docre_ii/cdr_base_search.jsonl`), on a GPU in float32;
+            # `precision=auto` is bfloat16 on a CPU that has it. The mean of three layers and the
+            # document's vector are the release's, the rates and epochs ours, as 500 documents make few
+            # steps. Earlier records were made with encoder_layers=1, document_vector=False,
+            # stage1_epochs=20, classifier_rate=2e-4.
             "encoder_layers": 3,
             "document_vector": True,
             "stage1_epochs": 10,
@@ -231,7 +232,7 @@ class DocreParameters(Parameters):
     training_scores: Literal["own", "out_of_fold", "early"] = Field(
         "own",
         description="whose R_0 and F_0 of training documents stage 2 reads: the base's, those of "
-        "bases that have not seen the document (five folds), of one trained a third of the epochs",
+        "bases that have not seen the document (five folds), of another base, trained a third as long",
     )
     chosen_by: Literal["F1", "AP"] = Field("F1", description="dev score that chooses an epoch")
     layer_decay: float = Field(
