@@ -82,6 +82,7 @@ class Setting(_Strict):
 
     Attributes:
         dataset, parameters: what the records of both sides hold.
+        either: parameters that go together, of which the records hold one set; () for no matter.
         metric: what stands here for the comparisons' own.
         command: runs both sides as in the paper.
         smaller: the same, where the records found are below the paper's scale.
@@ -89,6 +90,7 @@ class Setting(_Strict):
 
     dataset: dict[str, JsonValue] = Field(min_length=1)
     parameters: dict[str, JsonValue] = {}
+    either: tuple[dict[str, JsonValue], ...] = Field((), strict=False)
     metric: Name | None = None
     command: Name
     smaller: str = ""
@@ -100,6 +102,8 @@ class Claim(_Strict):
     Attributes:
         id: its name in files and links.
         text, place: what is claimed, in our words, and where in the paper.
+        usual: parameters that other sweeps vary, with the values that the claim is about: a record that
+            names one of them has this value.
         comparisons: what must hold, in each of `settings`, that nearest to the paper's first.
         prefer: parameters that the left side's runs may hold, the best first: where several
             configurations have enough seeds, those count that hold the first which any of them holds.
@@ -110,6 +114,7 @@ class Claim(_Strict):
     id: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)
     text: Name
     place: Name
+    usual: dict[str, JsonValue] = {}
     comparisons: tuple[Comparison, ...] = Field((), strict=False)
     settings: tuple[Setting, ...] = Field((), strict=False)
     prefer: tuple[dict[str, JsonValue], ...] = Field((), strict=False)

@@ -121,10 +121,17 @@ def judge(claims: Iterable[Claim], records: Iterable[Record]) -> list[Verdict]:
 def _lines(claim: Claim, records: Sequence[Record]) -> list[Verdict]:
     if claim.test:
         return [Verdict(claim, claim.shows, BY_TEST)]
+    usual = [r for r in records if _holds({**claim.usual, **r.parameters}, claim.usual)]
     found = []
     for scale in SCALES:
-        here = [record for record in records if record.protocol == scale]
         for setting in claim.settings:
+            either = setting.either or ({},)
+            here = [
+                record
+                for record in usual
+                if record.protocol == scale
+                and any(_holds(record.parameters, each) for each in either)
+            ]
             moved = {"metric": setting.metric} if setting.metric else {}
             each = [comparison.model_copy(update=moved) for comparison in claim.comparisons]
             outcomes = tuple(_compare(claim, comparison, setting, here) for comparison in each)

@@ -276,6 +276,22 @@ def test_each_comparison_says_its_data_where_they_differ():
     assert "420 training samples" in shown[0] and "97 training samples" in shown[1]
 
 
+@pytest.mark.parametrize("n", [3, 4])
+@pytest.mark.parametrize(
+    "usual, either, expected",
+    [
+        ({}, [], INCONCLUSIVE),
+        ({"lr": 1.0, "clip": 1.0}, [], SUPPORTED),  # the records name no clip
+        ({}, [{"lr": 1.0}], SUPPORTED),
+        ({}, [{"lr": 0.1, "buffer_size": 200}, {"lr": 1.0, "buffer_size": 500}], CONTRADICTED),
+        ({}, [{"lr": 1.0, "clip": 1.0}], NOT_TESTED),
+    ],
+)
+def test_runs_of_other_sweeps_say_nothing_of_a_claim(usual, either, expected, n):
+    line = {"settings": [{**SETTING, "either": either}], "usual": usual}
+    assert verdict(several(9.0, -9.0, n), **line) == expected
+
+
 def test_the_line_that_counts_is_a_decided_one():
     far = {"protocol": "stand-in"}
     near = [*runs("HPCR", [50.1]), *runs("PCR", [50.0])]
