@@ -8,8 +8,9 @@ run.evaluate("test")["F1"]
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ from relcl_lib.lab.runtime import (
     keep_freed_memory,
     make_generator,
     releasing_memory,
+    run_facts,
 )
 from relcl_lib.lab.schedule import epoch_batches, warm_up_then_fall
 from relcl_lib.models.atlop import PairScores
@@ -473,25 +475,13 @@ class DocreRun(Run):
         `F1_tuned` or what is said of the training documents. What was cut of the documents is no part
         of the configuration, so that finding a record needs no tokens.
         """
-        scores: dict[str, float] = {}
-        methods = {"": self._evaluate} | ({"_base": self._evaluate_base} if self.has_base else {})
-        facts: list[list[set[Fact]]] = []
-        for of, evaluate in methods.items():
-            dev = evaluate("dev")[0] if self.data.has_facts("dev") else {}
-            threshold = dev.get("threshold")
-            if threshold is not None and math.isinf(threshold):
-                del dev["threshold"]  # nothing right was found; a record holds no infinity
-            if self.data.test and self.data.is_labelled("test"):
-                test, found = evaluate("test", threshold=threshold)
-                facts.append(found)
-                scores |= {f"{name}{of}": value for name, value in test.items()}
-            scores |= {f"{name}{of}_dev": value for name, value in dev.items()}
+        scores, found = self._on_splits(self._evaluate, "")
         if self.has_base:
-            train = self.evaluate_base("train")
-            scores |= {f"{name}_base_train": train[name] for name in ("F1", "AP")}
-        if len(facts) == 2 and self.settings.stage2_epochs:
-            gain = docre_metrics.paired_bootstrap(facts[1], facts[0], self.data.test)
-            scores |= {f"F1_gain_{name}": gain[name] for name in ("low", "high", "p")}
+            of_base, by_base = self._base_on_splits()
+            scores |= of_base
+            if found is not None and by_base is not None and self.settings.stage2_epochs:
+                gain = docre_metrics.paired_bootstrap(by_base, found, self.data.test)
+                scores |= {f"F1_gain_{name}": gain[name] for name in ("low", "high", "p")}
         of_features, of_relations = self.model.inference.slot_weights()
         scores |= {"weight_features": of_features, "weight_relations": of_relations}
         names = {"training_documents": "train", "dev_documents": "dev", "test_documents": "test"}
@@ -502,6 +492,44 @@ class DocreRun(Run):
             "metrics": scores | {"best_epoch": self.best_epoch},
             "notes": [self.data.note, "" if labelled else "the test split has no public labels"],
         }
+
+    def _on_splits(
+        self, evaluate: Callable[..., tuple[dict[str, float], list[set[Fact]]]], of: str
+    ) -> tuple[dict[str, float], list[set[Fact]] | None]:
+        """Scores on dev and test, and the facts found on test; none where it has no labels."""
+        scores, found = {}, None
+        dev = evaluate("dev")[0] if self.data.has_facts("dev") else {}
+        threshold = dev.get("threshold")
+        if threshold is not None and math.isinf(threshold):
+            del dev["threshold"]  # nothing right was found; a record holds no infinity
+        if self.data.test and self.data.is_labelled("test"):
+            test, found = evaluate("test", threshold=threshold)
+            scores |= {f"{name}{of}": value for name, value in test.items()}
+        return scores | {f"{name}{of}_dev": value for name, value in dev.items()}, found
+
+    def _base_on_splits(self) -> tuple[dict[str, float], list[set[Fact]] | None]:
+        """The same of the base, as stage 1 left it, and its scores on the training documents.
+
+        Beside the base's checkpoint they are kept for other runs whose base has the same weights.
+        """
+        folder = self.base_folder / "scores" if self.base_folder and self.base_state else None
+        weights = b"".join(value.cpu().numpy().tobytes() for value in self.base_state.values())
+        where = run_facts(self.device)
+        of = [
+            hashlib.sha256(weights).hexdigest(),
+            *map(where.get, ("device", "versions", "commit")),
+        ]
+        held = checkpoints.load(folder) if folder else None
+        if held is not None and held[1]["of"] == of:
+            found = held[1]["facts"]
+            return held[1]["scores"], found and [{Fact(*fact) for fact in each} for each in found]
+        scores, found = self._on_splits(self._evaluate_base, "_base")
+        train = self.evaluate_base("train")
+        scores |= {f"{name}_base_train": train[name] for name in ("F1", "AP")}
+        if folder:
+            facts = found and [sorted(each) for each in found]
+            checkpoints.save(folder, {}, {"of": of, "scores": scores, "facts": facts})
+        return scores, found
 
 
 load_data = DocreRun.load_data

@@ -145,6 +145,30 @@ def test_variants_and_switches_train():
         assert run.history[-1]["loss"] > 0
 
 
+def test_runs_of_one_base_share_its_scores(tmp_path, monkeypatch):
+    settings = {"stage1_epochs": 2, "stage2_epochs": 1, "data": tiny_data(8)}
+    without = {"method": "w/o ECA", **settings}
+    alone = make(**without).train().record().metrics
+    first = make(work_dir=tmp_path, **settings).train().record().metrics
+    read, splits = DocreRun.read, []
+    monkeypatch.setattr(
+        DocreRun, "read", lambda s, *a, **k: splits.append(a[0]) or read(s, *a, **k)
+    )
+    second = make(work_dir=tmp_path, **without).train()
+    splits.clear()
+    assert second.record().metrics == alone and splits == ["dev", "test"]
+    assert {"F1_base", "F1_base_dev", "AP_base_train", "F1_gain_p"} <= alone.keys()
+    assert all(alone[name] == first[name] for name in alone if "_base" in name)
+    # Another base in the same place is scored by itself.
+    for value in second.base_state.values():
+        value.mul_(0.5)
+    splits.clear()
+    changed = second.record().metrics
+    assert (
+        splits == ["dev", "test", "dev", "test", "train"] and changed["AP_base"] != alone["AP_base"]
+    )
+
+
 def test_runs_that_differ_in_stage_2_share_stage_1(tmp_path):
     settings = {"stage1_epochs": 2, "stage2_epochs": 1, "data": tiny_data(8), "dropout": 0.1}
     without = {"method": "w/o ECA", "inference_layers": 2, **settings}
