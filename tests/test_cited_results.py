@@ -1,9 +1,14 @@
 """Every sentence that states a measured result cites a claim or a table, and what is cited is there."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 from cited_results import anchors_of, complaints, pages, sentences, states_a_result, uncited
+
+from relcl_lib.lab.claim_files import read_claims
+from relcl_lib.papers.registry import PAPERS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = pages(ROOT)
@@ -13,6 +18,15 @@ PAGES = pages(ROOT)
 def test_results_are_cited(page):
     found = complaints(page, ROOT)
     assert not found, "\n".join([f"{page.name}:", *found])
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_a_lesson_ends_with_its_claims_each_linked_to_its_row(paper):
+    last = json.loads((ROOT / "notebooks" / f"{paper}.ipynb").read_text("utf-8"))["cells"][-1]
+    text = "".join(last["outputs"][-1]["data"]["text/markdown"])
+    linked = re.findall(r"^\| \[[^]]+\]\(\.\./RESULTS\.md#([^)]+)\)", text, re.MULTILINE)
+    assert linked == [f"{paper}-{claim.id}" for claim in read_claims(paper)]
+    assert set(linked) <= anchors_of(ROOT / "RESULTS.md")
 
 
 @pytest.mark.parametrize(

@@ -437,7 +437,10 @@ def _folded(verdict: Verdict, root: str | None) -> str:
 
 
 def markdown(
-    verdicts: Iterable[Verdict], links: str | None = None, anchors: str | None = None
+    verdicts: Iterable[Verdict],
+    links: str | None = None,
+    anchors: str | None = None,
+    lesson: str | None = None,
 ) -> str:
     """A table of verdicts for GitHub or a notebook.
 
@@ -445,17 +448,22 @@ def markdown(
         links: where the repository lies, seen from the page (`.`), to link records and tests; None
             for no links.
         anchors: what each claim's anchor begins with, the paper's name; None for no anchors.
+        lesson: the paper's name, for a table in its notebook: a claim links to its row in RESULTS.md
+            (where its records are linked), a test is linked as well.
     """
     rows, last, root = [], None, links and f"{links}/data/results".removeprefix("./")
     for verdict in verdicts:
         claim, about = verdict.claim, ""
         if claim is not last:
             anchor = f'<a id="{anchors}-{claim.id}"></a>' if anchors else ""
-            about = f"{anchor}{claim.text} <sub>{claim.place}</sub>"
+            text = f"[{claim.text}](../RESULTS.md#{lesson}-{claim.id})" if lesson else claim.text
+            about = f"{anchor}{text} <sub>{claim.place}</sub>"
         shown = [*([claim.missing] if claim.missing else []), *_by_metric(verdict.outcomes)]
         if claim.test:
             path, _, name = claim.test.partition("::")
-            shown = [f"[`{name}`]({path})" if links else f"`{claim.test}`"]
+            to = links or (lesson and "..")
+            link = f"[`{name}`]({to}/{path})".replace("(./", "(")
+            shown = [link if to else f"`{claim.test}`"]
         numbers = "<br>".join(shown) + _folded(verdict, root)
         rows.append((about, f"**{verdict.verdict}**", verdict.where, numbers))
         last = claim

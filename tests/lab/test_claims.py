@@ -440,6 +440,14 @@ def test_tables_of_verdicts_and_of_counts():
     assert "<summary>records and command</summary>" in table[3] and "`run " in table[3]
     plain = markdown(lines)
     assert "<a id" not in plain and "](" not in plain
+    (row,) = markdown(lines[:1], lesson="hpcr").splitlines()[2:]
+    assert row == plain.splitlines()[2].replace("It is so.", "[It is so.](../RESULTS.md#hpcr-a)")
+    tested = judge(
+        [claim(comparisons=[], settings=[], test="tests/lab/test_claims.py::test_x")], []
+    )
+    for given, path in ({"lesson": "hpcr"}, "../tests"), ({"links": "."}, "tests"):
+        assert f"| [`test_x`]({path}/lab/test_claims.py) |" in markdown(tested, **given)
+    assert "| `tests/lab/test_claims.py::test_x` |" in markdown(tested)
     assert counts({"HPCR": lines, "DRL": []}).splitlines()[2:] == [
         "| HPCR | 1 | 1 (1 paper) | 0 | 0 | 0 |",
         "| DRL | 0 | 0 | 0 | 0 | 0 |",
