@@ -445,8 +445,8 @@ def test_tables_of_verdicts_and_of_counts():
     tested = judge(
         [claim(comparisons=[], settings=[], test="tests/lab/test_claims.py::test_x")], []
     )
-    for given, path in ({"lesson": "hpcr"}, "../tests"), ({"links": "."}, "tests"):
-        assert f"| [`test_x`]({path}/lab/test_claims.py) |" in markdown(tested, **given)
+    for place, path in ({"lesson": "hpcr"}, "../tests"), ({"links": "."}, "tests"):
+        assert f"| [`test_x`]({path}/lab/test_claims.py) |" in markdown(tested, **place)
     assert "| `tests/lab/test_claims.py::test_x` |" in markdown(tested)
     assert counts({"HPCR": lines, "DRL": []}).splitlines()[2:] == [
         "| HPCR | 1 | 1 (1 paper) | 0 | 0 | 0 |",
