@@ -151,6 +151,9 @@ SPOILT = {
     "a path of one": lambda n, code: code[2].outputs.append(stream("in /home/" + "ada/x")),
     "3: a path of one": lambda n, code: n.cells[3].update(source='root = "~' + '/data"'),
     "26 lines": lambda n, code: code[3].update(source="\n".join("x" * 26)),
+    "11 lines beside its imports": lambda n, code: code[3].update(
+        source="\n".join(["import math", *"x" * 11])
+    ),
     "not 25 to 65": lambda n, code: n.update(cells=n.cells[:20]),
     "by a solution alone": lambda n, code: (
         next(c for c in code if "solution" in notebook_rules.tags(c)).update(source="solved = 42"),

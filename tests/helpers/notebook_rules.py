@@ -11,6 +11,7 @@ import nbformat
 
 MOST_BYTES = 1_600_000
 MOST_LINES = 25
+MOST_UNEXPLAINED = 10
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # A folder of somebody's machine, but not the end of a URL or of a relative path.
 MACHINE_PATH = re.compile(
@@ -25,6 +26,12 @@ def source(cell):
 
 def code_cells(notebook):
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def comments(cell):
+    """The tokens of a code cell that are comments."""
+    tokens = tokenize.generate_tokens(io.StringIO(source(cell)).readline)
+    return [token for token in tokens if token.type == tokenize.COMMENT]
 
 
 def tags(cell):
@@ -67,8 +74,8 @@ def parameters(notebook):
             ast.literal_eval(statement.value if named else "not an assignment")
         except (ValueError, SyntaxError):
             yield f"parameters, line {statement.lineno}: not name = literal"
-    for token in tokenize.generate_tokens(io.StringIO(source(first)).readline):
-        if token.type == tokenize.COMMENT and "=" in token.string:
+    for token in comments(first):
+        if "=" in token.string:
             yield f"parameters, line {token.start[0]}: papermill misreads a comment with ="
 
 
@@ -103,6 +110,16 @@ def lengths(notebook):
         yield "no cell is tagged 'solution'"
 
 
+def explained(notebook):
+    for number, cell in enumerate(code_cells(notebook), 1):
+        lines = sum(1 for line in source(cell).splitlines() if line.strip())
+        for statement in ast.parse(source(cell)).body:
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                lines -= statement.end_lineno - statement.lineno + 1
+        if lines > MOST_UNEXPLAINED and not comments(cell):
+            yield f"In [{number}] has {lines} lines beside its imports, and no comment"
+
+
 def names(cell):
     """The names that a cell gives something to, and those that it reads, in any scope."""
     given, read = set(), set()
@@ -129,7 +146,7 @@ def handout(notebook):
         yield f"{name} is given by a solution alone: a handout stops without it"
 
 
-RULES = (form, parameters, outputs, places, lengths, handout)
+RULES = (form, parameters, outputs, places, lengths, explained, handout)
 
 
 def complaints(path):
