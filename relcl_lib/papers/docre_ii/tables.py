@@ -292,7 +292,7 @@ def measured_rows(what: str) -> list[Row]:
     generated documents also precision, and the recall of stated and of inferred facts, of the
     latter the base's, too (with stated facts as the base it is 0).
 
-    Runs whose noise spared gold have rows of their own, which say so, but for the scores of the base.
+    Runs whose noise spared gold have rows of their own, which say so.
     `changed_rows` has those of the whole with another setting.
 
     Args:
@@ -312,13 +312,10 @@ def measured_rows(what: str) -> list[Row]:
             if noise is LEAKY:
                 setting += ";noise_draw=not_gold"
             for metric in _measured_metrics(what, cell.method):
-                of_base = metric.endswith("_base")
-                if of_base and noise is LEAKY:
-                    continue
                 row = Row.of(
                     Entry(place, data, setting, cell.method, metric),
                     where_dataset={"set": data},
-                    where_parameters=settings if of_base else settings | noise,
+                    where_parameters=settings | noise,
                     usual={"generated": 0, **USUAL},
                     either=_together(data) if name == "table4" else (),
                 )

@@ -1,7 +1,7 @@
 """The cells of DocRE-II's sweep that are not in the paper."""
 
 from relcl_lib.papers.docre_ii.parameters import STAGE_2, DocreParameters
-from relcl_lib.papers.docre_ii.tables import TABLES
+from relcl_lib.papers.docre_ii.tables import MEASURED_CELLS, TABLES, measured_rows
 
 
 def test_what_is_measured_beyond_the_paper_does_not_depend_on_the_profile():
@@ -23,3 +23,13 @@ def test_the_cells_of_text_share_stage_1():
     ]
     assert made[0] == made[1] == made[2]
     assert (made[0]["generated"], made[0]["stage1_epochs"]) == (4000, 4)
+
+
+def test_a_base_stands_beside_the_runs_that_it_is_the_base_of():
+    for what in MEASURED_CELLS:
+        rows = {(row.setting, row.method, row.metric): row for row in measured_rows(what)}
+        bases = [place for place in rows if place[2].endswith("_base")]
+        assert len({setting.endswith("not_gold") for setting, *_ in bases}) == 2
+        for setting, method, metric in bases:
+            whole = rows[setting, method, metric.removesuffix("_base")]
+            assert rows[setting, method, metric].where_parameters == whole.where_parameters
