@@ -108,12 +108,15 @@ class PrintedTables:
         """
         down, across = self.layouts[table]
         found: Grid = {}
-        for entry in entries(self.paper, table):
-            if setting not in (None, entry.setting):
-                continue
+        chosen = [e for e in entries(self.paper, table) if setting in (None, e.setting)]
+        several = across != "dataset" and len({entry.dataset for entry in chosen}) > 1
+        for entry in chosen:
             line = {**entry._asdict(), "paper": entry.value, "paper_pm": entry.std}
-            column = (self.label(line, across), "paper" if ours else "")
-            found.setdefault(self.label(line, down), {})[column] = self.printed(line)
+            column = self.label(line, across)
+            if several:
+                column = f"{self.label(line, 'dataset')}, {column}"
+            texts = found.setdefault(self.label(line, down), {})
+            texts[column, "paper" if ours else ""] = self.printed(line)
         for column, values in (ours or {}).items():
             given = values if isinstance(values, Mapping) else dict(zip(found, values, strict=True))
             named = {self.words.get(row, row): value for row, value in given.items()}

@@ -16,7 +16,9 @@ def records():
     return read_records(results_root(), paper="docre_ii")
 
 
-@pytest.mark.parametrize("table", [name for name in printed.LAYOUTS if name != "Table 2"])
+@pytest.mark.parametrize(
+    "table", [name for name in printed.LAYOUTS if name not in ("Table 2", "Table 7")]
+)
 def test_every_printed_number_is_shown(table, records):
     entries = [row for row in tables.printed_rows(table) if "_all" not in row.our_metric]
     for setting in {row.setting for row in entries}:

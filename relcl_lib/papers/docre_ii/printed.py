@@ -22,12 +22,16 @@ LAYOUTS = {
     "Table 2": ("N_I", "K"),
     "Table 3": ("method", "dataset"),
     "Table 4": ("method", "metric"),
+    "Table 5": ("method", "metric"),
     "Table 6": ("method", "metric"),
+    "Table 7": ("metric", "method"),
     "Table 8": ("method", "dataset"),
 }
 #: the paper's own rows in words: ours are the columns that say so
 WORDS = {
     "Ours-BERT": "DocRE-II-BERT",
+    "Ours-BERT-base": "DocRE-II-BERT",
+    "Ours-RoBERTa-large": "DocRE-II-RoBERTa-large",
     "Ours-SciBERT": "DocRE-II-SciBERT",
     "w/o Inference module": "base alone",
 }

@@ -31,6 +31,7 @@ LAYOUTS = {
     "Table 3": ("method", "dataset"),
     "Table 4": ("setting", "metric"),
     "Table 5": ("method", "dataset"),
+    "Section 3.7": ("setting", "dataset"),
 }
 #: keys of the paper's numbers in words
 WORDS = {
@@ -45,6 +46,9 @@ WORDS = {
     "recall": "recall (%)",
     "f1": "F1 (%)",
     "F1": "F1 (%)",
+    "test_triples_seen_in_train": "test triples that occur in training (%)",
+    "quoted": "RERE: F1 (%)",
+    "drop_vs_CasRel_BERT": "CasRel's tagger on FastRE's encoder: drop against BERT",
     "L=3,d=1-2-4": "3 blocks, 1-2-4",
     "L=6,d=1-2-4-1-1-1 (default)": "6 blocks, 1-2-4-1-1-1",
     "L=6,d=1-1-1-1-1-1 (printed with five ones)": "6 blocks, 1-1-1-1-1-1",

@@ -5,6 +5,7 @@ from statistics import fmean
 
 import pytest
 from docre_records import made_up, reduced
+from markdown_tables import read_table
 
 from relcl_lib.lab.compare import compare, nearest
 from relcl_lib.lab.metrics import confidence_interval
@@ -39,6 +40,20 @@ def test_table_2_has_ours_beside_it(records):
         means = (f"{fmean(found[k]):.1f}" for k in (1, 2, 3, 4))  # 87.0 is not 87
         assert line.endswith(f"| {' | '.join(means)} |")
     assert printed.ALONE not in printed.grid([])
+
+
+def test_tables_5_and_7_stand_whole():
+    found = [
+        float(cell.partition(" ")[0])
+        for table, settings in (("Table 5", ("dev", "test")), ("Table 7", ("stage 1", "stage 2")))
+        for setting in settings
+        for row in read_table(printed.TABLES.quoted(table, setting=setting)).values()
+        for cell in row.values()
+    ]
+    every = [*entries("docre_ii", "Table 5"), *entries("docre_ii", "Table 7")]
+    assert sorted(found) == sorted(entry.value for entry in every)
+    stage_2 = read_table(printed.TABLES.quoted("Table 7", setting="stage 2"))
+    assert stage_2["lr base module"]["CDR, DocRE-II-SciBERT"] == "1e-06"
 
 
 def of_cdr(record, **changes):
