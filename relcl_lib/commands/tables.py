@@ -164,14 +164,15 @@ def results_block(paper: str, records: Iterable[Record]) -> str:
 
 
 def misses(lines: pd.DataFrame, tables: Any) -> str:
-    """Which numbers of the paper's protocol lie further from its own than `tables.FAR`, and why.
+    """Which numbers of the paper's protocol lie further from its own than `tables.FAR`, by the reason.
 
     `tables.MISSES` say what is known, by table, method and metric. Else too few seeds or chance may be
-    why, which is computed, or it is an open question, to which `tables.HINTS` add what may be behind
-    it. "" where a paper sets no `FAR`.
+    why, which is computed, or it is an open question. `tables.HINTS` add what may be behind a number.
+    "" where a paper sets no `FAR`.
     """
-    far, found = getattr(tables, "FAR", math.inf), []
+    far = getattr(tables, "FAR", math.inf)
     known, hints = getattr(tables, "MISSES", {}), getattr(tables, "HINTS", {})
+    found: dict[str, dict[str, list[str]]] = {}  # reason -> metric -> numbers
     for line in lines[lines["protocol"] == SCALES[0]].to_dict("records"):
         if not abs(line["difference"]) > far:
             continue
@@ -181,13 +182,23 @@ def misses(lines: pd.DataFrame, tables: Any) -> str:
             why = "too few seeds to tell"
         elif why == "open why" and abs(line["difference"]) < line["ours_pm"]:
             why = "the paper's number lies within our interval"
-        if key in hints:
-            why = f"{why} ({hints[key]})"
         metric = words.without_unit(words.metric(line["metric"]))
         parts = [part for part in words.settings(line["setting"]) if not part.endswith("=none")]
-        about = ", ".join([words.name(line["method"]), *map(words.phrase, parts), metric])
-        found.append(f"{about}: {difference(line, line['digits'])} (n={line['n']}), {why}")
-    return f"More than {far:g} points from the paper: {'; '.join(found)}." if found else ""
+        about = ", ".join([words.name(line["method"]), *map(words.phrase, parts)])
+        told = "; ".join(filter(None, [difference(line, line["digits"]), hints.get(key)]))
+        found.setdefault(why, {}).setdefault(metric, []).append(f"{about} ({told})")
+    metrics = {metric for numbers in found.values() for metric in numbers}
+    shared = f" in {metrics.pop()}" if len(metrics) == 1 else ""
+    bullets = []
+    for why, by_metric in found.items():
+        texts = [
+            ("" if shared else f"*{metric}:* ") + "; ".join(numbers)
+            for metric, numbers in by_metric.items()
+        ]
+        bullets.append(f"- **{why}:** {'<br>'.join(texts)}")
+    title = f"More than {far:g} points from the paper{shared}, and why"
+    inside = "\n".join(bullets)
+    return f"<details><summary>{title}</summary>\n\n{inside}\n\n</details>" if found else ""
 
 
 def comparison_names(records: Iterable[Record]) -> list[str]:
