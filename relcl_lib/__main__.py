@@ -72,7 +72,7 @@ OWN = {
 #: command -> what Ctrl-C leaves; of `extract` and `predict` where --out names a file
 STOPPED = {
     **dict.fromkeys(
-        ("sweep", "train"), "the same command goes on after the last finished epoch or run"
+        ("sweep", "train"), "the same command goes on after the last finished epoch, task or run"
     ),
     "extract": "the same command with the same input goes on where it was",
     "learn": "nothing was written: the model is as it was",

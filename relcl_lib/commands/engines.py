@@ -44,7 +44,11 @@ def run_locally(
     The processes end with the sweep, also where it is killed. `options` go to `work`.
     """
     # Each process gets its share of the cores: more threads than cores is far slower than fewer.
-    options["threads"] = threads or max(1, (os.cpu_count() or 1) // jobs)
+    from joblib import cpu_count  # of the cores that this process may use
+
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    share = int(asked) if asked.isdigit() else cpu_count() // jobs
+    options["threads"] = threads or max(1, share)
     waiting, idle = list(reversed(cells)), []
     busy: dict[connection.Connection, tuple[_Worker, Cell]] = {}
 

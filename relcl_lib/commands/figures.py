@@ -113,7 +113,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write every committed figure; return 0."""
     line = argparse.ArgumentParser(prog="python -m relcl_lib figures", description=__doc__)
     line.add_argument("--out", default=str(repository_root() / "figures"), help="folder")
-    out = line.parse_args(arguments).out
+    about = (
+        "folder with the records (data/results); a t-SNE is of features beside the committed ones"
+    )
+    line.add_argument("--results", help=about)
+    options = line.parse_args(arguments)
+    out = options.out
     import matplotlib.pyplot as plt
 
     from relcl_lib.lab import plots
@@ -121,9 +126,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     plt.switch_backend("agg")
     plots.use_house_style()
-    records = read_records()
+    records = read_records(options.results)
     for name, draw in all_figures().items():
         if (figure := draw(records)) is not None:
             plots.save_figure(figure, name, out)
             print(f"{out}/{name}.png")
+        else:
+            print(f"not drawn: {name}, whose sweep has no records here")
     return 0

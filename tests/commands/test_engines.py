@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from dying import threads_of, work
+from joblib import cpu_count
 
 from relcl_lib.commands import sweep
 from relcl_lib.commands.engines import MOST_NODES, run_locally, run_on_ray
@@ -38,10 +39,14 @@ def test_a_process_that_dies_fails_its_cell_alone(tmp_path, jobs):
     assert {path.read_text() for path in tmp_path.glob("[!h]*")} == {"x"}  # each begun once
 
 
-def test_as_many_processes_as_cores_have_a_thread_each():
-    cores = os.cpu_count()
+def test_as_many_processes_as_cores_have_a_thread_each(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cores = cpu_count()
     for jobs, threads in ((cores, 1), (2 * cores, 1), (1, cores)):
         assert list(run_locally(cells("any"), jobs, threads_of)) == [f"done: {threads}"]
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert list(run_locally(cells("any"), 1, threads_of)) == ["done: 3"]
+    assert list(run_locally(cells("any"), 1, threads_of, threads=1)) == ["done: 1"]
 
 
 def test_a_sweep_that_ends_leaves_nothing_behind(tmp_path):

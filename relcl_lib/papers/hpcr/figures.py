@@ -149,20 +149,22 @@ def proxies(records: Sequence[Record]) -> Figure:
 
 
 def of_sweep(records: Sequence[Record], name: str) -> list[Record]:
-    """The records of a table's cells, where most of them ran: one data set, memory and protocol.
+    """The records of a table's cells, where most of them ran: one data set, memory and network.
 
     All are of the released form.
     """
     cells, places = TABLES[name].cells, {}
-    varied = {setting for cell in cells for setting in cell.settings}
+    network = ("width", "image_size")
+    varied = {*network, *(setting for cell in cells for setting in cell.settings)}
     for record in records:
         if (
             (record.paper, record.variant, record.failed) == ("hpcr", "released", False)
             and record.method in {cell.method for cell in cells}
             and as_usual(record, varied)
         ):
-            where = record.dataset["stream"], record.parameters["buffer_size"], record.protocol
-            places.setdefault((*where, str(record.dataset.get("fingerprint"))), []).append(record)
+            held = (record.parameters.get(setting) for setting in ("buffer_size", *network))
+            place = record.protocol, str(record.dataset.get("fingerprint")), *held
+            places.setdefault(place, []).append(record)
     return max(places.values(), key=len, default=[])
 
 
@@ -196,7 +198,9 @@ def embedding(records: Sequence[Record]) -> Figure:
     """Test features and proxies of recorded runs in the plane (compare HPCR's Fig. 10)."""
     of_memory: dict[int, dict[tuple[str, int], Any]] = {}
     for record in sorted(records, key=lambda record: record.seed, reverse=True):
-        if record.paper == "hpcr" and (features := read_features(record)) is not None:
+        if (record.paper, record.experiment) != ("hpcr", "split_cifar10"):
+            continue
+        if (features := read_features(record)) is not None:
             key = record.method, record.parameters["memory_batch"]
             of_memory.setdefault(record.parameters["buffer_size"], {})[key] = record, features
     # One memory, as in the paper: that with most panels, of two alike the largest.

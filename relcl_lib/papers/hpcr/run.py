@@ -19,12 +19,13 @@ from relcl_lib.continual.streams import class_incremental_stream, hold_out
 from relcl_lib.data.images import ImageData, as_jpeg, as_rgb, load_images, rgb_of_side
 from relcl_lib.lab import metrics
 from relcl_lib.lab.checkpoints import optimizer_state, restore_optimizer
+from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.lab.protocol import protocol
 from relcl_lib.lab.run import Run, State
 from relcl_lib.lab.runtime import keep_freed_memory, make_generator
 from relcl_lib.models.resnet import ReplayNetwork, build_network, fold_batch_norm, select_seed
 from relcl_lib.papers.hpcr import tables
-from relcl_lib.papers.hpcr.captured import CapturedStep
+from relcl_lib.papers.hpcr.captured import NOT_CAPTURED, CapturedStep
 from relcl_lib.papers.hpcr.methods import METHODS
 from relcl_lib.papers.hpcr.parameters import PAPER_STREAMS, STAND_INS, STREAMS, ReplayParameters
 from relcl_lib.papers.hpcr.strategy import Batch, Draws, Group, Rows, Step
@@ -61,6 +62,12 @@ class ReplayRun(Run):
     ) -> None:
         super().__init__(parameters, data, parameters.seeds, work_dir)
         self.elsewhere = (*self.settings.as_before, "cuda_graph")
+        if self.settings.cuda_graph and self.device.type != "cuda":
+            raise ParameterError(
+                f"cuda_graph needs a GPU, this run is on {self.device}: leave it out"
+            )
+        if self.settings.cuda_graph and parameters.method in NOT_CAPTURED:
+            raise ParameterError(f"a step of {parameters.method} cannot be captured: no cuda_graph")
         keep_freed_memory()  # every step needs blocks of the same sizes
         self._place_data()
         self.network = self._build_network()
@@ -175,7 +182,7 @@ class ReplayRun(Run):
         seen = self.seen(task)
         self.network.train()
         captured = None
-        if self.settings.cuda_graph and self.device.type == "cuda":
+        if self.settings.cuda_graph:
             captured = CapturedStep(self, task, seen, draws)
         for step in range(batches.shape[1]):
             if captured:
@@ -216,6 +223,11 @@ class ReplayRun(Run):
         if self.strategy.has_proxies:
             self._follow_proxies(done)
         loss = self.strategy.loss(done)
+        if loss is not None and loss.shape != (len(self.seeds),):
+            raise ValueError(
+                f"the loss of {self.settings.method} has the shape {tuple(loss.shape)}; "
+                f"it is one value per seed, ({len(self.seeds)},): a mean over seeds trains each less"
+            )
         if loss is not None:
             self.strategy.update(done, loss)
         self.strategy.store(done)

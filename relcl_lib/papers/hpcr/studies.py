@@ -93,7 +93,7 @@ def temperature_of_classes(records: Iterable[Record]) -> Curves:
 def best_temperatures(records: Iterable[Record]) -> list[float]:
     """Table II: for each class, in the order met, the temperature in P with the best mean over seeds.
 
-    At a tie the lowest is taken. [] where no record has accuracy by class.
+    At a tie the lowest is taken. [] where fewer than two temperatures have accuracy by class.
     """
     found: dict[float, list[Any]] = {}
     for gradient, softmax, record in _by_temperature(records):
@@ -102,7 +102,9 @@ def best_temperatures(records: Iterable[Record]) -> list[float]:
             found.setdefault(softmax, []).append(by_class)
     tried = sorted(found)
     means = [torch.tensor(found[t], dtype=torch.float64).mean(0) for t in tried]
-    return [tried[place] for place in torch.stack(means).argmax(0).tolist()] if tried else []
+    if len(tried) < 2:
+        return []
+    return [tried[place] for place in torch.stack(means).argmax(0).tolist()]
 
 
 def _by_temperature(records: Iterable[Record]) -> Iterator[tuple[float, float, Record]]:

@@ -184,7 +184,8 @@ TABLES = {
         **_ONCE,
     ),
     "figure2": table(
-        "Fig. 2 and Table II: PCR's temperature in the gradient (G), in the softmax (P), in both",
+        "Fig. 2: PCR's temperature in the gradient (G), in the softmax (P), in both; with --dataset "
+        "cifar10 Table II",
         *(Cell("PCR", apart(*parts)) for parts in _PARTS),
         dataset="cifar100",
         **_ONCE,

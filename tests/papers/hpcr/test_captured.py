@@ -1,5 +1,7 @@
 """A step with its choices drawn before it is the step itself; nothing of the CPU's is in what is captured."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from gratings import gratings, make_run
@@ -8,9 +10,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from relcl_lib.continual.memory import ReservoirMemory
+from relcl_lib.lab import run as run_module
+from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.lab.protocol import protocol
 from relcl_lib.lab.runtime import make_generator
-from relcl_lib.papers.hpcr import captured, tables
+from relcl_lib.papers.hpcr import tables
 from relcl_lib.papers.hpcr.captured import NOT_CAPTURED, CapturedStep, padded
 from relcl_lib.papers.hpcr.methods import METHODS
 from relcl_lib.papers.hpcr.parameters import ReplayParameters
@@ -124,16 +128,17 @@ def test_rows_that_are_not_kept_have_slots_of_their_own(capacity, n):
     assert some
 
 
-def test_methods_that_wait_are_refused_and_the_setting_is_no_part_of_a_run():
-    with pytest.raises(ValueError, match="ASER cannot be captured"):
-        CapturedStep(made("ASER"), 0, None, {})
-    runs = [made("PCR", cuda_graph=value) for value in (False, True)]
-    assert runs[0].identity() == runs[1].identity()
-    assert runs[0].configuration(0) == runs[1].configuration(0)
+def test_the_setting_needs_a_gpu_and_is_no_part_of_a_run(monkeypatch):
+    with pytest.raises(ParameterError, match="cuda_graph needs a GPU, this run is on cpu"):
+        made("PCR", cuda_graph=True)
+    with monkeypatch.context() as there:
+        there.setattr(run_module, "resolve_device", lambda name: SimpleNamespace(type="cuda"))
+        with pytest.raises(ParameterError, match="a step of ASER cannot be captured"):
+            made("ASER", cuda_graph=True)
+    run = made("PCR")
+    captured = run.settings.model_copy(update={"cuda_graph": True})
+    before = run.identity(), run.configuration(0)
+    run.settings = captured
+    assert before == (run.identity(), run.configuration(0))
     cell = {"dataset": "cifar10", "method": "PCR", "cuda_graph": True}
     assert protocol(ReplayParameters.create(cell, profile="full"), "paper", tables) == "paper"
-
-
-def test_a_run_on_the_cpu_goes_on_as_it_is(monkeypatch):
-    monkeypatch.setattr(captured, "CapturedStep", None)
-    assert made("PCR", cuda_graph=True).train().finished

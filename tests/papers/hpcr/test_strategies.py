@@ -64,6 +64,19 @@ def test_with_all_classes_in_one_task_is_fine_tuning(method):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
+def test_a_loss_that_is_no_value_per_seed_is_refused(monkeypatch):
+    run = make_run(method="ER", seeds=[0, 1])
+    monkeypatch.setattr(
+        run.strategy,
+        "loss",
+        lambda step: F.cross_entropy(*(v.flatten(0, 1) for v in step.stream[::2])),
+    )
+    with pytest.raises(
+        ValueError, match=r"loss of ER has the shape \(\); it is one value per seed, \(2,\)"
+    ):
+        run.train_task(0)
+
+
 # --- A-GEM ---------------------------------------------------------------------------------------
 
 
