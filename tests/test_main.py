@@ -136,8 +136,14 @@ def test_a_folder_of_records_that_is_not_there_is_an_error(command, tmp_path, ca
     "words, said",
     [
         ("demo", "; what had finished is kept"),
-        ("hpcr sweep table3", "; the same command goes on after the last finished epoch or run"),
-        ("train fastre a=1", "; the same command goes on after the last finished epoch or run"),
+        (
+            "hpcr sweep table3",
+            "; the same command goes on after the last finished epoch, task or run",
+        ),
+        (
+            "train fastre a=1",
+            "; the same command goes on after the last finished epoch, task or run",
+        ),
         ("fastre extract --model m", ""),
         (
             "fastre extract --out f",

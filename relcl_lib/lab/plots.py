@@ -22,7 +22,6 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from relcl_lib.lab import words
 from relcl_lib.lab.files import atomic_write_bytes
 from relcl_lib.lab.metrics import average_accuracy, confidence_interval, mean_and_half
 
@@ -265,7 +264,7 @@ def plot_accuracy_curves(
         tasks = np.arange(1, values.shape[1] + 1)
         colour = colour_of(method, index)
         few = len(tasks) <= MANY_STEPS
-        axes.plot(tasks, mean, label=words.name(method), marker="o" if few else None, color=colour)
+        axes.plot(tasks, mean, marker="o" if few else None, label=method, color=colour)
         if 1 < len(values) < MANY_SEEDS:
             axes.plot(tasks, values.T, color=colour, alpha=0.35, lw=0.8)
         elif len(values) > 1:

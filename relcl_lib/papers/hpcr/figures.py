@@ -76,6 +76,11 @@ def _enough(found: dict[str, list[Any]]) -> dict[str, list[Any]]:
     return {name: runs for name, runs in found.items() if len(runs) >= LEAST_SEEDS} or found
 
 
+def _named(found: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """The same with methods in words, which say whether HC is on."""
+    return {words.name(method): runs for method, runs in found.items()}
+
+
 def curves(records: Sequence[Record]) -> Figure:
     """Accuracy over the tasks of Split CIFAR-10, its last value as printed (compare HPCR's Fig. 3)."""
     found = _enough(plots.curves_of(_cifar10(records), CURVES))
@@ -122,7 +127,7 @@ def components(records: Sequence[Record]) -> Figure:
 def knowledge(records: Sequence[Record]) -> Figure:
     """Accuracy on the newest task and on the earlier ones (compare HPCR's Fig. 4)."""
     matrices = plots.curves_of(_cifar10(records), BALANCED, lambda record: record.accuracy_matrix)
-    found = _enough(matrices)
+    found = _named(_enough(matrices))
     figure = plot_novel_and_historical(found)
     title = "Split CIFAR-10, memory 200, from the committed records (compare Fig. 4)"
     figure.suptitle(title, fontsize="medium")
@@ -145,7 +150,7 @@ def proxies(records: Sequence[Record]) -> Figure:
     chosen = [r for r in _cifar10(records, 100) if "cumulative_gradient" in (r.curves or {})]
     found = plots.curves_of(chosen, PULLED, lambda record: record.curves["cumulative_gradient"])
     title = "Split CIFAR-10, memory 100: while the last task is learned (compare Fig. 8)"
-    return plot_proxy_gradients(found, 2, title=title).figure
+    return plot_proxy_gradients(_named(found), 2, title=title).figure
 
 
 def of_sweep(records: Sequence[Record], name: str) -> list[Record]:

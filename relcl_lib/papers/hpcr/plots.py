@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Patch
 
-from relcl_lib.lab import words
 from relcl_lib.lab.live import Progress
 from relcl_lib.lab.metrics import average_accuracy, new_task_accuracy, old_task_accuracy
 from relcl_lib.lab.plots import (
@@ -272,7 +271,7 @@ def plot_proxy_gradients(
     classes = 0
     for index, (name, values) in enumerate(gradients.items()):
         means = np.asarray(values, dtype=float).mean(0)
-        classes, label = len(means), f"{words.name(name)}, n={len(values)}"
+        classes, label = len(means), f"{name}, n={len(values)}"
         at = np.arange(1, classes + 1) + (index + 0.5) * width - 0.4
         axes.bar(at, means, 0.92 * width, label=label, color=colour_of(name, index, COLOURS))
     axes.axhline(0, color="black", lw=0.8)
