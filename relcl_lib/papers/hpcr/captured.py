@@ -121,10 +121,6 @@ class CapturedStep:
     warm_up = 3
 
     def __init__(self, run: Any, task: int, seen: Tensor, draws: Draws) -> None:
-        if run.settings.method in NOT_CAPTURED:
-            raise ValueError(
-                f"a step of {run.settings.method} cannot be captured; leave cuda_graph out"
-            )
         self.run, self.given = run, (task, seen, draws)
         self.choices = Choices(run.device)
         self.done = 0
@@ -136,7 +132,7 @@ class CapturedStep:
         task, seen, draws = self.given
         memory, self.done = self.run.memory, self.done + 1
         steady = len(memory) in (0, memory.capacity) and indices.shape[1] <= memory.capacity
-        if self.done <= self.warm_up or not steady or step == self.run.total_step == 0:
+        if self.done <= self.warm_up or not steady:
             return self.run.training_step(indices, task, step, seen, draws)
         first = not self.choices.asked
         if first:
