@@ -43,9 +43,9 @@ def run_locally(
 
     The processes end with the sweep, also where it is killed. `options` go to `work`.
     """
-    # Each process gets its share of the cores: more threads than cores is far slower than fewer.
     from joblib import cpu_count  # of the cores that this process may use
 
+    # Each process gets its share of the cores: more threads than cores is far slower than fewer.
     asked = os.environ.get("OMP_NUM_THREADS", "")
     share = int(asked) if asked.isdigit() else cpu_count() // jobs
     options["threads"] = threads or max(1, share)

@@ -295,14 +295,14 @@ class ReplayRun(Run):
         Batch norm is folded away. Classes to come have 0 without being run.
         """
         scorer = self.strategy.scorer(fold_batch_norm(self.network))
-        seen = self.seen(task).unsqueeze(1)  # (S, 1, C)
+        unseen = ~self.seen(task).unsqueeze(1)  # (S, 1, C)
         shape = len(MASKS), len(self.seeds), self.data.n_classes
         hits = torch.zeros(shape, device=self.device)
         for index in range(task + 1):
             tests = torch.stack([stream[index].test_indices for stream in self.streams])  # (S, n)
             for batch in tests.to(self.device).split(TEST_BATCH[self.device.type], dim=1):
                 scores = scorer(self.test_images[batch].float() / 255)  # (S, b, C)
-                masked = torch.stack([scores.masked_fill(~seen, -torch.inf), scores])
+                masked = torch.stack([scores.masked_fill(unseen, -torch.inf), scores])
                 labels = self.test_labels[batch].expand(len(MASKS), -1, -1)
                 hits.scatter_add_(2, labels, (masked.argmax(-1) == labels).float())
         return hits.cpu()

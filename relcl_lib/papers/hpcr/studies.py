@@ -101,9 +101,9 @@ def best_temperatures(records: Iterable[Record]) -> list[float]:
         if gradient == USUAL["temperature"] and by_class is not None:
             found.setdefault(softmax, []).append(by_class)
     tried = sorted(found)
-    means = [torch.tensor(found[t], dtype=torch.float64).mean(0) for t in tried]
     if len(tried) < 2:
         return []
+    means = [torch.tensor(found[t], dtype=torch.float64).mean(0) for t in tried]
     return [tried[place] for place in torch.stack(means).argmax(0).tolist()]
 
 
