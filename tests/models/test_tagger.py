@@ -117,12 +117,21 @@ def test_trained_vectors_are_parameters_and_frozen_ones_are_not():
 
 @pytest.mark.parametrize("n", [9, 60])  # a matrix product and the convolution
 @pytest.mark.parametrize("dilation", [1, 2, 4])
-def test_convolve_is_the_convolution(n, dilation):
-    conv = torch.nn.Conv1d(5, 7, 3, padding=dilation, dilation=dilation)
-    x = torch.randn(20, n, 5)
+@pytest.mark.parametrize("channels", [(5, 7), (16, 24)], ids=str)  # of sequences, of images
+def test_convolve_is_the_convolution(n, dilation, channels):
+    conv = torch.nn.Conv1d(*channels, 3, padding=dilation, dilation=dilation)
+    x, y = torch.randn(2, 20, n, channels[0]).requires_grad_().unbind()
+    seen = torch.randn(20, n, channels[1])
+
+    def outputs_and_gradients(apply):
+        out = apply()
+        return [out, *torch.autograd.grad((out * seen).sum(), [x, conv.weight, conv.bias])]
+
+    ours = outputs_and_gradients(lambda: convolve(conv, x))
+    torch_own = outputs_and_gradients(lambda: conv(x.transpose(1, 2)).transpose(1, 2))
+    torch.testing.assert_close(ours, torch_own, atol=1e-4, rtol=1e-4)
     with torch.no_grad():
-        torch.testing.assert_close(convolve(conv, x), conv(x.transpose(1, 2)).transpose(1, 2))
-    torch.testing.assert_close(convolve(conv, x), conv(x.transpose(1, 2)).transpose(1, 2))
+        torch.testing.assert_close(convolve(conv, y), conv(y.transpose(1, 2)).transpose(1, 2))
 
 
 def test_gate_limits():
