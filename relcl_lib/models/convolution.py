@@ -8,11 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-#: Tokens up to which a matrix product beats the CPU's convolution, whose set-up then dominates; in
-#: bfloat16 it does for any number.
+#: Up to so many tokens a matrix product beats the CPU's convolution; in bfloat16 it does for any.
 SMALL = 512
-#: Channels from which the CPU's convolution of images is the faster one: a vector of 16 numbers.
-CHANNELS = 16
 
 
 def convolve(conv: nn.Conv1d, x: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -31,14 +28,11 @@ def convolve(conv: nn.Conv1d, x: Tensor, weight: Tensor | None = None) -> Tensor
         padded = F.pad(x, (0, 0, reach, reach))
         seen = [padded[:, tap * dilation : tap * dilation + n] for tap in range(kernel)]
         return F.linear(torch.cat(seen, dim=-1), weight.transpose(1, 2).flatten(1), conv.bias)
-    x = x.transpose(1, 2)
-    if x.device.type == "cpu" and min(weight.shape[:2]) >= CHANNELS:
-        # As an image one row high: its kernels read channels that lie side by side, as x's do.
-        shape = {"padding": (0, reach), "dilation": (1, dilation)}
-        out = F.conv2d(x.unsqueeze(2), weight.unsqueeze(2), conv.bias, **shape).squeeze(2)
-    else:
-        out = F.conv1d(x, weight, conv.bias, padding=reach, dilation=dilation)
-    return out.transpose(1, 2)
+    if x.device.type != "cpu":
+        return F.conv1d(x.mT, weight, conv.bias, padding=reach, dilation=dilation).mT
+    # As an image one row high: its kernels read channels that lie side by side, as x's do.
+    shape = {"padding": (0, reach), "dilation": (1, dilation)}
+    return F.conv2d(x.mT.unsqueeze(2), weight.unsqueeze(2), conv.bias, **shape).squeeze(2).mT
 
 
 class GatedBlock(nn.Module):

@@ -19,8 +19,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 #: Without cuDNN's, which newer torch prefers on newer GPUs: it plans anew for every shape of a batch
 #: (on an H100 in bfloat16 the first steps took 770 ms, later ones 105, against 27 with these).
 CUDA_KERNELS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-
-
 #: kinds of encoders whose layers are BERT's
 BUILT_AS_BERT = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
 

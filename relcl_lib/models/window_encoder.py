@@ -134,15 +134,19 @@ class WindowEncoder(nn.Module):
         self, ids: Tensor, mask: Tensor, rows: Tensor, places: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Hidden states (w, W, D) and the attention rows (m, heads, W), without a gradient fused."""
-        config, options = self.network.config, {}
+        config, options, keys = self.network.config, {}, mask.long()
         usual = config._attn_implementation
         if self.takes_rows and not torch.is_grad_enabled() and not self.training:
             config._attn_implementation, options = ROWS, {"places": (rows, places)}
+        elif self.takes_rows and torch.is_autocast_enabled(ids.device.type):
+            # In the scores' format: a float32 mask, transformers' own, makes the maps float32, too.
+            low = torch.get_autocast_dtype(ids.device.type)
+            keys = torch.where(mask, 0.0, torch.finfo(low).min).to(low)[:, None, None]
         try:
             with fast_dropout(ids.device):
                 out = self.network(
                     input_ids=ids,
-                    attention_mask=mask.long(),
+                    attention_mask=keys,
                     output_attentions=True,
                     output_hidden_states=self.layers > 1,
                     **options,

@@ -168,6 +168,22 @@ def test_without_a_gradient_only_the_rows_are_made(network, lengths, layers, mon
     assert network.config._attn_implementation == "eager"
 
 
+def test_in_bfloat16_the_maps_are_so_too():
+    network = bert(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0).float()
+    encoder = WindowEncoder(network, ENDS).train()
+    ids, lengths = documents([32, 20])
+    rows, places = torch.tensor([0, 1, 1]), torch.tensor([31, 3, 19])
+    mask = (torch.arange(32) < lengths.unsqueeze(1)).long()
+    whole = network(ids, attention_mask=mask, output_attentions=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        hidden, attention = encoder(ids, lengths, rows, places)
+    assert attention.dtype == torch.bfloat16
+    torch.testing.assert_close(hidden, whole.last_hidden_state, atol=0.05, rtol=0.05)
+    expected = whole.attentions[-1][rows, :, places]
+    torch.testing.assert_close(attention.float(), expected, atol=0.01, rtol=0.05)
+    assert not attention[1:, :, 20:].any()  # no place attends to a pad
+
+
 def test_more_positions_keep_the_first_block():
     network = bert()
     old = copy.deepcopy(network)

@@ -117,7 +117,7 @@ def test_trained_vectors_are_parameters_and_frozen_ones_are_not():
 
 @pytest.mark.parametrize("n", [9, 60])  # a matrix product and the convolution
 @pytest.mark.parametrize("dilation", [1, 2, 4])
-@pytest.mark.parametrize("channels", [(5, 7), (16, 24)], ids=str)  # of sequences, of images
+@pytest.mark.parametrize("channels", [(5, 7), (16, 24)], ids=str)
 def test_convolve_is_the_convolution(n, dilation, channels):
     conv = torch.nn.Conv1d(*channels, 3, padding=dilation, dilation=dilation)
     x, y = torch.randn(2, 20, n, channels[0]).requires_grad_().unbind()
