@@ -30,6 +30,15 @@ class PairScores(NamedTuple):
     logits: Tensor
 
 
+class ExactLinear(nn.Linear):
+    """A layer that autocast has no say in: in bfloat16 many pairs would share their logits."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(..., in) of any floating-point format to (..., out) of the weights' format."""
+        with torch.autocast(vectors.device.type, enabled=False):
+            return super().forward(vectors.to(self.weight.dtype))
+
+
 class PairClassifier(Protocol):
     """A base module: a network that scores the pairs of a batch and names its features' width."""
 
@@ -37,7 +46,6 @@ class PairClassifier(Protocol):
 
     def __call__(self, batch: DocumentBatch) -> PairScores:
         """Features and logits of the batch's pairs."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -92,8 +100,7 @@ def pool_context(attention: Tensor, hidden: Tensor) -> Tensor:
     by_piece = attention.permute(0, 3, 1, 2).contiguous()  # (b, T, N, heads)
     weights = by_piece @ by_piece.transpose(-1, -2) / attention.shape[2]  # (b, T, N, N)
     weights = weights / (weights.sum(1, keepdim=True) + EPSILON)
-    pooled = weights.flatten(2).transpose(1, 2) @ hidden.to(weights.dtype)  # (b, N N, D)
-    return pooled.unflatten(1, weights.shape[2:])
+    return (weights.flatten(2).mT @ hidden.to(weights.dtype)).unflatten(1, weights.shape[2:])
 
 
 class GroupedBilinear(nn.Module):
@@ -146,12 +153,12 @@ class Atlop(nn.Module):
         else:
             self.combine = nn.Linear(2 * config.size, config.size)
         columns = config.n_relations + 1
-        self.classifier: nn.Module = nn.Linear(config.size, columns)
+        self.classifier: nn.Module = ExactLinear(config.size, columns)
         if config.classifier == "normalised":
             self.classifier = nn.Sequential(
                 nn.Dropout(config.dropout),
                 nn.LayerNorm(config.size),
-                nn.Linear(config.size, columns, bias=False),
+                ExactLinear(config.size, columns, bias=False),
             )
 
     def forward(self, batch: DocumentBatch) -> PairScores:
@@ -165,8 +172,7 @@ class Atlop(nn.Module):
         vectors = hidden[rows, places]  # (m, H), and attention (m, heads, T)
         if both:
             vectors, attention = (x.unflatten(0, (2, -1)).mean(0) for x in (vectors, attention))
-        n, b = batch.n_entities, len(batch.ids)
-        owner = row * n + entity
+        n, b, owner = batch.n_entities, len(batch.ids), row * batch.n_entities + entity
         exact = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
         entities = pool_entities(exact, owner, b * n)  # (b n, H)
         mean = attention.new_zeros(b * n, *attention.shape[1:]).index_add(0, owner, attention)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relcl_lib.models.atlop import PairScores
+from relcl_lib.models.atlop import ExactLinear, PairScores
 from relcl_lib.models.pair_attention import CrossedAttention, PairAttention, PairMatrix
 
 ATTENTIONS = {"crossed": CrossedAttention, "all": PairAttention}
@@ -187,7 +187,7 @@ class PairInference(nn.Module):
             self.project, width = _joined(d, config.dropout), d
         elif config.classifier != "linear":
             raise ValueError(f"classifier={config.classifier!r} must be 'linear' or 'projected'")
-        self.classifier = nn.Linear(width, columns)
+        self.classifier = ExactLinear(width, columns)
         self.predictor = nn.Sequential(
             nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width)
         )
@@ -235,12 +235,7 @@ class PairInference(nn.Module):
 
         Its batch norm needs two pairs to train on; a single one is normalised by what it has seen.
         """
-        if self.training and len(vectors) < 2:
-            self.predictor.eval()
-            try:
-                return self.predictor(vectors)
-            finally:
-                self.predictor.train()
+        self.predictor.train(self.training and len(vectors) > 1)
         return self.predictor(vectors)
 
     def slot_weights(self) -> tuple[float, float]:
@@ -283,7 +278,7 @@ def iterate_logits(
 
     def one_pass(labels: Tensor, before: Tensor) -> Tensor:
         vectors = inference(features, inference.embed_relations(labels), cells)  # (p, 2d) or (p, d)
-        new = inference.classifier(vectors).float()
+        new = inference.classifier(vectors)
         return before + new if sum_logits else new
 
     apart = [one_pass(labels, logits) for labels in fed]

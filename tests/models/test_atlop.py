@@ -352,6 +352,15 @@ def test_chunks_of_pairs_change_neither_outcome_nor_gradient(monkeypatch):
     assert made[9:] == [3, 3, 3, 1]
 
 
+def test_under_autocast_pairs_do_not_share_their_margins():
+    model = base().float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features, logits = model(batch((12, 11), length=41))
+    margins = (logits[:, 1] - logits[:, 0]).unique()
+    assert logits.dtype == torch.float32 and len(margins) > 0.97 * len(features.unique(dim=0))
+    torch.testing.assert_close(logits, model.classifier(features.float()))
+
+
 def test_switches_are_checked():
     for options in ({"pair_network": "sum"}, {"size": 9}):
         with pytest.raises(ValueError, match="must be"):

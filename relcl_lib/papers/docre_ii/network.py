@@ -183,7 +183,7 @@ def inference_loss(
     draws = [add_noise(known, batch.pairs[:, 0], **noise) for _ in range(2)]
     left, right = map(inference.embed_relations, draws)
     view = inference(features, left, cells)
-    logits = inference.classifier(view).float()
+    logits = inference.classifier(view)
     loss = adaptive_threshold_loss(logits, batch.labels).mean()
     if settings.contrast == "none":
         return loss
