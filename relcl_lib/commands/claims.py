@@ -41,7 +41,7 @@ def claims_block(name: str, records: Iterable[Record]) -> str:
     if paper not in PAPERS:
         known = ", ".join([COUNTS, *(f"{COUNTS}/{paper}" for paper in PAPERS)])
         raise TableError(f"no block is named {name!r}; there are: {known}")
-    return markdown(_judged(records)[paper], links=".", anchors=paper)
+    return markdown(_judged(records)[paper], page=paper)
 
 
 def papers_block(records: Iterable[Record]) -> str:

@@ -139,7 +139,7 @@ def summary_block(records: Iterable[Record]) -> str:
                 words.column(line["metric"]),
                 number(line["paper"], line["paper_pm"], digits),
                 number(line["ours"], line["ours_pm"], digits),
-                difference(line, digits),
+                difference(line),
                 str(line["n"]),
                 line["protocol"],
             )
@@ -185,7 +185,7 @@ def misses(lines: pd.DataFrame, tables: Any) -> str:
         metric = words.without_unit(words.metric(line["metric"]))
         parts = [part for part in words.settings(line["setting"]) if not part.endswith("=none")]
         about = ", ".join([words.name(line["method"]), *map(words.phrase, parts)])
-        told = "; ".join(filter(None, [difference(line, line["digits"]), hints.get(key)]))
+        told = "; ".join(filter(None, [difference(line), hints.get(key)]))
         found.setdefault(why, {}).setdefault(metric, []).append(f"{about} ({told})")
     metrics = {metric for numbers in found.values() for metric in numbers}
     shared = f" in {metrics.pop()}" if len(metrics) == 1 else ""

@@ -6,7 +6,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from relcl_lib.lab.files import packaged_data
 from relcl_lib.lab.json_text import parse_json
@@ -85,7 +93,7 @@ class Setting(_Strict):
         either: parameters that go together, of which the records hold one set; () for no matter.
         metric: what stands here for the comparisons' own.
         command: runs both sides as in the paper.
-        smaller: the same, where the records found are below the paper's scale.
+        smaller: options that it takes as well, where the records found are below the paper's scale.
     """
 
     dataset: dict[str, JsonValue] = Field(min_length=1)
@@ -94,6 +102,15 @@ class Setting(_Strict):
     metric: Name | None = None
     command: Name
     smaller: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any, info: ValidationInfo) -> Any:
+        """What the file says of a data set goes for each setting on it."""
+        if not isinstance(given, dict):
+            return given
+        shared = (info.context or {}).get("settings", [])
+        return next((s for s in shared if s.get("dataset") == given.get("dataset")), {}) | given
 
 
 class Claim(_Strict):
@@ -122,6 +139,13 @@ class Claim(_Strict):
     shows: Literal["supported", "contradicted"] = "supported"
     missing: Name | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, given: Any, info: ValidationInfo) -> Any:
+        """What the file says of all claims goes for each."""
+        shared = {n: v for n, v in (info.context or {}).items() if n in ("usual", "prefer")}
+        return shared | given if isinstance(given, dict) else given
+
     @model_validator(mode="after")
     def _check(self) -> Claim:
         if sum(map(bool, (self.comparisons, self.test, self.missing))) != 1:
@@ -142,13 +166,15 @@ def read_claims(paper: str, folder: Path | None = None) -> tuple[Claim, ...]:
         found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ClaimError(f"{path} cannot be read as claims: {error}") from error
-    if not isinstance(found, list):
+    shared = found if isinstance(found, dict) else {}
+    entries = shared.get("claims") if shared else found
+    if not isinstance(entries, list):
         raise ClaimError(f"{path}: claims are a JSON list, not a {type(found).__name__}")
     claims = []
-    for number, entry in enumerate(found, start=1):
+    for number, entry in enumerate(entries, start=1):
         name = entry.get("id") if isinstance(entry, dict) else None
         try:
-            claims.append(Claim.model_validate(entry))
+            claims.append(Claim.model_validate(entry, context=shared))
         except ValidationError as error:
             problems = "; ".join(explain(error))
             about = f"claim {name!r}" if name else f"claim number {number}"

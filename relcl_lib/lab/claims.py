@@ -36,6 +36,7 @@ from relcl_lib.lab.records import (
     record_path,
     trained_on,
 )
+from relcl_lib.lab.rows import holds
 
 SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED = VERDICTS = (
     "supported",
@@ -101,7 +102,7 @@ class Verdict:
         if self.setting is None or self.verdict in (SUPPORTED, CONTRADICTED):
             return ""
         below = self.setting.smaller and self.scale not in ("", SCALES[0])
-        return self.setting.smaller if below else self.setting.command
+        return f"{self.setting.command} {self.setting.smaller}" if below else self.setting.command
 
 
 def judge(claims: Iterable[Claim], records: Iterable[Record]) -> list[Verdict]:
@@ -121,7 +122,7 @@ def judge(claims: Iterable[Claim], records: Iterable[Record]) -> list[Verdict]:
 def _lines(claim: Claim, records: Sequence[Record]) -> list[Verdict]:
     if claim.test:
         return [Verdict(claim, claim.shows, BY_TEST)]
-    usual = [r for r in records if _holds({**claim.usual, **r.parameters}, claim.usual)]
+    usual = [r for r in records if holds({**claim.usual, **r.parameters}, claim.usual)]
     found = []
     for scale in SCALES:
         for setting in claim.settings:
@@ -130,7 +131,7 @@ def _lines(claim: Claim, records: Sequence[Record]) -> list[Verdict]:
                 record
                 for record in usual
                 if record.protocol == scale
-                and any(_holds(record.parameters, each) for each in either)
+                and any(holds(record.parameters, each) for each in either)
             ]
             moved = {"metric": setting.metric} if setting.metric else {}
             each = [comparison.model_copy(update=moved) for comparison in claim.comparisons]
@@ -178,7 +179,7 @@ def _compare(
 
     def place(outcome: Outcome) -> int:
         held = outcome.left[0].parameters if outcome.left else {}
-        fits = (at for at, wanted in enumerate(claim.prefer) if _holds(held, wanted))
+        fits = (at for at, wanted in enumerate(claim.prefer) if holds(held, wanted))
         return next(fits, len(claim.prefer))
 
     enough = [o for o in outcomes if len(o.left) >= LEAST_SEEDS]
@@ -197,8 +198,8 @@ def _with_data(
 ) -> tuple[Outcome, ...]:
     """The outcomes of a claim, with what data each is of where the methods' records are of several."""
     sides = {side.method for o in outcomes for side in (o.comparison.left, o.comparison.right)}
-    held = (r for r in records if r.method in sides and _holds(r.dataset, setting.dataset))
-    several = len({_content([r]) for r in held if _holds(r.parameters, setting.parameters)}) > 1
+    held = (r for r in records if r.method in sides and holds(r.dataset, setting.dataset))
+    several = len({_content([r]) for r in held if holds(r.parameters, setting.parameters)}) > 1
     return tuple(
         replace(o, data=content_in_words(o.left[0])) if several and o.left else o for o in outcomes
     )
@@ -242,8 +243,8 @@ def _configurations(
         if (
             record.method != side.method
             or not metrics <= record.metrics.keys()
-            or not _holds(record.dataset, setting.dataset)
-            or not _holds(record.parameters, parameters)
+            or not holds(record.dataset, setting.dataset)
+            or not holds(record.parameters, parameters)
         ):
             continue
         # The number format is no part of what names a run, but it shapes the numbers.
@@ -258,10 +259,6 @@ def _configurations(
         rival = by_seed.get(record.seed, record)
         by_seed[record.seed] = max(record, rival, key=lambda each: each.date)
     return [groups[whole] for whole in sorted(groups)]
-
-
-def _holds(values: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    return all(name in values and values[name] == value for name, value in wanted.items())
 
 
 def _distance(comparison: Comparison, left: Record, right: Record) -> float:
@@ -437,33 +434,27 @@ def _folded(verdict: Verdict, root: str | None) -> str:
 
 
 def markdown(
-    verdicts: Iterable[Verdict],
-    links: str | None = None,
-    anchors: str | None = None,
-    lesson: str | None = None,
+    verdicts: Iterable[Verdict], page: str | None = None, lesson: str | None = None
 ) -> str:
     """A table of verdicts for GitHub or a notebook.
 
     Args:
-        links: where the repository lies, seen from the page (`.`), to link records and tests; None
-            for no links.
-        anchors: what each claim's anchor begins with, the paper's name; None for no anchors.
+        page: the paper's name, for RESULTS.md: claims have anchors, records and tests are linked.
         lesson: the paper's name, for a table in its notebook: a claim links to its row in RESULTS.md
             (where its records are linked), a test is linked as well.
     """
-    rows, last, root = [], None, links and f"{links}/data/results".removeprefix("./")
+    rows, last, root = [], None, "data/results" if page else None
     for verdict in verdicts:
         claim, about = verdict.claim, ""
         if claim is not last:
-            anchor = f'<a id="{anchors}-{claim.id}"></a>' if anchors else ""
+            anchor = f'<a id="{page}-{claim.id}"></a>' if page else ""
             text = f"[{claim.text}](../RESULTS.md#{lesson}-{claim.id})" if lesson else claim.text
             about = f"{anchor}{text} <sub>{claim.place}</sub>"
         shown = [*([claim.missing] if claim.missing else []), *_by_metric(verdict.outcomes)]
         if claim.test:
             path, _, name = claim.test.partition("::")
-            to = links or (lesson and "..")
-            link = f"[`{name}`]({to}/{path})".replace("(./", "(")
-            shown = [link if to else f"`{claim.test}`"]
+            link = f"[`{name}`]({'../' if lesson else ''}{path})"
+            shown = [link if page or lesson else f"`{claim.test}`"]
         numbers = "<br>".join(shown) + _folded(verdict, root)
         rows.append((about, f"**{verdict.verdict}**", verdict.where, numbers))
         last = claim

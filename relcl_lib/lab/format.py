@@ -55,10 +55,11 @@ def signed(change: float, half: float = math.nan, digits: int = 1) -> str:
     return shown + ("" if math.isnan(half) else f" ± {half:.{digits}f}")
 
 
-def difference(line: Mapping[str, Any], digits: int = 1) -> str:
+def difference(line: Mapping[str, Any]) -> str:
     """Ours less the paper's, of a line of a comparison: of the two numbers as they are shown."""
     if math.isnan(line["difference"]):
         return DASH
+    digits = line["digits"]
     ours, paper = (float(number(line[name], digits=digits)) for name in ("ours", "paper"))
     return signed(ours - paper, digits=digits)
 
@@ -151,8 +152,8 @@ def _apart(block: Block) -> list[Block]:
 # --- a block as cells of text ----------------------------------------------------------------
 
 
-def show(block: Block, digits: int | None = None, *, named: bool = False) -> Shown:
-    """A block as text; `digits` as for `format_markdown`, `named`: the caption names the table."""
+def show(block: Block, *, named: bool = False) -> Shown:
+    """A block as text; `named`: the caption names the table."""
     columns, every = block.columns, list(block.lines.values())
     about, caption = _about(list(block.lines))
     counts = [{row["n"] for row in cells.values() if row["n"]} for cells in every]
@@ -169,7 +170,7 @@ def show(block: Block, digits: int | None = None, *, named: bool = False) -> Sho
         caption.insert(0, columns[0])
     run = any(counts) or any(row["protocol"] == FAILED for cells in every for row in cells.values())
     stacked = len(both) > WIDEST and run
-    cells = [_Cells(each, digits, several) for each in every]
+    cells = [_Cells(each, several) for each in every]
     if stacked:
         header, body = _stacked(columns, cells)
         _print_once(block.lines, body)
@@ -238,26 +239,22 @@ class _Cells:
     """The numbers of a line; `with_n`: ours with the number of seeds."""
 
     cells: Mapping[str, Mapping[str, Any]]
-    digits: int | None
     with_n: bool
-
-    def _decimals(self, row: Mapping[str, Any]) -> int:
-        return row["digits"] if self.digits is None else self.digits
 
     def paper(self, name: str) -> str:
         row = self.cells.get(name)
-        return number(row["paper"], row["paper_pm"], self._decimals(row)) if row else DASH
+        return number(row["paper"], row["paper_pm"], row["digits"]) if row else DASH
 
     def ours(self, name: str) -> str:
         row = self.cells.get(name)
         if row is None or not row["n"]:
             return row["protocol"] if row and row["protocol"] != NOT_RUN else DASH
-        shown = number(row["ours"], row["ours_pm"], self._decimals(row))
+        shown = number(row["ours"], row["ours_pm"], row["digits"])
         return f"{shown} (n={row['n']})" if self.with_n else shown
 
     def difference(self, name: str) -> str:
         row = self.cells.get(name)
-        return difference(row, self._decimals(row)) if row else DASH
+        return difference(row) if row else DASH
 
 
 def _side_by_side(
@@ -303,15 +300,12 @@ def _print_once(lines: Iterable[Line], body: Iterable[list[list[str]]]) -> None:
 # --- as text ---------------------------------------------------------------------------------
 
 
-def format_markdown(frame: pd.DataFrame, digits: int | None = None, *, legend: bool = True) -> str:
-    """A comparison as GitHub tables, a caption above each, and below them what the words mean.
-
-    `digits` are the decimals of every number; None for each row's own.
-    """
+def format_markdown(frame: pd.DataFrame, *, legend: bool = True) -> str:
+    """A comparison as GitHub tables, a caption above each, and below them what the words mean."""
     named = frame["table"].nunique() > 1
     texts = []
     for block in pivot(frame):
-        shown = show(block, digits, named=named)
+        shown = show(block, named=named)
         texts.append(f"{shown.caption}\n\n{markdown_table(shown.header, shown.rows, shown.right)}")
     return "\n\n".join([*texts, *filter(None, [legend_of(frame) if legend else ""])])
 
@@ -338,11 +332,11 @@ def markdown_table(
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *escaped))
 
 
-def format_text(frame: pd.DataFrame, digits: int | None = None) -> str:
-    """A comparison as aligned columns for a terminal; `digits` as for `format_markdown`."""
+def format_text(frame: pd.DataFrame) -> str:
+    """A comparison as aligned columns for a terminal."""
     named, texts = frame["table"].nunique() > 1, []
     for block in pivot(frame):
-        shown = show(block, digits, named=named)
+        shown = show(block, named=named)
         texts.append(f"{shown.caption.replace('**', '')}\n{aligned(shown.header, shown.rows)}")
     return "\n\n".join(texts)
 

@@ -28,7 +28,7 @@ Seeds = Annotated[list[int], Field(min_length=1), AfterValidator(_distinct_seeds
 
 
 def _known_device(device: str) -> str:
-    if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", device):
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         raise ValueError(f"device={device!r} is not a device; use 'auto', 'cpu' or 'cuda'")
     return device
 

@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from relcl_lib.lab.files import atomic_write_bytes
+from relcl_lib.lab.format import signed
 from relcl_lib.lab.metrics import average_accuracy, confidence_interval, mean_and_half
 
 if TYPE_CHECKING:
@@ -444,9 +445,8 @@ def plot_differences(
         style = {"fmt": "o", "ms": 6, "capsize": 4, "color": colour, "zorder": 2}
         axes.errorbar(mean, index, xerr=interval, **style)
         digits = _decimals(mean if interval is None else half)
-        text = f"{mean:+.{digits}f}" + ("" if interval is None else f" ± {half:.{digits}f}")
         axes.annotate(
-            f"{text}, n={len(found)}",
+            f"{signed(mean, half, digits)}, n={len(found)}",
             (1, index),
             (5, 0),
             xycoords=axes.get_yaxis_transform(),

@@ -7,10 +7,11 @@ Of several configurations that correspond to one number, the one nearest to the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from relcl_lib.lab import words
 from relcl_lib.lab.compare import compare, nearest
 from relcl_lib.lab.format import DASH, TableError, markdown_table, number
 from relcl_lib.lab.rows import Row, entries, parse_setting
@@ -34,7 +35,6 @@ class PrintedTables:
             setting's name.
         rows: all rows of the comparison.
         words: keys of the paper's numbers in words.
-        per_cent: metrics that are shown with a decimal.
         ours: what our number of a metric is called, where it is not `ours`.
     """
 
@@ -42,7 +42,6 @@ class PrintedTables:
     layouts: Mapping[str, tuple[str, str]]
     rows: Callable[[], Iterable[Row]]
     words: Mapping[str, str] = field(default_factory=dict)
-    per_cent: Collection[str] = ()
     ours: Mapping[str, str] = field(default_factory=dict)
 
     def beside(
@@ -76,9 +75,10 @@ class PrintedTables:
             and setting in (None, row.setting)
         ]
         if table not in self.layouts or not chosen:
-            about = ", ".join(filter(None, (*datasets, metric, setting)))
-            known = ", ".join(self.layouts)
-            raise TableError(f"{self.paper} has no {table!r} {about}; there are: {known}")
+            about = ", ".join(filter(None, (repr(table), *datasets, metric, setting)))
+            filled = {row.table for row in self.rows()}
+            known = ", ".join(name for name in self.layouts if name in filled)
+            raise TableError(f"{self.paper} has no {about}; there are: {known}")
         frame = nearest(compare(self.paper, _as_run(chosen, records), records))
         run = frame["n"].gt(0).any()
         down, across = self.layouts[table]
@@ -141,8 +141,8 @@ class PrintedTables:
         if math.isnan(line["paper"]):
             return DASH
         value, half = line["paper"], line["paper_pm"]
-        short = line["metric"] in self.per_cent and value == round(value, 1)
-        shown = f"{value:.1f}" if short else f"{value:g}"
+        per_cent = words.metric(line["metric"]).endswith("(%)")
+        shown = f"{value:.1f}" if per_cent and value == round(value, 1) else f"{value:g}"
         if math.isnan(half):
             return shown
         digits = max(len(text.partition(".")[2]) for text in (shown, f"{half:g}", "0.0"))

@@ -7,9 +7,8 @@ every setting has the value that the paper has for it in some cell of its tables
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-
-from relcl_lib.lab import rows
 
 if TYPE_CHECKING:
     from relcl_lib.lab.parameters import Parameters
@@ -54,8 +53,13 @@ def departures(
 
 
 def settings_in_print(tables: Any, dataset: str) -> list[Mapping[str, Any]]:
-    """What the cells of a paper's module of tables set on a data set."""
-    return rows.printed_settings(tables.TABLES.values(), dataset, tables.DATASETS.get(dataset, ()))
+    """What the cells of a paper's own tables set on a data set; a cell without memory has any."""
+    found = []
+    for table in tables.TABLES.values():
+        if not table.ours and table.dataset in ("", dataset):
+            own = tuple(replace(cell, memory=True) for cell in table.cells if not cell.ours)
+            found += replace(table, cells=own).runs(dataset, tables.DATASETS.get(dataset, ()))
+    return found
 
 
 def protocol(given: Parameters, data: str, tables: Any, *, weights: bool = True) -> str:

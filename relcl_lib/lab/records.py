@@ -282,12 +282,15 @@ def results_root() -> Path:
     return repository_root() / "data" / "results"
 
 
-def record_path(config: Record | Mapping[str, Any], root: str | os.PathLike[str]) -> Path:
-    """Where the record of a configuration lies below `root`."""
+def record_path(
+    config: Record | Mapping[str, Any], root: str | os.PathLike[str] | None = None
+) -> Path:
+    """Where the record of a configuration lies below `root` (`data/results` by default)."""
     values = configuration(config)
     slug = re.sub(r"[^a-z0-9+]+", "-", values["method"].lower()).strip("-")[:60] or "method"
     name = f"{slug}-seed{values['seed']}-{config_hash(config)}.json"
-    return Path(root) / values["paper"] / values["experiment"] / name
+    root = results_root() if root is None else Path(root)
+    return root / values["paper"] / values["experiment"] / name
 
 
 def check_writable(root: str | os.PathLike[str] | None = None) -> None:
@@ -316,7 +319,7 @@ def write_record(record: Record, root: str | os.PathLike[str] | None = None) -> 
     Raises:
         RecordError: the folder cannot be written or the disk is full; nothing is left behind.
     """
-    path = record_path(record, results_root() if root is None else root)
+    path = record_path(record, root)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.parent):  # another process may finish the same run between look and write
@@ -403,7 +406,7 @@ def find_record(
     Raises:
         RecordError: the record in its place cannot be read, or is one of another configuration.
     """
-    path = record_path(config, results_root() if root is None else root)
+    path = record_path(config, root)
     if not path.is_file():
         return None
     record = read_record(path)

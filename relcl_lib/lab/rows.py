@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from relcl_lib.lab.files import packaged_data
@@ -93,20 +93,6 @@ class Table:
 def table(about: str, *cells: Cell | str, **rest: Any) -> Table:
     """A `Table`; a method's name stands for its cell without further settings."""
     return Table(about, tuple(Cell(c) if isinstance(c, str) else c for c in cells), **rest)
-
-
-def printed_settings(
-    tables: Iterable[Table], dataset: str, sizes: Sequence[int] = ()
-) -> list[dict[str, Any]]:
-    """What the cells of the paper's own tables set on a data set; a cell without memory has any."""
-    found = []
-    for table in tables:
-        if table.ours or table.dataset not in ("", dataset):
-            continue
-        own = (replace(cell, memory=True) for cell in table.cells if not cell.ours)
-        every = replace(table, cells=tuple(own))
-        found += every.runs(dataset, sizes)
-    return found
 
 
 def printed_names(tables: Iterable[Table]) -> dict[str, tuple[str, ...]]:
@@ -259,13 +245,14 @@ class Row:
             and self.experiment in (None, record.experiment)
             and self.variant in (None, record.variant)
             and self.protocol in (None, record.protocol)
-            and _holds(record.dataset, self.where_dataset)
-            and _holds({**self.usual, **record.parameters}, {**self.usual, **self.where_parameters})
-            and (not self.either or any(_holds(record.parameters, each) for each in self.either))
+            and holds(record.dataset, self.where_dataset)
+            and holds({**self.usual, **record.parameters}, {**self.usual, **self.where_parameters})
+            and (not self.either or any(holds(record.parameters, each) for each in self.either))
         )
 
 
-def _holds(values: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+def holds(values: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a record's values are those wanted, all of which it names."""
     return all(name in values and values[name] == value for name, value in wanted.items())
 
 

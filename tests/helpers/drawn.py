@@ -18,7 +18,9 @@ def only_drawn(monkeypatch, tmp_path):
 
     def guarded(file, *rest, plain=io.open, **named):
         place = str(file)
-        assert place.startswith((str(tmp_path), sys.prefix)) or place.endswith(".ttf"), place
+        # A library that counts the cores reads the system's files, and a pipe.
+        read = place.startswith((str(tmp_path), sys.prefix, "/proc", "/sys"))
+        assert read or place.endswith(".ttf") or isinstance(file, int), place
         return plain(file, *rest, **named)
 
     monkeypatch.setattr("builtins.open", guarded)

@@ -415,14 +415,14 @@ def test_a_test_and_what_is_missing():
     [
         ("paper", [50.0] * 3, []),
         ("paper", [50.0], ["to test: `run it`"]),
-        ("reduced", [50.0], ["to test: `run less`"]),
+        ("reduced", [50.0], ["to test: `run it less`"]),
         ("reduced", [], ["to test: `run it`"]),
     ],
 )
 def test_an_open_claim_names_its_command(protocol, theirs, expected):
     records = [*runs("HPCR", AHEAD), *runs("PCR", theirs)]
     records = [record.model_copy(update={"protocol": protocol}) for record in records]
-    (line,) = judge([claim(settings=[SETTING | {"smaller": "run less"}])], records)
+    (line,) = judge([claim(settings=[SETTING | {"smaller": "less"}])], records)
     assert [text for text in evidence(line) if "to test" in text] == expected
 
 
@@ -430,11 +430,11 @@ def test_tables_of_verdicts_and_of_counts():
     records = [*runs("HPCR", [52.5, 53.0, 54.0]), *runs("PCR", [50.0, 51.0, 52.0])]
     small = [record.model_copy(update={"protocol": "stand-in"}) for record in records[1:]]
     lines = judge([claim()], [*records, *small])
-    table = markdown(lines, links="..", anchors="hpcr").splitlines()
+    table = markdown(lines, page="hpcr").splitlines()
     assert table[2].startswith(
         '| <a id="hpcr-a"></a>It is so. <sub>Section 1</sub> | **supported** | paper: Split CIFAR-10 | '
         "*final accuracy A_T*<br>HPCR − PCR: +2.2 [+1.4, +2.9], n=3<details><summary>records</summary>"
-        "records of seeds [0](../data/results/hpcr/split_cifar10/hpcr-seed0-"
+        "records of seeds [0](data/results/hpcr/split_cifar10/hpcr-seed0-"
     )
     assert table[3].startswith("|   | **inconclusive** | stand-in: Split CIFAR-10 | ")
     assert "<summary>records and command</summary>" in table[3] and "`run " in table[3]
@@ -445,7 +445,7 @@ def test_tables_of_verdicts_and_of_counts():
     tested = judge(
         [claim(comparisons=[], settings=[], test="tests/lab/test_claims.py::test_x")], []
     )
-    for place, path in ({"lesson": "hpcr"}, "../tests"), ({"links": "."}, "tests"):
+    for place, path in ({"lesson": "hpcr"}, "../tests"), ({"page": "hpcr"}, "tests"):
         assert f"| [`test_x`]({path}/lab/test_claims.py) |" in markdown(tested, **place)
     assert "| `tests/lab/test_claims.py::test_x` |" in markdown(tested)
     assert counts({"HPCR": lines, "DRL": []}).splitlines()[2:] == [
@@ -498,3 +498,21 @@ def test_a_file_of_claims_is_a_list_without_repetition(tmp_path):
         read_claims("drl", tmp_path)
     (tmp_path / "hpcr.json").write_text(json.dumps([good]))
     assert read_claims("hpcr", tmp_path) == (claim(),)
+
+
+def test_what_claims_share_stands_once_in_a_file(tmp_path):
+    good = json.loads(claim().model_dump_json(exclude_defaults=True))
+    (own,) = good["settings"]
+    shared = {
+        "usual": {"a": 1},
+        "prefer": [{"b": 2}],
+        "settings": [{"dataset": own["dataset"], "smaller": "--few"}],
+    }
+    other = good | {"id": "b", "usual": {"a": 3}}
+    other["settings"] = [own | {"smaller": "--none"}, own | {"dataset": {"set": "another"}}]
+    (tmp_path / "hpcr.json").write_text(json.dumps(shared | {"claims": [good, other]}))
+    first, second = read_claims("hpcr", tmp_path)
+    assert (first.usual, first.prefer) == ({"a": 1}, ({"b": 2},))
+    assert [setting.smaller for setting in first.settings] == ["--few"]
+    assert second.usual == {"a": 3}  # what a claim says itself stands above
+    assert [setting.smaller for setting in second.settings] == ["--none", ""]

@@ -164,7 +164,7 @@ def test_what_differs_in_n_says_so():
 def test_difference_of_nothing_is_not_minus_nothing():
     frame = compare("hpcr", ROWS, [run(a_t=53.39)], only_run=True)
     assert "| +0.0 |" in format_markdown(frame)
-    assert "| -0.010 |" in format_markdown(frame, digits=3)
+    assert "| -0.010 |" in format_markdown(frame.assign(digits=3))
 
 
 def test_a_row_has_its_own_decimals():
@@ -173,7 +173,7 @@ def test_a_row_has_its_own_decimals():
     first, second = cells(format_markdown(frame))[1:]
     paper = frame["paper"]
     assert f"{paper[0]:.1f} ±" in " ".join(first) and f"{paper[1]:.3f} ±" in " ".join(second)
-    assert f" {paper[0]:.2f} ±" in format_markdown(frame, digits=2)
+    assert f" {paper[0]:.2f} ±" in format_markdown(frame.assign(digits=2))
 
 
 def test_a_bar_in_a_cell_is_escaped():

@@ -292,12 +292,7 @@ class CreclParameters(Parameters):
         }
         if "head" in (filled["prediction"], self.prediction):  # old relations need their rows
             filled["head"] = "fixed"
-        unread = UNREAD.get(self.method, ())
-        given = {
-            name: value
-            for name, value in self.model_dump().items()
-            if value is not None and name not in unread
-        }
+        given = self.model_dump(exclude={*UNREAD.get(self.method, ())}, exclude_none=True)
         chosen = type(self).model_validate({**filled, **given})
         if chosen.prediction == "head" and chosen.head == "per_task":
             raise ParameterError(

@@ -12,10 +12,7 @@ from relcl_lib.lab.records import Record, canonical_json, configuration, trained
 from relcl_lib.papers.crecl import tables
 from relcl_lib.papers.crecl.parameters import METHODS, PAPER_STREAMS, STREAMS
 
-_ACCURACIES = [f"T{k}" for k in range(1, STREAMS["fewrel"][1] + 1)]
-TABLES = PrintedTables(
-    "crecl", {"Table 1": ("method", "setting")}, tables.rows, per_cent=_ACCURACIES
-)
+TABLES = PrintedTables("crecl", {"Table 1": ("method", "setting")}, tables.rows)
 #: the data sets that the paper prints numbers of
 PRINTED_SETS = tuple(STREAMS[name][0] for name in PAPER_STREAMS)
 #: setting -> its name in a table of tried settings

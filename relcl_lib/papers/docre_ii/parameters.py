@@ -74,27 +74,11 @@ _NAMES = (
 )
 #: settings that shape nothing of stage 1
 STAGE_2 = (
-    *(
-        "method",
-        "inference_size",
-        "inference_layers",
-        "iterations",
-        "attention",
-        "fusion",
-        "mixing",
-    ),
-    *("own_bonus", "relation", "inference_classifier", "sum_logits", "feedback", "noise"),
-    *(
-        "spurious",
-        "noise_draw",
-        "contrast",
-        "contrast_scale",
-        "contrast_weight",
-        "temperature",
-        "freeze_base",
-        "training_scores",
-    ),
-    *("dropout", "stage2_epochs", "base_rate", "inference_rate", "variant"),
+    *("method", "variant", "inference_size", "inference_layers", "iterations", "attention"),
+    *("fusion", "mixing", "own_bonus", "relation", "inference_classifier", "sum_logits"),
+    *("feedback", "noise", "spurious", "noise_draw", "contrast", "contrast_scale"),
+    *("contrast_weight", "temperature", "freeze_base", "training_scores", "dropout"),
+    *("stage2_epochs", "base_rate", "inference_rate"),
 )
 #: Table 7: what each data set is trained with (RoBERTa-large: `roberta`).
 TRAINING = {
@@ -272,7 +256,7 @@ class DocreParameters(Parameters):
             **standard,
             "encoder": encoder,
             # What is given stands above what the method would take, but not above what it is.
-            **{name: value for name, value in self.model_dump().items() if value is not None},
+            **self.model_dump(exclude_none=True),
             **METHODS.get(self.method, {}),
         }
         pairs_are_listed = self.dataset in ("cdr", "gda")

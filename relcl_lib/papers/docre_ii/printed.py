@@ -35,7 +35,7 @@ WORDS = {
     "Ours-SciBERT": "DocRE-II-SciBERT",
     "w/o Inference module": "base alone",
 }
-TABLES = PrintedTables("docre_ii", LAYOUTS, tables.rows, words=WORDS, per_cent=("F1", "IgnF1"))
+TABLES = PrintedTables("docre_ii", LAYOUTS, tables.rows, WORDS)
 beside = TABLES.beside
 #: the inference module on stated facts
 ALONE = "inference alone"

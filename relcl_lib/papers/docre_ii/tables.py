@@ -311,15 +311,10 @@ def measured_rows(what: str) -> list[Row]:
                 setting = f"N_I={settings['inference_layers']}"
             if noise is LEAKY:
                 setting += ";noise_draw=not_gold"
+            either = _together(data) if name == "table4" else ()
             for metric in _measured_metrics(what, cell.method):
-                row = Row.of(
-                    Entry(place, data, setting, cell.method, metric),
-                    where_dataset={"set": data},
-                    where_parameters=settings | noise,
-                    usual={"generated": 0, **USUAL},
-                    either=_together(data) if name == "table4" else (),
-                )
-                found.append(row)
+                entry = Entry(place, data, setting, cell.method, metric)
+                found.append(_measured_row(entry, settings | noise, either))
     if what in ("CDR", "Re-DocRED"):
         for metric in ("F1", "F1_tuned", "AP"):
             entry = Entry(MEASURED, data, "test", LINEAR, metric)
@@ -349,14 +344,8 @@ def changed_rows(what: str) -> list[Row]:
         setting = ";".join(["test", *(f"{name}={value}" for name, value in change.items())])
         for metric in _measured_metrics(what, OURS):
             if not metric.endswith("_base"):
-                row = Row.of(
-                    Entry(MEASURED, data, setting, OURS, metric),
-                    where_dataset={"set": data},
-                    where_parameters=wanted,
-                    usual={"generated": 0, **USUAL},
-                    either=either,
-                )
-                found.append(row)
+                entry = Entry(MEASURED, data, setting, OURS, metric)
+                found.append(_measured_row(entry, wanted, either))
     return found
 
 
@@ -365,22 +354,26 @@ def grid_rows(data: str = "CDR") -> list[Row]:
 
     Of noise as printed alone: of other noise the grid shows nothing that the paper speaks of.
     """
-    usual = {"generated": 0, **{n: value for n, value in USUAL.items() if n != "iterations"}}
     found = []
     for cell in TABLES["table2"].cells:
         layers = cell.settings["inference_layers"]
         wanted = {"base": "atlop", "inference_layers": layers, **BLIND}
         for k in FREE["iterations"]:
             entry = Entry(GRID, data, f"test;N_I={layers}", OURS, f"F1_K{k}")
-            row = Row.of(
-                entry,
-                where_dataset={"set": data},
-                where_parameters=wanted,
-                usual=usual,
-                either=_together(data),
-            )
-            found.append(row)
+            found.append(_measured_row(entry, wanted, _together(data), ("iterations",)))
     return found
+
+
+def _measured_row(
+    entry: Entry,
+    wanted: dict[str, Any],
+    either: tuple[dict[str, Any], ...],
+    open_: tuple[str, ...] = (),
+) -> Row:
+    """A row of ours, of the usual settings but for those left open."""
+    usual = {n: value for n, value in {"generated": 0, **USUAL}.items() if n not in open_}
+    choice = {"where_dataset": {"set": entry.dataset}, "where_parameters": wanted}
+    return Row.of(entry, **choice, usual=usual, either=either)
 
 
 def _measured_metrics(what: str, method: str) -> list[str]:

@@ -6,10 +6,10 @@ is what two runs of one seed differ by anyway, and an effect of the loss must be
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from relcl_lib.lab.format import signed
 from relcl_lib.lab.metrics import mean_and_half
 from relcl_lib.lab.records import Record, canonical_json, configuration, gains
 from relcl_lib.papers.drl.tables import (
@@ -98,10 +98,8 @@ def table(records: Iterable[Record]) -> pd.DataFrame:
 
     lines: dict[tuple, dict[str, str | int]] = {}
     for each in differences(records):
-        mean, half = mean_and_half(each.gains)
-        shown = f"{mean:+.1f}" + ("" if math.isnan(half) else f" ± {half:.1f}")
         place = (each.track, each.width, each.strategy, f"{each.weight:g}")
-        lines.setdefault(place, {})[each.metric] = shown
+        lines.setdefault(place, {})[each.metric] = signed(*mean_and_half(each.gains))
         lines[place]["n"] = len(each.gains)
     names = ["track", "width", "strategy", "lambda"]
     index = pd.MultiIndex.from_tuples(list(lines), names=names) if lines else None

@@ -146,7 +146,7 @@ class DrlParameters(Parameters):
         }
         if backbone in FROM_SCRATCH:
             filled["freeze_stages"] = 0
-        given = {name: value for name, value in self.model_dump().items() if value is not None}
+        given = self.model_dump(exclude_none=True)
         if backbone == "mlp":  # so small a network gains nothing by fewer digits
             given["precision"] = "float32"
         return type(self).model_validate({**filled, **given})

@@ -191,7 +191,7 @@ class FastreParameters(Parameters):
         }
         if self.method == "CasRel":
             filled |= {"schedule": "constant", "train_vectors": False}
-        given = {name: value for name, value in self.model_dump().items() if value is not None}
+        given = self.model_dump(exclude_none=True)
         # None means "no limit" for these, not "take the default".
         free = {name: getattr(self, name) for name in ("max_head_gap", "max_tail_gap")}
         chosen = type(self).model_validate({**filled, **given, **free})

@@ -15,14 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from relcl_lib.lab.command_line import parse, positive
 from relcl_lib.lab.files import atomic_write_bytes
-from relcl_lib.lab.records import (
-    Record,
-    RecordError,
-    find_record,
-    record_path,
-    results_root,
-    write_record,
-)
+from relcl_lib.lab.records import Record, RecordError, find_record, record_path, write_record
 from relcl_lib.papers.hpcr.recorded_run import command_line, named_run
 
 if TYPE_CHECKING:
@@ -44,8 +37,7 @@ class Features(NamedTuple):
 
 def features_path(record: Record, results: str | Path | None = None) -> Path:
     """Where the features of a record's run lie: beside it."""
-    root = results_root() if results is None else results
-    return record_path(record, root).with_suffix(".safetensors")
+    return record_path(record, results).with_suffix(".safetensors")
 
 
 def keep_features(
@@ -60,24 +52,23 @@ def keep_features(
     """
     from safetensors.torch import save
 
-    root = results_root() if results is None else results
     made = run.records()
     for record in made:
-        known = find_record(record, root)
+        known = find_record(record, results)
         if known is not None and known.accuracy_matrix != record.accuracy_matrix:
             raise RecordError(
-                f"{record_path(record, root)} has A_T {known.metrics['A_T']:.2f}, this network "
+                f"{record_path(record, results)} has A_T {known.metrics['A_T']:.2f}, this network "
                 f"{record.metrics['A_T']:.2f}: it was trained anew, on another machine or by another "
                 "version. Name another folder with --results, which then gets its record too"
             )
     paths = []
     for index, record in enumerate(made):
-        if find_record(record, root) is None:
-            write_record(record, root)
+        if find_record(record, results) is None:
+            write_record(record, results)
         features, labels, proxies = run.test_features(index, per_class)
         tensors = {"features": features.half(), "labels": labels.byte(), "proxies": proxies.half()}
         tensors = {name: value.contiguous() for name, value in tensors.items()}
-        paths.append(atomic_write_bytes(features_path(record, root), save(tensors)))
+        paths.append(atomic_write_bytes(features_path(record, results), save(tensors)))
     return paths
 
 

@@ -131,11 +131,7 @@ class ReplayParameters(Parameters):
             **method.fixed,
         }
         left_out = set(method.switches) - self.model_fields_set  # the method's value wins
-        given = {
-            name: value
-            for name, value in self.model_dump(exclude=left_out).items()
-            if value is not None
-        }
+        given = self.model_dump(exclude=left_out, exclude_none=True)
         if unknown := sorted(set(self.options) - set(method.options)):
             known = ", ".join(method.options) or "none"
             raise ParameterError(f"{self.method} has no option {unknown[0]!r}; it has: {known}")

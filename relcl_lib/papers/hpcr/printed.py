@@ -36,7 +36,6 @@ WORDS = {
     "A_T": "final accuracy (%)",
     "AAA": "accuracy over the stream (%)",
     "AAA_all": "accuracy over the stream (%)",  # the same number of the paper
-    "F_T": "forgetting",
     "Split CIFAR10": "CIFAR-10",
     "Split CIFAR100": "CIFAR-100",
     "Split MiniImageNet": "Mini-ImageNet",
@@ -50,8 +49,6 @@ WORDS = {
     "memory_model": "memory for models",
     "memory_data": "memory for data",
 }
-#: metrics in per cent, which are shown with a decimal
-PER_CENT = ("A_T", "AAA", "AAA_all", "F_T", "F_T_released", "F_T_released_all")
 #: what several of our numbers beside one of the paper's are called
 OURS = {
     "AAA": "ours, classes seen",
@@ -71,7 +68,7 @@ class _Tables(PrintedTables):
         return f"class {setting[name] + 1} ({setting['type']})"
 
 
-TABLES = _Tables("hpcr", LAYOUTS, tables.rows, WORDS, PER_CENT, OURS)
+TABLES = _Tables("hpcr", LAYOUTS, tables.rows, WORDS, OURS)
 beside, quoted = TABLES.beside, TABLES.quoted
 
 

@@ -8,14 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relcl_lib.lab.files import existing_folder
-from relcl_lib.lab.records import (
-    Record,
-    RecordError,
-    find_record,
-    record_path,
-    results_root,
-    write_record,
-)
+from relcl_lib.lab.records import Record, RecordError, find_record, record_path, write_record
 
 if TYPE_CHECKING:
     from relcl_lib.papers.hpcr.run import ReplayRun
@@ -76,9 +69,9 @@ def recorded(run: ReplayRun, results: str | Path | None = None) -> list[Record]:
     Raises:
         RecordError: one is missing, or of another training than this network.
     """
-    root, found = results_root() if results is None else results, []
+    found = []
     for made in run.records():
-        known, place = find_record(made, root), record_path(made, root)
+        known, place = find_record(made, results), record_path(made, results)
         if known is None:
             raise RecordError(f"the record {place} is missing: run the sweep with this --work-dir")
         if known.accuracy_matrix != made.accuracy_matrix:
@@ -101,12 +94,12 @@ def add_metrics(
 
     Of a record's note the part that begins with `topic` is replaced by `said`, which begins so, too.
     """
-    root, kept = results_root() if results is None else results, []
+    kept = []
     for record, metrics in zip(records, found, strict=True):
         parts = [part for part in record.note.split("; ") if not part.startswith(topic)]
         note = "; ".join(filter(None, [*parts, said]))
         further = {name: float(value) for name, value in metrics.items()}
         kept.append(record.model_copy(update={"metrics": record.metrics | further, "note": note}))
     for record in kept:
-        write_record(record, root)
+        write_record(record, results)
     return kept
