@@ -60,6 +60,7 @@ class Run:
     elsewhere: ClassVar[tuple[str, ...]] = ()
     #: whether one run trains all seeds
     side_by_side: ClassVar[bool] = False
+    _on_step: Callable[..., Any] | None = None
 
     def __init__(
         self, parameters: Parameters, data: Any, seeds: list[int], work_dir: str | Path | None
@@ -120,12 +121,22 @@ class Run:
         """Whether nothing is left to train."""
         return self.done >= self.total
 
-    def train(self, on_unit: Callable[[Any], Any] | None = None) -> Self:
+    def train(
+        self,
+        on_unit: Callable[[Any], Any] | None = None,
+        on_step: Callable[..., Any] | None = None,
+    ) -> Self:
         """Train the units that are not done, resuming from the last checkpoint.
 
         Killed at any moment and started again, a run ends with the same numbers; on the CPU bit for
-        bit. `on_unit(run)` is called after each unit, when the counter has moved on.
+        bit.
+
+        Args:
+            on_unit: called as `on_unit(run)` after each unit, when the counter has moved on.
+            on_step: called as `on_step(run, step, steps)` after each step within a unit, of `steps`,
+                counted from 1; a run whose units have parts names the part behind them.
         """
+        self._on_step = on_step
         self.resume()
         if not self.finished and current_commit() not in self.commits[-1:]:
             self.commits.append(current_commit())

@@ -15,6 +15,7 @@ import gratings
 import pytest
 import torch
 from states import same
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from relcl_lib.lab import checkpoints
 from relcl_lib.lab.checkpoints import CheckpointError
@@ -160,6 +161,25 @@ def test_data_is_loaded_where_none_is_given(case, tmp_path, monkeypatch):
     given = case.given(data_root="some/folder", seeds=[0])
     case.kind.train_or_read(given, results=tmp_path)
     assert asked == [given]
+
+
+def test_each_step_is_told_with_its_place_in_the_unit(case):
+    updates, told = [], {}
+
+    def tell(run, step, steps, part=""):
+        told.setdefault((run.done, part), []).append((step, steps))
+
+    hook = register_optimizer_step_post_hook(lambda *_: updates.append(1))
+    try:
+        run = case.run().train(on_step=tell)
+    finally:
+        hook.remove()
+    assert {unit for unit, _ in told} == set(range(run.total))
+    assert all(
+        found == [(i, len(found)) for i in range(1, len(found) + 1)] for found in told.values()
+    )
+    idle = sum(map(len, told.values())) - len(updates)
+    assert updates and idle in (0, 1)  # HPCR's first step has no memory to train with
 
 
 # --- a killed run ------------------------------------------------------------------------------

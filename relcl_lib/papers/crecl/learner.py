@@ -47,6 +47,7 @@ class Learner:
     holds_u: bool = False
     _on_phase: Callable[[Any, str], Any] | None = None
     _on_epoch: Callable[[Any, str], Any] | None = None
+    _on_step: Callable[..., Any] | None = None
 
     def take_up(self, stream: TaskStream) -> None:
         """Begin with an empty memory for the relations of these tasks."""
@@ -119,7 +120,7 @@ class Learner:
                 self.network.train()
                 dropout = make_generator(self.seed, f"dropout, {phase}", task, epoch)
                 with drawing_from(dropout, self.device), fast_dropout(self.device):
-                    for rows in batches:
+                    for step, rows in enumerate(batches, start=epoch * len(batches) + 1):
                         value = loss(self.batch(sentences[rows]))
                         optimizer.zero_grad(set_to_none=True)
                         value.backward()
@@ -130,6 +131,8 @@ class Learner:
                                 )
                         optimizer.step()
                         total += value.detach()
+                        if self._on_step is not None:
+                            self._on_step(self, step, epochs * len(batches), phase)
                 entry = {"task": task, "phase": phase, "epoch": epoch}
                 entry |= {"loss": float(total) / len(batches), "sentences": sum(map(len, batches))}
                 self.history.append(entry)

@@ -117,11 +117,12 @@ class CreclRun(Learner, Run):
     def train(
         self,
         on_unit: Callable[[CreclRun], Any] | None = None,
+        on_step: Callable[..., Any] | None = None,
         on_phase: Callable[[CreclRun, str], Any] | None = None,
     ) -> CreclRun:
         """Train the tasks that are left, see `Run.train`; `on_phase(run, phase)` after each phase."""
         self._on_phase = on_phase
-        return super().train(on_unit)
+        return super().train(on_unit, on_step)
 
     def advance(self) -> None:
         """Train a task, then test on all tasks so far; CRECL's in its other readings as well."""

@@ -226,10 +226,12 @@ class DocreRun(Run):
         self.model.train()
         total = torch.zeros((), device=self.device)
         with drawing_from(make_generator(self.seed, "dropout", epoch), self.device):
-            for rows in releasing_memory(batches):
+            for step, rows in enumerate(releasing_memory(batches), start=1):
                 chosen = usable[rows.to(self.device)]
                 handed = self.handed.of(chosen) if self.handed else None
                 total += self.training_step(tokens.batch(chosen), steps, noise, handed)
+                if self._on_step is not None:
+                    self._on_step(self, step, len(batches))
         return float(total) / len(batches)
 
     @cached_property

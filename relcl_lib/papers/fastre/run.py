@@ -274,11 +274,13 @@ class FastreRun(Run):
         self.model.train()
         total = torch.zeros((), device=self.device)
         with drawing_from(make_generator(self.seed, "dropout", epoch), self.device):
-            for rows in batches:
+            for step, rows in enumerate(batches, start=1):
                 batch = self.tagged.batch(
                     usable[rows.to(self.device)], self.settings.heads, draws[rows].to(self.device)
                 )
                 total += self.training_step(batch)
+                if self._on_step is not None:
+                    self._on_step(self, step, len(batches))
         return float(total) / len(batches)
 
     def training_step(self, batch: Batch) -> Tensor:

@@ -7,7 +7,7 @@ run.accuracy  # (S, T, T): after training task i, on the test set of task j
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +166,7 @@ class ReplayRun(Run):
         of_class = self.test_labels.bincount(minlength=self.data.n_classes).cpu()
         self.class_accuracy = hits[MASKS.index(self.settings.mask)] / of_class
 
-    def train_task(self, task: int, on_step: Callable[[int, int], Any] | None = None) -> None:
+    def train_task(self, task: int) -> None:
         """Make one pass over the samples of a task, `stream_batch` per step."""
         order = [make_generator(seed, "data order", task) for seed in self.seeds]
         batches = torch.stack(
@@ -190,8 +190,8 @@ class ReplayRun(Run):
             else:
                 self.training_step(batches[:, step], task, step, seen, draws)
             self.total_step += 1
-            if on_step is not None:
-                on_step(step, batches.shape[1])
+            if self._on_step is not None:
+                self._on_step(self, step + 1, batches.shape[1])
         self.strategy.end_task(task, seen)
 
     def training_step(
