@@ -10,7 +10,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from pydantic import Field
 
@@ -43,14 +43,34 @@ class Notebook(Parameters):
 
     Attributes:
         runs: that class.
+        chosen: what the notebook's sections choose by themselves, so that it cannot be given.
     """
 
     runs: ClassVar[type[Parameters]]
+    chosen: ClassVar[tuple[str, ...]] = ("method",)
 
     results: str | None = Field(None, description="folder of the records")
     figures: str | None = Field(None, description="folder of the figures")
     work_dir: str | None = Field(None, description="folder of the checkpoints")
     threads: int | None = Field(None, ge=1, description="of torch on a CPU; None: one if quick")
+
+    @classmethod
+    def create(cls, values: Mapping[str, Any] | None = None, **named: Any) -> Self:
+        """As of every parameters.
+
+        Raises:
+            ParameterError: for what is `chosen`, too.
+        """
+        given = {**(values or {}), **named}
+        for name in cls.chosen:
+            if given.get(name) is not None:
+                raise ParameterError(f"the notebook's sections choose {name}; leave it out")
+        return super().create(given)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The parameters that can be given, without what is `chosen`."""
+        return [name for name in super().names() if name not in cls.chosen]
 
     def run(self, method: str | None = None, **changes: Any) -> Any:
         """The parameters of one run: this notebook's, with `method` and `changes`."""

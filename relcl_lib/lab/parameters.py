@@ -63,7 +63,7 @@ class Parameters(BaseModel):
         given = {**(values or {}), **named}
         if unknown := [name for name in given if name not in cls.model_fields]:
             found = "\n".join(f"unknown parameter {name!r}{cls._near(name)}" for name in unknown)
-            raise ParameterError(f"{found} Valid names: {', '.join(sorted(cls.model_fields))}.")
+            raise ParameterError(f"{found} Valid names: {', '.join(cls.names())}.")
         given = {
             name: _as_list(value) if _takes_list(cls.model_fields[name].annotation) else value
             for name, value in given.items()
@@ -99,9 +99,14 @@ class Parameters(BaseModel):
         return "\n".join(f"  {setting:{width}}  {about}".rstrip() for setting, about in lines)
 
     @classmethod
+    def names(cls) -> list[str]:
+        """The parameters that can be given, in alphabetical order."""
+        return sorted(cls.model_fields)
+
+    @classmethod
     def near(cls, name: str) -> list[str]:
         """The parameters that a misspelt name may have meant, the nearest first."""
-        return difflib.get_close_matches(name, cls.model_fields, n=2)
+        return difflib.get_close_matches(name, cls.names(), n=2)
 
     @classmethod
     def _near(cls, name: str) -> str:

@@ -55,6 +55,18 @@ def test_a_misspelt_name_is_refused_with_the_folders_among_the_valid_ones(notebo
 
 
 @each_notebook
+def test_what_the_sections_choose_is_refused_and_no_valid_name(notebook):
+    for name in notebook.chosen:
+        with pytest.raises(ParameterError, match=f"sections choose {name}; leave it out"):
+            notebook.create({name: "ER"})
+        assert notebook.create({name: None}) == notebook.create()
+    with pytest.raises(ParameterError, match=r"'methd'\. Valid names: ") as refused:
+        notebook.create(methd="ER")
+    valid = str(refused.value).partition("Valid names: ")[2].rstrip(".").split(", ")
+    assert {*valid} == {*notebook.model_fields} - {*notebook.chosen} and "method" not in valid
+
+
+@each_notebook
 def test_quick_runs_take_one_thread_unless_told_otherwise(notebook):
     before = torch.get_num_threads()
     try:
@@ -95,18 +107,10 @@ def test_what_a_method_sets_stays_open_to_it():
     assert CreclNotebook.create().run("CRECL-MAG").resolved().lambda1 == 1.0
 
 
-@pytest.mark.parametrize(
-    "given, said",
-    [
-        ({"dataset": "mnist"}, "MNIST by itself for Figures 1 and 2"),
-        ({"track": "NI"}, "sections choose track"),
-        ({"method": "BER"}, "sections choose method"),
-    ],
-)
-def test_drls_sections_choose_track_method_and_mnist(given, said):
-    with pytest.raises(ParameterError, match=said):
-        DrlNotebook.create(given)
-    assert DrlNotebook.create(dict.fromkeys(given)) == DrlNotebook.create()
+def test_drls_sections_choose_track_and_mnist():
+    assert DrlNotebook.chosen == ("track", "method")
+    with pytest.raises(ParameterError, match="MNIST by itself for Figures 1 and 2"):
+        DrlNotebook.create(dataset="mnist")
 
 
 def test_fastres_encoder_is_casrels_alone():

@@ -161,19 +161,17 @@ class DrlNotebook(Notebook, DrlParameters):
     """
 
     runs: ClassVar[type[Parameters]] = DrlParameters
+    chosen: ClassVar[tuple[str, ...]] = ("track", "method")
     profiles: ClassVar[Profiles] = with_quick(DrlParameters, drl_weight=1e-2, seeds=list(range(8)))
 
     @classmethod
     def create(cls, values: Mapping[str, Any] | None = None, **named: Any) -> Self:
-        """As of every paper.
+        """As of every notebook.
 
         Raises:
-            ParameterError: for what the notebook's sections choose by themselves, too.
+            ParameterError: for MNIST, which the notebook's sections choose by themselves, too.
         """
         given = {**(values or {}), **named}
-        for name in ("track", "method"):
-            if given.get(name) is not None:
-                raise ParameterError(f"the notebook's sections choose {name}; leave it out")
         if given.get("dataset") == "mnist":
             raise ParameterError(
                 "dataset='mnist': the notebook reads MNIST by itself for Figures 1 and 2; dataset takes "
