@@ -166,6 +166,11 @@ def test_paired_differences_show_two_digits_of_the_half_width(scale, text):
     assert [found.get_text() for found in axes.texts] == [f"{text}, n=3"]
 
 
+def test_a_mean_that_rounds_to_zero_has_no_minus():
+    axes = plots.plot_differences({"wide": [-10.4, 0.0, 10.1]})
+    assert [found.get_text() for found in axes.texts] == ["+0 ± 25, n=3"]
+
+
 def test_equal_paired_differences_have_an_interval_of_no_width():
     axes = plots.plot_differences({"equal": [0.5, 0.5, 0.5]})
     assert [found.get_text() for found in axes.texts] == ["+0.5 ± 0.0, n=3"]
