@@ -159,6 +159,7 @@ SPOILT = {
         next(c for c in code if "solution" in notebook_rules.tags(c)).update(source="solved = 42"),
         code[3].update(source="print(solved)"),
     ),
+    "not folded": lambda n, code: [c.metadata.pop("jupyter", None) for c in code],
     "no cell is tagged 'solution'": lambda n, code: [c.metadata.update(tags=[]) for c in n.cells],
     "bytes, more than": lambda n, code: n.cells[0].update(source="x" * notebook_rules.MOST_BYTES),
 }

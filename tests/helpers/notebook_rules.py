@@ -146,7 +146,18 @@ def handout(notebook):
         yield f"{name} is given by a solution alone: a handout stops without it"
 
 
-RULES = (form, parameters, outputs, places, lengths, explained, handout)
+def folded(notebook):
+    """A reader tries first: an answer is shown when asked for, in JupyterLab and on the site."""
+    for index, cell in enumerate(notebook["cells"]):
+        if cell["cell_type"] == "code":
+            hidden = cell["metadata"].get("jupyter", {}).get("source_hidden", False)
+        else:
+            hidden = source(cell).startswith("<details>")
+        if "solution" in tags(cell) and not hidden:
+            yield f"cell {index}: an answer that is not folded"
+
+
+RULES = (form, parameters, outputs, places, lengths, explained, folded, handout)
 
 
 def complaints(path):
