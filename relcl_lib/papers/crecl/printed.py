@@ -1,8 +1,13 @@
-"""CRECL's Table 1 as the paper has it, leads, Figure 3 as a table, and settings on validation sentences."""
+"""CRECL's Table 1 as the paper has it, and what our records say beside it, as tables.
+
+Leads, Figure 3, how far two tasks lie apart, and settings on validation sentences.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
 
 from relcl_lib.lab.compare import compare, nearest
 from relcl_lib.lab.format import DASH, number, signed
@@ -24,6 +29,8 @@ TRIED = {
 }
 #: what of a task's accuracy -> the column of it
 COLUMNS = {"historical": "all tasks", "current": "last task alone"}
+#: how far two tasks lie apart in s -> the column of it, and what it is multiplied by there
+SEPARATION = {"silhouette": ("silhouette × 100", 100), "mixed": ("mixed share (%)", 1)}
 
 
 def beside(table: str, records: Sequence[Record], *datasets: str, **choice: str) -> str:
@@ -96,6 +103,29 @@ def leads(
 def difference(values: Sequence[float]) -> str:
     """Paired differences as text: the mean and half of its 95 % interval."""
     return signed(*mean_and_half(values)) if values else DASH
+
+
+def separation(
+    records: Iterable[Record], datasets: Sequence[str], phases: Mapping[str, str]
+) -> str:
+    """How far tasks 1 and 2 lie apart in CRECL's runs that noted it, means; "" without such a run.
+
+    Args:
+        records: any.
+        datasets: FewRel, TACRED or `tables.SMALL`; of each the runs are on one content.
+        phases: of task 2 -> what its line is called.
+    """
+    records, found = list(records), Grid()
+    for dataset in datasets:
+        (row,) = tables.own_rows(("CRECL",), ("T4",), dataset)
+        noted = [r for r in records if row.matches(r) and "mixed_s_CL2" in r.metrics]
+        runs = tables.of_one_content(noted)
+        for phase, title in phases.items() if runs else ():
+            found[f"{dataset}, n={len(runs)}: {title}"] = {
+                (shown, ""): number(scale * np.mean([r.metrics[f"{key}_s_{phase}"] for r in runs]))
+                for key, (shown, scale) in SEPARATION.items()
+            }
+    return TABLES.markdown(found, "") if found else ""
 
 
 def tried(records: Iterable[Record]) -> str:

@@ -93,6 +93,29 @@ def test_no_table_mixes_contents_of_the_data():
     assert shown["CRECL(C)"]["all tasks"].startswith("40.0")
 
 
+def test_separation_is_the_mean_of_the_runs_that_noted_it_on_one_content():
+    phases = {"classification": "before", "CL2": "after"}
+    apart = {"mixed_s_classification": 9.0, "silhouette_s_classification": 0.25}
+    runs = [
+        run.model_copy(
+            update={
+                "metrics": run.metrics
+                | apart
+                | {"mixed_s_CL2": run.seed + add, "silhouette_s_CL2": run.seed / 10}
+            }
+        )
+        for content, add in ((WHOLE, 0.5), (PART, 50.0))
+        for run in (scored("CRECL", seed, 60.0, content) for seed in (1, 2))
+    ]
+    runs += [scored("CRECL", 3, 60.0, WHOLE)]  # noted nothing
+    shown = read_table(printed.separation(runs, ("FewRel", tables.SMALL), phases))
+    assert shown == {
+        "FewRel, n=2: before": {"silhouette × 100": "25.0", "mixed share (%)": "9.0"},
+        "FewRel, n=2: after": {"silhouette × 100": "15.0", "mixed share (%)": "2.0"},
+    }
+    assert printed.separation(runs, ("TACRED",), phases) == ""
+
+
 def test_figures_say_how_many_sentences_were_trained_on():
     runs = [
         r.model_copy(update={"accuracy_matrix": [[50.0] * 10] * 10, "parameters": more})
