@@ -23,6 +23,7 @@ from relcl_lib.lab.plots import (
     plot_lines,
 )
 from relcl_lib.lab.sentence_plots import TYPE_COLOURS
+from relcl_lib.lab.words import name as in_words
 from relcl_lib.models.tagger import TaggerConfig
 from relcl_lib.papers.fastre import printed
 
@@ -245,7 +246,7 @@ def progress(run: Any) -> Progress:
     """How far a `FastreRun` is: loss and validation F1 after each epoch."""
     last, method, epochs = run.history[-1], run.settings.method, run.settings.epochs
     scores = f"loss {last['loss']:.3f}, validation F1 {last['valid_F1']:.1f}"
-    line = f"{method}, seed {run.seed}: epoch {run.epochs_done}/{epochs}, {scores}"
+    line = f"{in_words(method)}, seed {run.seed}: epoch {run.epochs_done}/{epochs}, {scores}"
     shown = {method: run.history}
     return Progress(
         run.epochs_done, epochs, line, lambda axes: plot_epochs(shown, axes), due=run.finished
