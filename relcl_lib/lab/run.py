@@ -156,7 +156,10 @@ class Run:
         return self
 
     def advance(self) -> dict[str, Any] | None:
-        """Train and score the next unit; what is returned goes into `history`, with the seconds."""
+        """Train and score the next unit; what is returned goes into `history`, with the seconds.
+
+        Where a unit may take long, each of its steps calls `_on_step`, see `train`; it may be None.
+        """
         raise NotImplementedError
 
     def conclude(self) -> None:
