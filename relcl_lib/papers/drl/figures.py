@@ -31,6 +31,7 @@ from relcl_lib.papers.drl.tables import (
 
 #: the classifier of Figure 1 that is drawn, in words
 _CLASSIFIER = words.phrase("classifier=closest")
+_STAND_IN = words.name("CORe50-standin(cifar10)")
 
 
 def tracks(records: Sequence[Record]) -> Figure:
@@ -66,7 +67,7 @@ def tracks(records: Sequence[Record]) -> Figure:
         if not values:
             axis.text(0.5, 0.5, "no records yet", ha="center", transform=axis.transAxes)
     plots.share_legend(axes[0], below=True)
-    figure.suptitle("CORe50-standin(cifar10), from the committed records", fontsize="medium")
+    figure.suptitle(f"{_STAND_IN}, from the committed records", fontsize="medium")
     return figure
 
 
@@ -142,7 +143,7 @@ def control(records: Sequence[Record]) -> Figure:
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
     note = missing(records, 8)
     figure.suptitle(
-        "CORe50-standin(cifar10), from the committed records" + (f"\n{note}" if note else ""),
+        f"{_STAND_IN}, from the committed records" + (f"\n{note}" if note else ""),
         fontsize="small",
     )
     return figure

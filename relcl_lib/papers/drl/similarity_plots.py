@@ -81,11 +81,12 @@ def plot_similarity_scatter(
             ends = np.array([x.min(), x.max()])
             fit = np.clip(np.polyval(np.polyfit(x, y, 1), ends), -1, 1)
             axes.plot(ends, fit, color=colour, label=label)
-    axes.set(xlabel="cosine of gradients", ylabel=f"cosine of {KIND_NAMES[kind]}", title=title)
+    axes.set(xlabel="cosine of gradients", ylabel=f"cosine of {KIND_NAMES[kind]}")
     axes.set_xlim(-1.05, 1.05)
-    # Below, where no dot can lie under it.
-    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "columnspacing": 1}
+    # Between the title and the frame, where neither a dot nor a label of an axis lies under it.
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.97), "columnspacing": 1}
     axes.legend(frameon=False, fontsize="x-small", ncols=2, **place)
+    axes.set_title(title, pad=20)
     return axes
 
 
