@@ -7,7 +7,7 @@ import pytest
 import torch
 from drawn import check, only_drawn  # noqa: F401
 
-from relcl_lib.lab import plots
+from relcl_lib.lab import plots, words
 from relcl_lib.papers.crecl import plots as crecl
 from relcl_lib.papers.docre_ii import plots as docre_ii
 from relcl_lib.papers.drl import plots as drl
@@ -58,10 +58,15 @@ class Stream(list):
         return [(20, 6), (10, 3)]
 
 
-def test_progress_of_online_replay():
+#: read before a test may read only what figures need
+HC_OFF = words.name("PCR+HC+HT")
+
+
+@pytest.mark.parametrize("method, name", [("PCR", "PCR"), ("PCR+HC+HT", HC_OFF)])
+def test_progress_of_online_replay(method, name):
     state = {"streams": [[0, 1]], "seeds": [0], "accuracy": ACCURACY[None], "tasks_done": 1}
-    line = "PCR: task 1/2, accuracy 80.0 (mean of 1 seeds)"
-    says(hpcr.progress(run({"method": "PCR"}, **state)), line, PCR=[(1, 80)])
+    line = f"{name}: task 1/2, accuracy 80.0 (mean of 1 seeds)"
+    says(hpcr.progress(run({"method": method}, **state)), line, **{name: [(1, 80)]})
 
 
 def test_progress_of_relation_tasks():

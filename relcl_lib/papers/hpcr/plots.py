@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Patch
 
+from relcl_lib.lab import words
 from relcl_lib.lab.live import Progress
 from relcl_lib.lab.metrics import average_accuracy, new_task_accuracy, old_task_accuracy
 from relcl_lib.lab.plots import (
@@ -38,7 +39,7 @@ COLOURS = ["C2", "C0", "C4", "C5", "C8", "C9"]
 
 def progress(run: Any) -> Progress:
     """How far a `ReplayRun` is: accuracy on the classes seen, after each task."""
-    done, tasks, method = run.tasks_done, len(run.streams[0]), run.settings.method
+    done, tasks, method = run.tasks_done, len(run.streams[0]), words.name(run.settings.method)
     curve = 100 * average_accuracy(run.accuracy)[:, :done]  # (S, done)
     mean = f"accuracy {curve[:, -1].mean():.1f} (mean of {len(run.seeds)} seeds)"
     line = f"{method}: task {done}/{tasks}, {mean}"
@@ -249,11 +250,11 @@ def plot_temperatures(classes: Curves, parts: Curves) -> Figure:
     """
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.8), sharey=True)
     about = {"xlabel": "temperature", "ylabel": "accuracy at the end (%)", "log": True}
-    for axes, values, title in (
-        (panels[0], classes, "τ in both parts"),
-        (panels[1], parts, "τ in G or in P alone"),
+    for axes, values, title, colours in (
+        (panels[0], classes, "τ in both parts", COLOURS),
+        (panels[1], parts, "τ in G or in P alone", COLOURS[len(classes) :]),
     ):
-        plot_against(values, axes, title=title, mark=("0.09", 0.09), colours=COLOURS, **about)
+        plot_against(values, axes, title=title, mark=("0.09", 0.09), colours=colours, **about)
         axes.legend(frameon=False, fontsize="x-small", ncols=2)
     panels[0].set_ylim(0, 105)
     return figure

@@ -13,6 +13,7 @@ from relcl_lib.papers.hpcr.plots import (
     plot_novel_and_historical,
     plot_on_circle,
     plot_proxy_gradients,
+    plot_temperatures,
 )
 
 
@@ -50,6 +51,13 @@ def test_a_legend_says_what_shows_the_spread():
     matrices = {"PCR": np.full((2, 3, 3), 50.0), "HPCR": np.full((5, 3, 3), 60.0)}
     figure = plot_novel_and_historical(matrices)
     assert legend(figure.axes[1]) == ["PCR", "HPCR", "one seed", "95 % interval"]
+
+
+def test_no_colour_of_the_temperatures_means_two_things():
+    line = {0.03: [1.0, 2.0], 0.09: [3.0, 4.0], 0.3: [5.0, 6.0]}
+    figure = plot_temperatures(dict.fromkeys(("all", "old", "new"), line), {"G": line, "P": line})
+    curves = [line for axes in figure.axes for line in axes.lines if line.get_label() != "0.09"]
+    assert len({line.get_color() for line in curves}) == len(curves) == 5
 
 
 def test_the_architecture_has_the_shapes_of_the_run():
