@@ -62,11 +62,19 @@ class Stream(list):
 HC_OFF = words.name("PCR+HC+HT")
 
 
-@pytest.mark.parametrize("method, name", [("PCR", "PCR"), ("PCR+HC+HT", HC_OFF)])
-def test_progress_of_online_replay(method, name):
+@pytest.mark.parametrize(
+    "method, hc, replayed, name",
+    [
+        ("PCR", "off", 64, "PCR"),
+        ("PCR+HC+HT", "auto", 10, HC_OFF),
+        ("PCR+HC+HT", "auto", 64, "PCR+HC+HT"),
+    ],
+)
+def test_progress_of_online_replay(method, hc, replayed, name):
+    settings = {"method": method, "hc": hc, "stream_batch": 10, "memory_batch": replayed}
     state = {"streams": [[0, 1]], "seeds": [0], "accuracy": ACCURACY[None], "tasks_done": 1}
     line = f"{name}: task 1/2, accuracy 80.0 (mean of 1 seeds)"
-    says(hpcr.progress(run({"method": method}, **state)), line, **{name: [(1, 80)]})
+    says(hpcr.progress(run(settings, **state)), line, **{name: [(1, 80)]})
 
 
 def test_progress_of_relation_tasks():

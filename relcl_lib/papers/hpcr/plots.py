@@ -28,8 +28,10 @@ from relcl_lib.lab.plots import (
     plot_flow,
     share_legend,
 )
+from relcl_lib.papers.hpcr.strategies.proxies import with_pairs
 
 if TYPE_CHECKING:
+    from relcl_lib.papers.hpcr.parameters import ReplayParameters
     from relcl_lib.papers.hpcr.run import ReplayRun
     from relcl_lib.papers.hpcr.studies import Curves
 
@@ -37,9 +39,15 @@ if TYPE_CHECKING:
 COLOURS = ["C2", "C0", "C4", "C5", "C8", "C9"]
 
 
+def method_in_words(settings: ReplayParameters) -> str:
+    """A run's method, which says so where its steps are too small for HC."""
+    pairs = with_pairs(settings.hc, settings.stream_batch + settings.memory_batch)
+    return settings.method if pairs else words.name(settings.method)
+
+
 def progress(run: Any) -> Progress:
     """How far a `ReplayRun` is: accuracy on the classes seen, after each task."""
-    done, tasks, method = run.tasks_done, len(run.streams[0]), words.name(run.settings.method)
+    done, tasks, method = run.tasks_done, len(run.streams[0]), method_in_words(run.settings)
     curve = 100 * average_accuracy(run.accuracy)[:, :done]  # (S, done)
     mean = f"accuracy {curve[:, -1].mean():.1f} (mean of {len(run.seeds)} seeds)"
     line = f"{method}: task {done}/{tasks}, {mean}"
