@@ -400,7 +400,7 @@ def test_recall_of_inferred_facts_begins_with_the_base():
         document_run({**without, "base": "atlop"}, seed=1, **{**recalls, "recall_inferred": 99.0}),
     ]
     (axes,) = FIGURES["docre_inferred"](records).axes
-    names = ("stated facts (base)", "DocRE-II, N_I=2", "w/o ECA, N_I=2")
+    names = ("stated facts (base)", "DocRE-II, layers $N_I$ = 2", "w/o ECA, layers $N_I$ = 2")
     check(axes, bars=list(zip(names, (0, 60, 20), strict=True)))
     assert axes.get_title() == "Inference alone: mean of 1 or 2 seeds"
     five = [document_run(whole, seed, **recalls) for seed in range(5)]

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from relcl_lib.lab import plots, words
 from relcl_lib.lab.records import Record, most_seeds
 from relcl_lib.papers.docre_ii import printed
+from relcl_lib.papers.docre_ii.plots import as_math
 from relcl_lib.papers.docre_ii.tables import BLIND, OURS, measured_rows
 
 #: what the gain on the base is shown in
@@ -58,7 +59,8 @@ def inferred(records: Sequence[Record]) -> Figure:
         if chosen := most_seeds(filter(row.matches, measured)):
             # The base has no parameters: its recall is the same in every run.
             values["stated facts (base)"] = [chosen[0].metrics["recall_inferred_base"]]
-            values[f"{row.method}, {row.setting}"] = [r.metrics[row.metric] for r in chosen]
+            name = as_math(f"{row.method}, {words.phrase(row.setting)}")
+            values[name] = [r.metrics[row.metric] for r in chosen]
     counts = sorted({len(found) for name, found in values.items() if "base" not in name})
     title = "Inference alone: " + (
         f"mean of {' or '.join(map(str, counts))} seeds" if values else "no records yet"

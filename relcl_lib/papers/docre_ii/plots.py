@@ -25,6 +25,7 @@ from relcl_lib.lab.plots import (
     Box,
     arrow,
     axes_of,
+    colour_of,
     means_and_halves,
     pale,
     part_cells,
@@ -43,6 +44,11 @@ HEADS = ("head 1: row s", "head 2: column o", "head 3: column s", "head 4: row o
 def entity_colours(count: int) -> list[Any]:
     """Return `count` pale colours, one per entity."""
     return [pale(colour, 0.45) for colour in sns.color_palette("husl", count)]
+
+
+def as_math(text: str) -> str:
+    """A text whose number of layers is set as the symbol that it is."""
+    return text.replace("N_I", "$N_I$")
 
 
 def plot_document(document: Document, axes: Axes | None = None, *, title: str = "") -> Axes:
@@ -224,16 +230,20 @@ def plot_reach(count: int, pair: tuple[int, int], axes: Axes | None = None) -> A
     return axes
 
 
+#: stage of training -> the method that it ends with
+_STAGES = {"stage 1: base": "ATLOP", "stage 2: with inference module": "DocRE-II"}
+
+
 def plot_stages(
     history: Sequence[Mapping[str, float]], axes: Axes | None = None, *, title: str = ""
 ) -> Axes:
     """Draw dev F1 over the epochs of both stages, from a run's `history`."""
-    lines: dict[str, dict[int, float]] = {"stage 1: base": {}, "stage 2: with inference module": {}}
+    lines: dict[str, dict[int, float]] = {}
     for epoch, entry in enumerate(history, start=1):
-        lines[list(lines)[int(entry["stage"]) - 1]][epoch] = entry["dev_F1"]
-    lines = {name: line for name, line in lines.items() if line}
+        lines.setdefault(list(_STAGES)[int(entry["stage"]) - 1], {})[epoch] = entry["dev_F1"]
+    colours = [colour_of(_STAGES[name]) for name in lines]
     texts = {"xlabel": "epoch", "ylabel": "F1, dev (%)", "title": title}
-    axes = plot_lines(lines, axes, beside=False, **texts)
+    axes = plot_lines(lines, axes, beside=False, colours=colours, **texts)
     axes.set_ylim(0, None)
     return axes
 
@@ -378,9 +388,10 @@ def plot_slot_weights(weights: Mapping[str, tuple[float, float]], axes: Axes | N
         bars = axes.barh(places, [pair[side] for pair in weights.values()], 0.38, color=colour)
         bars.set_label(name)
         axes.bar_label(bars, fmt="%.3f", fontsize=7, padding=2)
-    axes.set(yticks=range(len(weights)), yticklabels=list(weights), xlabel="mean absolute weight")
+    names = [as_math(name) for name in weights]
+    axes.set(yticks=range(len(weights)), yticklabels=names, xlabel="mean absolute weight")
     axes.invert_yaxis()
     axes.grid(False, axis="y")
-    axes.set_xlim(0, 1.15 * max(map(max, weights.values())))  # room for the longest bar's number
+    axes.set_xlim(0, 1.3 * max(map(max, weights.values())))  # room for the longest bar's number
     axes.legend(fontsize="small", **BESIDE)
     return axes

@@ -12,7 +12,7 @@ from relcl_lib.lab.format import DASH, markdown_table, signed
 from relcl_lib.lab.metrics import mean_and_half
 from relcl_lib.lab.printed import MARKS, PrintedTables
 from relcl_lib.lab.records import Record, canonical_json, configuration, most_seeds
-from relcl_lib.lab.rows import Row, entries
+from relcl_lib.lab.rows import Row, entries, parse_setting
 from relcl_lib.papers.docre_ii import tables
 from relcl_lib.papers.docre_ii.parameters import METHODS
 
@@ -197,8 +197,8 @@ def alone_differences(records: Iterable[Record]) -> dict[str, list[float]]:
     return differences(records, "alone", "N_I=2")
 
 
-def iterations(records: Iterable[Record], what: str = ALONE) -> dict[str, dict[int, list[float]]]:
-    """Test F1 of each run after 0, 1, ... iterations, a line per N_I: of one of `GRIDS`."""
+def iterations(records: Iterable[Record], what: str = ALONE) -> dict[int, dict[int, list[float]]]:
+    """Test F1 of each run after 0, 1, ... iterations, by N_I: of one of `GRIDS`."""
     rows = tables.measured_rows("alone") if what == ALONE else tables.grid_rows(what)
     rows = [row for row in rows if tables.BLIND.items() <= row.where_parameters.items()]
     rows = [row for row in rows if row.method == tables.OURS and row.metric in ("F1", "F1_K3")]
@@ -207,7 +207,16 @@ def iterations(records: Iterable[Record], what: str = ALONE) -> dict[str, dict[i
     for row in rows:
         if runs := most_seeds(filter(row.matches, records)):
             line = {k: [r.metrics[f"F1_K{k}"] for r in runs] for k in range(5)}
-            lines[f"N_I = {row.where_parameters['inference_layers']}"] = line
+            lines[row.where_parameters["inference_layers"]] = line
+    return lines
+
+
+def quoted_iterations() -> dict[int, dict[int, float]]:
+    """The paper's Table 2: F1 on DocRED's dev documents by N_I and K."""
+    lines: dict[int, dict[int, float]] = {}
+    for entry in entries("docre_ii", "Table 2"):
+        at = parse_setting(entry.setting)
+        lines.setdefault(at["N_I"], {})[at["K"]] = entry.value
     return lines
 
 
@@ -218,7 +227,7 @@ def grid(records: Iterable[Record]) -> str:
         lines = iterations(records, what)
         for k in range(1, 5) if lines else ():
             ours[f"{what}, K {k}"] = {
-                name.replace(" = ", " "): f"{fmean(line[k]):.1f}" for name, line in lines.items()
+                f"N_I {layers}": f"{fmean(line[k]):.1f}" for layers, line in lines.items()
             }
     return TABLES.quoted("Table 2", ours)
 

@@ -7,6 +7,7 @@ from docre_data import parameters, tiny_data
 from drawn import arrows, legend, only_drawn, texts, yticks  # noqa: F401
 
 from relcl_lib.data.document_files import Document, Fact, Mention
+from relcl_lib.lab.plots import METHOD_COLOURS
 from relcl_lib.papers.docre_ii import plots
 from relcl_lib.papers.docre_ii.run import DocreRun
 
@@ -141,6 +142,14 @@ def test_slot_weights_are_pairs_of_bars():
     assert [bar.get_width() for bar in axes.patches] == [0.03, 0.05, 0.02, 0.01]
     assert legend(axes) == ["F half", "R half"] and yticks(axes) == ["with", "without"]
     assert axes.get_xlim()[1] > 0.05
+
+
+def test_a_stage_has_the_colour_of_the_method_that_it_ends_with():
+    both = [{"stage": 1, "dev_F1": 5.0}, {"stage": 2, "dev_F1": 6.0}]
+    base, whole = (METHOD_COLOURS[name] for name in ("ATLOP", "DocRE-II"))
+    for history, colours in ((both, [base, whole]), (both[1:], [whole])):
+        drawn = plots.plot_stages(history).lines
+        assert [line.get_color() for line in drawn] == colours
 
 
 def test_ablations_lie_around_the_middle_of_their_row_in_a_colour_per_data_set():
