@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from relcl_lib.lab import words
 from relcl_lib.lab.plots import WIDTH
 from relcl_lib.lab.runtime import is_watched
 
@@ -78,7 +77,7 @@ class LiveCurve:
         if time.monotonic() - self.quiet_since < QUIET:
             return
         self.quiet_since = time.monotonic()
-        who = words.name(run.settings.method) + ("" if run.side_by_side else f", seed {run.seed}")
+        who = run.settings.method + ("" if run.side_by_side else f", seed {run.seed}")
         unit = f"{run.counter.removesuffix('s_done')} {run.done + 1}/{run.total}"
         places = filter(None, (unit, part, f"step {step} of {steps}"))
         self.say(f"[{self.name}] {who}: {', '.join(places)}")

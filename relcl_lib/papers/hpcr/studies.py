@@ -304,12 +304,13 @@ def budget(run: ReplayRun) -> Budget:
     bodies = {part for part in parts if isinstance(part, ReducedResNet18)}
     hooks = [body.register_forward_hook(count) for body in bodies]
 
-    def only_last(step: int, steps: int) -> None:
-        if step < steps - 1:
+    def only_last(run: ReplayRun, step: int, steps: int) -> None:
+        if step < steps:
             counts.clear()
 
     run.train_task(0)
-    run.train_task(1, only_last)
+    run._on_step = only_last
+    run.train_task(1)
     for hook in hooks:
         hook.remove()
     kept = {**run.network.state_dict(), **run.strategy.state_dict(prefix="strategy.")}
