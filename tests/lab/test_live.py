@@ -56,7 +56,6 @@ def test_a_long_task_says_where_it_is_and_a_short_one_nothing(monkeypatch):
     clock, said = [100.0], []
     monkeypatch.setattr(live, "is_watched", lambda: False)
     monkeypatch.setattr(live.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(live.words, "name", lambda key: f"<{key}>")
     curve = LiveCurve("hpcr", progress, say=said.append)
     run = types.SimpleNamespace(done=1, total=5, counter="tasks_done", seed=7, side_by_side=True)
     run.settings = types.SimpleNamespace(method="PCR")
@@ -72,12 +71,12 @@ def test_a_long_task_says_where_it_is_and_a_short_one_nothing(monkeypatch):
         return lines
 
     assert steps(0.2, 100) == steps(0.2, 100) == []  # 20 seconds each: `update` tells of them
-    assert steps(1, 70) == [f"[hpcr] <PCR>: task 2/5, step {step} of 70" for step in (30, 60)]
+    assert steps(1, 70) == [f"[hpcr] PCR: task 2/5, step {step} of 70" for step in (30, 60)]
     lines = steps(40, 1, side_by_side=False, counter="epochs_done")
-    assert lines == ["[hpcr] <PCR>, seed 7: epoch 2/5, step 1 of 1"]
+    assert lines == ["[hpcr] PCR, seed 7: epoch 2/5, step 1 of 1"]
     clock[0] += 40
     curve.step(run, 2, 3, "CL1")
-    assert said[-1] == "[hpcr] <PCR>: task 2/5, CL1, step 2 of 3"
+    assert said[-1] == "[hpcr] PCR: task 2/5, CL1, step 2 of 3"
 
 
 def test_drawing_takes_a_small_part_of_the_time(monkeypatch):
