@@ -91,7 +91,8 @@ class Setting(_Strict):
     Attributes:
         dataset, parameters: what the records of both sides hold.
         either: parameters that go together, of which the records hold one set; () for no matter.
-        metric: what stands here for the comparisons' own.
+        metric: what stands here for a comparison's or a side's own metric, which `{}` in it is
+            (`{}_dev`: the same on dev).
         command: runs both sides as in the paper.
         smaller: options that it takes as well, where the records found are below the paper's scale.
     """
@@ -112,6 +113,17 @@ class Setting(_Strict):
         shared = (info.context or {}).get("settings", [])
         return next((s for s in shared if s.get("dataset") == given.get("dataset")), {}) | given
 
+    def read(self, comparison: Comparison) -> Comparison:
+        """A comparison by the metrics of this setting."""
+        if self.metric is None:
+            return comparison
+
+        def moved(part: Any, **more: Any) -> Any:
+            metric = part.metric and str(self.metric).replace("{}", part.metric)
+            return part.model_copy(update={"metric": metric, **more})
+
+        return moved(comparison, left=moved(comparison.left), right=moved(comparison.right))
+
 
 class Claim(_Strict):
     """A claim of a paper, and how it is decided.
@@ -121,7 +133,8 @@ class Claim(_Strict):
         text, place: what is claimed, in our words, and where in the paper.
         usual: parameters that other sweeps vary, with the values that the claim is about: a record that
             names one of them has this value.
-        comparisons: what must hold, in each of `settings`, that nearest to the paper's first.
+        comparisons: what must hold, in each of `settings`. Where none has a record, the command of the
+            first is named.
         prefer: parameters that the left side's runs may hold, the best first: where several
             configurations have enough seeds, those count that hold the first which any of them holds.
         test: the pytest node that shows it (or the contrary, see `shows`).

@@ -133,8 +133,7 @@ def _lines(claim: Claim, records: Sequence[Record]) -> list[Verdict]:
                 if record.protocol == scale
                 and any(holds(record.parameters, each) for each in either)
             ]
-            moved = {"metric": setting.metric} if setting.metric else {}
-            each = [comparison.model_copy(update=moved) for comparison in claim.comparisons]
+            each = map(setting.read, claim.comparisons)
             outcomes = tuple(_compare(claim, comparison, setting, here) for comparison in each)
             if any(outcome.verdict != NOT_TESTED for outcome in outcomes):
                 told = _with_data(outcomes, setting, here)

@@ -15,8 +15,8 @@ def reduced(**changes):
 def made_up(f1, seeds=range(5), method="DocRE-II", **changes):
     """Runs by the profile `reduced`, on CDR unless told otherwise, whose F1 is given, one per seed."""
     name = changes.get("dataset", "cdr")
-    place = {"name": name, "set": {"cdr": "CDR", "redocred": "Re-DocRED"}[name]}
-    scale = {"cdr": "reduced", "redocred": "stand-in"}[name]
+    place = {"name": name, "set": {"cdr": "CDR", "redocred": "Re-DocRED", "docred": "DocRED"}[name]}
+    scale = {"redocred": "stand-in"}.get(name, "reduced")
     metrics = {"F1": f1, "F1_base": 50.0, "F1_K0": 51.0, "F1_K3": f1, "F1_K4": f1}
     metrics |= {key: f1 for key in HANDED.values() if "fed" in key}
     metrics |= {"F1_K1": f1, "weight_features": f1, "weight_relations": f1}

@@ -364,6 +364,27 @@ def test_two_metrics_of_one_run_and_a_number():
 
 
 @pytest.mark.parametrize(
+    "metric, found, expected",
+    [
+        ("{}_dev", {"A_T_dev": 0.0, "AAA_dev": -1.0}, SUPPORTED),
+        ("{}_dev", {"A_T_dev": 0.0, "AAA_dev": 1.0}, CONTRADICTED),
+        ("{}_dev", {"A_T": 0.0, "AAA": -1.0}, NOT_TESTED),
+        (None, {"A_T_dev": 0.0, "AAA_dev": -1.0}, NOT_TESTED),
+        (None, {"A_T": 0.0, "AAA": -1.0}, SUPPORTED),
+    ],
+)
+def test_a_setting_may_have_its_own_metrics(metric, found, expected):
+    records = [
+        record.model_copy(
+            update={"metrics": {k: v * (1 + 0.1 * record.seed) for k, v in found.items()}}
+        )
+        for record in runs("HPCR", AHEAD)
+    ]
+    settings = [SETTING | {"metric": metric}]
+    assert verdict(records, HIGHER | {"right": {"metric": "AAA"}}, settings=settings) == expected
+
+
+@pytest.mark.parametrize(
     "theirs, expected",
     [
         ({"PCR": 50.0, "ER": 50.0}, SUPPORTED),

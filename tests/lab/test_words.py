@@ -20,8 +20,11 @@ def is_plain(text):
 def claimed(paper):
     comparisons = [each for claim in read_claims(paper) for each in claim.comparisons]
     settings = [each for claim in read_claims(paper) for each in claim.settings]
-    sides = [side for each in comparisons for side in (each.left, each.right)]
-    metrics = {each.metric for each in (*comparisons, *sides, *settings)} - {None}
+    read = [
+        s.read(c) for claim in read_claims(paper) for s in claim.settings for c in claim.comparisons
+    ]
+    sides = [side for each in (*comparisons, *read) for side in (each.left, each.right)]
+    metrics = {each.metric for each in (*comparisons, *read, *sides)} - {None}
     return metrics, {f"{k}={v}" for each in (*sides, *settings) for k, v in each.parameters.items()}
 
 

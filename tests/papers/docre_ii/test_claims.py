@@ -4,7 +4,7 @@ import pytest
 from docre_records import made_up
 
 from relcl_lib.lab.claim_files import read_claims
-from relcl_lib.lab.claims import SUPPORTED, first_lines, judge
+from relcl_lib.lab.claims import INCONCLUSIVE, NOT_TESTED, SUPPORTED, first_lines, judge
 from relcl_lib.papers.docre_ii.tables import TABLES, USUAL, _together
 
 CLAIMS = [claim for claim in read_claims("docre_ii") if claim.comparisons]
@@ -36,6 +36,25 @@ def test_other_settings_without_a_gain_do_not_undo_the_gain_of_the_whole(dataset
         (line,) = first_lines(judge([claim], records))
         assert line.verdict == SUPPORTED, change
         assert all(each.left == tuple(usual) and not each.others for each in line.outcomes), change
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_runs_on_docred_decide_by_dev(claim):
+    """The labels of its test documents are not public, so its records hold no other score."""
+    sides = [side for each in claim.comparisons for side in (each.left, each.right) if side.method]
+    found = []
+    for side in sides:
+        shape = {"method": side.method, "dataset": "docred", **side.parameters}
+        for run in runs(60.0, range(2), **shape):
+            scores = run.metrics | {"Infer-F1": 60.0, "Infer-F1_base": 50.0}
+            metrics = {k if "weight" in k else f"{k}_dev": v for k, v in scores.items()}
+            found.append(run.model_copy(update={"metrics": metrics}))
+    (line,) = judge([claim], found)
+    assert line.setting.dataset == {"set": "DocRED"} and line.verdict == INCONCLUSIVE
+    assert all(len(outcome.left) == 2 for outcome in line.outcomes)
+    # While nothing is run, the command is one whose data are public, labels of test among them.
+    (line,) = judge([claim], [])
+    assert line.verdict == NOT_TESTED and "--dataset docred" not in line.command
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
