@@ -65,8 +65,14 @@ def limited(stream: TaskStream, data: RelationSentences, limit: int) -> TaskStre
     return TaskStream(tuple(tasks), stream.class_order)
 
 
-def without_lost(stream: TaskStream, data: RelationSentences, usable: Tensor) -> TaskStream:
+def without_lost(
+    stream: TaskStream, data: RelationSentences, usable: Tensor, max_length: int, room: int
+) -> TaskStream:
     """The stream with no other sentences than those at the places `usable` (k,).
+
+    Args:
+        max_length: tokens that these have at most.
+        room: the encoder's positions, which no advice exceeds.
 
     Raises:
         ValueError: a relation has none left to train on, or a task none to test.
@@ -79,12 +85,13 @@ def without_lost(stream: TaskStream, data: RelationSentences, usable: Tensor) ->
         replace(task, train_indices=kept(task.train_indices), test_indices=kept(task.test_indices))
         for task in stream
     )
+    raised = f"raise it (the encoder has {room} positions), or " if max_length < room else ""
     for task in tasks:
         left = set(data.labels[task.train_indices].tolist())
         if gone := [data.relations[label] for label in task.classes if label not in left]:
             raise ValueError(
                 f"no training sentence of {data.name}'s relation {gone[0]} has its entities within "
-                "max_length: raise it, or take the relation out of the data"
+                f"max_length={max_length}: {raised}take the relation out of the data"
             )
         if not len(task.test_indices):
             raise ValueError(f"no test sentence of task {task.index + 1} is short enough")

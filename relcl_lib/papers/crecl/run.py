@@ -36,7 +36,7 @@ from relcl_lib.papers.crecl.separation import (
     separation,
     write_features,
 )
-from relcl_lib.text.pretrained import load_encoder
+from relcl_lib.text.pretrained import load_encoder, usable_positions
 
 
 class CreclRun(Learner, Run):
@@ -63,7 +63,9 @@ class CreclRun(Learner, Run):
         self.holds_u = self.procedure.holds_u
         stream = task_stream(self.settings, data, seed)
         if self.settings.skip_long:
-            stream = without_lost(stream, data, self.tokens.usable.cpu())
+            usable = self.tokens.usable.cpu()
+            room = usable_positions(self._pretrained[1].config)
+            stream = without_lost(stream, data, usable, self.settings.max_length, room)
         self.take_up(stream)
         self.accuracy = torch.zeros(len(self.stream), len(self.stream))
         self.head_accuracy = torch.zeros_like(self.accuracy)  # see `at_head`

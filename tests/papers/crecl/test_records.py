@@ -119,15 +119,24 @@ def test_sentences_that_are_too_long_are_left_out_if_asked_and_counted(tmp_path)
         usual = make_run(data=longer, max_length=limit, epochs_classification=1)
         assert config_hash(usual.configuration()) == config_hash(record)
     assert usual.train().record().metrics == record.metrics
-    gone = replace(
-        longer,
-        sentences=tuple(
-            s._replace(tail=(119, 120), tokens=(*far, *s.tokens)) if s.label == 2 else s
-            for s in rows
-        ),
+
+
+def test_a_relation_of_which_nothing_is_left_is_named_with_what_helps():
+    data, room = tiny_data(), 512  # of the tests' encoder
+    far = ("the",) * room
+    rows = (
+        s._replace(tail=(room - 1, room), tokens=(*far, *s.tokens)) if s.label == 2 else s
+        for s in data.sentences
     )
-    with pytest.raises(ValueError, match=r"no training sentence of .*max_length"):
-        make_run(data=gone, max_length=64, skip_long=True)
+    gone = replace(data, sentences=tuple(rows), fingerprint="gone")
+    for limit, advice in (
+        (64, f"raise it (the encoder has {room} positions), or take"),
+        (room, "take"),
+    ):
+        with pytest.raises(ValueError) as error:
+            make_run(data=gone, max_length=limit, skip_long=True)
+        said = f"{data.name}'s relation {data.relations[2]} has its entities within max_length={limit}: "
+        assert f"{said}{advice} the relation out of the data" in str(error.value)
 
 
 def test_training_crecl_leaves_the_records_of_its_other_readings(tmp_path):
