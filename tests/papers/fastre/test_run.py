@@ -1,5 +1,7 @@
 """Training of FastRE: the step, the schedules, resuming, over-fitting (checks 10, 14, 15), records."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from fastre_data import LEARNING, parameters, tiny_data
@@ -11,6 +13,7 @@ from relcl_lib.lab.runtime import make_generator
 from relcl_lib.papers.fastre.network import augment_sentences, batch_loss
 from relcl_lib.papers.fastre.parameters import METHODS, FastreParameters, learning_rate
 from relcl_lib.papers.fastre.run import FastreRun, load_data
+from relcl_lib.text.words import count_words
 
 
 def make(seed=0, work_dir=None, data=None, **changes):
@@ -291,6 +294,18 @@ def test_a_record_names_vectors_and_losses():
     assert "word vectors: random" in record.note
     assert record.dataset["training_triples"]["not_located"] == 0
     assert record.metrics["params_K"] > 0
+
+
+def test_vectors_are_the_papers_by_what_they_hold_not_by_their_name(tmp_path):
+    file = tmp_path / "glove.6B.300d.txt"
+    words = [word for word, _ in count_words(s.text for s in tiny_data().train).most_common(20)]
+    file.write_text("".join(f"{word} {' '.join(['0.1'] * 300)}\n" for word in words))
+    run = make(word_vectors=str(file))
+    read = run.vectors
+    assert (read.in_file, read.matrix.shape[1]) == (20, 300) and not run._published_weights()
+    for in_file, columns, expected in ((400_000, 300, True), (400_000, 50, False), (20, 50, False)):
+        run.vectors = replace(read, in_file=in_file, matrix=read.matrix[:, :columns])
+        assert run._published_weights() is expected
 
 
 def test_a_record_without_what_is_asked_for_is_made_anew(tmp_path):
