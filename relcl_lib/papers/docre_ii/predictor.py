@@ -274,7 +274,7 @@ class Predictor:
         return save_model(folder, KIND, about, self.model.state_dict(), pretrained)
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> Predictor:
+    def load(cls, folder: str | Path, *, device: str | torch.device = "auto") -> Predictor:
         """Read what `save` wrote; it gives the same facts.
 
         Raises:

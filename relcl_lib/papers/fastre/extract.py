@@ -297,7 +297,7 @@ class Extractor:
         cls,
         folder: str | Path,
         *,
-        device: str | torch.device = "cpu",
+        device: str | torch.device = "auto",
         batch_size: int = 128,
         precision: str = "float32",
     ) -> Extractor:

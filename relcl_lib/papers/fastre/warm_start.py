@@ -21,7 +21,7 @@ from relcl_lib.text.words import FIRST_WORD, WordVectors
 
 def load_start(folder: str) -> Extractor:
     """The tagger to start from; one on a pretrained encoder is refused."""
-    tagger = Extractor.load(folder)
+    tagger = Extractor.load(folder, device="cpu")  # as a new network is, before it is moved
     if not isinstance(tagger.model.encoder, ConvEncoder):
         raise ParameterError(
             f"start_from={folder!r}: a tagger on a pretrained encoder starts from that: set encoder"

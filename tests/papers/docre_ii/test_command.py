@@ -1,5 +1,6 @@
 """DocRE-II on documents of one's own: a saved model, predictions line by line, official scores."""
 
+import inspect
 import io
 import json
 import re
@@ -252,6 +253,7 @@ def test_two_documents_of_one_title_are_named_in_a_submission(run, saved, monkey
 
 
 def test_a_device_that_is_not_there_is_named_and_not_the_folder(saved):
+    assert inspect.signature(Predictor.load).parameters["device"].default == "auto"
     assert Predictor.load(saved, device="auto").device.type in ("cpu", "cuda")
     if not torch.cuda.is_available():
         with pytest.raises(DeviceError, match="cuda"):

@@ -1,6 +1,7 @@
 """Extraction: batches, spans of characters, saving, the streaming command, bad lines."""
 
 import copy
+import inspect
 import io
 import json
 import subprocess
@@ -455,6 +456,15 @@ def test_training_from_the_command_line(tmp_path, capsys):
     (folder / "train.json").write_text("[{")
     assert main(call) == 2
     assert "train.json" in capsys.readouterr().err
+    # Without a folder of one's own: the corpus that comes with the package. At this rate next to
+    # nothing is found, which takes less time than to score what an untrained tagger finds.
+    embedded = ["fastre", "train", "--profile", "quick", "--out", str(tmp_path / "embedded")]
+    assert main([*embedded, "train_limit=60", "epochs=1", "learning_rate=0.01"]) == 0
+    shown = capsys.readouterr()
+    assert shown.err.startswith("data: synthetic, ")
+    assert "the first 60 training sentences" in shown.err
+    assert json.loads(shown.out)["protocol"] == "stand-in"
+    assert len(Extractor.load(tmp_path / "embedded").schema.relations) > 10
 
 
 def test_a_tagger_of_other_data_or_settings_is_not_replaced(tmp_path, capsys):
@@ -599,6 +609,7 @@ def test_memory_is_bounded_by_the_chunk(extractor):
 
 
 def test_a_device_that_is_not_there_is_named_and_no_tagger_blamed(folder, capsys):
+    assert inspect.signature(Extractor.load).parameters["device"].default == "auto"
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     assert main(["fastre", "extract", "--model", str(folder), "--device", "cuda"]) == 2
@@ -651,7 +662,9 @@ def test_a_calibrated_tagger_keeps_its_calibration(run, tmp_path):
 
 
 def test_a_lower_precision_finds_nearly_the_same_and_leaves_the_network_alone(folder):
-    exact, lower = Extractor.load(folder), Extractor.load(folder, precision="bfloat16")
+    exact, lower = (
+        Extractor.load(folder, device="cpu", precision=name) for name in ("float32", "bfloat16")
+    )
     first, second = (
         {(at, *triple[:5]) for at, row in enumerate(e.extract(texts())) for triple in row}
         for e in (exact, lower)
