@@ -157,7 +157,8 @@ GAINS = {
 def gains(records: Iterable[Record]) -> str:
     """What the whole gains on its own base, in F1 and in average precision, paired by seed.
 
-    With dev's threshold in place of training's, each of the two has its own.
+    With dev's threshold in place of training's, each of the two has its own. First stands how well the
+    base knows its training documents (F1, the mean over seeds), from which stage 2 learns to infer.
     A line per setting that has records (`tables.measured_rows`, `tables.changed_rows`). F1 at K = 0 is
     of the base as stage 2 left it, so what is above it is inference alone. Beside it what Table 5
     tests its gain by, bootstrap samples of the test documents, made run by run
@@ -186,9 +187,17 @@ def gains(records: Iterable[Record]) -> str:
                 low = signed(min(each["F1_gain_low"] for each in drawn))
                 bounds = f"{low} to {signed(max(each['F1_gain_high'] for each in drawn))}"
                 p = f"{max(each['F1_gain_p'] for each in drawn):.3f}"
-            about = [named(what, row.setting), runs[0].protocol, str(len(runs))]
+            seen = [run.metrics.get("F1_base_train") for run in runs]
+            known = DASH if None in seen else f"{fmean(seen):.1f}"
+            about = [named(what, row.setting), runs[0].protocol, str(len(runs)), known]
             lines.append([*about, *found, bounds, p])
-    numbers = ["n", *GAINS, "bootstrap: 95 % of F1 − base", "largest p"]
+    numbers = [
+        "n",
+        "base's F1 on its training documents",
+        *GAINS,
+        "bootstrap: 95 % of F1 − base",
+        "largest p",
+    ]
     return markdown_table(["data", "protocol", *numbers], lines, right=numbers)
 
 

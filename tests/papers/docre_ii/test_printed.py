@@ -98,11 +98,22 @@ def test_gains_are_paired_with_the_runs_own_base(records):
         for r in made_up(60.0 + seed, [seed], **LEAKY)
     ]
     (line,) = printed.gains(leaky).splitlines()[2:]
-    assert line.startswith("| CDR, leaky noise | reduced | 3 | +11.0 ± 2.5 | +10.0 ± 2.5 |")
+    assert line.startswith("| CDR, leaky noise | reduced | 3 | – | +11.0 ± 2.5 | +10.0 ± 2.5 |")
     for metric in ("F1_tuned", "AP"):
         pairs = [r.metrics[metric] - r.metrics[f"{metric}_base"] for r in leaky]
         mean, half = confidence_interval(pairs)
         assert f"| {mean:+.1f} ± {half:.1f} |" in line
+    trained = [
+        r.model_copy(update={"metrics": {**r.metrics, "F1_base_train": 90.0 + r.seed}})
+        for r in leaky
+    ]
+    assert (
+        read_table(printed.gains(trained))["CDR, leaky noise"][
+            "base's F1 on its training documents"
+        ]
+        == "91.0"
+    )
+    assert "| 3 | – |" in printed.gains([*trained[:2], leaky[2]])  # not of some of the runs
     (alone,) = (line for line in printed.gains(records).splitlines() if "N_I = 2" in line)
     assert re.search(r"\| 10 \| .* \| – \| – \| \+\d\S* to \+\d\S* \| 0\.\d{3} \|$", alone)
     one = printed.gains(leaky[:1]).splitlines()[2]
