@@ -13,6 +13,7 @@ from pathlib import Path
 from relcl_lib.data.document_files import Document, OtherNames, as_document, read_documents
 from relcl_lib.data.pubtator import (
     Line,
+    MeshTree,
     as_related_document,
     is_pubtator,
     make_abstract,
@@ -54,18 +55,21 @@ class Pairing:
 
 
 def read_any(
-    path: str | os.PathLike[str], report: Counter[str] | None = None
+    path: str | os.PathLike[str],
+    report: Counter[str] | None = None,
+    tree: MeshTree | None = None,
 ) -> tuple[list[Document], bool]:
     """The labelled documents of one file in either form, and whether it is PubTator's.
 
     Relations go from the first to the second. `report` counts what was left out of PubTator
-    documents (`as_related_document`). A DataFormatError names the file, the document, the field, and
+    documents, `tree` leaves pairs out of them (`as_related_document`). A DataFormatError names the file, the document, the field, and
     what to do.
     """
     path = Path(path)
     if is_pubtator(next((line for line in read_lines(path) if line.strip()), "")):
         abstracts = read_pubtator(path)
-        return [as_related_document(a, orientation="kind", report=report) for a in abstracts], True
+        how = {"orientation": "kind", "tree": tree, "report": report}
+        return [as_related_document(abstract, **how) for abstract in abstracts], True
     return read_documents(path), False
 
 

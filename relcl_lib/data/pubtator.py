@@ -12,7 +12,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, permutations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -234,35 +234,67 @@ def as_candidate_document(
     """
     counts = report if report is not None else Counter()
     sentences, entities, place = _entities(abstract, orientation, counts, kinds)
-    positives: dict[str, set[str]] = defaultdict(set)
+    positives = _positives(abstract, place, kinds)
     for _, first, second in abstract.relations:
-        if (kinds[0], first) in place and (kinds[1], second) in place:
-            positives[first].add(second)
-        else:
+        if second not in positives[first]:
             counts["facts_without_mention"] += 1
+    excluded = _excluded(positives, place, kinds, tree, counts)
     pairs, facts = [], []
     for (kind, first), head in place.items():
         for (other, second), tail in place.items():
-            if (kind, other) != kinds:
+            if (kind, other) != kinds or (head, tail) in excluded:
                 continue
             pair = (head, tail) if orientation == "kind" or head < tail else (tail, head)
             if second in positives[first]:
                 facts.append(Fact(pair[0], relation, pair[1]))
-            elif tree and any(is_hypernym(second, y, tree) for y in positives[first]):
-                counts["excluded_pairs"] += 1
-                continue
             pairs.append(pair)
     return Document(abstract.pmid, sentences, entities, tuple(facts), tuple(sorted(pairs)))
 
 
+def _positives(
+    abstract: Abstract, place: Collection[tuple[str, str]], kinds: tuple[str, str]
+) -> dict[str, set[str]]:
+    """First identifier -> the second ones of its relations, where both are mentioned as of their kinds."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for _, first, second in abstract.relations:
+        if (kinds[0], first) in place and (kinds[1], second) in place:
+            found[first].add(second)
+    return found
+
+
+def _excluded(
+    positives: Mapping[str, set[str]],
+    place: Mapping[tuple[str, str], int],
+    kinds: tuple[str, str],
+    tree: MeshTree | None,
+    counts: Counter[str],
+) -> set[tuple[int, int]]:
+    """The pairs of numbers (c, x) that the hypernym filter leaves out; none without a tree."""
+    found = {
+        (place[kinds[0], first], tail)
+        for first, seconds in positives.items()
+        for (kind, second), tail in place.items()
+        if tree and kind == kinds[1] and second not in seconds
+        if any(is_hypernym(second, y, tree) for y in seconds)
+    }
+    counts.update(["excluded_pairs"] * len(found))
+    return found
+
+
 def as_related_document(
-    abstract: Abstract, *, orientation: str = "document", report: Counter[str] | None = None
+    abstract: Abstract,
+    *,
+    orientation: str = "document",
+    tree: MeshTree | None = None,
+    report: Counter[str] | None = None,
 ) -> Document:
     """Make a document of every pair of two entities of any kinds, with relations of any types.
 
     `orientation`: a pair stands once, its head being the entity that comes first in the
     `document`; or, as `kind`, in both directions, a relation going from its first identifier to its
-    second. `report` counts `facts_without_mention`, `facts_of_one_entity` and `ungrounded_mentions`.
+    second. `tree` leaves out the pairs of a chemical and a disease that CDR's hypernym filter does
+    (`as_candidate_document`). `report` counts `excluded_pairs`, `facts_without_mention`,
+    `facts_of_one_entity` and `ungrounded_mentions`.
     """
     counts = report if report is not None else Counter()
     sentences, entities, place = _entities(abstract, orientation, counts)
@@ -277,8 +309,13 @@ def as_related_document(
         else:
             head, tail = sorted(pair) if orientation == "document" else pair
             facts[Fact(head, relation, tail)] = None
-    once = orientation == "document"
-    pairs = tuple(combinations(range(len(entities)), 2)) if once else None
+    if orientation == "kind" and not tree:  # every pair, which need not be listed
+        return Document(abstract.pmid, sentences, entities, tuple(facts))
+    pair_up = combinations if orientation == "document" else permutations
+    kinds = "Chemical", "Disease"
+    excluded = _excluded(_positives(abstract, place, kinds), place, kinds, tree, counts)
+    pairs = pair_up(range(len(entities)), 2)
+    pairs = tuple(pair for pair in pairs if not {pair, pair[::-1]} & excluded)
     return Document(abstract.pmid, sentences, entities, tuple(facts), pairs)
 
 

@@ -11,6 +11,7 @@ from relcl_lib.data.documents import load_documents
 from relcl_lib.data.download import DataFormatError
 from relcl_lib.data.pubtator import (
     as_candidate_document,
+    as_related_document,
     is_hypernym,
     read_mesh_tree,
     read_pubtator,
@@ -127,6 +128,13 @@ def test_the_hypernym_filter_drops_diseases_above_a_related_one(tmp_path):
     assert found.pairs == ((0, 1), (1, 3), (1, 4))  # the kidney is more general, the coma is not
     assert report["excluded_pairs"] == 1
     assert len(found.entities) == 5  # its mention stays marked
+    (abstract,) = read_pubtator(tmp_path / "a.txt")
+    kinds = [mentions[0].type for mentions in found.entities]
+    for orientation, forms in (("document", 1), ("kind", 2)):
+        related = as_related_document(abstract, orientation=orientation, tree=tree)
+        assert len(related.pairs) == forms * (10 - 1)
+        mixed = {tuple(sorted(p)) for p in related.pairs if kinds[p[0]] != kinds[p[1]]}
+        assert mixed == set(found.pairs)
     (tmp_path / "tree.txt").write_text("no tab")
     with pytest.raises(DataFormatError, match="line 1: no tab"):
         read_mesh_tree(tmp_path / "tree.txt")

@@ -2,7 +2,7 @@
 
     python -m relcl_lib docre_ii train --data FOLDER --out FOLDER [NAME=VALUE ...]
     python -m relcl_lib docre_ii predict --model FOLDER < documents.jsonl > facts.jsonl
-    python -m relcl_lib docre_ii evaluate --gold FILE --predictions FILE [--train FILE]
+    python -m relcl_lib docre_ii evaluate --gold FILE --predictions FILE [--train FILE] [--mesh FILE]
 
 Entities have to be marked already. `predict` reads DocRED's layout, one document per line (an object
 with title, sents, vertexSet) or a JSON array of them on one line, or the PubTator format with any
@@ -13,8 +13,8 @@ inference module added it (`by`); one that inference added also names the pairs 
 with the largest attention weights, and what had been predicted of them. What cannot be read is named
 on standard error and skipped; the exit code is then 1. `evaluate` reads these, or the file that
 DocRED's competition takes (which `predict --submission` writes), and gold in either format. In
-PubTator files entities are numbered by where they come first in the text. CDR's hypernym filter is
-not applied to a gold file.
+PubTator files entities are numbered by where they come first in the text. CDR's hypernym filter needs
+the MeSH tree: without `--mesh` every predicted pair counts.
 """
 
 from __future__ import annotations
@@ -222,10 +222,15 @@ def evaluate(options: argparse.Namespace) -> int:
     """Print the official scores of a file of predictions as one JSON object."""
     from relcl_lib.data.document_stream import read_any
     from relcl_lib.data.download import DataFormatError
+    from relcl_lib.data.pubtator import read_mesh_tree
     from relcl_lib.text.document_metrics import all_scores, name_facts
 
     left_out: Counter[str] = Counter()
-    gold, is_pubtator = read_any(options.gold, left_out)
+    tree = read_mesh_tree(options.mesh) if options.mesh else None
+    gold, is_pubtator = read_any(options.gold, left_out, tree)
+    if tree and not is_pubtator:
+        has = "in DocRED's layout entities have no identifiers that the MeSH tree could tell of"
+        raise DataFormatError(options.gold, has, "Leave out --mesh, or give PubTator files")
     training = read_any(options.train)[0] if options.train else []
     if not any(document.facts for document in gold):
         raise DataFormatError(options.gold, "no document has a relation", "Score on labelled ones")
@@ -269,6 +274,18 @@ def evaluate(options: argparse.Namespace) -> int:
                     f"document {document.title!r}: {tuple(fact)} names an entity that is not there",
                     f"It has {count} entities, counted from 0",
                 )
+    if tree:
+        allowed = {document.title: {*document.candidates()} for document in gold}
+        every = sum(map(len, found.values()))
+        found = {
+            title: {fact for fact in facts if (fact.head, fact.tail) in allowed[title]}
+            for title, facts in found.items()
+        }
+        left = every - sum(map(len, found.values()))
+        said = (
+            f"the hypernym filter leaves out {left_out['excluded_pairs']} pairs, {left} predicted"
+        )
+        print(f"{options.predictions}: {said}", file=sys.stderr)
     scores = all_scores([found.get(title, set()) for title in titles], gold, known)
     if not known:
         del scores["IgnF1"]  # without the training facts it would only repeat F1
@@ -417,6 +434,11 @@ def build_parser() -> argparse.ArgumentParser:
     scored.add_argument("--gold", required=True, type=Path, help="labelled documents")
     scored.add_argument("--predictions", required=True, type=Path, help="what predict wrote")
     scored.add_argument("--train", type=Path, help="training documents, for IgnF1")
+    mesh = (
+        "CDR: the MeSH tree (2017MeshTree.txt), by which pairs do not count whose disease is more "
+        "general than one that the chemical does induce, as in training on CDR"
+    )
+    scored.add_argument("--mesh", type=Path, help=mesh)
     directed = "PubTator: the direction of a fact counts (a model trained with orientation=kind)"
     scored.add_argument("--directed", action="store_true", help=directed)
     scored.set_defaults(run=evaluate)

@@ -687,6 +687,35 @@ def test_which_entity_comes_first_changes_no_score_of_undirected_facts(tmp_path,
     assert scores[0]["IgnF1"] == scores[1]["IgnF1"] < scores[0]["F1"]
 
 
+def test_by_the_mesh_tree_pairs_of_more_general_diseases_do_not_count(run, tmp_path, capsys):
+    gold, mine, tree = (tmp_path / name for name in ("gold.txt", "mine.jsonl", "tree.txt"))
+    text, ids = "Aspirin gave ulcer, pain and rash.", {"Aspirin": "C1", "ulcer": "D1"}
+    ids |= {"pain": "D2", "rash": "D3"}
+    lines = [f"one|t|{text}", "one|a|It did."]
+    for word, identifier in ids.items():
+        at, kind = text.index(word), "Chemical" if identifier == "C1" else "Disease"
+        lines.append("\t".join(map(str, ("one", at, at + len(word), word, kind, identifier))))
+    gold.write_text("\n".join([*lines, "one\tCID\tC1\tD1", ""]))
+    facts = [{"head": 0, "relation": "CID", "tail": tail} for tail in (1, 2)]
+    mine.write_text(json.dumps({"title": "one", "facts": facts}))
+    command = ["evaluate", "--gold", str(gold), "--predictions", str(mine)]
+    # Number of the disease that is predicted beside the right one -> precision with the tree.
+    tree.write_text("C1\tD2\tpain\nC1.5\tD1\tulcer\nC2\tD3\trash\n")
+    for other, precision in ((2, 100.0), (3, 50.0)):
+        facts[1]["tail"] = other
+        mine.write_text(json.dumps({"title": "one", "facts": facts}))
+        assert main(command) == 0
+        assert json.loads(capsys.readouterr().out)["precision"] == 50
+        assert main([*command, "--mesh", str(tree)]) == 0
+        shown = capsys.readouterr()
+        assert json.loads(shown.out)["precision"] == precision
+        assert json.loads(shown.out)["recall"] == 100
+        assert f"leaves out 1 pairs, {int(precision == 100)} predicted" in shown.err
+    gold.write_text(json.dumps([as_record(run.data.test[0], labels=True)]))
+    with pytest.raises(DataFormatError, match=r"no identifiers.*Leave out --mesh"):
+        main([*command, "--mesh", str(tree)])
+
+
 def test_predictions_of_a_part_and_of_other_relations_are_said(run, tmp_path, capsys):
     gold, mine = tmp_path / "gold.json", tmp_path / "mine.jsonl"
     gold.write_text(json.dumps([as_record(d, labels=True) for d in run.data.test]))
