@@ -29,7 +29,7 @@ class MarkerEncoder(nn.Module):
         dropout: p between e and the linear layer.
         pooling: `opening` reads `[E11]` and `[E21]`; `pairs` averages each with its closing marker.
         attend_pads: pads are attended to like words, as released; pad every batch to one length.
-        groups: groups of like length, each padded by itself where attention needs padding.
+        groups: of like length, each padded by itself where attention needs padding; 0: see `Packing`.
         precision: number format of the BERT's matrix products; e and h are float32. A caller's
             autocast has no say.
     """
@@ -90,7 +90,8 @@ class MarkerEncoder(nn.Module):
         """The last layer's states (B, P, H) at `places` (B, P)."""
         mask = torch.ones_like(mask) if self.attend_pads else mask
         ids = ids.long() if self._places is None else self._places[ids.long()]
-        hidden = self.network(input_ids=ids, attention_mask=mask).last_hidden_state
+        given = mask if self.layers is None else None  # embeddings need none, and a GPU would wait
+        hidden = self.network(input_ids=ids, attention_mask=given).last_hidden_state
         if self.layers is None:
             return hidden.gather(1, places.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
         packing = Packing(mask, self.groups)

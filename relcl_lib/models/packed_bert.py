@@ -28,7 +28,7 @@ class Group(NamedTuple):
 
     rows: int
     width: int
-    slots: Tensor
+    slots: Tensor | None  # None: all
     mask: Tensor  # (rows, 1, 1, width) bool
 
 
@@ -38,16 +38,23 @@ class Packing:
     Args:
         mask: (B, n) of 0 and 1, tokens on the left; ValueError where a pad is before a token.
         groups: groups of like length for the attention maps; more of them pad less and launch more.
+            0 keeps the pads: nothing is checked or read back, and all shapes are those of the mask.
 
     Attributes:
         order: (B,) rows of the batch by length; everything packed is in this order.
-        slots: (T,) places of the tokens in the batch's rows so ordered, flattened to (B * n,).
+        slots: (T,) places of the tokens in the batch's rows so ordered, flattened to (B * n,), or all.
         starts: (B,) each sentence's first row in (T, H).
         groups: of sentences in this order.
         sizes: tokens of each group.
     """
 
     def __init__(self, mask: Tensor, groups: int = 1) -> None:
+        if not groups:
+            self.order = torch.arange(len(mask), device=mask.device)
+            self.starts, self.slots = self.order * mask.shape[1], slice(None)
+            self.groups = [Group(*mask.shape, None, mask.bool()[:, None, None])]
+            self.sizes = [mask.numel()]
+            return
         lengths = mask.sum(1)
         self.order = lengths.argsort(stable=True)
         gaps = (mask[:, 1:] > mask[:, :-1]).sum()
@@ -57,17 +64,12 @@ class Packing:
         lengths = torch.tensor(lengths, dtype=torch.long)
         self.starts = (lengths.cumsum(0) - lengths).to(mask.device)
         self.slots = _tokens(lengths, mask.shape[1]).flatten().nonzero().squeeze(1).to(mask.device)
-        self.groups, self.sizes = [], []
-        for part in lengths.tensor_split(groups):
-            if len(part):
-                tokens = _tokens(part, int(part[-1]))
-                slots = tokens.flatten().nonzero().squeeze(1)
-                self.groups.append(
-                    Group(
-                        *tokens.shape, slots.to(mask.device), tokens[:, None, None].to(mask.device)
-                    )
-                )
-                self.sizes.append(len(slots))
+        self.groups = []
+        for part in filter(len, lengths.tensor_split(groups)):
+            tokens = _tokens(part, int(part[-1]))
+            slots = tokens.flatten().nonzero().squeeze(1).to(mask.device)
+            self.groups.append(Group(*tokens.shape, slots, tokens[:, None, None].to(mask.device)))
+        self.sizes = [len(group.slots) for group in self.groups]
 
     def pack(self, padded: Tensor) -> Tensor:
         """The tokens (T, H) of a padded batch (B, n, H)."""
@@ -146,8 +148,9 @@ def _mix_all(own: nn.Module, x: Tensor, packing: Packing) -> Tensor:
     """Self-attention (T, H) at all tokens."""
     mixed = []
     for (query, key, value), group in _heads(own, x, (own.query, own.key, own.value), packing):
-        out = attend(query, key, value, group.mask, _dropout(own))  # (rows, heads, width, d)
-        mixed.append(_Unpad.apply(out.transpose(1, 2).flatten(0, 1).flatten(1), group.slots))
+        out = attend(query, key, value, group.mask, own.dropout.p * own.training)
+        out = out.transpose(1, 2).flatten(0, 1).flatten(1)  # from (rows, heads, width, d)
+        mixed.append(out if group.slots is None else _Unpad.apply(out, group.slots))
     return torch.cat(mixed)
 
 
@@ -157,8 +160,9 @@ def _mix_some(own: nn.Module, x: Tensor, taken: Tensor, packing: Packing) -> Ten
     queries = queries.transpose(1, 2)
     parts = queries.split([group.rows for group in packing.groups])
     states = _heads(own, x, (own.key, own.value), packing)
+    p = own.dropout.p * own.training
     mixed = [
-        attend(query, key, value, group.mask, _dropout(own)).transpose(1, 2).flatten(2)
+        attend(query, key, value, group.mask, p).transpose(1, 2).flatten(2)
         for query, ((key, value), group) in zip(parts, states, strict=True)
     ]
     return torch.cat(mixed)
@@ -174,13 +178,9 @@ def _heads(
     weight = torch.cat([layer.weight for layer in projections])
     states = F.linear(x, weight, torch.cat([layer.bias for layer in projections]))
     for part, group in zip(states.split(packing.sizes), packing.groups, strict=True):
-        padded = _Pad.apply(part, group.slots, group.rows * group.width)
+        padded = part if group.slots is None else _Pad.apply(part, group.slots, group.mask.numel())
         heads = padded.view(group.rows, group.width, len(projections), own.num_attention_heads, -1)
         yield heads.permute(2, 0, 3, 1, 4), group
-
-
-def _dropout(own: nn.Module) -> float:
-    return own.dropout.p if own.training else 0.0
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, p: float) -> Tensor:

@@ -74,7 +74,7 @@ def whole(network, seed=1):
 
 @torch.no_grad()
 @pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("groups", [1, 2, 3])
+@pytest.mark.parametrize("groups", [0, 1, 2, 3])
 def test_entities_are_the_states_at_the_opening_markers(layers, groups):
     network = bert(layers=layers)
     reference, batch = whole(network), sentences()
@@ -100,7 +100,7 @@ def test_the_paper_size():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("groups", [0, 1, 2])
 def test_padding_changes_nothing_unless_pads_are_attended(groups):
     network = bert()
     masked = encoder(copy.deepcopy(network), groups=groups).eval()
@@ -136,10 +136,11 @@ def gradients(model):
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
-def test_the_shortcuts_have_the_gradients_of_the_plain_pass():
+@pytest.mark.parametrize("groups", [0, 2])
+def test_the_shortcuts_have_the_gradients_of_the_plain_pass(groups):
     network = bert()
     reference = whole(network)
-    model = encoder(network, groups=2).eval()
+    model = encoder(network, groups=groups).eval()
     batch = sentences()
     weights = torch.randn(4, 64, generator=torch.Generator().manual_seed(3))
     (model.entities(batch) * weights).sum().backward()

@@ -70,10 +70,22 @@ def test_every_token_once_and_no_pad(lengths, wider, groups):
         assert torch.equal((padded >= 0).view(group.rows, group.width), group.mask[:, 0, 0])
 
 
+def test_with_no_group_every_place_stays():
+    mask = mask_of(LENGTHS, 16)
+    packing = Packing(mask, 0)
+    padded = torch.arange(mask.numel()).view(*mask.shape, 1)
+    assert torch.equal(packing.pack(padded), padded.flatten(0, 1))
+    places = torch.tensor([[0, 2], [13, 5], [6, 1], [13, 0], [2, 1]])
+    expected = padded[torch.arange(5).unsqueeze(1), places]
+    assert torch.equal(packing.pack(padded)[packing.rows(places)], expected)
+    (group,) = packing.groups
+    assert torch.equal(group.mask[:, 0, 0], mask.bool())
+
+
 # --- one layer ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("groups", [1, 2, 5])
+@pytest.mark.parametrize("groups", [0, 1, 2, 5])
 @pytest.mark.parametrize("at_some", [False, True])
 def test_a_layer_is_that_of_transformers(groups, at_some):
     network, mask = model(), mask_of(LENGTHS)
