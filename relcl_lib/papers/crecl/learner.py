@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from relcl_lib.lab.runtime import drawing_from, keep_freed_memory, make_generato
 from relcl_lib.losses import class_means
 from relcl_lib.models.contrastive_network import AttentionMemory, CreclNetwork
 from relcl_lib.models.fast_dropout import fast_dropout
+from relcl_lib.papers.crecl.captured import WIDTHS, CapturedSteps
 from relcl_lib.papers.crecl.network import (
     parameter_groups,
     shuffled_batches,
@@ -111,28 +112,25 @@ class Learner:
         size = min(batch_size or self.settings.batch_size, len(sentences))
         with self.network.encoder.only_tokens(self.tokens.ids[sentences.to(self.device)]):
             groups = parameter_groups(self.network, rates, self.settings.norm_group)
-            optimizer = torch.optim.Adam(groups, fused=True)
+            optimizer = torch.optim.Adam(groups, fused=True, capturable=self.settings.cuda_graph)
+            total = torch.zeros((), device=self.device)
+            step = partial(self.training_step, loss=loss, optimizer=optimizer, total=total)
+            captured = CapturedSteps(step, self.device) if self.settings.cuda_graph else None
             for epoch in range(epochs):
                 which = 0 if fixed_order else epoch
                 order = make_generator(self.seed, f"data order, {phase}", task, which)
                 batches = shuffled_batches(len(sentences), size, order, fill=fill)
-                total = torch.zeros((), device=self.device)
+                total.zero_()
                 self.network.train()
                 dropout = make_generator(self.seed, f"dropout, {phase}", task, epoch)
                 with drawing_from(dropout, self.device), fast_dropout(self.device):
-                    for step, rows in enumerate(batches, start=epoch * len(batches) + 1):
-                        value = loss(self.batch(sentences[rows]))
-                        optimizer.zero_grad(set_to_none=True)
-                        value.backward()
-                        if self.settings.max_grad_norm:  # of each module by itself
-                            for group in groups:
-                                nn.utils.clip_grad_norm_(
-                                    group["params"], self.settings.max_grad_norm
-                                )
-                        optimizer.step()
-                        total += value.detach()
+                    for number, rows in enumerate(batches, start=epoch * len(batches) + 1):
+                        if captured is not None:
+                            captured(self.padded_batch(sentences[rows]))
+                        else:
+                            step(self.batch(sentences[rows]))
                         if self._on_step is not None:
-                            self._on_step(self, step, epochs * len(batches), phase)
+                            self._on_step(self, number, epochs * len(batches), phase)
                 entry = {"task": task, "phase": phase, "epoch": epoch}
                 entry |= {"loss": float(total) / len(batches), "sentences": sum(map(len, batches))}
                 self.history.append(entry)
@@ -141,11 +139,41 @@ class Learner:
         if self._on_phase is not None:
             self._on_phase(self, phase)
 
+    def training_step(
+        self,
+        batch: Mapping[str, Tensor],
+        loss: Callable[[Mapping[str, Tensor]], Tensor],
+        optimizer: torch.optim.Optimizer,
+        total: Tensor,
+    ) -> None:
+        """One step of the optimizer on a batch, whose loss is added to `total` ()."""
+        value = loss(batch)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        if self.settings.max_grad_norm:  # of each module by itself
+            for group in optimizer.param_groups:
+                nn.utils.clip_grad_norm_(group["params"], self.settings.max_grad_norm)
+        optimizer.step()
+        total += value.detach()
+
     def batch(self, sentences: Tensor) -> dict[str, Tensor]:
         """A batch of sentences (B,), padded to its longest (or to all, with attend_pads)."""
         at = sentences.to(self.device)
         pad_to = self.settings.max_length if self.settings.attend_pads else None
         return self.tokens.batch(at, pad_to=pad_to)
+
+    def padded_batch(self, sentences: Tensor) -> dict[str, Tensor]:
+        """The same on the CPU, padded to the next of a few widths: a GPU is not waited for."""
+        tokens = self._tokens_on_cpu
+        width = self.settings.max_length
+        if not self.settings.attend_pads:
+            longest, most = int(tokens.lengths[sentences].max()), tokens.ids.shape[1]
+            width = min(width for width in (*WIDTHS, most) if width >= longest)
+        return tokens.batch(sentences, pad_to=width)
+
+    @cached_property
+    def _tokens_on_cpu(self) -> MarkedTokens:
+        return self.tokens.to("cpu")
 
     # ---------------------------------------------------- memory, prototypes
 

@@ -84,13 +84,26 @@ def contrast(run: Learner, phase: Literal["CL1", "CL2"], task: int, prototypes: 
             z, columns, temperature=s.temperature, margin=s.margin, lambda1=s.lambda1
         )
 
+    def loss_of_one_shape(batch: Mapping[str, Tensor]) -> Tensor:
+        """The same with M rows per sentence, of which one counts where the relation is new."""
+        columns, e = run.column[batch["labels"]].repeat(passes), encoder.entities(batch)
+        counted = columns < old
+        counted[: len(e)] = True
+        h = encoder.represent(e.repeat(passes, 1))
+        z = network.similarities(h, prototypes, attend=attend).unsqueeze(1)  # a loss per row
+        losses = prototype_contrastive_loss(
+            z, columns[:, None], temperature=s.temperature, margin=s.margin, lambda1=s.lambda1
+        )
+        return (losses * counted).sum() / counted.sum()
+
     rates = {encoder: s.contrast_learning_rate, network.projector: s.contrast_learning_rate}
     if attend:
         rates[network.attention_memory] = s.attention_learning_rate
     sentences = run.remembered() if memory else run.stream[task].train_indices
     epochs = s.epochs_memory if memory else s.epochs_current
     size = min(s.batch_size, len(prototypes)) if memory else s.batch_size
-    run.fit(phase, task, sentences, epochs, loss, rates, batch_size=size, fill=True)
+    chosen = loss_of_one_shape if s.cuda_graph and passes > 1 else loss
+    run.fit(phase, task, sentences, epochs, chosen, rates, batch_size=size, fill=True)
 
 
 # --- training of a task ----------------------------------------------------------------------

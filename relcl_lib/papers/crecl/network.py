@@ -148,7 +148,7 @@ def build_network(
             dropout=settings.dropout,
             pooling=settings.pooling,
             attend_pads=settings.attend_pads,
-            groups=GROUPS[resolve_device(settings.device).type],
+            groups=0 if settings.cuda_graph else GROUPS[resolve_device(settings.device).type],
             precision=resolve_precision(settings.precision, resolve_device(settings.device)),
         )
         return CreclNetwork(

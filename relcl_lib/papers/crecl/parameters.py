@@ -166,7 +166,7 @@ OWN: dict[str, Any] = {"dataset": "own", "method": "CRECL", "head": "per_task"}
 FOREIGN = (
     *("dataset", "data_root", "n_tasks", "order", "sizes", "train_limit", "validation"),
     *("method", "head", "prediction", "attention_memory", "attention_learning_rate"),
-    *("memory_dropout", "skip_long", "exact_paper", "epochs_joint"),
+    *("memory_dropout", "skip_long", "exact_paper", "epochs_joint", "cuda_graph"),
 )
 
 
@@ -268,6 +268,7 @@ class CreclParameters(Parameters):
     attention_learning_rate: float = Field(1e-4, gt=0, description="attention memory")
     max_grad_norm: float | None = Field(None, gt=0, description="a module; None: no clipping")
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    cuda_graph: bool = Field(False, description="on a GPU, repeat a phase's step as CUDA graphs")
     device: Device = "auto"
 
     def resolved(self) -> CreclParameters:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from relcl_lib.data.sentences import RelationSentences, load_sentences
 from relcl_lib.data.weights import is_published, weights_digest, weights_folder
+from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.lab.protocol import protocol
 from relcl_lib.lab.records import Record, config_hash
 from relcl_lib.lab.run import Run, State
@@ -48,8 +49,9 @@ class CreclRun(Learner, Run):
     paper = "crecl"
     counter = "tasks_done"
     progress = ("history", "separation")
-    #: skipping long sentences gives what refusing them gives where there are none
-    elsewhere = ("encoder", "skip_long")
+    #: skipping long sentences gives what refusing them gives where there are none; a captured step
+    #: draws other dropout masks, as another device does
+    elsewhere = ("encoder", "skip_long", "cuda_graph")
 
     def __init__(
         self,
@@ -59,6 +61,10 @@ class CreclRun(Learner, Run):
         work_dir: str | Path | None = None,
     ) -> None:
         super().__init__(parameters, data, [seed], work_dir)
+        if self.settings.cuda_graph and self.device.type != "cuda":
+            raise ParameterError(
+                f"cuda_graph needs a GPU, this run is on {self.device}: leave it out"
+            )
         self.procedure = procedure(parameters.method)
         self.holds_u = self.procedure.holds_u
         stream = task_stream(self.settings, data, seed)
@@ -112,6 +118,11 @@ class CreclRun(Learner, Run):
         network = build_network(
             self.settings, *self._pretrained, self.stream, self.seed, longest, attends
         )
+        if self.settings.cuda_graph and network.encoder.layers is None:
+            raise ParameterError(
+                f"{self.settings.encoder} is not built as BERT, and its step reads values back: no "
+                "cuda_graph"
+            )
         return network.to(self.device)
 
     # -------------------------------------------------------------- training
@@ -238,6 +249,13 @@ class CreclRun(Learner, Run):
 
     # ----------------------------------------------------------- checkpoints
 
+    def identity(self) -> dict[str, Any]:
+        """As of any run; a captured one draws other dropout masks, so its checkpoint is its own."""
+        identity = super().identity()
+        if not self.settings.cuda_graph:  # earlier checkpoints do not name it
+            del identity["settings"]["cuda_graph"]
+        return identity
+
     def state(self) -> State:
         """Network, memory and accuracies."""
         run = {"accuracy": self.accuracy, "head_accuracy": self.head_accuracy}
@@ -282,16 +300,18 @@ class CreclRun(Learner, Run):
         accuracy = 100 * self.accuracy.double()
         tests = [n for _, n in self.stream.sizes()]
         passes = sum(entry["sentences"] for entry in self.history)
-        order, lost = " ".join(map(str, self.stream.class_order)), []
+        order, told = " ".join(map(str, self.stream.class_order)), []
         if self.settings.skip_long:
             count = len(self.data.sentences) - len(self.tokens.usable)
-            lost = [
+            told = [
                 f"{count} sentences left out: an entity beyond {self.settings.max_length} tokens"
             ]
+        if self.settings.cuda_graph:
+            told.append("captured steps: dropout masks over padded batches")
         return {
             "metrics": run_metrics(accuracy, tests) | self.separation | {"gradient_passes": passes},
             "accuracy_matrix": accuracy.numpy().round(4),
-            "notes": [self.data.note, *lost, f"task order {order}"],
+            "notes": [self.data.note, *told, f"task order {order}"],
         }
 
     def records(self, note: str = "") -> list[Record]:

@@ -5,9 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from gratings import gratings, make_run
+from no_cpu import META, NothingOfTheCPU
 from states import kept, same
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from relcl_lib.continual.memory import ReservoirMemory
 from relcl_lib.lab import run as run_module
@@ -24,7 +23,6 @@ ALIKE = ("PCR+HC+HT", "PCR+HC+HT+PCD", "PCR+HC+HT+SCD", "FINE-TUNE")
 CAPTURED = [
     name for name in METHODS if name not in (*NOT_CAPTURED, *ALIKE) and not name.endswith("(HC on)")
 ]
-META = torch.device("meta")
 
 
 def train(run, tasks, how):
@@ -76,17 +74,6 @@ def test_the_numbers_are_the_same_to_the_last_bit_without_a_weight():
         train(run, 2, how)
     assert same(kept(ours.network), theirs.network)
     assert same(kept(ours.memory.fields), theirs.memory.fields)
-
-
-class NothingOfTheCPU(TorchDispatchMode):
-    """Every operation is on tensors without values; one of the CPU's is an error."""
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        found = function(*args, **(kwargs or {}))
-        for value in tree_leaves((args, kwargs or {}, found)):
-            if isinstance(value, torch.Tensor):
-                assert value.is_meta, f"{function} is on the CPU"
-        return found
 
 
 @pytest.mark.parametrize("method", CAPTURED)
