@@ -431,6 +431,50 @@ def test_pubtator_files_of_any_kinds_and_relations(tmp_path):
     assert not load_documents("biored", tmp_path).is_labelled("test")
 
 
+#: title -> cheese, dairy, valley and person of `own_documents/documents.jsonl`
+RIGHT = {
+    "Stony Wheel": ("Stony Wheel", "Harkness", "Ribbledene", "Joan Harkness"),
+    "Moorland Blue": ("Moorland Blue", "Ravenscar", "Eskmoor", "Will Tranter"),
+    "Snowcap": ("Snowcap", "Almhytta", "Setervik", "Greta Falk"),
+}
+
+
+def test_a_model_of_own_relations_finds_them_in_own_documents(tmp_path, monkeypatch, capsys):
+    """Cheeses, dairies, valleys and persons, invented and written by hand."""
+    folder = CASES / "own_documents"
+    few = ["device=cpu", "stage1_epochs=3", "stage2_epochs=8", "batch_size=2"]
+    call = ["docre_ii", "train", "--data", str(folder), "--profile", "quick", *few]
+    assert main([*call, "--out", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out)["protocol"] == "stand-in"
+    text = (folder / "documents.jsonl").read_bytes()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+    assert main(["docre_ii", "predict", "--model", str(tmp_path)]) == 0
+    shown, said = capsys.readouterr()
+    # A line alone: no name has other words at its place.
+    assert said.startswith("3 documents, ") and said.count("\n") == 1
+    found, right, inferred = set(), set(), []
+    for line, source in zip(shown.splitlines(), text.splitlines(), strict=True):
+        line, source = json.loads(line), json.loads(source)
+        names = [mentions[0]["name"] for mentions in source["vertexSet"]]
+        for mention in (m for mentions in source["vertexSet"] for m in mentions):
+            words = source["sents"][mention["sent_id"]][slice(*mention["pos"])]
+            assert " ".join(words) == mention["name"]
+        cheese, dairy, valley, person = RIGHT[line["title"]]
+        right |= {(cheese, "made by", dairy), (dairy, "lies in", valley)}
+        right |= {(cheese, "comes from", valley), (dairy, "run by", person)}
+        for fact in line["facts"]:
+            ends = fact["head"], fact["tail"]
+            assert (fact["head_name"], fact["tail_name"]) == tuple(names[at] for at in ends)
+            found.add((fact["head_name"], fact["relation"], fact["tail_name"]))
+            assert bool(fact["rests_on"]) is (fact["by"] == "inference")
+            inferred += fact["rests_on"]
+            for pair in fact["rests_on"]:
+                other = pair["head"], pair["tail"]
+                assert set(other) & set(ends) and other != ends and 0 < pair["weight"] <= 1
+                assert (pair["head_name"], pair["tail_name"]) == tuple(names[at] for at in other)
+    assert inferred and len(found & right) >= 5 and len(found - right) <= 2
+
+
 # --- images ---------------------------------------------------------------------------------------
 
 
