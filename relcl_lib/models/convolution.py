@@ -19,10 +19,9 @@ def convolve(conv: nn.Conv1d, x: Tensor, weight: Tensor | None = None) -> Tensor
     the place of its own.
     """
     weight = conv.weight if weight is None else weight
-    kernel, dilation, reach = conv.kernel_size[0], conv.dilation[0], conv.padding[0]
+    (kernel,), (dilation,), (reach,), n = conv.kernel_size, conv.dilation, conv.padding, x.shape[1]
     if kernel == 1:
         return F.linear(x, weight[:, :, 0], conv.bias)
-    n = x.shape[1]
     as_product = x.shape[0] * n <= SMALL or x.dtype == torch.bfloat16
     if as_product and x.device.type == "cpu" and not torch.is_grad_enabled():
         padded = F.pad(x, (0, 0, reach, reach))
