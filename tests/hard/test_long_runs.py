@@ -4,33 +4,63 @@ import json
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from processes import children, handles, relcl, resident
+from processes import ROOT, children, handles, relcl, resident
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 MIB = 1 << 20
 
 
-def test_an_extraction(tmp_path, long, tell):
+def of_fastre(folder):
+    """Save an untrained tagger, and return what it reads."""
     import readers
     import torch
     from fastre_data import load_triples
 
     extractor = readers.tagger()
-    with (
-        torch.no_grad()
-    ):  # an untrained tagger finds everything everywhere; this one, next to nothing
+    # An untrained tagger finds everything everywhere; this one, next to nothing.
+    with torch.no_grad():
         for name, value in extractor.model.named_parameters():
             if name.endswith("bias") and "encoder" not in name:
                 value.fill_(-4.0)
-    extractor.save(tmp_path / "model")
-    texts = [sentence.text for sentence in load_triples("synthetic").train]
-    total, seen = 1_000_000 if long else 3000, []
+    extractor.save(folder / "model")
+    return [sentence.text for sentence in load_triples("synthetic").train]
+
+
+def of_docre_ii(folder):
+    import readers
+
+    # Of an untrained network next to nothing lies so high above the threshold.
+    replace(readers.predictor(), threshold=1.5).save(folder / "model")
+    documents = json.loads((ROOT / "data/synthetic/docred/test.json").read_text())
+    return [json.dumps(document) for document in documents]
+
+
+def of_crecl(folder):
+    import readers
+
+    readers.save_classifier(folder)
+    return (ROOT / "tests/cases/own_relations/test.jsonl").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    "command, prepare, counted, few, many",
+    [
+        ("fastre extract", of_fastre, "lines", 3000, 1_000_000),
+        ("docre_ii predict --tuned", of_docre_ii, "documents", 240, 6_000),
+        ("crecl predict", of_crecl, "sentences", 1800, 120_000),
+    ],
+    ids=["fastre", "docre_ii", "crecl"],
+)
+def test_a_stream(command, prepare, counted, few, many, tmp_path, long, tell):
+    texts = prepare(tmp_path)
+    total, seen = many if long else few, []
     process = relcl(
-        *("fastre", "extract", "--model", tmp_path / "model", "--out", tmp_path / "out"),
-        *("--progress", 10_000 if long else 500),
+        *(*command.split(), "--model", tmp_path / "model", "--out", tmp_path / "out"),
+        *("--progress", total // (100 if long else 6)),
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -43,7 +73,7 @@ def test_an_extraction(tmp_path, long, tell):
 
     def listen():
         for line in process.stderr:
-            if " lines, " in line:
+            if f" {counted}, " in line:
                 done = int(line.split()[0])
                 if done < total:
                     seen.append((done, resident(process.pid), handles(process.pid)))
@@ -65,7 +95,7 @@ def test_an_extraction(tmp_path, long, tell):
     ) / MIB
     assert growth < 64 and {files for *_, files in seen} == {last[2]}, seen
     tell(
-        f"{total} lines in {seconds:.0f} s: {first[1] / MIB:.0f} MiB and {first[2]} open files after "
+        f"{total} {counted} in {seconds:.0f} s: {first[1] / MIB:.0f} MiB and {first[2]} open files after "
         f"{first[0]}, {last[1] / MIB:.0f} MiB and {last[2]} after {last[0]}"
     )
 
