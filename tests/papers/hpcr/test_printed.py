@@ -98,7 +98,9 @@ def test_numbers_that_no_record_holds_stand_in_columns_of_their_own():
     assert read_table(printed.quoted("Table XII"))["OCM"]["computation"] == "16"
     with pytest.raises(TableError, match="no row 'class 11'; it has: class 1"):
         printed.quoted("Table II", {"digits": {"class 11": 0.09}})
-    with pytest.raises(TableError, match="'Table I' Split CIFAR10; there are: Table II, Table III"):
+    with pytest.raises(
+        TableError, match="'Table I', Split CIFAR10; there are: Table II, Table III"
+    ):
         printed.beside("Table I", [], CIFAR10)
 
 
