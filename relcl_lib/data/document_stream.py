@@ -62,8 +62,8 @@ def read_any(
     """The labelled documents of one file in either form, and whether it is PubTator's.
 
     Relations go from the first to the second. `report` counts what was left out of PubTator
-    documents, `tree` leaves pairs out of them (`as_related_document`). A DataFormatError names the file, the document, the field, and
-    what to do.
+    documents, and `tree` leaves pairs out of them (`as_related_document`). A DataFormatError names
+    the file, the document, the field, and what to do.
     """
     path = Path(path)
     if is_pubtator(next((line for line in read_lines(path) if line.strip()), "")):
