@@ -21,7 +21,7 @@ DASH = "–"
 #: protocol -> what a number of it says
 PROTOCOLS = {
     "paper": "the paper's training data, network and stream",
-    "reduced": "the paper's kind of data with something smaller",
+    "reduced": "the paper's kind of data, with something smaller or with settings it does not state",
     "stand-in": "other data, on which only our numbers may be compared with one another",
 }
 #: columns that say something of our runs alone
