@@ -117,7 +117,7 @@ def test_the_plan_is_drawn(tmp_path, capsys):
 def test_the_committed_plan_is_that_of_today():
     """Its rooms, files and arrows; its numbers, which every commit changes, to a tenth or three."""
     drawn, today = json.loads(Image.open(ROOT / "figures" / "house.png").text["shown"]), shown()
-    told = "PYTHONPATH=. python tests/helpers/house_plan.py draws it anew"
+    told = "PYTHONPATH=. .venv/bin/python tests/helpers/house_plan.py draws it anew"
     assert drawn["inside"] == today["inside"], told
     for kind in ("lines", "imports"):
         assert drawn[kind] == {
