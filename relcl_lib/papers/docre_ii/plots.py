@@ -219,13 +219,15 @@ def plot_reach(count: int, pair: tuple[int, int], axes: Axes | None = None) -> A
     picture[pair] = 0.15
     picture[np.diag_indices(count)] = 1
     axes.imshow(picture)
-    axes.text(o, s, "s, o", color="white", ha="center", va="center", fontsize="x-small")
+    for subject, other, text in ((s, o, "s, o"), (o, s, "3, 4")):
+        axes.text(other, subject, text, color="white", ha="center", va="center", fontsize="x-small")
     names = ["s" if i == s else "o" if i == o else str(i) for i in range(count)]
     axes.set(xlabel="object", ylabel="subject")
     axes.set_xticks(range(count), names)
     axes.set_yticks(range(count), names)
     axes.grid(False)
-    shown = dict(zip(HEADS, colours, strict=True)) | {"the pair itself, in every head": "0.15"}
+    shown = dict(zip(HEADS, colours, strict=True)) | {"(o, s): heads 3 and 4": picture[o, s]}
+    shown |= {"the pair itself, in every head": "0.15"}
     axes.legend(handles=patches(shown), fontsize="x-small", **BESIDE)
     return axes
 
@@ -266,8 +268,8 @@ _BASE = {
     "document": "document, marked mentions\nids ({b}, {T})",
     "encoder": "encoder\nH ({b}, {T}, {D}), A ({m}, {heads}, {T})",
     "entities": "entities: log sum exp\nh(e) ({b} · {N}, {D})",
-    "context": "localized context\nc ({b}, {N}, {N}, {D})",
-    "features": "bilinear groups\nF_0 ({p}, {features})",
+    "context": "context, from A and H\nc ({b}, {N}, {N}, {D})",
+    "features": "bilinear on [h(e); c]\nF_0 ({p}, {features})",
     "base": "classifier of the base\nlogits ({p}, {C})",
 }
 #: part of the inference module -> where it stands (left, bottom, width), its text with the shapes
@@ -278,7 +280,10 @@ _INFERENCE = {
     "feature attention": (4.6, 4.2, 2.6, "crossed attention\nqueries F ({p}, {d})"),
     "relation attention": (7.6, 4.2, 2.6, "crossed attention\nqueries R ({p}, {d})"),
     "gate": (4.6, 5.6, 5.6, "gate: g F~ + (1 - g) R~, one mixture ({p}, {d})"),
-    "networks": (4.6, 7.0, 5.6, "a network, a residual and a norm per slot\nF, R ({p}, {d})"),
+    "networks": (
+        *(4.6, 7.0, 5.6),
+        "a network each, added to F and to R, and a norm\nF, R ({p}, {d}), read by the next layer",
+    ),
     "classifier": (11.4, 7.0, 3.0, "classifier on [F; R]\nlogits ({p}, {C})"),
     "decode": (11.4, 0.0, 3.0, "decode by the threshold\nlabels ({p}, {C})"),
 }

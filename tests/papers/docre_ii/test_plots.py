@@ -52,7 +52,7 @@ def test_the_architecture_has_the_shapes_of_a_batch(run, stated):
     assert {f"{name} {tuple(tensor.shape)}" for name, tensor in shown.items()} <= shapes
     assert f"H {tuple(hidden.shape)}, A {tuple(attention.shape)}" in shapes
     slots = run.model.inference.embed_features(scores.features)
-    assert f"F, R {tuple(slots.shape)}" in shapes
+    assert f"F, R {tuple(slots.shape)}, read by the next layer" in shapes
     n = batch.n_entities
     assert f"h(e) (2 · {n}, {hidden.shape[-1]})" in shapes
     assert f"as a matrix (2, {n}, {n})" in shapes
@@ -135,6 +135,11 @@ def test_the_cells_a_pair_reads():
     assert len(shades) - len(plain) == 4 * n - 6
     assert all(not {2, 5} & set(cell) for cell in plain)
     assert legend(axes)[:4] == list(plots.HEADS)
+    # every shade of a cell that is read is in the legend
+    handles = axes.get_legend().get_patches()
+    named = [patch.get_facecolor()[:3] for patch in handles]
+    read = [shade for cell, shade in shades.items() if cell not in plain]
+    assert all(any(np.allclose(shade, each) for each in named) for shade in read)
 
 
 def test_slot_weights_are_pairs_of_bars():
