@@ -47,7 +47,7 @@ METHOD_COLOURS = {
     "OnPro": "#e377c2",
     "UER": "#bcbd22",
     "PCR": "#ff7f0e",
-    "PCR+HC": "#ffbb78",
+    "PCR+HC": "#6b6ecf",
     "PCR+HC+HT": "#c49c94",
     "PCR+HC+HT+SCD": "#98df8a",
     "PCR+HC+HT+PCD": "#c5b0d5",
@@ -66,7 +66,7 @@ METHOD_COLOURS = {
     "CRECL-K": "#2ca02c",
     "CRECL(C)": "#8fa3bf",
     "CasRel": "#1f77b4",
-    "-Adaptive Thresholding": "#ff7f0e",
+    "without adaptive thresholds": "#ff7f0e",
     "FastRE": "#d62728",
     "ATLOP": "#1f77b4",
     "w/o ECA": "#ff7f0e",
@@ -364,7 +364,7 @@ def plot_against(
         axes.axvline(mark[1], color="black", lw=0.8, ls=":", label=mark[0])
     if log:
         axes.set_xscale("log")
-        axes.set_xticks(every, [f"{x:.2g}" for x in every])
+        axes.set_xticks(every, [f"{x:.3g}" for x in every])
         axes.minorticks_off()
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     if values:

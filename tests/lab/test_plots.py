@@ -203,8 +203,8 @@ def test_a_line_goes_through_the_means_of_the_seeds():
 
 
 def test_each_x_of_a_logarithmic_axis_is_labelled():
-    values = {"P": {0.03: [1], 0.3: [2]}, "G": {0.09: [1]}}
+    values = {"P": {1 / 16: [1], 0.3: [2]}, "G": {1 / 8: [1]}}
     axes = plots.plot_against(values, xlabel="temperature", log=True)
     assert axes.get_xscale() == "log"
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.03", "0.09", "0.3"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.0625", "0.125", "0.3"]
     assert not len(axes.get_xticks(minor=True))

@@ -55,7 +55,7 @@ def plot_architecture(
         "head threshold": (4.5, 5.3, "adaptive threshold:\nscore > score of AT?"),
         "heads": (4.5, 6.6, f"head entities, by pairing\n({m}, 4)"),
         "tail attention": (9.0, 1.4, f"self-attention: H_t\n({b}, {n}, {d})"),
-        "z": (9.0, 6.6, f"z: words, H_t, head, type\n({m}, {n}, {z})"),
+        "z": (9.0, 6.6, f"z: H, H_t, head's ends, type\n({m}, {n}, {z})"),
         "tail scores": (9.0, 7.9, f"convolution, ReLU, linear\n2 × ({m}, {n}, {relations})"),
         "tail threshold": (9.0, 9.2, "adaptive threshold:\nscore > score of AT?"),
         "triples": (9.0, 10.5, "pairing; relations of M(t) only\ntriples"),
@@ -230,7 +230,8 @@ def plot_recorded(records: Sequence[Record], dataset: str = "NYT10") -> dict[str
     if curves:
         title = said.format(vectors, "validation, both at the best threshold of each epoch")
         texts = {"xlabel": "epoch", "ylabel": "F1, validation (%)", "title": title}
-        drawn["convergence"] = plot_lines(curves, beside=False, **texts)
+        lines = {in_words(method): line for method, line in curves.items()}
+        drawn["convergence"] = plot_lines(lines, beside=False, **texts)
     rows, vectors = printed.threshold_differences(records, dataset)
     if rows:
         title = said.format(vectors, "F1, FastRE less one threshold for all")
@@ -247,7 +248,7 @@ def progress(run: Any) -> Progress:
     last, method, epochs = run.history[-1], run.settings.method, run.settings.epochs
     scores = f"loss {last['loss']:.3f}, validation F1 {last['valid_F1']:.1f}"
     line = f"{in_words(method)}, seed {run.seed}: epoch {run.epochs_done}/{epochs}, {scores}"
-    shown = {method: run.history}
+    shown = {in_words(method): run.history}
     return Progress(
         run.epochs_done, epochs, line, lambda axes: plot_epochs(shown, axes), due=run.finished
     )

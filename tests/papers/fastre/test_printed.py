@@ -5,6 +5,7 @@ from markdown_tables import cells, read_table
 
 from relcl_lib.lab import words
 from relcl_lib.lab.format import DASH
+from relcl_lib.lab.plots import METHOD_COLOURS
 from relcl_lib.lab.records import read_records, results_root
 from relcl_lib.lab.rows import entries
 from relcl_lib.papers.fastre import plots, printed, tables
@@ -233,6 +234,9 @@ def test_figures_of_records_have_the_seeds_of_both_sides(records):
         [11.0, 20.0],
         [11.0, 0.0],
     ]
+    _, legend = drawn["convergence"].get_legend_handles_labels()
+    assert legend == ["FastRE", "without adaptive thresholds"]
+    assert set(legend) <= set(METHOD_COLOURS)
     assert [text.get_text() for text in drawn["threshold_differences"].get_yticklabels()] == list(
         differences
     )
