@@ -64,7 +64,7 @@ def parts(records: Sequence[Record], dataset: str = "FewRel") -> str:
             if line["method"] != "CRECL":
                 ahead = tables.leads(records, dataset, "CRECL", line["method"], kind)
                 points = [by_task[last] for by_task in ahead.values()]
-                texts[column, "less CRECL's"] = difference(points)
+                texts[column, "ahead of CRECL"] = difference(points)
     return TABLES.markdown(found, "variant")
 
 
