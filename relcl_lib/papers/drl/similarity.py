@@ -86,6 +86,20 @@ class Similarities:
         return float(torch.corrcoef(both)[0, 1])
 
 
+@torch.no_grad()
+def joined_representations(network: TappedNetwork, images: Tensor) -> Tensor:
+    """All representations of a network, concatenated: images (n, C, H, W) to (n, sum of D_l).
+
+    Computed in float32 and in evaluation mode; the network is left as it was.
+    """
+    was_training = network.training
+    network.eval()
+    with network.in_float32():
+        _, representations = network(images)
+    network.train(was_training)
+    return torch.cat(representations, dim=1)
+
+
 def similarities(
     network: TappedNetwork,
     images: Tensor,
@@ -97,15 +111,12 @@ def similarities(
 
     A sample's representation is all of the network's, concatenated as they are (not brought to one
     length each), so the longest ones weigh most. `images` (n, C, H, W) are as the network takes them.
+    Everything is computed in float32 and in evaluation mode, however the network was trained.
     """
-    gradients = per_sample_gradients(network, images, labels, loss=loss)
-    was_training = network.training
-    network.eval()
-    with torch.inference_mode():
-        _, representations = network(images)
-    network.train(was_training)
-    joined = torch.cat([h.float() for h in representations], dim=1)
-    parts = (cosines(v).cpu() for v in (gradients, images.flatten(1), joined.clone()))
+    with network.in_float32():
+        gradients = per_sample_gradients(network, images, labels, loss=loss)
+    joined = joined_representations(network, images)
+    parts = (cosines(v).cpu() for v in (gradients, images.flatten(1), joined))
     return Similarities(*parts, (labels.unsqueeze(0) == labels.unsqueeze(1)).cpu())
 
 
@@ -206,7 +217,10 @@ def pair_study(
 
 @dataclass(frozen=True)
 class DisjointStudy:
-    """A network after the Disjoint stream: accuracy in [0, 1], cosines, length of representations."""
+    """A network after the Disjoint stream: accuracy in [0, 1], cosines, length of representations.
+
+    `length` is the mean over samples of the norm of all representations, concatenated.
+    """
 
     drl_weight: float
     accuracy: float
@@ -249,9 +263,7 @@ def disjoint_findings(run: DrlRun, samples: int = 150) -> DisjointStudy:
     drawn = torch.randperm(len(test), generator=make_generator(run.seed, "samples"))[:samples]
     images, labels = run.pixels(test[drawn]), run.labels_of(test[drawn])
     found = similarities(run.network, images, labels)
-    with torch.inference_mode():
-        _, representations = run.network(images)
-        length = float(torch.cat([h.float() for h in representations], 1).norm(dim=1).mean())
+    length = float(joined_representations(run.network, images).norm(dim=1).mean())
     return DisjointStudy(run.settings.drl_weight, run.test_accuracy(), found, length)
 
 

@@ -13,6 +13,7 @@ from gratings import gratings
 
 from relcl_lib.data.images import load_images
 from relcl_lib.lab.records import read_records
+from relcl_lib.lab.runtime import make_generator
 from relcl_lib.losses import cross_entropy_loss
 from relcl_lib.models.taps import tapped_network
 from relcl_lib.papers.drl import figures
@@ -21,6 +22,8 @@ from relcl_lib.papers.drl.similarity import (
     PAIRS_KEPT,
     RecordedSimilarities,
     Similarities,
+    disjoint_findings,
+    disjoint_run,
     disjoint_study,
     pair_study,
     separable,
@@ -120,6 +123,28 @@ def test_a_disjoint_study_shares_samples_and_stream():
     pairs = with_loss.similarities.pairs("representations", False)
     assert metrics["representations_different"] == pytest.approx(pairs.mean().item())
     assert metrics["representations_different_sd"] == pytest.approx(pairs.std().item())
+
+
+def test_findings_leave_a_network_with_batch_norm_as_it_was():
+    """Lengths of one image at a time, so of no batch's statistics, in float32 after bfloat16."""
+    changes = {"backbone": "reduced_resnet18", "width": 4, "precision": "bfloat16"}
+    run = disjoint_run(tiny_data(), **{**DISJOINT, **changes})
+    run.train()
+    network, accuracy = run.network, run.test_accuracy()
+    network.train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    study = disjoint_findings(run, samples=5)
+    assert study.accuracy == accuracy and network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    test = run.stream.tests[0]
+    drawn = torch.randperm(len(test), generator=make_generator(run.seed, "samples"))[:5]
+    network.eval()
+    with torch.no_grad(), network.in_float32():
+        alone = [torch.cat(network(run.pixels(at.view(1)))[1], 1) for at in test[drawn]]
+    assert study.length == pytest.approx(torch.cat(alone).norm(dim=1).mean().item(), rel=1e-4)
+    expected = [cosine(a[0], b[0]) for i, a in enumerate(alone) for b in alone[i + 1 :]]
+    found = study.similarities.representations[torch.ones(5, 5).triu(1).bool()]
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture(scope="module")
