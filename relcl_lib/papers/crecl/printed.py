@@ -110,6 +110,8 @@ def separation(
 ) -> str:
     """How far tasks 1 and 2 lie apart in CRECL's runs that noted it, means; "" without such a run.
 
+    Runs without a silhouette (one sentence per relation) are left out.
+
     Args:
         records: any.
         datasets: FewRel, TACRED or `tables.SMALL`; of each the runs are on one content.
@@ -118,7 +120,7 @@ def separation(
     records, found = list(records), Grid()
     for dataset in datasets:
         (row,) = tables.own_rows(("CRECL",), ("T4",), dataset)
-        noted = [r for r in records if row.matches(r) and "mixed_s_CL2" in r.metrics]
+        noted = [r for r in records if row.matches(r) and "silhouette_s_CL2" in r.metrics]
         runs = tables.of_one_content(noted)
         for phase, title in phases.items() if runs else ():
             found[f"{dataset}, n={len(runs)}: {title}"] = {

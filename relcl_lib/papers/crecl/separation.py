@@ -50,7 +50,8 @@ def separation(features: Tensor, labels: Tensor, tasks: Tensor) -> dict[str, flo
 
     Of features (n, d) with relations (n,) and tasks (n,), the smaller of two values the old one:
     `silhouette` over the relations, in [-1, 1], and `mixed`, the share in per cent of the old task's
-    points whose nearest other point is of the new task.
+    points whose nearest other point is of the new task. `silhouette` is left out where it has no
+    value: each relation has one point, or there is one relation.
     """
     from sklearn.metrics import silhouette_score
 
@@ -58,10 +59,10 @@ def separation(features: Tensor, labels: Tensor, tasks: Tensor) -> dict[str, flo
     distances.fill_diagonal_(torch.inf)
     old = tasks == tasks.min()
     nearest = distances[old].argmin(1)
-    return {
-        "silhouette": float(silhouette_score(features.double().numpy(), labels.numpy())),
-        "mixed": 100 * float((~old)[nearest].double().mean()),
-    }
+    found = {}
+    if 1 < len(labels.unique()) < len(labels):
+        found["silhouette"] = float(silhouette_score(features.double().numpy(), labels.numpy()))
+    return {**found, "mixed": 100 * float((~old)[nearest].double().mean())}
 
 
 def few_of(found: Instances) -> dict[str, Tensor]:

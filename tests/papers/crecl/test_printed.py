@@ -107,7 +107,9 @@ def test_separation_is_the_mean_of_the_runs_that_noted_it_on_one_content():
         for content, add in ((WHOLE, 0.5), (PART, 50.0))
         for run in (scored("CRECL", seed, 60.0, content) for seed in (1, 2))
     ]
-    runs += [scored("CRECL", 3, 60.0, WHOLE)]  # noted nothing
+    bare = scored("CRECL", 3, 60.0, WHOLE)  # noted nothing
+    one_point = {"mixed_s_classification": 9.0, "mixed_s_CL2": 9.0}  # of a relation: no silhouette
+    runs += [bare, bare.model_copy(update={"metrics": bare.metrics | one_point, "seed": 4})]
     shown = read_table(printed.separation(runs, ("FewRel", tables.SMALL), phases))
     assert shown == {
         "FewRel, n=2: before": {"silhouette × 100": "25.0", "mixed share (%)": "9.0"},

@@ -35,6 +35,24 @@ def test_clusters_apart_and_mixed():
     assert mixed["mixed"] == pytest.approx(100 * expected / 20)
 
 
+def test_no_silhouette_where_each_relation_has_one_point_or_there_is_one():
+    points = torch.tensor([[0.0], [1.0], [5.0], [6.0]])
+    tasks = torch.tensor([0, 0, 1, 1])
+    for labels in (torch.arange(4), torch.zeros(4, dtype=torch.long)):
+        assert separation(points, labels, tasks) == {"mixed": 0.0}
+    # Of one relation's pair the silhouette is (b - a) / b, of points alone in theirs 0: by hand.
+    found = separation(points, torch.tensor([0, 0, 1, 2]), tasks)
+    assert found["silhouette"] == pytest.approx((4 / 5 + 3 / 4) / 4)
+
+
+def test_a_run_on_one_sentence_per_relation_goes_on():
+    run = make_run(train_limit=1).train()
+    names = {
+        f"mixed_{space}_{phase}" for space in "hs" for phase in ("classification", "CL1", "CL2")
+    }
+    assert set(run.separation) == names <= set(run.record().metrics)
+
+
 def test_instances_are_the_two_tasks_training_sentences():
     run = make_run()
     found = instances(run, 0, 2)
