@@ -1,8 +1,7 @@
 """The inference module of DocRE-II: layers of attention over the matrix of entity pairs.
 
-It reads a base module's pair features F and the relations predicted so far, embedded as R, and
-predicts again. Pairs are rows of (p, d) tensors in the order of `PairMatrix.pairs`; only attention
-sees the matrix.
+It reads a base's pair features F and the relations predicted so far, embedded as R, and predicts
+again. Pairs are rows (p, d) in the order of `PairMatrix.pairs`; only attention sees the matrix.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from relcl_lib.models.atlop import ExactLinear, PairScores
 from relcl_lib.models.pair_attention import CrossedAttention, PairAttention, PairMatrix
+from relcl_lib.text.document_metrics import within_limit
 
 ATTENTIONS = {"crossed": CrossedAttention, "all": PairAttention}
 LIMIT = 4  # relations of a pair, unless told otherwise
@@ -49,14 +49,10 @@ class InferenceConfig:
 def decode_relations(logits: Tensor, limit: int = LIMIT) -> Tensor:
     """Which classes a pair is given: (p, R + 1) logits to (p, R + 1) bool.
 
-    A relation needs a logit strictly above that of class 0 and a place among the `limit` largest of
-    all. Class 0 is set where no relation is.
+    A relation needs a logit strictly above that of class 0 and a place among the `limit` largest, of
+    equal ones the lower number's first. Class 0 is set where no relation is.
     """
-    best = logits.topk(min(limit, logits.shape[-1]), dim=-1).indices
-    among = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, best, True)
-    chosen = among & (logits > logits[..., :1])
-    chosen[..., 0] = ~chosen[..., 1:].any(-1)
-    return chosen
+    return with_class_zero(within_limit(logits[:, 1:] - logits[:, :1], limit) > 0)
 
 
 def with_class_zero(labels: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
 import torch
-from sklearn.metrics import average_precision_score
 from torch import Tensor, inf
 
 from relcl_lib.data.document_files import Document, Fact
@@ -81,6 +80,8 @@ def average_precision(margins: Tensor, labels: Tensor, gold: int) -> float:
     `margins` (p, R) are a relation's logit less the threshold's, `labels` (p, R) bool, `gold` the
     facts in all; those of pairs that were cut away count as never found.
     """
+    from sklearn.metrics import average_precision_score
+
     if not labels.any():
         return 0.0
     found = average_precision_score(labels.numpy().ravel(), margins.numpy().ravel())
@@ -90,9 +91,9 @@ def average_precision(margins: Tensor, labels: Tensor, gold: int) -> float:
 def within_limit(margins: Tensor, limit: int) -> Tensor:
     """Margins (p, R) with -inf for all but a pair's `limit` largest: what a threshold may let pass.
 
-    Those above 0 are then what `pair_inference.decode_relations` chooses.
+    Of equal margins at the last place the relation with the lower number is taken.
     """
-    best = margins.topk(min(limit, margins.shape[1]), dim=1).indices
+    best = margins.sort(dim=1, descending=True, stable=True).indices[:, :limit]
     return torch.full_like(margins, -inf).scatter(1, best, margins.gather(1, best))
 
 
