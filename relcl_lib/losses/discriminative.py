@@ -44,7 +44,7 @@ def discriminative_loss(
     `later`: mean(K (1 - Y) + alpha K (Y - I)); `between=False` drops the first term.
 
     Pairs that do not occur count 0: L_wi where no class comes twice, L_bt in a batch of one class,
-    everything in a batch of one sample.
+    everything in a batch of one sample. A batch without samples is refused.
 
     Args:
         representations: h_l, each (..., N, D_l), computed in float32 at least (inner products of
@@ -102,6 +102,8 @@ def _pair_sums(
     """A - W and W - O, summed over representations; without `split` 0 and A - O."""
     if isinstance(representations, Tensor):
         representations = [representations]
+    if not labels.shape[-1]:
+        raise ValueError("a batch without samples has no inner products")
     for index, h in enumerate(representations):
         if h.shape[:-1] != labels.shape:
             raise ValueError(

@@ -22,7 +22,7 @@ def proxy_contrastive_distillation_loss(
         counts: (..., C), k_c over all rows of the step, memory and stream.
 
     Returns:
-        (...), at least 0, and 0 when the logits equal the stored ones wherever k_c > 0.
+        (...), at least 0; 0 if the logits equal the stored ones wherever k_c > 0. `mean` of N = 0: NaN.
     """
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction={reduction!r} must be 'mean' or 'sum'")

@@ -32,7 +32,7 @@ def adaptive_threshold_loss(
             caps the loss of a positive at 16.1 and stops its gradient there.
 
     Returns:
-        (...), at least 0. Sum or average it over the positions that are real.
+        (...), at least 0, or -`epsilon` per logarithm. Sum or average it over real positions.
     """
     if labels.shape[-1] != logits.shape[-1] - 1:
         raise ValueError(

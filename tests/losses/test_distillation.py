@@ -44,6 +44,7 @@ def test_pcd_is_zero_at_the_stored_logits_and_blind_to_absent_classes():
     assert loss > 0
     assert (logits.grad[:, counts == 0] == 0).all()
     assert (logits.grad[:, counts > 0] != 0).all()
+    assert proxy_contrastive_distillation_loss(logits, stored, 0 * counts).isnan()
 
 
 def test_scd_equals_its_loop_in_both_forms():

@@ -138,6 +138,18 @@ def test_a_label_for_several_rows_is_refused(name):
             LOSSES[name](SimpleNamespace(**{**vars(batch), "labels": labels}))
 
 
+def test_a_batch_without_rows_is_0_between_views_and_refused_between_samples():
+    some = draw(3, seed=3)
+    rows = {"labels": some.labels[:, :0], "some": some.some[:, :0]}
+    rows |= {key: vars(some)[key][:, :0] for key in ("features", "others", "logits")}
+    none = SimpleNamespace(**{**vars(some), **rows})
+    for name in ("view_agreement_loss", "view_contrast_loss"):
+        assert LOSSES[name](none).tolist() == [0, 0, 0]
+    for variant in VARIANTS:
+        with pytest.raises(ValueError, match="without samples"):
+            LOSSES[f"discriminative_loss {variant}"](none)
+
+
 @pytest.mark.parametrize("name", ["instance_contrast_loss", "dual_view_loss"])
 def test_half_precision_stays_finite(name):
     batch = draw(seed=4)
