@@ -164,9 +164,9 @@ class ReservoirMemory(Memory):
     """Reservoir: at any time close to a uniform sample of all that was offered.
 
     The batched form of the released code: rows that meet a full memory each draw a place in
-    [0, n_seen), n_seen counted before the batch, and are kept if the place is a slot; of two rows on
-    one slot the later wins. With `exact=True` row i draws from [0, n_seen + i + 1), the textbook
-    reservoir, which is exactly uniform.
+    [0, n_seen), n_seen the rows offered before the first of them, and are kept if the place is a
+    slot; of two rows on one slot the later wins. With `exact=True` the i-th of them, from 0, draws
+    from [0, n_seen + i + 1), the textbook reservoir, which is exactly uniform.
     """
 
     def __init__(self, capacity: int, seeds: int = 1, *, exact: bool = False) -> None:
@@ -402,8 +402,8 @@ class GradientMemory(Memory):
 
     A sample's score is the largest cosine of its gradient with the gradients of a few random parts
     of the memory. The memory is filled first. Then, if a batch's own score is below 0, each of its
-    samples challenges one stored, drawn in proportion to the stored scores, and replaces it with
-    probability (s + 1) / ((s + 1) + (s' + 1)), s the stored score and s' the challenger's.
+    samples challenges another stored one, drawn in proportion to s less the lowest s, and replaces it
+    with probability (s + 1) / ((s + 1) + (s' + 1)), s the stored score and s' the challenger's.
     """
 
     def add(

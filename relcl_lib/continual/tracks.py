@@ -56,10 +56,10 @@ def domain_stream(
 ) -> DomainStream:
     """The experiences of a track.
 
-    CORe50 brings its own lists for NI, Multi-Task-NC and NIC; a stand-in's are made by the rules
-    that CORe50's follow, in an order that `order` draws (NIC's official order is not a plain
-    permutation; that is a simplification). `Disjoint` is the class-incremental stream of DRL's
-    Figure 2: classes in ascending order, two in a task, one head, no task labels.
+    CORe50 brings its own lists for NI, Multi-Task-NC and NIC; a stand-in's are made by the rules that
+    CORe50's follow, in an order that `order` draws (a simplification: NIC's official order is no plain
+    permutation). `Disjoint` is the class-incremental stream of DRL's Figure 2: classes in ascending
+    order, two per task (of an odd number three in the first), one head, no task labels.
 
     Args:
         track: a key of `TRACKS`.

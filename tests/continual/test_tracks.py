@@ -89,6 +89,7 @@ def test_disjoint_is_two_classes_a_task_in_ascending_order():
     stream = domain_stream("Disjoint", TEN)
     assert [task.classes for task in stream] == [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)]
     assert len(stream.tests) == 1
+    assert [task.classes for task in domain_stream("Disjoint", data(5))] == [(0, 1, 2), (3, 4)]
 
 
 def test_a_limit_keeps_as_many_images_of_each_experience():

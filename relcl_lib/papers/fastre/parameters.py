@@ -237,9 +237,9 @@ def learning_rate(
     """Learning rate of a step, counted from 0.
 
     `paper`: rises linearly from 0 to the peak at the share `warmup` of the steps, then falls
-    linearly to 0 at the last. `released`: rises over W steps, then lies on the line peak (1 - t/D)
-    drawn from step 0, so it jumps down at W and does not reach 0; W and D depend on the data set. They
-    are laid out for the paper's data: in a run of fewer steps they shrink in proportion.
+    linearly, to reach 0 after the last. `released`: rises over W steps, then lies on the line
+    peak (1 - t/D) drawn from step 0, so it jumps down at W and does not reach 0; W and D depend on the
+    data set. They are laid out for the paper's data: in a run of fewer steps they shrink in proportion.
     """
     if schedule == "constant":
         return peak
