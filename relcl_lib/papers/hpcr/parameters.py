@@ -25,7 +25,7 @@ PAPER_STREAMS = ("cifar10", "cifar100", "mini_imagenet", "tiny_imagenet")
 STAND_INS = ("digits", "mnist")
 
 #: What ``variant="paper"`` changes: the printed form of each point where paper and release differ.
-#: PCD is the released mean in both: Eq. 24's sum has another scale, which alpha belongs to.
+#: PCD is the released mean in both, the form that the released alpha belongs to.
 VARIANTS: dict[str, dict[str, Any]] = {
     "released": {
         "hc_form": "released",
