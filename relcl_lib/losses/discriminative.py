@@ -30,7 +30,6 @@ def discriminative_loss(
     *,
     variant: str = "released",
     alpha: float = 2.0,
-    between: bool = True,
 ) -> Tensor:
     """Discriminative representation loss L_DR (DRL's Eq. 3), summed over the representations.
 
@@ -41,7 +40,7 @@ def discriminative_loss(
     `paper_cos`: the same on rows of length 1, so bounded.
     `released`: mean(K (1 - Y) - K (I - Y)) / 2 = mean(K (1 - I)) / 2: pushes all pairs apart.
     `dev`: mean(K (1 - Y) + K (Y - I) / 2) / 2.
-    `later`: mean(K (1 - Y) + alpha K (Y - I)); `between=False` drops the first term.
+    `later`: mean(K (1 - Y) + alpha K (Y - I)).
 
     Pairs that do not occur count 0: L_wi where no class comes twice, L_bt in a batch of one class,
     everything in a batch of one sample. A batch without samples is refused.
@@ -54,8 +53,6 @@ def discriminative_loss(
     """
     if variant not in VARIANTS:
         raise ValueError(f"variant={variant!r} must be one of {', '.join(VARIANTS)}")
-    if not between and variant != "later":
-        raise ValueError("between=False belongs to variant='later'")
     if variant.startswith("paper"):
         different, same = between_within_similarity(
             representations, labels, cosine=variant == "paper_cos"
@@ -68,7 +65,7 @@ def discriminative_loss(
         return same / (2 * pairs)
     if variant == "dev":
         return (different + same / 2) / (2 * pairs)
-    return ((different if between else 0.0) + alpha * same) / pairs
+    return (different + alpha * same) / pairs
 
 
 def between_within_similarity(

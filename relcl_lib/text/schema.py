@@ -112,15 +112,13 @@ def _schema(entries: Sequence[dict], source: str) -> Schema:
     return Schema(tuple(entry["relation"] for entry in entries), tuple(types), subjects, source)
 
 
-def infer_schema(
-    sentences: Iterable[Sentence], relations: Sequence[str], *, overlap: float = 0.5
-) -> Schema:
+def infer_schema(sentences: Iterable[Sentence], relations: Sequence[str]) -> Schema:
     """Infer a map from triples: relations that share their subjects get one subject type.
 
-    Two relations belong together if at least the share `overlap` of the rarer one's distinct
-    subjects head the other one too; what is linked, directly or through others, is one type, named
-    after its most frequent relation. No object enters and no entity is typed by hand. A relation
-    without training triples joins the largest type.
+    Two relations belong together if at least half of the rarer one's distinct subjects head the
+    other one too; what is linked, directly or through others, is one type, named after its most
+    frequent relation. No object enters and no entity is typed by hand. A relation without training
+    triples joins the largest type.
     """
     subjects: dict[str, set[str]] = defaultdict(set)
     counts: Counter[str] = Counter()
@@ -141,7 +139,7 @@ def infer_schema(
     for i, left in enumerate(seen):
         for right in seen[:i]:
             shared = len(subjects[left] & subjects[right])
-            if shared >= overlap * min(len(subjects[left]), len(subjects[right])):
+            if 2 * shared >= min(len(subjects[left]), len(subjects[right])):
                 group[root(left)] = root(right)
     members = defaultdict(list)
     for relation in seen:

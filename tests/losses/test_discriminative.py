@@ -18,7 +18,7 @@ def draw(*shape, classes=3, seed=0, dtype=torch.float64):
     )
 
 
-def slow(representations, labels, variant="released", alpha=2.0, between=True):
+def slow(representations, labels, variant="released", alpha=2.0):
     """The formulas of the paper and of its code, pair by pair."""
     n, total = len(labels), 0.0
     for h in representations:
@@ -39,7 +39,7 @@ def slow(representations, labels, variant="released", alpha=2.0, between=True):
                 elif variant == "dev":
                     ours += (product * (1 - y) + product * (y - eye) / 2) / 2
                 elif variant == "later":
-                    ours += between * product * (1 - y) + alpha * product * (y - eye)
+                    ours += product * (1 - y) + alpha * product * (y - eye)
         if variant.startswith("paper"):
             total += (unlike / n_unlike if n_unlike else 0) - (like / n_like if n_like else 0)
         else:
@@ -66,11 +66,11 @@ def test_fast_is_slow(variant, classes):
     assert found.item() == pytest.approx(slow([h, other], labels, variant), rel=1e-5, abs=1e-9)
 
 
-def test_the_flags_of_later():
+def test_the_weight_of_later():
     h, labels = draw(12, 5)
-    for alpha, between in ((1.0, True), (3.0, True), (2.0, False)):
-        found = discriminative_loss(h, labels, variant="later", alpha=alpha, between=between)
-        assert found.item() == pytest.approx(slow([h], labels, "later", alpha, between), rel=1e-5)
+    for alpha in (1.0, 3.0):
+        found = discriminative_loss(h, labels, variant="later", alpha=alpha)
+        assert found.item() == pytest.approx(slow([h], labels, "later", alpha), rel=1e-5)
     one = discriminative_loss(h, labels, variant="later", alpha=1.0)
     torch.testing.assert_close(one, 2 * discriminative_loss(h, labels))
 
@@ -159,8 +159,6 @@ def test_half_precision_does_not_overflow(dtype, variant):
 def test_bad_input():
     with pytest.raises(ValueError, match="variant='printed' must be one of released, paper"):
         discriminative_loss(H, Y, variant="printed")
-    with pytest.raises(ValueError, match="belongs to variant='later'"):
-        discriminative_loss(H, Y, between=False)
     with pytest.raises(ValueError, match=r"representation 1 has shape \(2, 2\).*labels \(3,\)"):
         discriminative_loss([H, H[:2]], Y)
 
