@@ -26,7 +26,6 @@ REDUCED_TEST_SHARE = 0.29
 TACRED_TEST_CAP, TACRED_TRAIN_CAP = 41, 320
 
 Order = Literal["single", "double"]
-Split = Literal["fewrel", "tacred", "given"]
 
 
 class RelationSplits(NamedTuple):
@@ -53,34 +52,29 @@ def relation_order(n_relations: int, seed: int, order: Order = "single") -> list
 
 
 def split_relations(
-    data: RelationSentences,
-    seed: int,
-    *,
-    split: Split | None = None,
-    sizes: Sequence[int] | None = None,
+    data: RelationSentences, seed: int, *, sizes: Sequence[int] | None = None
 ) -> RelationSplits:
     """Split the sentences of each relation.
+
+    Data that have a split keep it; of others each relation's list is shuffled. TACRED's gives a
+    fifth, at most 41, to the test and then up to 320 to training; every other is cut by `sizes`.
 
     Args:
         data: from `load_sentences`.
         seed: of the run; each relation's list is shuffled by a generator seeded anew with it.
-        split: `fewrel` cuts the shuffled list by `sizes`; `tacred` takes a fifth, at most 41, for
-            the test and then up to 320 for training; `given` is that of the data. None: `given` for
-            data that has one, `tacred` for TACRED, `fewrel` for the others.
-        sizes: (train, validation, test) sentences of each relation, for `fewrel` only. None: the
-            paper's (420, 140, 140); of a relation that has fewer, 29 % are for the test and the
-            others for training (97 and 40 of 137), whatever other relations have.
+        sizes: (train, validation, test) sentences of each relation, where neither the data nor
+            TACRED's rule decides. None: the paper's (420, 140, 140); of a relation that has fewer,
+            29 % are for the test and the others for training (97 and 40 of 137), whatever other
+            relations have.
 
     Raises:
         ValueError: a relation has too few sentences; the message says which, and what would do.
     """
-    if split is None:
-        usual = "tacred" if data.name == "tacred" else "fewrel"
-        split = "given" if any(data.split) else usual
-    if split not in ("fewrel", "tacred", "given"):
-        raise ValueError(f"split={split!r} must be 'fewrel', 'tacred' or 'given'")
-    if sizes is not None and split != "fewrel":
-        raise ValueError(f"sizes are for split='fewrel', not for split={split!r}")
+    given, tacred = any(data.split), data.name == "tacred"
+    if sizes is not None and (given or tacred):
+        raise ValueError(
+            f"sizes={tuple(sizes)}: {data.name} has a split of its own; leave them out"
+        )
     groups: list[list[int]] = [[] for _ in data.relations]
     for position, sentence in enumerate(data.sentences):
         groups[sentence.label].append(position)
@@ -88,17 +82,18 @@ def split_relations(
         raise ValueError(f"sizes={tuple(sizes)} must be three counts: train, validation and test")
     cut = []
     for relation, group in zip(data.relations, groups, strict=True):
-        if split == "given":
+        if given:
             parts = _given(data, group)
-        elif split == "tacred":
+        elif tacred:
             parts = _tacred(group, seed)
         else:
-            own = _sizes(len(group)) if sizes is None else tuple(sizes)
-            parts = _drawn(group, seed, own)
+            ends = list(accumulate(sizes or _sizes(len(group)), initial=0))
+            shuffled = _shuffled(group, seed)
+            parts = tuple(shuffled[start:end] for start, end in pairwise(ends))
         if not parts[0] or not parts[2] or (sizes is not None and len(group) < sum(sizes)):
             raise ValueError(
                 f"relation {relation} of {data.name} has {len(group)} sentences, and needs "
-                f"{_needed(split, sizes, min(map(len, groups)))}"
+                f"{_needed(given, tacred, sizes, min(map(len, groups)))}"
             )
         cut.append([torch.tensor(part, dtype=torch.long) for part in parts])
     return RelationSplits(*(tuple(part) for part in zip(*cut, strict=True)))
@@ -110,22 +105,21 @@ def relation_stream(
     seed: int,
     *,
     order: Order = "single",
-    split: Split | None = None,
     sizes: Sequence[int] | None = None,
 ) -> TaskStream:
     """Make the tasks of a run: relations in random groups, each with its split.
 
     A task's indices are positions in `data.sentences`; its validation positions are
     `split_relations(...).validation` of its classes. `n_tasks` is 10 in the paper; where it does not
-    divide the number of relations, sizes differ by one. `order` is that of `relation_order`, `split`
-    and `sizes` those of `split_relations`.
+    divide the number of relations, sizes differ by one. `order` is that of `relation_order`,
+    `sizes` those of `split_relations`.
     """
     if not 1 <= n_tasks <= len(data.relations):
         raise ValueError(
             f"n_tasks={n_tasks} does not fit: {data.name} has {len(data.relations)} relations, and "
             f"every task needs at least one; choose 1 to {len(data.relations)} tasks"
         )
-    splits = split_relations(data, seed, split=split, sizes=sizes)
+    splits = split_relations(data, seed, sizes=sizes)
     classes = relation_order(len(data.relations), seed, order)
     chunks = [chunk.tolist() for chunk in torch.tensor(classes).tensor_split(n_tasks)]
     tasks = tuple(
@@ -146,13 +140,13 @@ def _sizes(count: int) -> tuple[int, int, int]:
     return FEWREL_SIZES if count >= sum(FEWREL_SIZES) else (count - test, 0, test)
 
 
-def _needed(split: Split, sizes: Sequence[int] | None, fewest: int) -> str:
+def _needed(given: bool, tacred: bool, sizes: Sequence[int] | None, fewest: int) -> str:
     """How many sentences a relation needs, and what to do where it has fewer."""
-    if split == "given":
-        return f"one of each split; split={split!r} does not fit this data"
+    if given:
+        return "one of each split"
     if sizes is not None and min(sizes[0], sizes[2]) < 1:
         return f"some to train and some to test; sizes={tuple(sizes)} gives none"
-    least = 5 if split == "tacred" else 2
+    least = 5 if tacred else 2
     if sizes is None or fewest < least:
         return f"{least}; take it out of the data, or add sentences"
     return (
@@ -164,13 +158,6 @@ def _needed(split: Split, sizes: Sequence[int] | None, fewest: int) -> str:
 def _given(data: RelationSentences, group: list[int]) -> tuple[list[int], ...]:
     parts = {kind: [at for at in group if data.split[at] == kind] for kind in ("train", "test")}
     return parts["train"], [], parts["test"]
-
-
-def _drawn(group: list[int], seed: int, sizes: Sequence[int]) -> tuple[list[int], ...]:
-    """Train, validation and test, cut one after the other from the shuffled sentences."""
-    ends = list(accumulate(sizes, initial=0))
-    shuffled = _shuffled(group, seed)
-    return tuple(shuffled[start:end] for start, end in pairwise(ends))
 
 
 def _tacred(group: list[int], seed: int) -> tuple[list[int], ...]:

@@ -174,10 +174,6 @@ def test_tasks_of_unlike_size():
         ([10, 1], {}, ["relation P1 of mine has 1", "needs 2", "take it out"]),
         ([10, 9], {"sizes": (6, 2, 0)}, ["relation P0", "sizes=(6, 2, 0) gives none"]),
         ([10, 0], {"sizes": (1, 0, 1)}, ["relation P1 of mine has 0"]),
-        ([10, 4], {"split": "tacred"}, ["relation P1 of mine has 4", "needs 5"]),
-        ([10, 4], {"split": "given"}, ["relation P0", "split='given' does not fit"]),
-        ([10], {"split": "random"}, ["'fewrel', 'tacred' or 'given'"]),
-        ([10], {"split": "given", "sizes": (1, 1, 1)}, ["sizes are for split='fewrel'"]),
         ([10], {"sizes": (1, 1)}, ["three counts"]),
         ([10], {"order": "triple"}, ["'single' or 'double'"]),
         ([10], {"n_tasks": 2}, ["n_tasks=2", "1 relations"]),
@@ -187,6 +183,17 @@ def test_what_does_not_fit_is_named(counts, options, words):
     with pytest.raises(ValueError) as caught:
         relation_stream(sentences(counts), **{"n_tasks": 1, "seed": 0, **options})
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_a_split_that_is_not_by_sizes():
+    tacred, given = sentences([10, 4], "tacred"), sentences([1, 1], split=["train", "test"])
+    with pytest.raises(ValueError, match="relation P1 of tacred has 4 sentences, and needs 5"):
+        split_relations(tacred, 0)
+    with pytest.raises(ValueError, match=r"relation P0 of mine .* needs one of each split"):
+        split_relations(given, 0)
+    for data in (tacred, given):
+        with pytest.raises(ValueError, match=rf"sizes=\(1, 1, 1\).*{data.name} has a split"):
+            split_relations(data, 0, sizes=(1, 1, 1))
 
 
 @pytest.mark.skipif(not (SHARED / "fewrel").is_dir(), reason="no FewRel beside the checkout")
