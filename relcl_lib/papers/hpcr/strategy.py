@@ -99,6 +99,11 @@ def among(logits: Tensor, classes: Tensor) -> Tensor:
     return logits.masked_fill(~classes.unsqueeze(1), torch.finfo(logits.dtype).min)
 
 
+def uniform(draws: Sequence[torch.Generator], n: int, device: torch.device | str) -> Tensor:
+    """Uniform numbers (S, n) on a device, a generator per seed."""
+    return torch.stack([torch.rand(n, generator=g) for g in draws]).to(device)
+
+
 class Loop(Protocol):
     """What a strategy finds in its run (`ReplayRun`)."""
 

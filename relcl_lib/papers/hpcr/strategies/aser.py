@@ -11,7 +11,7 @@ from torch import Tensor
 from relcl_lib.continual.memory import ChosenMemory, Memory
 from relcl_lib.losses import class_counts, cross_entropy_loss
 from relcl_lib.models.resnet import fold_batch_norm
-from relcl_lib.papers.hpcr.strategy import Batch, Step, Strategy
+from relcl_lib.papers.hpcr.strategy import Batch, Step, Strategy, uniform
 
 
 class ASER(Strategy):
@@ -55,7 +55,7 @@ class ASER(Strategy):
         held = memory.contents()["label"]
         candidate = self._balanced(held >= 0, draws)
         evaluated = self._balanced(~candidate, draws)
-        keys = uniform(held, draws)
+        keys = uniform(draws, held.shape[1], held.device)
         few = candidate.sum(1, keepdim=True) < size
         slots = gathered(candidate | evaluated | (few & first_of(keys, size)))
         candidate, evaluated = candidate.gather(1, slots), evaluated.gather(1, slots)
@@ -86,10 +86,10 @@ class ASER(Strategy):
         held, classes = memory.contents()["label"], batch.seen.shape[1]
         # The memory may hold none of a new class, whose images would then help nobody. So those of
         # the batch whose class has less than a random share of the memory are evaluated as well.
-        bound = torch.stack([torch.rand(1, generator=g) for g in draws]).to(held.device) / classes
+        bound = uniform(draws, 1, held.device) / classes
         minority = (class_counts(held, classes) / memory.capacity).gather(1, labels) < bound
         evaluated = self._balanced(held >= 0, draws)
-        keys = uniform(held, draws).masked_fill(evaluated, 2.0)
+        keys = uniform(draws, held.shape[1], held.device).masked_fill(evaluated, 2.0)
         count = int(self.settings.options["per_class"]) * classes
         candidate = ~evaluated & first_of(keys, count)
         slots = gathered(candidate | evaluated)
@@ -109,7 +109,7 @@ class ASER(Strategy):
     def _balanced(self, allowed: Tensor, draws: Sequence[torch.Generator]) -> Tensor:
         """Mark `per_class` random slots of each class among those allowed: (S, M) bool to the same."""
         held, classes = self.run.memory.contents()["label"], self.run.data.n_classes
-        order = uniform(held, draws).argsort(1)
+        order = uniform(draws, held.shape[1], held.device).argsort(1)
         group = held.masked_fill(~allowed, classes).gather(1, order)
         # Sorted by class and random inside: the rank in the class is the place from its start.
         group, by_class = group.sort(dim=1, stable=True)
@@ -176,8 +176,3 @@ def mean_of(values: Tensor, rows: Tensor) -> Tensor:
     """The mean of (S, E, N) over the rows marked (S, E); 0 where there is none."""
     count = rows.sum(1, keepdim=True).clamp(min=1)
     return (values * rows.unsqueeze(2)).sum(1) / count
-
-
-def uniform(like: Tensor, draws: Sequence[torch.Generator]) -> Tensor:
-    """Uniform numbers in the shape (S, M) and on the device of a tensor, a generator per seed."""
-    return torch.stack([torch.rand(like.shape[1], generator=g) for g in draws]).to(like.device)

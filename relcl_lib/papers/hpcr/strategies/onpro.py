@@ -17,7 +17,7 @@ from relcl_lib.losses import (
     prototype_agreement_loss,
 )
 from relcl_lib.papers.hpcr.strategies.rotations import TURNS, Turned
-from relcl_lib.papers.hpcr.strategy import Batch, Group, Loop, Rows, Step
+from relcl_lib.papers.hpcr.strategy import Batch, Group, Loop, Rows, Step, uniform
 
 
 class Mixed(NamedTuple):
@@ -129,9 +129,9 @@ class OnPro(Turned):
             return Mixed(images, labels, labels, torch.zeros_like(labels, dtype=images.dtype))
         options, draws = self.settings.options, batch.draws["mixing"]
         size = int(labels.shape[1] * options["random_share"])
-        gate = uniform(draws, 1, images)
-        gates = uniform(draws, size, images)
-        share = uniform(draws, size, images) * options["most"]
+        gate = uniform(draws, 1, images.device)
+        gates = uniform(draws, size, images.device)
+        share = uniform(draws, size, images.device) * options["most"]
         share = share * ((gate < options["mixing"]) & (gates < options["mixing"]))
         partner = torch.stack([torch.randperm(size, generator=g) for g in draws]).to(labels.device)
         seed = torch.arange(len(labels), device=labels.device).unsqueeze(1)
@@ -144,15 +144,13 @@ class OnPro(Turned):
         """Images of the memory, mixed by pairs of classes: near prototypes are mixed more."""
         options, classes = self.settings.options, self.present.shape[1]
         distances = torch.cdist(self.prototypes, self.prototypes)
-        keys, gates = (uniform(draws, classes**2, distances) for _ in range(2))
+        keys, gates = (uniform(draws, classes**2, distances.device) for _ in range(2))
         counts = pair_counts(distances, self.present, number, keys)
         ranks = torch.arange(number, device=counts.device).expand(len(counts), -1).contiguous()
         pair = torch.searchsorted(counts.cumsum(1), ranks, right=True)  # (S, number)
         ends = [self._of_class(of, draws) for of in (pair // classes, pair % classes)]
         share = torch.from_numpy(
-            betaincinv(
-                options["beta"], options["beta"], uniform(draws, number, torch.zeros(0)).numpy()
-            )
+            betaincinv(options["beta"], options["beta"], uniform(draws, number, "cpu").numpy())
         ).to(distances)
         share = share * (gates.gather(1, pair) <= options["mixing"])
         (first, left), (second, right) = ends
@@ -166,7 +164,7 @@ class OnPro(Turned):
         held = self.run.memory.contents()["label"]
         counts = class_counts(held, self.present.shape[1])  # (S, C)
         has = counts > 0
-        other, place = (uniform(draws, wanted.shape[1], self.prototypes) for _ in range(2))
+        other, place = (uniform(draws, wanted.shape[1], wanted.device) for _ in range(2))
         rank = (other * has.sum(1, keepdim=True)).long()
         instead = torch.searchsorted(has.cumsum(1), rank, right=True)
         label = torch.where(has.gather(1, wanted), wanted, instead)
@@ -208,8 +206,3 @@ def mix(left: Tensor, right: Tensor, share: Tensor) -> Tensor:
     """(1 - share) of left and share of right, images (S, n, 3, H, W), shares (S, n)."""
     share = share[..., None, None, None]
     return (1 - share) * left + share * right
-
-
-def uniform(draws: Sequence[torch.Generator], n: int, like: Tensor) -> Tensor:
-    """Uniform numbers (S, n), a generator per seed, of the type and on the device of a tensor."""
-    return torch.stack([torch.rand(n, generator=g) for g in draws]).to(like)
