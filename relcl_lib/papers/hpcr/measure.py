@@ -48,7 +48,7 @@ def measures(
     features = run.network.head.weight.shape[-1]  # (S, C, D)
     flat, found = flatness(run, draws=draws, on_draw=on_draw), []
     for index in range(len(run.seeds)):
-        every = keep_components(run, [n / features for n in range(1, features + 1)], index).accuracy
+        every = keep_components(run, [n / features for n in range(1, features + 1)], index)
         enough = (every >= KEPT * every[-1]).nonzero()[0, 0] + 1
         shares = {f"A_T_components_{s}": math.ceil(s * features / 100) - 1 for s in SHARES}
         found.append(

@@ -157,16 +157,10 @@ def tasks_beside(records: Iterable[Record]) -> pd.DataFrame:
 # --- principal components (Fig. 6) --------------------------------------------------------------
 
 
-class Components(NamedTuple):
-    """By share of the feature's dimensions that is kept (R,): accuracy in [0, 1], variance kept."""
-
-    accuracy: Tensor
-    variance: Tensor
-
-
-def keep_components(run: ReplayRun, shares: Sequence[float], index: int = 0) -> Components:
+def keep_components(run: ReplayRun, shares: Sequence[float], index: int = 0) -> Tensor:
     """Fig. 6: accuracy on the tasks so far with the features' leading principal components alone.
 
+    `shares` are R shares of the feature's D dimensions; the accuracies are (R,), in [0, 1].
     Test features are projected to the leading ceil(share * D) components of their own PCA and scored
     by the head as it is; with all components that is the average accuracy. What the paper fits its PCA
     on and how it scores is not stated. After each task (`on_unit` of `run.train`) it says how many
@@ -175,11 +169,10 @@ def keep_components(run: ReplayRun, shares: Sequence[float], index: int = 0) -> 
     features, labels, head, seen = _tested(run, index)
     values = features.double()
     mean = values.mean(0)
-    spread, directions = torch.linalg.eigh(torch.cov(values.T))
-    spread, directions = spread.flip(0).clamp(min=0), directions.flip(1)  # largest first
+    directions = torch.linalg.eigh(torch.cov(values.T)).eigenvectors.flip(1)  # largest first
     # Rounded first: 0.1 * 160 is a little more than 16.
-    counts = torch.tensor([math.ceil(round(share * len(spread), 6)) for share in shares])
-    kept = torch.arange(len(spread)) < counts.unsqueeze(1)  # (R, D)
+    counts = torch.tensor([math.ceil(round(share * len(directions), 6)) for share in shares])
+    kept = torch.arange(len(directions)) < counts.unsqueeze(1)  # (R, D)
     coordinates = (values - mean) @ directions  # (n, D)
     # One share after the other: all at once would be R times the features.
     right = torch.stack(
@@ -190,7 +183,7 @@ def keep_components(run: ReplayRun, shares: Sequence[float], index: int = 0) -> 
     ).double()  # (R, n)
     tasks = run.streams[index].tasks[: run.done]
     of_tasks = [right[:, torch.isin(labels, torch.tensor(t.classes))].mean(1) for t in tasks]
-    return Components(torch.stack(of_tasks).mean(0), (spread * kept).sum(1) / spread.sum())
+    return torch.stack(of_tasks).mean(0)
 
 
 # --- loss and flatness (Table VIII, Fig. 7) -----------------------------------------------------

@@ -24,12 +24,12 @@ def test_they_are_those_of_the_studies(trained):
         changes = [found[f"loss_difference_{which}_classes"] for which in ("all", "new")]
         assert changes == pytest.approx([float(change[index]) for change in flat[1:]])
         size = trained.test_features(index)[0].shape[1]
-        by_share = studies.keep_components(trained, [0.05, 0.1, 1.0], index).accuracy
+        by_share = studies.keep_components(trained, [0.05, 0.1, 1.0], index)
         shown = [found["A_T_components_5"], found["A_T_components_10"]]
         assert shown == pytest.approx((100 * by_share[:2]).tolist())
         n = found["components_kept"]
         assert 1 <= n <= size
-        before = studies.keep_components(trained, [(n - 1) / size, n / size], index).accuracy
+        before = studies.keep_components(trained, [(n - 1) / size, n / size], index)
         assert before[1] >= KEPT * by_share[2]
         assert n == 1 or before[0] < KEPT * by_share[2]
 
