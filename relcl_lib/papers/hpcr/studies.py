@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -285,27 +285,23 @@ def budget(run: ReplayRun) -> Budget:
 
     Every backbone counts, that of a former model too; per-sample gradients count as one image.
     """
-    counts: Counter[str] = Counter()
+    counts: dict[int, Counter[str]] = defaultdict(Counter)  # by the index of the step in the run
 
     def count(module: nn.Module, inputs: Any, features: Tensor) -> None:
-        images = features.shape[1]
-        counts["forward"] += images
+        images, found = features.shape[1], counts[run.total_step]
+        found["forward"] += images
         if features.requires_grad:
-            features.register_hook(lambda _: counts.update(backward=images))
+            features.register_hook(lambda _: found.update(backward=images))
 
     parts = [*run.network.modules(), *run.strategy.modules()]
     bodies = {part for part in parts if isinstance(part, ReducedResNet18)}
     hooks = [body.register_forward_hook(count) for body in bodies]
 
-    def only_last(run: ReplayRun, step: int, steps: int) -> None:
-        if step < steps:
-            counts.clear()
-
     run.train_task(0)
-    run._on_step = only_last
     run.train_task(1)
     for hook in hooks:
         hook.remove()
     kept = {**run.network.state_dict(), **run.strategy.state_dict(prefix="strategy.")}
     size = sum(value.numel() for value in kept.values()) // len(run.seeds)
-    return Budget(counts["forward"], counts["backward"], size)
+    last = counts[run.total_step - 1]
+    return Budget(last["forward"], last["backward"], size)
