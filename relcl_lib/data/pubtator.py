@@ -236,7 +236,7 @@ def as_candidate_document(
     sentences, entities, place = _entities(abstract, orientation, counts, kinds)
     positives = _positives(abstract, place, kinds)
     for _, first, second in abstract.relations:
-        if second not in positives[first]:
+        if (first, second) not in positives:
             counts["facts_without_mention"] += 1
     excluded = _excluded(positives, place, kinds, tree, counts)
     pairs, facts = [], []
@@ -245,7 +245,7 @@ def as_candidate_document(
             if (kind, other) != kinds or (head, tail) in excluded:
                 continue
             pair = (head, tail) if orientation == "kind" or head < tail else (tail, head)
-            if second in positives[first]:
+            if (first, second) in positives:
                 facts.append(Fact(pair[0], relation, pair[1]))
             pairs.append(pair)
     return Document(abstract.pmid, sentences, entities, tuple(facts), tuple(sorted(pairs)))
@@ -253,17 +253,17 @@ def as_candidate_document(
 
 def _positives(
     abstract: Abstract, place: Collection[tuple[str, str]], kinds: tuple[str, str]
-) -> dict[str, set[str]]:
-    """First identifier -> the second ones of its relations, where both are mentioned as of their kinds."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for _, first, second in abstract.relations:
-        if (kinds[0], first) in place and (kinds[1], second) in place:
-            found[first].add(second)
-    return found
+) -> set[tuple[str, str]]:
+    """The two identifiers of each relation, where both are mentioned as of their kinds."""
+    return {
+        (first, second)
+        for _, first, second in abstract.relations
+        if (kinds[0], first) in place and (kinds[1], second) in place
+    }
 
 
 def _excluded(
-    positives: Mapping[str, set[str]],
+    positives: Collection[tuple[str, str]],
     place: Mapping[tuple[str, str], int],
     kinds: tuple[str, str],
     tree: MeshTree | None,
@@ -272,10 +272,10 @@ def _excluded(
     """The pairs of numbers (c, x) that the hypernym filter leaves out; none without a tree."""
     found = {
         (place[kinds[0], first], tail)
-        for first, seconds in positives.items()
+        for first, special in positives
         for (kind, second), tail in place.items()
-        if tree and kind == kinds[1] and second not in seconds
-        if any(is_hypernym(second, y, tree) for y in seconds)
+        if tree and kind == kinds[1] and (first, second) not in positives
+        if is_hypernym(second, special, tree)
     }
     counts.update(["excluded_pairs"] * len(found))
     return found
