@@ -374,10 +374,8 @@ def plot_against(
 
 def means_and_halves(cells: Iterable[float | Sequence[float]]) -> tuple[list[float], list[float]]:
     """Of each cell's runs the mean, and half its 95 % interval (NaN below `MANY_SEEDS`)."""
-    found = [(*confidence_interval(np.atleast_1d(cell)), np.size(cell)) for cell in cells]
-    return [mean for mean, *_ in found], [
-        half if n >= MANY_SEEDS else np.nan for _, half, n in found
-    ]
+    found = [_spread(np.atleast_1d(cell)) for cell in cells]
+    return [mean for mean, *_ in found], [np.nan if half is None else half for _, half, _ in found]
 
 
 def _spread(seeds: Sequence[float]) -> tuple[float, float | None, Sequence[float]]:
