@@ -234,7 +234,7 @@ class LinearFloor:
         return margins
 
 
-def load_named(parameters: DocreParameters) -> DocumentData:
+def load_data(parameters: DocreParameters) -> DocumentData:
     """The documents that parameters name."""
     return load_documents(
         parameters.dataset,
@@ -280,7 +280,7 @@ class LinearRun(Run):
         self.floor = LinearFloor(data)
         self.strength = 0.0
 
-    load_data = staticmethod(load_named)
+    load_data = staticmethod(load_data)
 
     @property
     def total(self) -> int:

@@ -38,7 +38,7 @@ from relcl_lib.models.atlop import PairScores
 from relcl_lib.models.pair_inference import decode_relations, iterate_logits, with_class_zero
 from relcl_lib.papers.docre_ii import tables
 from relcl_lib.papers.docre_ii.held_out import HandedScores, held_out_scores
-from relcl_lib.papers.docre_ii.linear import LinearRun, about, load_named
+from relcl_lib.papers.docre_ii.linear import LinearRun, about, load_data
 from relcl_lib.papers.docre_ii.network import (
     BUILDERS,
     FED,
@@ -123,10 +123,7 @@ class DocreRun(Run):
         self.best: dict[str, Tensor] = {}
         self.base_state: dict[str, Tensor] = {}
 
-    @classmethod
-    def load_data(cls, parameters: DocreParameters) -> DocumentData:
-        """The documents that parameters name."""
-        return load_named(parameters)
+    load_data = staticmethod(load_data)
 
     @cached_property
     def inputs(self) -> dict[str, str]:
@@ -532,9 +529,6 @@ class DocreRun(Run):
             facts = found and [sorted(each) for each in found]
             checkpoints.save(folder, {}, {"of": of, "scores": scores, "facts": facts})
         return scores, found
-
-
-load_data = DocreRun.load_data
 
 
 def train_or_read(parameters: DocreParameters, **options: Any) -> list[Record]:
