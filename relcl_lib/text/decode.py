@@ -34,10 +34,6 @@ class SpanRules:
             raise ValueError(f"pairing={self.pairing!r} must be {EVERY!r} or {NEAREST!r}")
 
 
-#: FastRE's release: head spans end - start < 20, tail spans <= 20. The release also drops tails on
-#: the last token, which looks like a left-over of a [SEP]: off by default.
-FASTRE_HEADS = SpanRules(EVERY, max_gap=19)
-FASTRE_TAILS = SpanRules(NEAREST, max_gap=20)
 CASREL = SpanRules(NEAREST)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import torch
 from benchmarking import options
+from fastre_data import FASTRE_HEADS, FASTRE_TAILS
 from torch.utils.flop_counter import FlopCounterMode
 
 from relcl_lib.data.triples import load_triples
@@ -23,7 +24,7 @@ from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, Pretraine
 from relcl_lib.models.tagger import FastRE, TaggerConfig
 from relcl_lib.papers.fastre.analysis import best_seconds
 from relcl_lib.papers.fastre.extract import Extractor
-from relcl_lib.text.decode import CASREL, FASTRE_HEADS, FASTRE_TAILS, pair_spans
+from relcl_lib.text.decode import CASREL, pair_spans
 from relcl_lib.text.schema import Schema, any_schema, paper_schema
 from relcl_lib.text.words import WordReader, count_words, random_vectors
 from relcl_lib.worlds.encoder import build_tokenizer

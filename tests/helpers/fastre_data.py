@@ -3,6 +3,7 @@
 from functools import cache
 
 from relcl_lib.data.triples import assemble_triples, load_triples
+from relcl_lib.papers.fastre.network import span_rules
 from relcl_lib.papers.fastre.parameters import FastreParameters
 from relcl_lib.papers.fastre.run import FastreRun
 
@@ -27,6 +28,9 @@ LEARNING = {
     "max_tokens": 30,
     "allow_lost": True,
 }
+
+#: how FastRE reads off heads and tails, by default
+FASTRE_HEADS, FASTRE_TAILS = span_rules(FastreParameters().resolved())
 
 
 @cache

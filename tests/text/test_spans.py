@@ -5,11 +5,12 @@ from unicodedata import normalize
 
 import pytest
 import torch
+from fastre_data import FASTRE_HEADS
 
 from relcl_lib.data.download import DataFormatError, search_folders
 from relcl_lib.data.triples import Sentence, Triple, read_sentences
 from relcl_lib.papers.fastre.lost import describe_lost, lost_share
-from relcl_lib.text.decode import FASTRE_HEADS, SpanRules, join_triples, pair_spans
+from relcl_lib.text.decode import SpanRules, join_triples, pair_spans
 from relcl_lib.text.schema import any_schema, paper_schema
 from relcl_lib.text.spans import (
     BEYOND_CUT,

@@ -101,7 +101,11 @@ def tagger_config(settings: FastreParameters, schema: Schema, vector_size: int) 
 
 
 def span_rules(settings: FastreParameters) -> tuple[SpanRules, SpanRules]:
-    """The decoding rules of heads and of tails."""
+    """The decoding rules of heads and of tails.
+
+    The release lets a head end less than 20 tokens after its start, and a tail at most 20. It also
+    drops tails on the last token, which looks like a left-over of a [SEP].
+    """
     if settings.casrel:
         return CASREL, CASREL
     heads = SpanRules(EVERY, settings.max_head_gap)
