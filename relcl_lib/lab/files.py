@@ -142,10 +142,9 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The block gets an empty temporary folder beside `path`. On success its files get the mode of
     any new file, are flushed to the disk, and it takes the name `path`; what was there before is
-    moved aside and deleted. On
-    an error the temporary goes and `path` stays as it was. A process killed between the two
-    renames leaves no `path`, but the old folder aside: `remove_leftovers` puts it back, so
-    call that before looking for the folder.
+    moved aside and deleted. On an error the temporary goes and `path` stays as it was. A process
+    killed between the two renames leaves no `path`, but the old folder aside: `remove_leftovers`
+    puts it back, so call that before looking for the folder.
     """
     path = Path(path)
     with _temporary(path) as temporary:

@@ -34,8 +34,7 @@ class Instances(NamedTuple):
 def instances(run: Learner, old: int = 0, new: int = 1) -> Instances:
     """Encode the training sentences of two tasks with a run's network as it is now, on the CPU.
 
-    Called from `on_phase` after `classification` of the new task it gives Figure 1, after `CL2`
-    Figure 5.
+    After `classification` of the new task it gives Figure 1, after `CL2` Figure 5.
     """
     parts = [run.stream[task].train_indices for task in (old, new)]
     sentences = torch.cat(parts)
