@@ -15,9 +15,9 @@ from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from relcl_lib.commands.blocks import marker_names, replace_between_markers
 from relcl_lib.commands.claims import COUNTS, claims_block, papers_block
 from relcl_lib.lab import words
-from relcl_lib.lab.blocks import marker_names, replace_between_markers
 from relcl_lib.lab.claims import SCALES
 from relcl_lib.lab.compare import compare, nearest
 from relcl_lib.lab.files import atomic_write_text, existing_folder, repository_root

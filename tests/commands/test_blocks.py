@@ -1,6 +1,6 @@
 import pytest
 
-from relcl_lib.lab.blocks import marker_names, replace_between_markers
+from relcl_lib.commands.blocks import marker_names, replace_between_markers
 from relcl_lib.lab.format import TableError
 
 
