@@ -50,11 +50,6 @@ class DocumentData:
         """Documents per split."""
         return {split: len(getattr(self, split)) for split in SPLITS}
 
-    @property
-    def max_labels(self) -> int:
-        """Relations a pair may be given: 4 as ATLOP on DocRED, 1 where there is one relation."""
-        return min(4, len(self.relations))
-
     def has_facts(self, split: str) -> bool:
         """Whether any document of a split has a relation, so that scores on it mean something."""
         return bool(_annotated(getattr(self, split)))

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from relcl_lib.models.atlop import ExactLinear, PairScores
 from relcl_lib.models.pair_attention import CrossedAttention, PairAttention, PairMatrix
-from relcl_lib.text.document_metrics import within_limit
+from relcl_lib.text.document_metrics import LIMIT, within_limit
 
 ATTENTIONS = {"crossed": CrossedAttention, "all": PairAttention}
-LIMIT = 4  # relations of a pair, unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -196,10 +195,10 @@ class PairInference(nn.Module):
         """R: (p, R + 1) bool to (p, d), the sum of the embeddings of a pair's classes."""
         return labels.to(self.relations.dtype) @ self.relations
 
-    def fed_back(self, logits: Tensor, limit: int = LIMIT) -> Tensor:
+    def fed_back(self, logits: Tensor) -> Tensor:
         """The classes that the next pass reads: the decoded set, or the largest logit's."""
         if self.config.relation == "set":
-            return decode_relations(logits, limit)
+            return decode_relations(logits)
         return F.one_hot(logits.argmax(-1), logits.shape[-1]).bool()
 
     def forward(self, first: Tensor, second: Tensor, cells: PairMatrix) -> Tensor:
@@ -248,7 +247,6 @@ def iterate_logits(
     cells: PairMatrix,
     iterations: int,
     *,
-    limit: int = LIMIT,
     sum_logits: bool = False,
     fed: Iterable[Tensor] = (),
 ) -> list[Tensor]:
@@ -259,7 +257,6 @@ def iterate_logits(
         scores: of any base module, for the pairs of `cells`.
         cells: the pairs.
         iterations: K.
-        limit: how many relations a pair may have.
         sum_logits: decode the sum of the base's and all iterations' logits (released) in place of
             the last iteration's alone (paper).
         fed: (p, R + 1) bool each, class 0 first: what a first pass of its own reads in place of the
@@ -280,5 +277,5 @@ def iterate_logits(
     apart = [one_pass(labels, logits) for labels in fed]
     found = [logits]
     for _ in range(iterations):
-        found.append(one_pass(inference.fed_back(found[-1], limit), found[-1]))
+        found.append(one_pass(inference.fed_back(found[-1]), found[-1]))
     return found + apart

@@ -20,6 +20,8 @@ Predictions = Sequence[AbstractSet[Fact]]
 NameFact = tuple[str, str, str]
 #: added to the denominator of IgnF1's precision, as in the official script
 EPSILON = 1e-5
+#: relations that a pair may be given, as in ATLOP's code on DocRED
+LIMIT = 4
 
 
 def fact_scores(
@@ -88,7 +90,7 @@ def average_precision(margins: Tensor, labels: Tensor, gold: int) -> float:
     return 100 * float(found) * int(labels.sum()) / gold
 
 
-def within_limit(margins: Tensor, limit: int) -> Tensor:
+def within_limit(margins: Tensor, limit: int = LIMIT) -> Tensor:
     """Margins (p, R) with -inf for all but a pair's `limit` largest: what a threshold may let pass.
 
     Of equal margins at the last place the relation with the lower number is taken.
@@ -97,7 +99,7 @@ def within_limit(margins: Tensor, limit: int) -> Tensor:
     return torch.full_like(margins, -inf).scatter(1, best, margins.gather(1, best))
 
 
-def best_threshold(margins: Tensor, labels: Tensor, gold: int, limit: int) -> float:
+def best_threshold(margins: Tensor, labels: Tensor, gold: int, limit: int = LIMIT) -> float:
     """The threshold of the margins with which F1 is highest, to be chosen on dev.
 
     It lies half-way between two margins, and is infinite where nothing right is found. Arguments are
@@ -115,20 +117,22 @@ def best_threshold(margins: Tensor, labels: Tensor, gold: int, limit: int) -> fl
     return (float(scores[at]) + max(below, float(scores[at]) - 2)) / 2
 
 
-def threshold_f1(margins: Tensor, labels: Tensor, gold: int, limit: int, threshold: float) -> float:
+def threshold_f1(
+    margins: Tensor, labels: Tensor, gold: int, threshold: float, limit: int = LIMIT
+) -> float:
     """F1 in per cent of the relations whose margin is above a threshold, see `best_threshold`."""
     chosen = within_limit(margins, limit) > threshold
     return count_scores(int((chosen & labels).sum()), int(chosen.sum()), gold)["F1"]
 
 
 def ranked_scores(
-    margins: Tensor, labels: Tensor, gold: int, limit: int, *, threshold: float | None = None
+    margins: Tensor, labels: Tensor, gold: int, *, threshold: float | None = None
 ) -> dict[str, float]:
     """`AP`, and `F1_tuned` with the threshold given, or with the best one, which is `threshold`."""
     found = {"AP": average_precision(margins, labels, gold)}
     if threshold is None:
-        threshold = found["threshold"] = best_threshold(margins, labels, gold, limit)
-    return found | {"F1_tuned": threshold_f1(margins, labels, gold, limit, threshold)}
+        threshold = found["threshold"] = best_threshold(margins, labels, gold)
+    return found | {"F1_tuned": threshold_f1(margins, labels, gold, threshold)}
 
 
 def name_facts(documents: Iterable[Document]) -> set[NameFact]:

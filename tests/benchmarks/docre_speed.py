@@ -148,7 +148,7 @@ def largest_document(attention: str, entities: int, pieces: int) -> dict[str, fl
     started = time.process_time()
     settings = DocreParameters().resolved()
     whole = DocreNetwork(base, inference).train()
-    stage_loss(whole, batch, settings, 2, 4, torch.Generator().manual_seed(0)).backward()
+    stage_loss(whole, batch, settings, 2, torch.Generator().manual_seed(0)).backward()
     optimizer.step()
     return {
         "seconds": time.process_time() - started,

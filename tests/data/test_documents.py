@@ -148,7 +148,6 @@ def test_the_synthetic_corpus():
     assert data.sizes == {"train": 240, "dev": 50, "test": 100}
     assert data.protocol == "stand-in"
     assert len(data.relations) == 24
-    assert data.max_labels == 4
     facts = [fact for document in data.train for fact in document.facts]
     inferred = [fact for document in data.train for fact in document.inferred]
     assert (len(facts), len(inferred)) == (5071, 1496)

@@ -23,8 +23,7 @@ R, D = 5, 10
 
 def iterate(*given, **options):
     """The relations of each pair after 0, 1, ... iterations."""
-    limit = {"limit": options["limit"]} if "limit" in options else {}
-    return [decode_relations(found, **limit) for found in iterate_logits(*given, **options)]
+    return [decode_relations(found) for found in iterate_logits(*given, **options)]
 
 
 def make(seed=0, **options):

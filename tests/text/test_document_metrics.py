@@ -91,7 +91,7 @@ def test_the_best_threshold_is_that_of_a_plain_search(relations, limit, seed):
     distinct = margins.unique(sorted=False).tolist()
     best = best_threshold(margins, labels, gold, limit)
     assert best not in distinct
-    found = threshold_f1(margins, labels, gold, limit, best)
+    found = threshold_f1(margins, labels, gold, best, limit)
     assert found == pytest.approx(plain(best))
     assert found == pytest.approx(max(plain(x - 1e-4) for x in distinct))
 
@@ -110,7 +110,7 @@ def test_where_nothing_right_is_found_no_threshold_is_best():
     none = torch.zeros(4, 2, dtype=torch.bool)
     for margins, labels in ((torch.randn(4, 2), none), (torch.zeros(0, 2), none[:0])):
         assert best_threshold(margins, labels, 5, 2) == float("inf")
-        assert threshold_f1(margins, labels, 5, 2, float("inf")) == 0
+        assert threshold_f1(margins, labels, 5, float("inf"), 2) == 0
     one = torch.tensor([[-3.0]])
     assert best_threshold(one, torch.tensor([[True]]), 1, 1) < -3
 

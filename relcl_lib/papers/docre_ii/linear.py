@@ -304,7 +304,7 @@ class LinearRun(Run):
             found.append((document_metrics.average_precision(*self._ranked("dev")), strength))
         self.strength = max(found)[1]
         self.floor.fit(self.strength)
-        tuned = document_metrics.ranked_scores(*self._ranked("dev"), self.data.max_labels)
+        tuned = document_metrics.ranked_scores(*self._ranked("dev"))
         return {"dev_F1": tuned["F1_tuned"]}
 
     def predict(self, split: str, threshold: float = 0.0) -> list[set[Fact]]:
@@ -312,7 +312,7 @@ class LinearRun(Run):
         documents, relations = getattr(self.data, split), self.data.relations
         pairs = [(at, pair) for at, d in enumerate(documents) for pair in d.candidates()]
         facts: list[set[Fact]] = [set() for _ in documents]
-        allowed = document_metrics.within_limit(self.floor.margins(split), self.data.max_labels)
+        allowed = document_metrics.within_limit(self.floor.margins(split))
         for row, relation in (allowed > threshold).nonzero().tolist():
             at, (head, tail) = pairs[row]
             facts[at].add(Fact(head, relations[relation], tail))
@@ -322,8 +322,7 @@ class LinearRun(Run):
         """The scores of `DocreRun.evaluate` that need no network; even odds are the threshold."""
         known = document_metrics.name_facts(self.data.train)
         scores = document_metrics.all_scores(self.predict(split), getattr(self.data, split), known)
-        ranked, limit = self._ranked(split), self.data.max_labels
-        return scores | document_metrics.ranked_scores(*ranked, limit, threshold=threshold)
+        return scores | document_metrics.ranked_scores(*self._ranked(split), threshold=threshold)
 
     def describe(self) -> dict[str, Any]:
         """The data set; no pretrained weights."""

@@ -137,7 +137,6 @@ def stage_loss(
     batch: DocumentBatch,
     settings: DocreParameters,
     stage: int,
-    limit: int,
     generator: torch.Generator,
     handed: PairScores | None = None,
 ) -> Tensor:
@@ -151,7 +150,7 @@ def stage_loss(
     loss = base_loss(scores, batch)
     if stage == 2:
         read = scores if handed is None else handed
-        loss = loss + inference_loss(network.inference, read, batch, settings, limit, generator)
+        loss = loss + inference_loss(network.inference, read, batch, settings, generator)
     return loss
 
 
@@ -160,7 +159,6 @@ def inference_loss(
     scores: PairScores,
     batch: DocumentBatch,
     settings: DocreParameters,
-    limit: int,
     generator: torch.Generator,
 ) -> Tensor:
     """What stage 2 adds to the base's loss: L_R of a noisy view, and w L_C (Eq. 12 to 14).
@@ -172,7 +170,7 @@ def inference_loss(
     if settings.feedback == "gold":
         known = gold
     else:
-        known = inference.fed_back(scores.logits.detach(), limit)
+        known = inference.fed_back(scores.logits.detach())
     features = inference.embed_features(scores.features)
     noise = {
         "rate": settings.noise_range,
@@ -267,7 +265,6 @@ def fed_logits(
     gold: Tensor,
     draw: torch.Generator,
     *,
-    limit: int,
     sum_logits: bool,
 ) -> list[Tensor]:
     """The logits (p, R + 1) of a first pass that reads each of `FED`, to see what is read.
@@ -277,11 +274,11 @@ def fed_logits(
     the pairs are drawn into four parts, and each part has a pass in which it is not told. `gold` is
     (p, R + 1) bool, class 0 first; the rest is as for `iterate_logits`.
     """
-    own = inference.fed_back(scores.logits.float(), limit)
+    own = inference.fed_back(scores.logits.float())
     none = with_class_zero(torch.zeros_like(gold[:, 1:]))
     part = torch.randint(FED_PARTS, (len(gold),), generator=draw).to(gold.device)
     told = [torch.where((part == i).unsqueeze(1), own, gold) for i in range(FED_PARTS)]
-    options = {"limit": limit, "sum_logits": sum_logits, "fed": [gold, none, *told]}
+    options = {"sum_logits": sum_logits, "fed": [gold, none, *told]}
     _, with_gold, with_none, *others = iterate_logits(inference, scores, cells, 0, **options)
     neighbours = torch.stack(others)[part, torch.arange(len(part), device=part.device)]
     return [with_gold, with_none, neighbours]

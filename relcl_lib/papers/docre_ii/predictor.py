@@ -132,11 +132,6 @@ class Predictor:
         return most_entities(self.tokenizer, self.settings.markers)
 
     @property
-    def limit(self) -> int:
-        """Relations a pair may have."""
-        return min(4, len(self.relations))
-
-    @property
     def iterations(self) -> int:
         """K, or 0 where the inference module was not trained."""
         return self.settings.iterations if self.settings.stage2_epochs else 0
@@ -167,7 +162,6 @@ class Predictor:
         ).to(self.device)
         found = [Findings(cut) for cut in tokens.cut]
         usable = tokens.usable[tokens.lengths[tokens.usable].argsort(stable=True)]
-        options = {"limit": self.limit, "sum_logits": self.settings.sum_logits}
         self.model.eval()
         groups = usable.split(2 * self.settings.batch_size) if len(usable) else ()
         # One context for all batches: it keeps the weights that it has cast.
@@ -175,11 +169,11 @@ class Predictor:
             batch = tokens.batch(rows)
             with self.autocast():
                 scores = self.model.base(batch)
-                parts = self.model.inference, scores, pair_matrix(batch)
-                logits = iterate_logits(*parts, self.iterations, **options)
+                parts = self.model.inference, scores, pair_matrix(batch), self.iterations
+                logits = iterate_logits(*parts, sum_logits=self.settings.sum_logits)
             base, last = (x[:, 1:] - x[:, :1] for x in (logits[0], logits[-1]))
-            base_too = within_limit(base, self.limit) > threshold
-            margins = within_limit(last, self.limit)
+            base_too = within_limit(base) > threshold
+            margins = within_limit(last)
             read = torch.zeros(len(rows), batch.n_entities, dtype=torch.bool, device=margins.device)
             read[batch.mentions[:, 0], batch.mentions[:, 1]] = True
             row, head, tail = batch.pairs.unbind(1)
@@ -216,7 +210,7 @@ class Predictor:
         if not len(pairs):
             return {}
         inference, cells = self.model.inference, pair_matrix(batch)
-        read = inference.fed_back(logits[-2], self.limit)  # (p, R + 1)
+        read = inference.fed_back(logits[-2])  # (p, R + 1)
         labels, n = cells.fill(read), cells.n  # (b, n, n, R + 1)
         document, subject, other = batch.pairs.unbind(1)
         found: dict[int, tuple[Support, ...]] = {}

@@ -268,8 +268,7 @@ class DocreRun(Run):
     ) -> Tensor:
         """The stage's loss of a batch."""
         with self.autocast():
-            limit = self.data.max_labels
-            return stage_loss(self.model, batch, self.settings, self.stage, limit, noise, handed)
+            return stage_loss(self.model, batch, self.settings, self.stage, noise, handed)
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """The context in which the network computes in the run's number format."""
@@ -302,7 +301,7 @@ class DocreRun(Run):
         labels = [torch.zeros(0, len(self.data.relations), dtype=torch.bool)]
         usable = tokens.usable[tokens.lengths[tokens.usable].argsort(stable=True)]
         draw = torch.Generator().manual_seed(0)
-        options = {"limit": self.data.max_labels, "sum_logits": self.settings.sum_logits}
+        options = {"sum_logits": self.settings.sum_logits}
         self.model.eval()
         groups = usable.split(2 * self.settings.batch_size) if len(usable) else ()
         for rows in releasing_memory(groups):
@@ -318,7 +317,7 @@ class DocreRun(Run):
                 margins.append((after[:, 1:] - after[:, :1]).cpu())
                 labels.append(batch.labels.cpu())
             for sets, found in zip(facts, logits, strict=True):
-                chosen = decode_relations(found, self.data.max_labels)
+                chosen = decode_relations(found)
                 for document, fact in as_facts(chosen, batch.pairs, rows, self.data.relations):
                     sets[document].add(fact)
         return Reading(facts, torch.cat(margins), torch.cat(labels))
@@ -364,8 +363,7 @@ class DocreRun(Run):
         ranked = self._ranked(split, found)
         if threshold is None and split != "dev":
             return scores | {"AP": docre_metrics.average_precision(*ranked)}
-        limit = self.data.max_labels
-        return scores | docre_metrics.ranked_scores(*ranked, limit, threshold=threshold)
+        return scores | docre_metrics.ranked_scores(*ranked, threshold=threshold)
 
     def _ranked(self, split: str, found: Reading) -> tuple[Tensor, Tensor, int]:
         gold = sum(len(document.gold()) for document in getattr(self.data, split))

@@ -153,8 +153,8 @@ def test_what_a_fact_rests_on_is_read_off_the_layer(run):
     scores, cells = run.model.base(batch), pair_matrix(batch)
     inference, layer = run.model.inference, run.model.inference.layers[0]
     with torch.no_grad():
-        logits = iterate_logits(inference, scores, cells, model.iterations, limit=model.limit)
-        read = inference.fed_back(logits[-2], model.limit)
+        logits = iterate_logits(inference, scores, cells, model.iterations)
+        read = inference.fed_back(logits[-2])
         slots = inference.embed_features(scores.features), inference.embed_relations(read)
         memory = layer.mix(torch.cat(slots, dim=1))
         rows = torch.arange(len(cells.pairs))

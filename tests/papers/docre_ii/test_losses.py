@@ -30,7 +30,7 @@ def make(**changes):
 def library(run, batch, scores, **changes):
     settings = run.settings.model_copy(update=changes)
     noise = torch.Generator().manual_seed(SEED)
-    return inference_loss(run.model.inference, scores, batch, settings, run.data.max_labels, noise)
+    return inference_loss(run.model.inference, scores, batch, settings, noise)
 
 
 def threshold_loss(logits, labels):
@@ -49,7 +49,7 @@ def by_hand(run, batch, scores, *, gold=False, draws=2, swap=False, weight=0.2, 
     """L_R(view A) + 0.2 L_C; the arguments other than `gold` make the mistakes to be noticed."""
     inference, cells = run.model.inference, pair_matrix(batch)
     truth = with_class_zero(batch.labels)
-    known = truth if gold else decode_relations(scores.logits, run.data.max_labels)
+    known = truth if gold else decode_relations(scores.logits)
     noise = torch.Generator().manual_seed(SEED)
     noisy = [
         add_noise(known, batch.pairs[:, 0], rate=(0.0, 0.4), generator=noise) for _ in range(draws)
@@ -132,7 +132,7 @@ def test_the_base_gets_gradient_through_its_features_only():
     assert scores.features.grad.abs().sum() > 0
     assert scores.logits.grad is None
     # The same of a whole base: its classifier learns from its own loss alone.
-    base, limit = run.model.base, run.data.max_labels
+    base = run.model.base
 
     def gradient(loss):
         run.model.zero_grad()
@@ -140,7 +140,7 @@ def test_the_base_gets_gradient_through_its_features_only():
         return base.classifier.weight.grad.clone(), base.subject.weight.grad.clone()
 
     noise = torch.Generator().manual_seed(SEED)
-    whole = gradient(stage_loss(run.model, batch, run.settings, 2, limit, noise))
+    whole = gradient(stage_loss(run.model, batch, run.settings, 2, noise))
     own = gradient(base_loss(base(batch), batch))
     torch.testing.assert_close(whole[0], own[0])
     assert (whole[1] - own[1]).abs().max() > 1e-6

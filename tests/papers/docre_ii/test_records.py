@@ -38,7 +38,7 @@ def first_pass(run, gold):
         read = with_class_zero(batch.labels & gold)
         features = inference.embed_features(run.model.base(batch).features)
         vectors = inference(features, inference.embed_relations(read), pair_matrix(batch))
-        labels = decode_relations(inference.classifier(vectors), run.data.max_labels)
+        labels = decode_relations(inference.classifier(vectors))
         found[int(row)] = {
             fact for _, fact in as_facts(labels, batch.pairs, row, run.data.relations)
         }
@@ -66,10 +66,9 @@ def test_neighbours_are_told_and_the_pair_itself_is_not():
     run.model.inference.relations.mul_(20)
     module, batch = run.model.eval().inference, run.tokens("test").batch(torch.arange(3))
     scores, cells, gold = run.model.base(batch), pair_matrix(batch), with_class_zero(batch.labels)
-    options = {"limit": run.data.max_labels, "sum_logits": False}
     draw = torch.Generator().manual_seed(3)
-    found = fed_logits(module, scores, cells, gold, draw, **options)[2]
-    own = decode_relations(scores.logits, run.data.max_labels)
+    found = fed_logits(module, scores, cells, gold, draw, sum_logits=False)[2]
+    own = decode_relations(scores.logits)
     part = torch.randint(4, (len(gold),), generator=torch.Generator().manual_seed(3)).tolist()
     features = module.embed_features(scores.features)
     told = 0
@@ -91,9 +90,8 @@ def test_a_pair_alone_has_no_neighbours_to_read():
     cells = PairMatrix(torch.tensor([(document, 0, 1) for document in range(pairs)]), pairs, 2)
     scores = PairScores(torch.randn(pairs, module.config.feature_size), torch.randn(pairs, R + 1))
     gold = with_class_zero(torch.rand(pairs, R) < 0.5)
-    options = {"limit": 4, "sum_logits": False}
-    found = fed_logits(module, scores, cells, gold, torch.Generator(), **options)[2]
-    assert torch.allclose(found, iterate_logits(module, scores, cells, 1, **options)[1], atol=1e-5)
+    found = fed_logits(module, scores, cells, gold, torch.Generator(), sum_logits=False)[2]
+    assert torch.allclose(found, iterate_logits(module, scores, cells, 1)[1], atol=1e-5)
 
 
 def test_the_base_is_called_once_a_batch():
@@ -111,11 +109,11 @@ def margins_of(run, split, base):
     run.model.eval()
     if base:
         run.model.base.load_state_dict(run.base_state)
-    tokens, limit, found = run.tokens(split), run.data.max_labels, []
+    tokens, found = run.tokens(split), []
     for row in tokens.usable.split(1):
         batch = tokens.batch(row)
         scores, k = run.model.base(batch), 0 if base else run.settings.iterations
-        logits = iterate_logits(run.model.inference, scores, pair_matrix(batch), k, limit=limit)[-1]
+        logits = iterate_logits(run.model.inference, scores, pair_matrix(batch), k)[-1]
         found.append((logits[:, 1:] - logits[:, :1], batch.labels))
     gold = sum(len(document.gold()) for document in getattr(run.data, split))
     return *map(torch.cat, zip(*found, strict=True)), gold
@@ -126,15 +124,15 @@ def test_records_have_the_threshold_of_training_and_that_of_dev():
     metrics = run.outcome(0)["metrics"]
     for of, base in (("", False), ("_base", True)):  # the base last: it takes stage 1's weights
         dev, test = (margins_of(run, split, base) for split in ("dev", "test"))
-        threshold = best_threshold(*dev, run.data.max_labels)
+        threshold = best_threshold(*dev)
         assert metrics[f"threshold{of}_dev"] == pytest.approx(threshold, abs=1e-3)
         for split, suffix in ((test, ""), (dev, "_dev")):
-            tuned = threshold_f1(*split, run.data.max_labels, threshold)
+            tuned = threshold_f1(*split, threshold)
             assert metrics[f"F1_tuned{of}{suffix}"] == pytest.approx(tuned, abs=0.5)
             assert metrics[f"AP{of}{suffix}"] == pytest.approx(average_precision(*split), abs=0.1)
         assert metrics[f"F1_tuned{of}_dev"] >= metrics[f"F1{of}_dev"]
     train = margins_of(run, "train", True)
-    own = threshold_f1(*train, run.data.max_labels, 0.0)
+    own = threshold_f1(*train, 0.0)
     assert metrics["F1_base_train"] == pytest.approx(own, abs=0.5)
     assert metrics["AP_base_train"] == pytest.approx(average_precision(*train), abs=0.1)
     assert "F1_tuned" not in run.evaluate("test")  # tuned on dev or not at all
