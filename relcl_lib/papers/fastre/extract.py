@@ -6,7 +6,7 @@ import contextlib
 import copy
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -68,6 +68,20 @@ class Scored(NamedTuple):
 
     triples: Tensor
     log_products: Tensor
+
+
+class Read(NamedTuple):
+    """A batch of B sentences of n words that the encoder and the head tagger have read.
+
+    `rows` (B,) are their numbers, `lengths` (B,) their words; `hidden` (B, n, d), `mask` (B, n, 1);
+    `head_logits` are those of starts and of ends.
+    """
+
+    rows: Tensor
+    lengths: Tensor
+    hidden: Tensor
+    mask: Tensor
+    head_logits: Sequence[Tensor]
 
 
 @dataclass
@@ -136,30 +150,42 @@ class Extractor:
         """
         return self.predict_scored(inputs, unfiltered=unfiltered).triples
 
-    @torch.inference_mode()
     def predict_scored(self, inputs: Mapping[str, Tensor], *, unfiltered: bool = False) -> Scored:
         """The same with scores. Sentences run sorted by length, `batch_size` at a time."""
-        lengths, device = inputs["lengths"], self.device
+        with self.ready():
+            return self.decode(self.read(inputs), unfiltered=unfiltered)
+
+    @torch.inference_mode()
+    def read(self, inputs: Mapping[str, Tensor]) -> Iterator[Read]:
+        """What a threshold has no part in, batch by batch: for `decode`, in a block of `ready`."""
+        lengths, network = inputs["lengths"], self._lower or self.model
         order = lengths.argsort(descending=True, stable=True)
         order = order[: int((lengths > 0).sum())]
-        allowed = self.schema.mask().to(device)
+        for rows in order.split(self.batch_size) if len(order) else ():
+            batch = trim({name: value[rows] for name, value in inputs.items()})
+            batch = {name: value.to(self.device) for name, value in batch.items()}
+            hidden, mask = network.encode(batch)
+            heads = network.head_logits(hidden, mask)
+            yield Read(rows, batch["lengths"], hidden, mask, heads)
+
+    @torch.inference_mode()
+    def decode(self, read: Iterable[Read], *, unfiltered: bool = False) -> Scored:
+        """The triples of what `read` gives, at the extractor's threshold, in a block of `ready`."""
+        allowed = self.schema.mask().to(self.device)
         allowed = allowed if self.filter_relations and not unfiltered else None
         found = [Scored(torch.zeros(0, 7, dtype=torch.long), torch.zeros(0))]
-        with self.ready():
-            for rows in order.split(self.batch_size) if len(order) else ():
-                batch = trim({name: value[rows] for name, value in inputs.items()})
-                batch = {name: value.to(device) for name, value in batch.items()}
-                triples, scores = (part.cpu() for part in self._batch(batch, allowed))
-                triples[:, 0] = rows.cpu()[triples[:, 0]]
-                found.append(Scored(triples, scores))
+        for batch in read:
+            triples, scores = (part.cpu() for part in self._decode(batch, allowed))
+            triples[:, 0] = batch.rows.cpu()[triples[:, 0]]
+            found.append(Scored(triples, scores))
         triples, scores = (torch.cat(parts) for parts in zip(*found, strict=True))
         at = triples[:, 0].argsort(stable=True)
         return Scored(triples[at], scores[at])
 
-    def _batch(self, inputs: Mapping[str, Tensor], allowed: Tensor | None) -> Scored:
-        lengths, network = inputs["lengths"], self._lower or self.model
-        hidden, mask = network.encode(inputs)  # (B, n, d), (B, n, 1)
-        ends = [self._margins(logits) for logits in network.head_logits(hidden, mask)]
+    def _decode(self, read: Read, allowed: Tensor | None) -> Scored:
+        network = self._lower or self.model
+        _, lengths, hidden, mask, head_logits = read
+        ends = [self._margins(logits) for logits in head_logits]
         heads = pair_spans(*(part > 0 for part in ends), self.head_rules, lengths)  # (H, 4)
         head_scores = log_probability(*ends, heads)  # (H,)
         cells = 2 * hidden.shape[1] * self.model.config.columns[1]
@@ -255,12 +281,10 @@ class Extractor:
         """The characters of what the network reads at a time: a text, or each of its sentences."""
         return sentence_spans(text, self.words) if self.by_sentence else [(0, len(text))]
 
-    @torch.inference_mode()
     def try_out(self) -> None:
         """Read a text: what is wrong with a network or its settings shows here, if nowhere else."""
         inputs = self.reader.read([split_text("A text of some words .", self.words)])
-        batch = {name: value.to(self.device) for name, value in trim(inputs).items()}
-        self._batch(batch, self.schema.mask().to(self.device))
+        self.decode(self.read(inputs))  # `ready` is not worth its products for one text
 
     # ----------------------------------------------------------------- folder
 

@@ -9,6 +9,7 @@ run.extractor().extract(["Sonja Bosivmann is a national of Dosstan ."])
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,27 @@ MOST_LOST = 0.1
 CURVES = ("loss", "valid_F1", "valid_F1_tuned", "tuned_threshold")
 #: validation triples below which it is said that they are too few to choose an epoch by
 ENOUGH = 20
+#: numbers of words' states that are kept while a threshold is sought, at most (1 GiB of float32)
+KEPT = 1 << 28
+
+
+def seek_threshold(
+    score: Callable[[float], float], start: float, step: float
+) -> tuple[float, float]:
+    """The threshold with the best score, from `start` outwards, and its score.
+
+    A direction is left after two steps without gain: far below the best threshold a network finds
+    everything everywhere, which takes long and scores nothing.
+    """
+    best, best_score = start, score(start)
+    for direction in (step, -step):
+        threshold, waited = round(start + direction, 2), 0
+        while waited < 2 and 0.04 < threshold < 0.96:
+            waited += 1
+            if (found := score(threshold)) > best_score:
+                best, best_score, waited = threshold, found, 0
+            threshold = round(threshold + direction, 2)
+    return best, best_score
 
 
 class FastreRun(Run):
@@ -358,26 +380,21 @@ class FastreRun(Run):
         return scores | triple_metrics.recall_by_seen(train, found, gold)
 
     def tune_threshold(self, start: float = 0.5, step: float = 0.05) -> tuple[float, float]:
-        """The threshold that is best on the validation set, from `start` outwards, and its F1.
-
-        A direction is left after two steps without gain: far below the best threshold a network
-        finds everything everywhere, which takes long and scores nothing.
-        """
+        """The threshold that is best on the validation set, and its F1; see `seek_threshold`."""
         gold = [sentence.triples for sentence in self.data.valid]
+        words = [sentence.text.split() for sentence in self.data.valid]
+        inputs, extractor = self._read("valid"), self.extractor()
 
         def score(threshold: float) -> float:
-            found = self.predict("valid", threshold=threshold)
-            return triple_metrics.triple_scores(found, gold)["F1"]
+            extractor.threshold = threshold
+            triples = extractor.decode(kept or extractor.read(inputs)).triples
+            return triple_metrics.triple_scores(extractor.word_triples(words, triples), gold)["F1"]
 
-        best, best_score = start, score(start)
-        for direction in (step, -step):
-            threshold, waited = round(start + direction, 2), 0
-            while waited < 2 and 0.04 < threshold < 0.96:
-                waited += 1
-                if (found := score(threshold)) > best_score:
-                    best, best_score, waited = threshold, found, 0
-                threshold = round(threshold + direction, 2)
-        return best, best_score
+        with extractor.ready():
+            # A threshold has no part in it: read once, unless the sentences are too many to keep.
+            few = inputs["lengths"].sum() * self.settings.hidden < KEPT
+            kept = [*extractor.read(inputs)] if few else []
+            return seek_threshold(score, start, step)
 
     def calibrated(self) -> Extractor:
         """The network as an extractor to be saved: its scores are probabilities, fitted on validation.

@@ -1,16 +1,16 @@
 """What a record says beyond scores: counts, times, seen triples, attention, convergence."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
 from fastre_data import parameters, tiny_data
 
 from relcl_lib.papers.fastre import measures
+from relcl_lib.papers.fastre import run as fastre_run
 from relcl_lib.papers.fastre.analysis import f1_tuned
 from relcl_lib.papers.fastre.extract import Extractor
-from relcl_lib.papers.fastre.run import FastreRun
+from relcl_lib.papers.fastre.run import FastreRun, seek_threshold
 from relcl_lib.text.triple_metrics import recall_by_seen, triple_scores
 
 
@@ -79,11 +79,13 @@ def test_times_are_per_sentence_and_of_each_batch_size(run, monkeypatch):
     assert found == pytest.approx({**wanted, "infer_log10_ms": 1})
 
 
-def test_the_curve_is_what_the_best_threshold_gives(run):
+def test_the_curve_is_what_the_best_threshold_gives(run, monkeypatch):
     threshold, score = run.tune_threshold(0.5, step=0.1)
     gold = [sentence.triples for sentence in run.data.valid]
     found = run.predict("valid", threshold=threshold)
     assert triple_scores(found, gold)["F1"] == score >= run.evaluate("valid")["F1"]
+    monkeypatch.setattr(fastre_run, "KEPT", 0)  # read anew for each threshold
+    assert run.tune_threshold(0.5, step=0.1) == (threshold, score)
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -100,18 +102,8 @@ def test_a_threshold_is_sought_alike_in_both_directions(hills, best, turned):
         return round(1 - threshold, 2) if turned else threshold
 
     asked = {place(threshold): score for threshold, score in hills.items()}
-    gold = [("a", f"r{number}", "b") for number in range(1000)]
-
-    def predict(split, threshold):
-        """As many of the gold as make the F1, which is 2 found / (found + gold)."""
-        f1 = asked.get(threshold, 10.0)
-        return [gold[: round(1000 * f1 / (200 - f1))]]
-
-    valid = [SimpleNamespace(triples=gold)]
-    stub = SimpleNamespace(data=SimpleNamespace(valid=valid), predict=predict)
-    threshold, score = FastreRun.tune_threshold(stub)
-    assert threshold == place(best)
-    assert score == pytest.approx(hills[best], abs=0.1)
+    found = seek_threshold(lambda threshold: asked.get(threshold, 10.0), 0.5, 0.05)
+    assert found == (place(best), hills[best])
 
 
 def test_the_curve_changes_no_number(run):
