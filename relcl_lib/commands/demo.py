@@ -1,7 +1,7 @@
 """Run every notebook in its quick profile, then print what the papers claim, with verdicts.
 
-`python -m relcl_lib demo` runs all of `notebooks/`, two at a time where there are two cores;
-`python -m relcl_lib demo hpcr` runs one. Executed copies and their logs go to `runs/notebooks/`. A
+`python -m relcl_lib demo` runs all of `notebooks/`, in the quick profile one more at a time than there
+are cores; `python -m relcl_lib demo hpcr` runs one. Executed copies and their logs go to `runs/notebooks/`. A
 notebook that fails is named with its cell and error, the others go on, and the exit code is 1.
 """
 
@@ -289,7 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("names", nargs="*", help="notebooks to run, e.g. hpcr (all)")
     parser.add_argument("--profile", default="quick", choices=("quick", "reduced", "full"))
-    parser.add_argument("--jobs", type=int, help="notebooks at a time (2, or 1 on a single core)")
+    parser.add_argument("--jobs", type=int, help="notebooks at a time (quick: cores + 1; else 2)")
     parser.add_argument("--out", type=Path, default=root / "runs", help="folder for output (runs)")
     parser.add_argument("--notebooks", type=Path, default=root / "notebooks", metavar="FOLDER")
     options = parser.parse_args(arguments)
@@ -309,9 +309,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if out != (root / "runs").resolve():  # where a notebook puts everything by itself
         figures, results = out / "figures", out / "results"
         given |= {"figures": str(figures), "results": str(results), "work_dir": str(out / "work")}
-    jobs = max(1, options.jobs or min(2, cpu_count()))
-    # Only the larger networks of the other profiles are worth more than one thread.
-    threads = 1 if quick else max(1, cpu_count() // jobs)
+    # Only the larger networks of the other profiles are worth more than one thread. Of the quick ones
+    # one more than cores runs, or a core would stand idle while another has the last lesson.
+    cores = cpu_count()
+    jobs = max(1, options.jobs or (cores + 1 if quick else min(2, cores)))
+    threads = 1 if quick else max(1, cores // jobs)
     failed = run_all(notebooks, out, given, figures, jobs=jobs, threads=threads)
     print(f"\n{closing_table(read_records())}\n\n{where_next(out, figures)}")
     for name, problem in failed.items():

@@ -24,7 +24,7 @@ class Paper:
         about: where it appeared, and its full name.
         task: what it is about, in a few words.
         link: where it is to be read.
-        seconds: of its notebook in the quick profile, one thread, two notebooks at a time.
+        seconds: of its notebook in the quick profile, on one thread of a free core.
         parameters_class: in its `parameters.py`.
         side_by_side: a run trains all its seeds at once, so they are not worth a process each.
     """
