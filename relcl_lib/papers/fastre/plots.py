@@ -217,12 +217,11 @@ def plot_epochs(
     return axes
 
 
-def plot_recorded(records: Sequence[Record], dataset: str = "NYT10") -> dict[str, Axes]:
-    """What only records tell of a data set, by figure; a figure without a number is not drawn.
+def plot_recorded_thresholds(records: Sequence[Record], dataset: str = "NYT10") -> dict[str, Axes]:
+    """Learned thresholds and one for all in the records of a data set, by figure; none without a number.
 
-    `convergence`: validation F1 at the best threshold of each epoch, with learned thresholds and with
-    one for all. `threshold_differences`: their F1 on the test set, paired. `looks_at`: attention and
-    gradients.
+    `convergence`: validation F1 at the best threshold of each epoch. `threshold_differences`: F1 on the
+    test set, paired.
     """
     drawn = {}
     curves, vectors = printed.convergence(records, dataset)
@@ -236,11 +235,15 @@ def plot_recorded(records: Sequence[Record], dataset: str = "NYT10") -> dict[str
     if rows:
         title = said.format(vectors, "F1, FastRE less one threshold for all")
         drawn["threshold_differences"] = plot_differences(rows, title=title)
-    rows, vectors = printed.recorded_looks(records, dataset)
-    if rows:
-        texts = {"title": said.format(vectors, "FastRE"), "xlabel": "difference, one dot per seed"}
-        drawn["looks_at"] = plot_differences(rows, **texts)
     return drawn
+
+
+def plot_recorded_looks(records: Sequence[Record], dataset: str = "NYT10") -> Axes | None:
+    """Attention and gradients in the records of a data set; None where they have none."""
+    rows, vectors = printed.recorded_looks(records, dataset)
+    title = f"FastRE, {dataset}, our records, word vectors: {vectors}"
+    texts = {"title": title, "xlabel": "difference, one dot per seed"}
+    return plot_differences(rows, **texts) if rows else None
 
 
 def progress(run: Any) -> Progress:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from relcl_lib.lab import words
 from relcl_lib.lab.compare import compare, nearest
 from relcl_lib.lab.files import repository_root
-from relcl_lib.lab.format import DASH, markdown_table, number
+from relcl_lib.lab.format import DASH, markdown_table, number, signed
 from relcl_lib.lab.metrics import mean_and_half
 from relcl_lib.lab.printed import Grid, PrintedTables, measured
 from relcl_lib.lab.records import gains, most_seeds
 from relcl_lib.lab.rows import Row, entries
 from relcl_lib.papers.fastre import tables
-from relcl_lib.papers.fastre.vectors import caption, on_usual_vectors
+from relcl_lib.papers.fastre.vectors import Vectors, caption, in_words, on_usual_vectors
 
 if TYPE_CHECKING:
     from relcl_lib.lab.records import Record
@@ -238,6 +238,36 @@ def by_sentence(records: Iterable[Record]) -> str:
             lines.append([label, *map(_with_interval, values)])
     header = ["per cent, partial match", *columns]
     return _join(markdown_table(header, lines, right=header[1:]), caption(vectors))
+
+
+def word_vectors(records: Iterable[Record]) -> str:
+    """FastRE's F1 by data set and word vectors, and what it is less that with random, trained ones.
+
+    Differences are paired by seed; ± half a 95 % interval from three seeds on.
+    """
+    records, lines = list(records), []
+    for dataset in tables.MEASURED_ON:
+        rows = [row for row in tables.data_rows(dataset) if row.our_metric == "F1"]
+        kinds: dict[Vectors, list[Record]] = {}
+        for record in (
+            r for row in rows if row.method == "FastRE" for r in filter(row.matches, records)
+        ):
+            if (vectors := Vectors.of(record)) is not None:
+                kinds.setdefault(vectors, []).append(record)
+        drawn = most_seeds(
+            run for each, runs in kinds.items() if each.name == "random" for run in runs
+        )
+        for vectors in sorted(kinds, key=lambda each: each.rank):
+            runs = most_seeds(kinds[vectors])
+            less = gains(runs, drawn, "F1") if vectors.name != "random" else []
+            f1 = [run.metrics["F1"] for run in runs]
+            size = str(runs[0].parameters["vector_size"])
+            change = signed(*mean_and_half(less)) if less else DASH
+            lines.append(
+                [dataset, in_words(vectors), size, _with_interval(f1), str(len(f1)), change]
+            )
+    header = ["data set", "word vectors", "numbers per word", "F1 (%)", "n", "less random ones"]
+    return markdown_table(header, lines, right=header[2:])
 
 
 def _with_interval(values: Sequence[float]) -> str:

@@ -75,10 +75,11 @@ def on_usual_vectors(
         for record in records
         if record.failed or Vectors.of(record) in (None, usual.get(record.dataset.get("set")))
     ]
-    return kept, {dataset: _in_words(vectors) for dataset, vectors in usual.items()}
+    return kept, {dataset: in_words(vectors) for dataset, vectors in usual.items()}
 
 
-def _in_words(vectors: Vectors) -> str:
+def in_words(vectors: Vectors) -> str:
+    """Their name, and whether they are trained."""
     name = words.setting(f"word_vectors={vectors.name}")[1]
     return f"{name}, {'trained' if vectors.trained else 'fixed'}"
 
