@@ -91,27 +91,35 @@ def count_class(triples: Iterable[TripleText]) -> str:
     return "5+" if count >= 5 else str(count or "")
 
 
-def scores_by_pattern(predicted: Sentences, gold: Sentences) -> dict[str, dict[str, float]]:
-    """The partial scores on the sentences of each pattern that occurs; EPO and SEO overlap."""
+def scores_by_pattern(
+    predicted: Sentences, gold: Sentences, match: str = "partial"
+) -> dict[str, dict[str, float]]:
+    """The scores on the sentences of each overlap pattern that occurs; EPO and SEO overlap."""
     members = [overlap_patterns(triples) for triples in gold]
-    return _by(PATTERNS, members, predicted, gold)
+    return _by(PATTERNS, members, predicted, gold, match)
 
 
-def scores_by_number(predicted: Sentences, gold: Sentences) -> dict[str, dict[str, float]]:
-    """The partial scores on the sentences with 1, 2, 3, 4 and 5 or more triples, where they occur."""
+def scores_by_number(
+    predicted: Sentences, gold: Sentences, match: str = "partial"
+) -> dict[str, dict[str, float]]:
+    """The scores on the sentences with 1, 2, 3, 4 and 5 or more triples, where they occur."""
     members = [{count_class(triples)} for triples in gold]
-    return _by(NUMBERS, members, predicted, gold)
+    return _by(NUMBERS, members, predicted, gold, match)
 
 
 def _by(
-    names: Sequence[str], members: Sequence[set[str]], predicted: Sentences, gold: Sentences
+    names: Sequence[str],
+    members: Sequence[set[str]],
+    predicted: Sentences,
+    gold: Sentences,
+    match: str,
 ) -> dict[str, dict[str, float]]:
     scores = {}
     for name in names:
         chosen = [i for i, found in enumerate(members) if name in found]
         if chosen:
             mine, theirs = [predicted[i] for i in chosen], [gold[i] for i in chosen]
-            scores[name] = triple_scores(mine, theirs)
+            scores[name] = triple_scores(mine, theirs, match)
     return scores
 
 

@@ -8,11 +8,14 @@ from PIL import Image
 
 from relcl_lib.commands.figures import COLOURS, all_figures, main, shortened
 from relcl_lib.lab import plots
+from relcl_lib.lab.claim_files import read_claims
+from relcl_lib.lab.claims import in_words
 from relcl_lib.lab.files import repository_root
 from relcl_lib.papers.docre_ii.parameters import DocreParameters
 from relcl_lib.papers.docre_ii.tables import TABLES as DOCRE_TABLES
 from relcl_lib.papers.hpcr import figures as hpcr
 from relcl_lib.papers.hpcr.tables import apart
+from relcl_lib.papers.registry import PAPERS
 
 FIGURES = all_figures()
 
@@ -424,6 +427,13 @@ def drawn_at(axes):
 )
 def test_a_claim_is_shortened_to_its_first_part(text, short):
     assert shortened(text) == short
+
+
+def test_what_the_claims_figure_calls_a_comparison_leaves_room_for_the_differences():
+    claims = [claim for name in PAPERS for claim in read_claims(name)]
+    compared = [(claim, each) for claim in claims for each in claim.comparisons]
+    longest, claim = max((len(each.label or in_words(each)), c.id) for c, each in compared)
+    assert longest <= 80, f"{claim}: give the comparison a label"
 
 
 def test_the_claims_figure_turns_differences_as_claimed_and_colours_the_verdict():
