@@ -43,8 +43,13 @@ def write(root, record, old):
 
 @pytest.mark.parametrize("paper", ["crecl", "docre_ii", "drl", "fastre", "hpcr"])
 def test_the_committed_records_come_out_of_their_first_form(paper, tmp_path, capsys):
-    # The first form knew no linear model.
-    records = [r for r in read_records(paper=paper) if r.parameters.get("base") != "linear"]
+    # The first form knew no linear model, and no record of it was on GloVe.
+    records = [
+        r
+        for r in read_records(paper=paper)
+        if r.parameters.get("base") != "linear"
+        and not r.parameters.get("word_vectors", "").startswith("GloVe")
+    ]
     for record in records:
         old, _ = first_schema(record)
         write(tmp_path, record, old)
