@@ -1,8 +1,9 @@
 """Run every notebook in its quick profile, then print what the papers claim, with verdicts.
 
-`python -m relcl_lib demo` runs all of `notebooks/`, in the quick profile one more at a time than there
-are cores; `python -m relcl_lib demo hpcr` runs one. Executed copies and their logs go to `runs/notebooks/`. A
-notebook that fails is named with its cell and error, the others go on, and the exit code is 1.
+`python -m relcl_lib demo` runs all of `notebooks/`, in the quick profile one more at a time than
+there are cores; `python -m relcl_lib demo hpcr` runs one. Executed copies and their logs go to
+`runs/notebooks/`. A notebook that fails is named with its cell and error, the others go on, and the
+exit code is 1.
 """
 
 from __future__ import annotations

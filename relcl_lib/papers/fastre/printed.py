@@ -222,8 +222,7 @@ def by_sentence(records: Iterable[Record]) -> str:
 
     Per data set the configuration with most seeds; ± half a 95 % interval from three seeds on.
     """
-    rows = [row for dataset in tables.MEASURED_ON for row in tables.data_rows(dataset)]
-    rows = [row for row in rows if (row.method, row.our_metric) == ("FastRE", "F1")]
+    rows = _own_rows()
     records, vectors = on_usual_vectors(records, rows)
     columns = {}
     for row in rows:
@@ -240,18 +239,21 @@ def by_sentence(records: Iterable[Record]) -> str:
     return _join(markdown_table(header, lines, right=header[1:]), caption(vectors))
 
 
+def _own_rows() -> list[Row]:
+    """FastRE's F1 on each data set that we measure."""
+    rows = [row for dataset in tables.MEASURED_ON for row in tables.data_rows(dataset)]
+    return [row for row in rows if (row.method, row.our_metric) == ("FastRE", "F1")]
+
+
 def word_vectors(records: Iterable[Record]) -> str:
     """FastRE's F1 by data set and word vectors, and what it is less that with random, trained ones.
 
     Differences are paired by seed; ± half a 95 % interval from three seeds on.
     """
     records, lines = list(records), []
-    for dataset in tables.MEASURED_ON:
-        rows = [row for row in tables.data_rows(dataset) if row.our_metric == "F1"]
+    for row in _own_rows():
         kinds: dict[Vectors, list[Record]] = {}
-        for record in (
-            r for row in rows if row.method == "FastRE" for r in filter(row.matches, records)
-        ):
+        for record in filter(row.matches, records):
             if (vectors := Vectors.of(record)) is not None:
                 kinds.setdefault(vectors, []).append(record)
         drawn = most_seeds(
@@ -264,7 +266,7 @@ def word_vectors(records: Iterable[Record]) -> str:
             size = str(runs[0].parameters["vector_size"])
             change = signed(*mean_and_half(less)) if less else DASH
             lines.append(
-                [dataset, in_words(vectors), size, _with_interval(f1), str(len(f1)), change]
+                [row.dataset, in_words(vectors), size, _with_interval(f1), str(len(f1)), change]
             )
     header = ["data set", "word vectors", "numbers per word", "F1 (%)", "n", "less random ones"]
     return markdown_table(header, lines, right=header[2:])
