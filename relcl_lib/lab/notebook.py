@@ -8,7 +8,7 @@ import inspect
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
@@ -251,6 +251,25 @@ def _line_with(lines: list[str], text: str, begin: int, thing: Any) -> int:
         if text in line:
             return at
     raise ValueError(f"no line of {thing.__qualname__} has {text!r}")
+
+
+def written(exercise: Callable[..., Any], *example: Any) -> Callable[..., Any] | None:
+    """What the check of an exercise calls: the reader's function, or the notebook's solution.
+
+    Args:
+        exercise: the reader's function `f`. It is not written yet while it returns None of `example`.
+            Then `f_solution` of the same notebook is checked, and a line says so.
+
+    Returns:
+        None if neither is there, as in a handout.
+    """
+    if exercise(*example) is not None:
+        return exercise
+    solution = exercise.__globals__.get(f"{exercise.__name__}_solution")
+    print(
+        f"{exercise.__name__} returns nothing" + (": the solution is checked" if solution else "")
+    )
+    return solution
 
 
 def show_messages_alone() -> None:

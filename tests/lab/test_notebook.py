@@ -14,7 +14,7 @@ from pydantic import Field
 
 from relcl_lib.commands.demo import kernel_environment
 from relcl_lib.lab.errors import explains_itself
-from relcl_lib.lab.notebook import notebook_parameters, source
+from relcl_lib.lab.notebook import notebook_parameters, source, written
 from relcl_lib.lab.parameters import ParameterError, Parameters
 from relcl_lib.papers.crecl.parameters import CreclNotebook
 from relcl_lib.papers.docre_ii.parameters import DocreNotebook
@@ -305,3 +305,14 @@ def test_source_shows_what_is_there_and_names_what_is_not():
     for texts in (("no such line",), ("runs = array", "array = _array(values)")):
         with pytest.raises(ValueError, match="no line of confidence_interval has"):
             source(metrics.confidence_interval, *texts)
+
+
+def test_a_check_calls_what_the_reader_wrote_and_else_the_solution(capsys):
+    notebook = {}
+    exec("def f(x):\n    pass\n\ndef g(x):\n    return 0", notebook)  # 0 is an answer, None is none
+    assert written(notebook["g"], 1) is notebook["g"] and not capsys.readouterr().out
+    assert written(notebook["f"], 1) is None  # a handout has no solutions
+    assert capsys.readouterr().out == "f returns nothing\n"
+    exec("def f_solution(x):\n    return x", notebook)
+    assert written(notebook["f"], 1) is notebook["f_solution"]
+    assert capsys.readouterr().out == "f returns nothing: the solution is checked\n"
