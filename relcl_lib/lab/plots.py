@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -91,25 +92,42 @@ def use_house_style() -> None:
     plt.rcParams.update(
         {"figure.dpi": 80, "savefig.dpi": 220, "figure.constrained_layout.use": True}
     )
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is not None and hasattr(shell, "kernel"):
+    if (shell := _notebook()) is not None:
         import matplotlib_inline.backend_inline  # sets its own format first  # noqa: F401
 
         shell.display_formatter.formatters["image/png"].for_type(Figure, sharp_png)
 
 
+def _notebook() -> Any:
+    """The shell of the notebook that this runs in, or None."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return shell if hasattr(shell, "kernel") else None
+
+
+#: what was last drawn of a figure
+_DRAWN: WeakKeyDictionary[Figure, tuple[bytes, dict[str, int]]] = WeakKeyDictionary()
+
+
 def sharp_png(figure: Figure) -> tuple[bytes, dict[str, int]] | None:
     """`figure` as a notebook shows it: two pixels per point of the screen, and its size in points.
 
-    Nothing is shown of an empty figure.
+    Nothing is shown of an empty figure. A figure that has not changed since is not drawn again.
     """
     from IPython.core.pylabtools import print_figure
 
-    found = print_figure(figure, "png", base64=False, dpi=2 * figure.dpi)
+    if figure in _DRAWN and not figure.stale:
+        return _DRAWN[figure]
+    # It is packed well afterwards, so that packing it here would only take time.
+    options = {"dpi": 2 * figure.dpi, "pil_kwargs": {"compress_level": 1}}
+    found = print_figure(figure, "png", base64=False, **options)
     if found is None:
         return None
     small, (width, height) = _in_few_colours(found)
-    return small, {"width": width // 2, "height": height // 2}
+    _DRAWN[figure] = small, {"width": width // 2, "height": height // 2}
+    figure.stale = (
+        False  # until one of its parts changes; drawn at another size it calls itself stale
+    )
+    return _DRAWN[figure]
 
 
 def _in_few_colours(png: bytes) -> tuple[bytes, tuple[int, int]]:
@@ -125,12 +143,19 @@ def _in_few_colours(png: bytes) -> tuple[bytes, tuple[int, int]]:
 
 
 def save_figure(figure: Figure, name: str, folder: str | os.PathLike[str] | None) -> None:
-    """Write `figure` to `folder/name.png`, whole or not at all; do nothing if folder is None."""
+    """Write `figure` to `folder/name.png`, whole or not at all; do nothing if folder is None.
+
+    In a notebook it is the picture that the notebook shows.
+    """
     if folder is None:
         return
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    atomic_write_bytes(Path(folder) / f"{name}.png", _in_few_colours(buffer.getvalue())[0])
+    if _notebook() is not None and (shown := sharp_png(figure)):
+        picture, _ = shown
+    else:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", pil_kwargs={"compress_level": 1})
+        picture, _ = _in_few_colours(buffer.getvalue())
+    atomic_write_bytes(Path(folder) / f"{name}.png", picture)
 
 
 def axes_of(axes: Axes | None, height: float) -> Axes:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from drawn import check, dots, legend, only_drawn  # noqa: F401
 from example_records import failed, run
+from IPython.core import pylabtools
 from matplotlib.collections import PathCollection
 
 from relcl_lib.lab import plots
@@ -186,6 +187,39 @@ def test_a_notebook_shows_two_pixels_per_point_and_nothing_of_an_empty_figure():
     width = int.from_bytes(picture[16:20], "big")
     assert width // 2 == size["width"]
     assert plots.sharp_png(plt.figure()) is None
+
+
+def test_in_a_notebook_the_picture_saved_is_the_one_shown_drawn_once(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "_notebook", lambda: "a shell")
+    print_figure = pylabtools.print_figure
+    monkeypatch.setattr(
+        pylabtools, "print_figure", lambda *a, **k: drawn.append(1) or print_figure(*a, **k)
+    )
+    axes = plots.plot_bars({"ER": [40.0]})
+
+    def saved():
+        plots.save_figure(axes.figure, "bars", tmp_path)
+        shown, _ = plots.sharp_png(axes.figure)
+        assert (tmp_path / "bars.png").read_bytes() == shown
+        return shown
+
+    pictures = [saved()]
+    assert len(drawn) == 1
+    # whatever changes of it, and at whatever depth, it is drawn again
+    changes = [
+        lambda: axes.patches[0].set_color("red"),
+        lambda: axes.set_xlabel("something else"),
+        lambda: axes.text(0.1, 0.1, "a note"),
+        lambda: axes.tick_params(labelsize=14),
+        lambda: axes.figure.suptitle("a title"),
+        lambda: axes.figure.set_size_inches(3, 3),
+    ]
+    for count, change in enumerate(changes, start=2):
+        change()
+        pictures.append(saved())
+        assert len(drawn) == count
+    assert len({*pictures}) == len(pictures)
 
 
 def test_a_line_goes_through_the_means_of_the_seeds():
