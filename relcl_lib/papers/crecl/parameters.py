@@ -325,7 +325,7 @@ class CreclNotebook(Notebook, CreclParameters):
     #: fewer and smaller tasks, so that there is time for several seeds
     profiles: ClassVar[Profiles] = with_quick(
         CreclParameters,
-        seeds=[2021, 2121, 2221, 2321, 2421],
+        seeds=[2021, 2121, 2221, 2321, 2421, 2521],
         n_tasks=3,
         train_limit=15,
         epochs_memory=3,
