@@ -83,7 +83,7 @@ class DrlRun(Run):
         self.network = self._build_network()
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         kind = torch.optim.SGD if self.settings.optimizer == "sgd" else torch.optim.Adam
-        self.optimizer = kind(self.parameters, lr=self.settings.learning_rate)
+        self.optimizer = kind(self.parameters, lr=self.settings.learning_rate, fused=True)
         self.memory = self._build_memory()
         self.heads: list[dict[str, Tensor]] = []
         self.valid = torch.zeros(len(self.stream), len(self.stream.tests))

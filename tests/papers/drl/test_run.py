@@ -152,7 +152,9 @@ class TestMemory:
 def test_weight_zero_is_plain_cross_entropy():
     """Check 7, exact on the CPU: 20 steps of a loop that knows nothing of the loss."""
     run, plain = (make_run(method="FINE-TUNE", drl_weight=0.0) for _ in range(2))
-    optimizer = torch.optim.Adam(plain.network.parameters(), lr=plain.settings.learning_rate)
+    optimizer = torch.optim.Adam(
+        plain.network.parameters(), lr=plain.settings.learning_rate, fused=True
+    )
     generator = plain.draws(0)["data order"][0]
     batches = padded_batches(plain.stream[0].train_indices, 4, generator)
     draws = run.draws(0)
