@@ -124,9 +124,8 @@ def sharp_png(figure: Figure) -> tuple[bytes, dict[str, int]] | None:
         return None
     small, (width, height) = _in_few_colours(found)
     _DRAWN[figure] = small, {"width": width // 2, "height": height // 2}
-    figure.stale = (
-        False  # until one of its parts changes; drawn at another size it calls itself stale
-    )
+    # Drawn at another size it calls itself stale; from here on only a change of a part does.
+    figure.stale = False
     return _DRAWN[figure]
 
 
