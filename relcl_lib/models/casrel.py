@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from relcl_lib.data.ragged import pad_rows
+from relcl_lib.models.fast_dropout import fast_dropout
 from relcl_lib.models.tagger import ConvEncoder, token_mask
 from relcl_lib.text.pretrained import usable_positions
 
@@ -110,7 +111,8 @@ class PretrainedEncoder(nn.Module):
         pieces = inputs["pieces"]
         attended = token_mask(inputs["piece_lengths"], pieces.shape[1])[..., 0].long()
         lower = self.precision != torch.float32
-        with torch.autocast(pieces.device.type, self.precision, enabled=lower):
+        low = torch.autocast(pieces.device.type, self.precision, enabled=lower)
+        with low, fast_dropout(pieces.device):
             out = self.network(input_ids=pieces, attention_mask=attended).last_hidden_state
         out = out.float()  # (B, pieces, d)
         places = torch.stack([inputs["first"], inputs["after"]], dim=-1)  # (B, n, 2)

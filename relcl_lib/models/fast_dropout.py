@@ -47,7 +47,7 @@ class _Keep(torch.autograd.Function):
 
 class _FastDropout(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return (_dropout if func is F.dropout else func)(*args, **(kwargs or {}))
+        return _INSTEAD.get(func, func)(*args, **(kwargs or {}))
 
 
 def _dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -56,8 +56,35 @@ def _dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = F
     return F.dropout(x, p, training, inplace)
 
 
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    **options: Any,
+) -> Tensor:
+    """Scaled dot-product attention, step by step where its maps are to be dropped from."""
+    if not dropout_p or query.device.type != "cpu" or is_causal or set(options) - {"scale"}:
+        options |= {"attn_mask": attn_mask, "dropout_p": dropout_p, "is_causal": is_causal}
+        return F.scaled_dot_product_attention(query, key, value, **options)
+    scale = options.get("scale")
+    scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.mT
+    if attn_mask is not None:
+        scores = (
+            scores.masked_fill(~attn_mask, -torch.inf)
+            if attn_mask.dtype == torch.bool
+            else scores + attn_mask.to(scores.dtype)
+        )
+    return _dropout(scores.softmax(-1), dropout_p).to(value.dtype) @ value
+
+
+_INSTEAD = {F.dropout: _dropout, F.scaled_dot_product_attention: _attention}
+
+
 def fast_dropout(device: torch.device) -> contextlib.AbstractContextManager:
-    """Inside the block `torch.nn.functional.dropout`, and so `nn.Dropout`, is `dropout` on a CPU.
+    """Inside the block torch's dropout is `dropout` on a CPU: `nn.Dropout`'s and fused attention's.
 
     It works for networks of other libraries as they are. On another device nothing changes.
     """

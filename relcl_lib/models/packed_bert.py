@@ -185,10 +185,5 @@ def _heads(
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, p: float) -> Tensor:
     """Scaled dot-product attention (R, heads, m, d) to keys in `mask`, with dropout of the maps."""
-    if p and query.device.type == "cpu":
-        # By hand, as `fast_dropout` does not reach into torch's function.
-        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-        maps = scores.masked_fill(~mask, -torch.inf).softmax(-1)
-        return F.dropout(maps, p).to(value.dtype) @ value
     with sdpa_kernel(CUDA_KERNELS) if query.is_cuda else contextlib.nullcontext():
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=p)

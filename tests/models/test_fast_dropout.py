@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -101,3 +102,48 @@ def test_what_it_does_not_do_is_torchs():
         in_place = x.clone()
         assert nn.Dropout(0.5, inplace=True)(in_place) is in_place
     assert fast_dropout(torch.device("meta")).__enter__() is None
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("mask", ["none", "of keys", "added"])
+def test_attention_drops_from_its_maps_and_keeps_their_mean(mask, kind):
+    """Of 4,000 draws; without dropout, and outside the block, it is torch's."""
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(1, 2, n, 8).to(kind) for n in (3, 6, 6))
+    keys = torch.tensor([1, 1, 1, 1, 0, 0]).bool()[None, None, None]
+    kept = {
+        "none": None,
+        "of keys": keys,
+        "added": torch.zeros(1, 1, 1, 6, dtype=kind).masked_fill(~keys, torch.finfo(kind).min),
+    }[mask]
+    options = {"attn_mask": kept, "scale": 0.5}
+    plain = F.scaled_dot_product_attention(q, k, v, **options)
+    many = [part.expand(4000, -1, -1, -1) for part in (q, k, v)]
+    with fast_dropout(CPU):
+        assert torch.equal(F.scaled_dot_product_attention(q, k, v, **options), plain)
+        drawn = F.scaled_dot_product_attention(*many, dropout_p=0.3, **options)
+    assert drawn.dtype == kind
+    torch.testing.assert_close(
+        drawn.float().mean(0, keepdim=True), plain.float(), rtol=0, atol=0.05
+    )
+    assert drawn.float().std(0).min() > 0.05  # every row has masks of its own
+
+
+def test_attention_draws_by_the_fast_dropout_and_hands_on_what_it_does_not_know():
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 2, 5, 8) for _ in range(3))
+    torch.manual_seed(1)
+    maps = (q @ k.mT * 8**-0.5).softmax(-1)
+    by_hand = dropout(maps, 0.3) @ v
+    torch.manual_seed(1)
+    with fast_dropout(CPU):
+        inside = F.scaled_dot_product_attention(q, k, v, dropout_p=0.3)
+    torch.testing.assert_close(inside, by_hand)
+    for other in ({"is_causal": True}, {"enable_gqa": True}):
+        torch.manual_seed(2)
+        outside = F.scaled_dot_product_attention(q, k, v, dropout_p=0.3, **other)
+        torch.manual_seed(2)
+        with fast_dropout(CPU):
+            assert torch.equal(
+                F.scaled_dot_product_attention(q, k, v, dropout_p=0.3, **other), outside
+            )
