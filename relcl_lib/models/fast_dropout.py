@@ -56,28 +56,18 @@ def _dropout(x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = F
     return F.dropout(x, p, training, inplace)
 
 
-def _attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    **options: Any,
-) -> Tensor:
+def _attention(query: Tensor, key: Tensor, value: Tensor, *more: Any, **options: Any) -> Tensor:
     """Scaled dot-product attention, step by step where its maps are to be dropped from."""
-    if not dropout_p or query.device.type != "cpu" or is_causal or set(options) - {"scale"}:
-        options |= {"attn_mask": attn_mask, "dropout_p": dropout_p, "is_causal": is_causal}
-        return F.scaled_dot_product_attention(query, key, value, **options)
-    scale = options.get("scale")
+    mask, p, scale = (options.get(name) for name in ("attn_mask", "dropout_p", "scale"))
+    other = more or options.get("is_causal") or options.get("enable_gqa")
+    if not p or other or query.device.type != "cpu":
+        return F.scaled_dot_product_attention(query, key, value, *more, **options)
     scores = (query * (query.shape[-1] ** -0.5 if scale is None else scale)) @ key.mT
-    if attn_mask is not None:
-        scores = (
-            scores.masked_fill(~attn_mask, -torch.inf)
-            if attn_mask.dtype == torch.bool
-            else scores + attn_mask.to(scores.dtype)
-        )
-    return _dropout(scores.softmax(-1), dropout_p).to(value.dtype) @ value
+    if mask is not None and mask.dtype == torch.bool:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    elif mask is not None:
+        scores = scores + mask.to(scores.dtype)
+    return _dropout(scores.softmax(-1), p).to(value.dtype) @ value
 
 
 _INSTEAD = {F.dropout: _dropout, F.scaled_dot_product_attention: _attention}
