@@ -73,11 +73,16 @@ def snapshot():
 #: Outside CI fewer seeds and epochs than the quick profile's: every cell runs, and no output that
 #: is compared depends on them. The lessons' own runs take the first of the profile's seeds.
 FEWER = {
-    "crecl": {"seeds": [2021, 2121]},
-    "docre_ii": {"stage1_epochs": 1, "alone_epochs": 1},
-    "drl": {"seeds": [0, 1, 2]},
-    "fastre": {"seeds": [0, 1], "epochs": 2},
-    "hpcr": {"seeds": [0, 1, 2]},
+    "crecl": {
+        "seeds": [2021, 2121],
+        "train_limit": 20,
+        "epochs_classification": 2,
+        "epochs_memory": 1,
+    },
+    "docre_ii": {"train_limit": 80, "generated": 0, "stage1_epochs": 1, "alone_epochs": 1},
+    "drl": {"seeds": [0, 1], "epochs": 1},
+    "fastre": {"seeds": [0, 1], "epochs": 1},
+    "hpcr": {"seeds": [0, 1], "image_size": 8},
 }
 
 
