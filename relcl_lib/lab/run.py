@@ -35,6 +35,10 @@ from relcl_lib.lab.runtime import (
 State = Mapping[str, Mapping[str, Tensor]]
 
 
+def ignore(*_: Any) -> None:
+    """A callback that does nothing."""
+
+
 class Run:
     """One run of one configuration; seeds that train side by side are one run.
 
@@ -60,7 +64,8 @@ class Run:
     elsewhere: ClassVar[tuple[str, ...]] = ()
     #: whether one run trains all seeds
     side_by_side: ClassVar[bool] = False
-    _on_step: Callable[..., Any] | None = None
+    #: of `train`
+    on_step: Callable[..., Any] = staticmethod(ignore)
 
     def __init__(
         self, parameters: Parameters, data: Any, seeds: list[int], work_dir: str | Path | None
@@ -136,7 +141,7 @@ class Run:
             on_step: called as `on_step(run, step, steps)` after each step within a unit, of `steps`,
                 counted from 1; a run whose units have parts names the part behind them.
         """
-        self._on_step = on_step
+        self.on_step = on_step or ignore
         self.resume()
         if not self.finished and current_commit() not in self.commits[-1:]:
             self.commits.append(current_commit())
@@ -158,7 +163,7 @@ class Run:
     def advance(self) -> dict[str, Any] | None:
         """Train and score the next unit; what is returned goes into `history`, with the seconds.
 
-        Where a unit may take long, each of its steps calls `_on_step`, see `train`; it may be None.
+        Where a unit may take long, each of its steps calls `on_step`, see `train`.
         """
         raise NotImplementedError
 

@@ -41,6 +41,7 @@ from relcl_lib.lab.checkpoints import (
 )
 from relcl_lib.lab.files import remove_leftovers
 from relcl_lib.lab.protocol import HIDDEN
+from relcl_lib.lab.run import ignore
 from relcl_lib.lab.runtime import drawing_from, make_generator, resolve_device
 from relcl_lib.models.contrastive_network import CreclNetwork
 from relcl_lib.papers.crecl.learner import Learner
@@ -196,7 +197,7 @@ class ContinualClassifier:
             train += [row for place, row in enumerate(rows) if place not in away]
         scored = self._score_unknown(unknown)
         lesson = _Lesson(self, stay, list(usable), train, self._seed(number))
-        lesson._on_phase, lesson._on_epoch = on_phase, on_epoch
+        lesson.on_phase, lesson.on_epoch = on_phase or ignore, on_epoch or ignore
         train_crecl(lesson, len(lesson.stream) - 1)
         readable = sum(map(len, short.values()))
         sentences = sum(map(len, usable.values()))

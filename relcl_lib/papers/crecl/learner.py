@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from relcl_lib.continual.memory import ExemplarMemory
 from relcl_lib.continual.streams import TaskStream
 from relcl_lib.data.sentences import RelationSentences
+from relcl_lib.lab.run import ignore
 from relcl_lib.lab.runtime import drawing_from, keep_freed_memory, make_generator
 from relcl_lib.losses import class_means
 from relcl_lib.models.contrastive_network import AttentionMemory, CreclNetwork
@@ -46,9 +47,10 @@ class Learner:
     _pretrained: tuple[Any, nn.Module]
     #: whether memory and prototypes hold u, not h
     holds_u: bool = False
-    _on_phase: Callable[[Any, str], Any] | None = None
-    _on_epoch: Callable[[Any, str], Any] | None = None
-    _on_step: Callable[..., Any] | None = None
+    #: called after each step, each epoch and each phase of training
+    on_step: Callable[..., Any] = staticmethod(ignore)
+    on_epoch: Callable[[Any, str], Any] = staticmethod(ignore)
+    on_phase: Callable[[Any, str], Any] = staticmethod(ignore)
 
     def take_up(self, stream: TaskStream) -> None:
         """Begin with an empty memory for the relations of these tasks."""
@@ -129,15 +131,12 @@ class Learner:
                             captured(self.padded_batch(sentences[rows]))
                         else:
                             step(self.batch(sentences[rows]))
-                        if self._on_step is not None:
-                            self._on_step(self, number, epochs * len(batches), phase)
+                        self.on_step(self, number, epochs * len(batches), phase)
                 entry = {"task": task, "phase": phase, "epoch": epoch}
                 entry |= {"loss": float(total) / len(batches), "sentences": sum(map(len, batches))}
                 self.history.append(entry)
-                if self._on_epoch is not None:
-                    self._on_epoch(self, phase)
-        if self._on_phase is not None:
-            self._on_phase(self, phase)
+                self.on_epoch(self, phase)
+        self.on_phase(self, phase)
 
     def training_step(
         self,

@@ -23,7 +23,7 @@ from relcl_lib.data.weights import is_published, weights_digest, weights_folder
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.lab.protocol import protocol
 from relcl_lib.lab.records import Record, config_hash
-from relcl_lib.lab.run import Run, State
+from relcl_lib.lab.run import Run, State, ignore
 from relcl_lib.models.contrastive_network import CreclNetwork
 from relcl_lib.papers.crecl import tables
 from relcl_lib.papers.crecl.learner import Learner
@@ -134,7 +134,7 @@ class CreclRun(Learner, Run):
         on_phase: Callable[[CreclRun, str], Any] | None = None,
     ) -> CreclRun:
         """Train the tasks that are left, see `Run.train`; `on_phase(run, phase)` after each phase."""
-        self._on_phase = on_phase
+        self.on_phase = on_phase or ignore
         return super().train(on_unit, on_step)
 
     def advance(self) -> None:

@@ -227,8 +227,7 @@ class DocreRun(Run):
                 chosen = usable[rows.to(self.device)]
                 handed = self.handed.of(chosen) if self.handed else None
                 total += self.training_step(tokens.batch(chosen), steps, noise, handed)
-                if self._on_step is not None:
-                    self._on_step(self, step, len(batches))
+                self.on_step(self, step, len(batches))
         return float(total) / len(batches)
 
     @cached_property

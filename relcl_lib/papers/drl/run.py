@@ -187,8 +187,7 @@ class DrlRun(Run):
         total = torch.zeros((), device=self.device)
         for step, current in enumerate(batches, start=1):
             total += self.training_step(current, draws)
-            if self._on_step is not None:
-                self._on_step(self, step, len(batches))
+            self.on_step(self, step, len(batches))
         mean = float(total) / len(batches)
         if not math.isfinite(mean):
             raise DivergenceError(

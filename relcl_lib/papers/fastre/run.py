@@ -301,8 +301,7 @@ class FastreRun(Run):
                     usable[rows.to(self.device)], self.settings.heads, draws[rows].to(self.device)
                 )
                 total += self.training_step(batch)
-                if self._on_step is not None:
-                    self._on_step(self, step, len(batches))
+                self.on_step(self, step, len(batches))
         return float(total) / len(batches)
 
     def training_step(self, batch: Batch) -> Tensor:

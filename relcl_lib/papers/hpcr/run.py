@@ -190,8 +190,7 @@ class ReplayRun(Run):
             else:
                 self.training_step(batches[:, step], task, step, seen, draws)
             self.total_step += 1
-            if self._on_step is not None:
-                self._on_step(self, step + 1, batches.shape[1])
+            self.on_step(self, step + 1, batches.shape[1])
         self.strategy.end_task(task, seen)
 
     def training_step(
