@@ -143,17 +143,14 @@ class Extractor:
 
     # ------------------------------------------------------------------ spans
 
-    def predict(self, inputs: Mapping[str, Tensor], *, unfiltered: bool = False) -> Tensor:
-        """The triples of the reader's `inputs`, (T, 7) int64 on the CPU; see `Scored`.
+    def predict(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The triples of the reader's `inputs`, (T, 7) int64 on the CPU; see `Scored`."""
+        return self.predict_scored(inputs).triples
 
-        `unfiltered` keeps relations that the head's type may not have.
-        """
-        return self.predict_scored(inputs, unfiltered=unfiltered).triples
-
-    def predict_scored(self, inputs: Mapping[str, Tensor], *, unfiltered: bool = False) -> Scored:
+    def predict_scored(self, inputs: Mapping[str, Tensor]) -> Scored:
         """The same with scores. Sentences run sorted by length, `batch_size` at a time."""
         with self.ready():
-            return self.decode(self.read(inputs), unfiltered=unfiltered)
+            return self.decode(self.read(inputs))
 
     @torch.inference_mode()
     def read(self, inputs: Mapping[str, Tensor]) -> Iterator[Read]:
@@ -169,10 +166,9 @@ class Extractor:
             yield Read(rows, batch["lengths"], hidden, mask, heads)
 
     @torch.inference_mode()
-    def decode(self, read: Iterable[Read], *, unfiltered: bool = False) -> Scored:
+    def decode(self, read: Iterable[Read]) -> Scored:
         """The triples of what `read` gives, at the extractor's threshold, in a block of `ready`."""
-        allowed = self.schema.mask().to(self.device)
-        allowed = allowed if self.filter_relations and not unfiltered else None
+        allowed = self.schema.mask().to(self.device) if self.filter_relations else None
         found = [Scored(torch.zeros(0, 7, dtype=torch.long), torch.zeros(0))]
         for batch in read:
             triples, scores = (part.cpu() for part in self._decode(batch, allowed))

@@ -13,6 +13,7 @@ from relcl_lib.lab.runtime import make_generator
 from relcl_lib.papers.fastre.network import augment_sentences, batch_loss
 from relcl_lib.papers.fastre.parameters import METHODS, FastreParameters, learning_rate
 from relcl_lib.papers.fastre.run import FastreRun, load_data
+from relcl_lib.text.triple_metrics import triple_scores
 from relcl_lib.text.words import count_words
 
 
@@ -107,6 +108,22 @@ def typed_data():
     data = tiny_data()
     splits = {name: getattr(data, name) for name in ("train", "valid", "test")}
     return assemble_triples("synthetic", splits, relations=data.relations)
+
+
+def test_one_pass_scores_what_the_map_keeps_and_what_there_is_without_it():
+    run = make(dataset="synthetic", data=typed_data())
+    assert run.settings.relation_mask == "infer"
+    run.threshold = 0.01  # an untrained network finds much, most of it of other types
+    gold, words = (
+        [of(s) for s in run.data.test] for of in (lambda s: s.triples, lambda s: s.text.split())
+    )
+    free = run.extractor()
+    free.filter_relations = False
+    every = free.word_triples(words, free.predict(run.reader.read(words)))
+    scores, kept = run.evaluate("test"), run.predict("test")
+    assert sum(map(len, every)) > sum(map(len, kept)) > 0
+    assert scores["F1_unfiltered"] == triple_scores(every, gold)["F1"]
+    assert {n: scores[n] for n in ("precision", "recall", "F1")} == triple_scores(kept, gold)
 
 
 def test_gold_keys_have_the_subject_type_of_their_relations():
