@@ -192,16 +192,14 @@ def _assemble(
 # --- RENET's folders: abstracts, mentions that a tool found in them, and labels ------------------
 
 
-def read_gda_folder(
-    folder: str | os.PathLike[str], report: Counter[str] | None = None
-) -> list[Abstract]:
+def read_gda_folder(folder: str | os.PathLike[str], report: Counter[str]) -> list[Abstract]:
     """Read `abstracts.txt`, `anns.txt` and `labels.csv` (label 1: an association).
 
     A document is its PMID, its title and its abstract, a line each; one without an abstract has its
-    title alone. With `report=None` a mention whose text is not at its offsets, and a document
-    without a title, is an error; a counter counts them as `offsets_disagree` and
-    `documents_without_title` and leaves them out. It also counts `documents_without_abstract`,
-    which are kept. A DataFormatError names the file, the line, and what is wrong there.
+    title alone. `report` counts mentions whose text is not at their offsets (`offsets_disagree`) and
+    documents without a title (`documents_without_title`), which are left out, and
+    `documents_without_abstract`, which are kept. A DataFormatError names the file, the line, and what
+    is wrong there.
     """
     folder = Path(folder)
     rows: dict[str, list[Line]] = defaultdict(list)
@@ -219,15 +217,9 @@ def read_gda_folder(
     abstracts = []
     for pmid, *lines in _blocks(folder / "abstracts.txt"):
         if not lines:
-            if report is None:
-                raise DataFormatError(
-                    pmid.path,
-                    f"line {pmid.number}: document {pmid.text} has no title",
-                    "A document is its PMID, its title and its abstract, a line each",
-                )
             report["documents_without_title"] += 1
             continue
-        if len(lines) == 1 and report is not None:
+        if len(lines) == 1:
             report["documents_without_abstract"] += 1
         texts = [
             line._replace(text=f"{pmid.text}|{part}|{line.text}")

@@ -78,22 +78,12 @@ def is_pubtator(line: str) -> bool:
     return not line.lstrip().startswith(("{", "[")) and bool(_TEXT.match(line))
 
 
-def read_pubtator(
-    path: str | os.PathLike[str],
-    relation: str | None = None,
-    *,
-    report: Counter[str] | None = None,
-) -> list[Abstract]:
+def read_pubtator(path: str | os.PathLike[str], relation: str | None = None) -> list[Abstract]:
     """Read a file in the PubTator format.
 
     Documents of a title line, an abstract line, mentions and relations, separated by blank lines.
+    `relation` is the one type of relation lines that is admitted; None admits every one.
     A DataFormatError names the file, the document, the line and the field.
-
-    Args:
-        path: the file.
-        relation: the one type of relation lines that is admitted; None admits every one.
-        report: None makes a mention whose text is not at its offsets an error; a counter counts
-            such mentions as `offsets_disagree` and leaves them out.
     """
     path = Path(path)
     abstracts, block = [], []
@@ -101,7 +91,7 @@ def read_pubtator(
         if text.strip():
             block.append(Line(path, number, text))
         elif block:
-            abstracts.append(make_abstract(block, relation, report))
+            abstracts.append(make_abstract(block, relation))
             block = []
     repeated = [pmid for pmid, n in Counter(a.pmid for a in abstracts).items() if n > 1]
     if repeated:
@@ -112,7 +102,11 @@ def read_pubtator(
 def make_abstract(
     lines: Sequence[Line], relation: str | None = None, report: Counter[str] | None = None
 ) -> Abstract:
-    """Make an abstract of its lines, which may come from several files; else as `read_pubtator`."""
+    """Make an abstract of its lines, which may come from several files; else as `read_pubtator`.
+
+    A mention whose text is not at its offsets is an error, or, where there is a `report`, counted there
+    as `offsets_disagree` and left out.
+    """
     texts = {"t": "", "a": ""}
     rows, pmid = [], None
     for line in lines:

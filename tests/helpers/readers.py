@@ -860,7 +860,7 @@ READERS = [
         check_abstracts,
         1.5,
     ),
-    Reader("gda", make_gda, read_gda_folder, check_abstracts),
+    Reader("gda", make_gda, lambda f: read_gda_folder(f, Counter()), check_abstracts),
     Reader(
         "mesh",
         lambda f: put(f, "tree.txt", "A01\tD1\tBody\nA01.2\tD2\tHead\n"),
