@@ -458,9 +458,6 @@ class ContinualClassifier:
     def load(cls, folder: str | Path, *, device: str = "auto") -> ContinualClassifier:
         """Read what `save` wrote: it answers, and goes on learning, as if it had never been away.
 
-        A model saved before `unknown` was kept has none: its threshold stays as it is until the next
-        lesson, and its report loses `unknown_refused`, which rested on relations that it knew.
-
         Raises:
             CheckpointError: names what is missing, damaged or of another version.
         """
@@ -487,12 +484,8 @@ class ContinualClassifier:
             )
             found.prototypes = prototypes.to(found.device)
             found.threshold, found.report = about["threshold"], about["report"]
-            if "unknown" in about:
-                found.unknown = about["unknown"]
-            else:  # a model of before: its share is of sentences that it was trained to tell apart
-                found.report.pop("unknown_refused", None)
-            found.lessons = about["lessons"]
-            found.trained = set(about.get("trained", ()))  # a model of before has none
+            found.unknown, found.lessons = about["unknown"], about["lessons"]
+            found.trained = set(about["trained"])
             found._check()
         return found
 

@@ -372,20 +372,11 @@ def test_a_first_lesson_that_fails_changes_nothing(late, one_lesson, monkeypatch
     assert equal(classifier, one_lesson)
 
 
-def test_a_folder_saved_without_scores_of_unknown_sentences_is_read(two_lessons, tmp_path):
+def test_wrong_scores_of_unknown_sentences_are_refused(two_lessons, tmp_path):
     folder = two_lessons.save(tmp_path / "m")
     about = json.loads((folder / ABOUT).read_text())
-    kept = about.pop("unknown")
-    assert kept == two_lessons.unknown
+    assert about["unknown"] == two_lessons.unknown
     (folder / "SHA256SUMS").unlink()
-    (folder / ABOUT).write_text(json.dumps(about))
-    classifier = ContinualClassifier.load(folder, device="cpu")
-    assert classifier.threshold == two_lessons.threshold and classifier.unknown == {}
-    assert "unknown_refused" not in classifier.report and "not been measured" in in_words(
-        classifier
-    )
-    classifier.learn({"by": rows("by")})
-    assert set(classifier.unknown) == {"by"} and classifier.report["unknown"] == 20
     for wrong in ({"nobody": [0.5]}, {"of": [1.5]}):
         (folder / ABOUT).write_text(json.dumps({**about, "unknown": wrong}))
         with pytest.raises(CheckpointError, match=r"holds no model .*is no relation with shares"):
