@@ -72,9 +72,9 @@ TABLES = _Tables("hpcr", LAYOUTS, tables.rows, WORDS, OURS)
 beside, quoted = TABLES.beside, TABLES.quoted
 
 
-def budgets(found: Mapping[str, studies.Budget], base: str = "ER") -> str:
-    """Table XII: what methods need in one step, and beside `base`, which is among them."""
-    one = found[base]
+def budgets(found: Mapping[str, studies.Budget]) -> str:
+    """Table XII: what methods need in one step, and beside ER, which is among them."""
+    one = found["ER"]
     columns = {
         "images forward": {method: each.forward for method, each in found.items()},
         "images back": {method: each.backward for method, each in found.items()},
