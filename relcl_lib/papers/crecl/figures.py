@@ -14,12 +14,11 @@ from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.records import Record, config_hash, gains, most_seeds, trained_on
 from relcl_lib.lab.rows import entries, parse_setting
 from relcl_lib.papers.crecl.plots import (
-    ACCURACIES,
     plot_two_tasks_side_by_side,
     say_seeds,
     task_curves,
 )
-from relcl_lib.papers.crecl.tables import ABLATIONS, AS_WRITTEN, leads, of_one_content
+from relcl_lib.papers.crecl.tables import ABLATIONS, ACCURACIES, AS_WRITTEN, leads, of_one_content
 
 #: variants of Figure 3 that lie far below CRECL, on all tasks or on the last one
 _FAR = ("CRECL-CL2", "CRECL-CL", "CRECL(C)")

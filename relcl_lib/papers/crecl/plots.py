@@ -22,6 +22,7 @@ from relcl_lib.lab.plots import (
     share_legend,
 )
 from relcl_lib.lab.sentence_plots import plot_words, wrap_words
+from relcl_lib.papers.crecl.tables import ACCURACIES
 
 if TYPE_CHECKING:
     from relcl_lib.continual.streams import TaskStream
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from relcl_lib.lab.records import Record
 
 HEAD_COLOUR, TAIL_COLOUR = "#7fb5f0", "#ffb84d"
-#: what of a task's accuracy is drawn -> where the records have it
-ACCURACIES = {"historical": "T", "current": "current_T"}
 
 # --- the model ----------------------------------------------------------------------------------
 

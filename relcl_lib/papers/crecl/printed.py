@@ -56,7 +56,7 @@ def parts(records: Sequence[Record], dataset: str = "FewRel") -> str:
     last = f"T{STREAMS['fewrel'][1]}"
     found: Grid = {}
     for kind, column in COLUMNS.items():
-        metric = last if kind == "historical" else f"current_{last}"
+        metric = f"{tables.ACCURACIES[kind]}{STREAMS['fewrel'][1]}"
         rows = tables.own_rows(methods, (metric,), dataset)
         for line in nearest(compare("crecl", rows, records)).to_dict("records"):
             texts = found.setdefault(line["method"], {})

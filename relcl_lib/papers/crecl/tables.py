@@ -25,6 +25,8 @@ DATASETS = {
     "synthetic": (5, 10),
 }
 COUNTS = ("T1", "T4", "T10")
+#: accuracy on all tasks so far, and on the last one alone -> its metrics, without the number of the task
+ACCURACIES = {"historical": "T", "current": "current_T"}
 #: the curves of Figure 3 that a sweep runs; CRECL's run leaves CRECL(C)'s record as well
 _TRAINED = ("CRECL-MAG", "CRECL-CL1", "CRECL-CL2", "CRECL-CL", "CRECL-K")
 ABLATIONS = (*_TRAINED, "CRECL(C)")
@@ -247,12 +249,11 @@ def leads(
         {record.seed: record.metrics for record in most_seeds(filter(row.matches, chosen))}
         for row in own_rows((method, over), ("T1",), dataset)
     )
-    prefix = {"historical": "T", "current": "current_T"}[kind]
     return {
         seed: {
             name.removeprefix("current_"): value - theirs[seed][name]
             for name, value in ours[seed].items()
-            if name.startswith(prefix)
+            if name.startswith(ACCURACIES[kind])
         }
         for seed in sorted(ours.keys() & theirs.keys())
     }
