@@ -74,7 +74,7 @@ def schema() -> list[dict[str, str]]:
     return [{"relation": r.path, "subject_type": r.head, "object_type": r.tail} for r in RELATIONS]
 
 
-def _fewrel(example: Example, world: World) -> Record:
+def _fewrel(example: Example) -> Record:
     record: Record = {"tokens": list(example.sentence.tokens)}
     for key, entity in (("h", example.head), ("t", example.tail)):
         name = example.sentence.surface(entity).lower()
@@ -92,7 +92,7 @@ def make_sentences(
     """
     drawn = draw_sentences(world, sizes["train"], sizes["test"])
     return {
-        split: {key: [_fewrel(example, world) for example in found] for key, found in by.items()}
+        split: {key: list(map(_fewrel, found)) for key, found in by.items()}
         for split, by in drawn.items()
     }
 

@@ -166,7 +166,7 @@ class DrlRun(Run):
         if self._shares_seen:
             self.shares.append(float(torch.stack(self._shares_seen).mean()))
             self._shares_seen = []
-        self.valid[index] = self._end_experience(index)
+        self.valid[index] = self._end_experience()
 
     def draws(self, index: int) -> dict[str, list[torch.Generator]]:
         """The generators of an experience, one per purpose."""
@@ -301,7 +301,7 @@ class DrlRun(Run):
 
     # ------------------------------------------------------------ evaluation
 
-    def _end_experience(self, index: int) -> Tensor:
+    def _end_experience(self) -> Tensor:
         """Validate; with several heads keep this task's first, and start the next from zeros."""
         if self.stream.multi_head:
             self.heads.append(save_head(self.network))

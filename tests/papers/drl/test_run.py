@@ -278,7 +278,7 @@ class TestBaselines:
         run = make_run(**shared, heads="task", **small)
         for index in range(3):
             run.train_experience(index)
-            run._end_experience(index)
+            run._end_experience()
         run.network.eval()  # batch norm would tie the images of a batch together
         positions = torch.cat([run.stream[task].train_indices[:2] for task in (2, 0, 1)])
         found = run.gradient(positions)
