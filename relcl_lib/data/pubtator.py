@@ -107,11 +107,18 @@ def make_abstract(
     A mention whose text is not at its offsets is an error, or, where there is a `report`, counted there
     as `offsets_disagree` and left out.
     """
-    texts = {"t": "", "a": ""}
+    texts: dict[str, str] = {}
     rows, pmid = [], None
     for line in lines:
         found = _TEXT.fullmatch(line.text)
         if found:
+            if pmid not in (None, found["pmid"]) or found["part"] in texts:
+                raise DataFormatError(
+                    line.path,
+                    f"document {pmid}, line {line.number}: {found['pmid']}|{found['part']}| stands "
+                    "inside it",
+                    "Leave a blank line between documents, and give each one title and one abstract",
+                )
             texts[found["part"]] = found["text"]
             pmid = found["pmid"]
         else:
@@ -119,7 +126,8 @@ def make_abstract(
     if pmid is None:
         path, number, _ = lines[0]
         raise DataFormatError(path, f"line {number}: a document without a title line", FIX)
-    text = f"{texts['t']} {texts['a']}"
+    title = texts.get("t", "")
+    text = f"{title} {texts.get('a', '')}"
     mentions, relations = [], []
     for (path, number, _), columns in rows:
         where = f"document {pmid}, line {number}"
@@ -145,7 +153,7 @@ def make_abstract(
     whole = {identifier for _, *pair in relations for identifier in pair}
     between = re.compile(f"[{_SEPARATORS if relation is None else _SEPARATORS[0]}]")
     annotations = (_annotation(*mention, text, whole, between, report) for mention in mentions)
-    return Abstract(pmid, len(texts["t"]), text, tuple(filter(None, annotations)), tuple(relations))
+    return Abstract(pmid, len(title), text, tuple(filter(None, annotations)), tuple(relations))
 
 
 def _annotation(

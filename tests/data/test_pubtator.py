@@ -166,6 +166,23 @@ def test_damaged_lines_are_named(tmp_path, bad, words):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "before, said",
+    [
+        ("6|t|Rash.\n6|a|None.\n", r"document 6, line 3: 7\|t\| stands inside it\. Leave a blank"),
+        ("7|t|Rash.\n", r"document 7, line 2: 7\|t\| stands inside it"),
+        ("6|a|None.\n", r"document 6, line 2: 7\|t\| stands"),
+    ],
+)
+def test_documents_without_a_blank_line_between_are_named(tmp_path, before, said):
+    path = write(tmp_path / "a.txt")
+    path.write_text(before + path.read_text())
+    with pytest.raises(DataFormatError, match=said):
+        read_pubtator(path)
+    path.write_text(before.replace("7|", "5|") + "\n" + write(tmp_path / "b.txt").read_text())
+    assert [found.pmid for found in read_pubtator(path)] == [before[0].replace("7", "5"), "7"]
+
+
 def test_offsets_from_the_end_of_the_text_are_refused(tmp_path):
     """A slice takes negative numbers, so the text there is the mention's."""
     start = TEXT.index("stupor") - len(TEXT)
