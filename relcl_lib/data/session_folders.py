@@ -157,10 +157,15 @@ def _images(files: list[Path], side: int | None) -> np.ndarray:
     for place, file in enumerate(files):
         try:
             with Image.open(file) as image:
+                if image.mode.startswith(("I", "F")):  # whose values beyond 255 would all be white
+                    problem = f"its pixels have more than 8 bits (Pillow's mode {image.mode})"
+                    raise DataFormatError(file, problem, "Save it with 8 bits a channel")
                 pixels = image.convert("RGB")
                 if side is not None and pixels.size != (side, side):
                     pixels = pixels.resize((side, side), Image.Resampling.BILINEAR)
                 array = np.asarray(pixels).transpose(2, 0, 1)
+        except DataFormatError:
+            raise
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise DataFormatError(
                 file, f"it cannot be decoded as an image ({type(error).__name__})", "Replace it"

@@ -124,6 +124,11 @@ def remove(*parts):
     return act
 
 
+def sixteen_bits(kitchen):
+    pixels = np.full((8, 8), 1000, np.uint16)
+    Image.fromarray(pixels).save(kitchen / "morning" / "cup" / "7.png")
+
+
 def rename(old, new):
     return lambda kitchen: (kitchen / old).rename(kitchen / new)
 
@@ -143,6 +148,7 @@ def all_test(kitchen):
     "fault, says",
     [
         (broken, r"7\.png: it cannot be decoded as an image"),
+        (sixteen_bits, r"7\.png: its pixels have more than 8 bits .*mode I.*Save it with 8 bits"),
         (no_tests, "kitchen: no session tests. Begin the name of one"),
         (all_test, "kitchen: all sessions test, none trains"),
         (remove("cup", True), "class 'cup' is in no session that tests"),
