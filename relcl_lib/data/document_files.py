@@ -147,6 +147,9 @@ def as_document(
     for name in ("title", "sents", "vertexSet"):
         if name not in record:
             raise DataFormatError(path, f"record {at} has no field {name}", AGAIN)
+    if not isinstance(record["title"], str | int):  # some number their documents
+        problem = f"record {at}, field title: {record['title']!r} is no text"
+        raise DataFormatError(path, problem, AGAIN)
     if labelled and record.get("labels") is None:
         raise DataFormatError(
             path,

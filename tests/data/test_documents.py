@@ -89,6 +89,8 @@ def test_a_label_given_twice_counts_once():
     [
         (lambda r: r.pop("vertexSet"), "no field vertexSet"),
         (lambda r: r.pop("labels"), "no field labels"),
+        (lambda r: r.update(title=None), "field title: None is no text"),
+        (lambda r: r.update(title=["Ann"]), "field title: ['Ann'] is no text"),
         (lambda r: r["vertexSet"].append([]), "entity 2 has no mention"),
         (lambda r: mention(r).update(pos=[3, 9]), "sentence 0, which has 5 tokens"),
         (lambda r: mention(r).update(pos=[3, 3]), "tokens 3 to 3"),
