@@ -59,13 +59,20 @@ def read_marked(
             f"{IN_A_FOLDER[0]}. {FIX}"
         )
     first = next(iter(read_json_records(path)), None)
-    if isinstance(first, dict) and not isinstance(first.get("text"), str) and _is_fewrel(first):
+    if (
+        first
+        and isinstance(first, dict)
+        and not isinstance(first.get("text"), str)
+        and _is_fewrel(first)
+    ):
         return _stripped(path, read_fewrel(path))
     relations: dict[str, list[RawSentence]] = {}
     for at, record in enumerate(read_json_records(path), start=1):
         says_none = none and isinstance(record, dict) and record.get("relation", "") is None
         sentence = as_marked(path, at, record, labelled=not says_none)
         relations.setdefault(sentence.relation, []).append(sentence)
+    if not relations:
+        raise DataFormatError(path, "holds no sentence", FIX)
     return relations
 
 

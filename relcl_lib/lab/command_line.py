@@ -7,6 +7,7 @@ import codecs
 import contextlib
 import io
 import os
+import re
 import sys
 import tempfile
 import time
@@ -51,6 +52,10 @@ def parse(
     argparse takes them in one row only, and leaves over what follows a further option.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    words = [part for w in given for part in (w.split("=", 1) if w.startswith("--") else [w])]
+    if "" in words[1:]:
+        before = words[words.index("", 1) - 1]
+        parser.error(f"nothing stands after {before}; is a variable of the shell not set?")
     options, more = parser.parse_known_args(given)
     hint = ""
     if "settings" in options:
@@ -78,13 +83,27 @@ def result_path(path: str | Path, source: BinaryIO | None = None) -> Path:
     with contextlib.suppress(OSError):  # no such file yet, or a source that is none
         if source is not None and os.path.samestat(path.stat(), os.fstat(source.fileno())):
             raise ValueError(f"--out {path} is the input itself; name another file for the results")
+    check_place("--out", path)
+    return path
+
+
+def check_place(option: str, path: Path) -> None:
+    """Refuse a place where nothing can be written: now, not when an hour's work is to be saved.
+
+    Raises:
+        ValueError: names the option and the nearest folder that is there.
+    """
     folder = next(folder for folder in path.absolute().parents if folder.exists())
-    try:  # now, not when an hour's results are to be written
+    try:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        said = f"--out {path}: the folder {folder} cannot be written to; name another"
+        said = f"{option} {path}: the folder {folder} cannot be written to; name another"
         raise ValueError(said) from error
-    return path
+
+
+def place(text: str) -> Path:
+    """A path, as a `type` of argparse: shells leave the ~ of `--out=~/x` as it is."""
+    return Path(text).expanduser()
 
 
 @contextlib.contextmanager
@@ -198,7 +217,7 @@ def read_json_lines(
     if first is None:
         return
     what, texts = "line", chain([first], filled)
-    if first[1].lstrip()[:1] == b"[":  # no record: each is an object
+    if re.match(rb"\s*\[\s*([{\]]|$)", first[1]):  # of records, each an object; no [E11] of a text
         if next(filled, None) is not None:
             raise ValueError(
                 "the input is an array over several lines: give one record per line, or the array "

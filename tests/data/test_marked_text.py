@@ -188,6 +188,12 @@ def test_files_in_every_form(tmp_path):
     }
     with pytest.raises(DataNotFoundError, match=r"nothing\.jsonl is not there\. Name a file"):
         read_marked(tmp_path / "nothing.jsonl")
+    (tmp_path / "none.json").write_text("[]")
+    with pytest.raises(DataFormatError, match=r"none\.json: holds no sentence\. A sentence is {"):
+        read_marked(tmp_path / "none.json")
+    (tmp_path / "none.json").write_text("{}")
+    with pytest.raises(DataFormatError, match=r"none\.json: record 1, field text: missing"):
+        read_marked(tmp_path / "none.json")
     (tmp_path / "bad.jsonl").write_text(f"{json.dumps(OFFSETS)}\n{{")
     with pytest.raises(DataFormatError, match=r"bad\.jsonl: line 2 is no JSON.*Mend line 2"):
         read_marked(tmp_path / "bad.jsonl")

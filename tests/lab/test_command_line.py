@@ -12,6 +12,7 @@ from relcl_lib.lab.command_line import (
     Counts,
     Skipped,
     parse,
+    place,
     read_json_lines,
     result_path,
     results_to,
@@ -50,6 +51,8 @@ def test_lines_are_read_one_by_one_and_no_array_is_looked_for_in_later_ones():
     got, skipped, said = found(b'{"n": 1}\n\n[{"n": 2}]\n{"n": 3\n{"n": 4}')
     assert got == [(1, 1), (5, 4)] and skipped == 2
     assert said.startswith("line 3 skipped: ") and "\nline 4 skipped: " in said
+    got, skipped, said = found(b"[E11] Ada [E12] met [E21] Bo [E22].\n[E11] Cy [E12] ...\n")
+    assert (got, skipped) == ([], 2) and said.startswith("line 1 skipped: no JSON: ")
     _, skipped, said = found(b'[{"n": 1}')
     assert skipped == 1 and said.startswith("line 1 skipped: no JSON: ")
 
@@ -123,6 +126,19 @@ def test_what_cannot_become_the_file_is_refused(tmp_path):
     assert str(caught.value) == (
         f"--out {source / 'below' / 'x'}: the folder {source} cannot be written to; name another"
     )
+
+
+def test_an_option_without_a_value_and_a_home_that_the_shell_leaves(capsys, monkeypatch, tmp_path):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("command")
+    parser.add_argument("--data", type=place)
+    for words in (["train", "--data", ""], ["train", "--data="]):
+        with pytest.raises(SystemExit):
+            parse(parser, words)
+        said = "nothing stands after --data; is a variable of the shell not set?\n"
+        assert capsys.readouterr().err.endswith(said)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert parse(parser, ["train", "--data=~/x"]).data == tmp_path / "x"
 
 
 def test_an_option_that_is_a_setting_is_shown_as_one(capsys):

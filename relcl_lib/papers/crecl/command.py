@@ -28,7 +28,9 @@ from typing import TYPE_CHECKING, Any
 from relcl_lib.lab.command_line import (
     Counts,
     add_settings_help,
+    check_place,
     parse,
+    place,
     positive,
     read_json_lines,
     result_path,
@@ -149,6 +151,7 @@ def _begun_or_loaded(options: argparse.Namespace, given: dict[str, Any]) -> Cont
     from relcl_lib.papers.crecl.classifier import ABOUT, ContinualClassifier, refuse_foreign
 
     refuse_foreign(options.model)  # now, not when an hour's training is to be saved
+    check_place("--model", options.model)
     if not Path(options.model, ABOUT).is_file():
         profile = options.profile or "reduced"
         return ContinualClassifier.begin(profile, **{"device": options.device, **given})
@@ -323,8 +326,8 @@ def build_parser() -> argparse.ArgumentParser:
     begun = {"help": "begin a model, or teach it further", "add_help": False, **raw}
     taught = commands.add_parser("learn", description=LEARNED + LAYOUT, **begun)
     add_settings_help(taught, list_settings)
-    taught.add_argument("--model", required=True, type=Path, help="folder of the model")
-    taught.add_argument("--data", required=True, type=Path, help="sentences with their relations")
+    taught.add_argument("--model", required=True, type=place, help="folder of the model")
+    taught.add_argument("--data", required=True, type=place, help="sentences with their relations")
     taught.add_argument(
         "--relation",
         action="append",
@@ -353,10 +356,10 @@ def build_parser() -> argparse.ArgumentParser:
     asked.set_defaults(run=predict)
     about = {"help": "accuracy on labelled sentences", "description": SCORES + LAYOUT}
     scored = commands.add_parser("evaluate", **about, **raw)
-    scored.add_argument("--data", required=True, type=Path, help="sentences with their relations")
+    scored.add_argument("--data", required=True, type=place, help="sentences with their relations")
     scored.set_defaults(run=evaluate)
     for command in (asked, scored):
-        command.add_argument("--model", required=True, type=Path, help="folder of the model")
+        command.add_argument("--model", required=True, type=place, help="folder of the model")
         command.add_argument("--threshold", type=cosine, help="least cosine (default: the model's)")
         command.add_argument("--device", default="auto")
     return parser

@@ -32,6 +32,7 @@ from relcl_lib.lab.command_line import (
     Counts,
     add_settings_help,
     parse,
+    place,
     positive,
     result_path,
     results_to,
@@ -313,7 +314,7 @@ def train(options: argparse.Namespace) -> int:
     from relcl_lib.papers.docre_ii.run import DocreRun, load_data, train_or_read
     from relcl_lib.text.document_tokens import TYPE_NUMBERS
 
-    out, trained = Path(options.out), False
+    out, trained = options.out, False
 
     def on_epoch(run: DocreRun) -> None:
         nonlocal trained
@@ -416,7 +417,7 @@ def build_parser() -> argparse.ArgumentParser:
         description=PREDICTED,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    found.add_argument("--model", required=True, type=Path, help="folder of a trained model")
+    found.add_argument("--model", required=True, type=place, help="folder of a trained model")
     found.add_argument("--out", help="file for the facts instead of standard output")
     found.add_argument("--tuned", action="store_true", help="with the threshold best on dev")
     found.add_argument("--submission", action="store_true", help="as DocRED's competition takes it")
@@ -431,14 +432,14 @@ def build_parser() -> argparse.ArgumentParser:
     scored = commands.add_parser(
         "evaluate", help="F1, IgnF1, Infer-F1 of predictions", description=SCORES
     )
-    scored.add_argument("--gold", required=True, type=Path, help="labelled documents")
-    scored.add_argument("--predictions", required=True, type=Path, help="what predict wrote")
-    scored.add_argument("--train", type=Path, help="training documents, for IgnF1")
+    scored.add_argument("--gold", required=True, type=place, help="labelled documents")
+    scored.add_argument("--predictions", required=True, type=place, help="what predict wrote")
+    scored.add_argument("--train", type=place, help="training documents, for IgnF1")
     mesh = (
         "CDR: the MeSH tree (2017MeshTree.txt), by which pairs do not count whose disease is more "
         "general than one that the chemical does induce, as in training on CDR"
     )
-    scored.add_argument("--mesh", type=Path, help=mesh)
+    scored.add_argument("--mesh", type=place, help=mesh)
     directed = "PubTator: the direction of a fact counts (a model trained with orientation=kind)"
     scored.add_argument("--directed", action="store_true", help=directed)
     scored.set_defaults(run=evaluate)
@@ -451,9 +452,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_settings_help(trained, list_settings)
     trained.add_argument(
-        "--data", required=True, type=Path, help="folder in DocRED's layout, or PubTator files"
+        "--data", required=True, type=place, help="folder in DocRED's layout, or PubTator files"
     )
-    trained.add_argument("--out", required=True, type=Path, help="for model, records, checkpoints")
+    trained.add_argument("--out", required=True, type=place, help="for model, records, checkpoints")
     trained.add_argument("--profile", default="full", help="quick, reduced or full")
     trained.add_argument("settings", nargs="*", help="NAME=VALUE, e.g. encoder=FOLDER")
     trained.set_defaults(run=train)

@@ -30,6 +30,7 @@ from relcl_lib.lab.command_line import (
     decode_json,
     decode_line,
     parse,
+    place,
     positive,
     result_path,
     results_to,
@@ -195,7 +196,9 @@ def pass_over(
             passed += 1
             record = _read(passed, next(lines, b""), jsonl, counts)
         before = {k: v for k, v in result.items() if k == "text" or k not in OWN}
-        if (passed, record) != (result["line"], before):
+        # As text: a field may be NaN, which equals nothing.
+        now, then = (json.dumps(fields, sort_keys=True) for fields in (record, before))
+        if (passed, now) != (result["line"], then):
             raise ValueError(
                 f"line {passed} is not the one that was extracted before: the input has changed. Take "
                 f"another --out, or delete {part}"
@@ -274,12 +277,15 @@ def extract(options: argparse.Namespace) -> int:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Print the scores of a saved tagger on a file as one JSON object."""
+    from relcl_lib.data.download import DataFormatError
     from relcl_lib.data.triples import read_sentences
     from relcl_lib.papers.fastre.evaluate import COMPARED, evaluate_on, locate
     from relcl_lib.papers.fastre.extract import Extractor
     from relcl_lib.papers.fastre.lost import describe_lost
 
     sentences = read_sentences(options.data)
+    if not sentences:
+        raise DataFormatError(options.data, "holds no sentence", "Score on sentences with triples")
     train = read_sentences(options.train) if options.train else []
     extractor = Extractor.load(options.model, device=options.device)
     report = locate(extractor, sentences)
@@ -354,7 +360,7 @@ def train(options: argparse.Namespace) -> int:
     parameters = FastreParameters.create(values | settings)
     if options.data:
         check_folder("--data", options.data, "train.json")
-    out, trained, told = Path(options.out), False, {""}
+    out, trained, told = options.out, False, {""}
 
     def tell(line: str) -> None:
         if line not in told:
@@ -449,10 +455,9 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=raw,
     )
     scored.add_argument("--model", required=True, help="folder of a trained tagger")
-    scored.add_argument("--data", required=True, help="file of sentences with triples")
-    scored.add_argument(
-        "--train", help="its training file: scores of triples seen there, and others"
-    )
+    scored.add_argument("--data", required=True, type=place, help="file of sentences with triples")
+    about = "its training file: scores of triples seen there, and others"
+    scored.add_argument("--train", type=place, help=about)
     scored.set_defaults(run=evaluate)
     for command in (found, scored):
         command.add_argument(
@@ -475,6 +480,7 @@ def build_parser() -> argparse.ArgumentParser:
     trained.add_argument(
         "--out",
         required=True,
+        type=place,
         help="folder for tagger, records, checkpoints; a tagger of other data or settings is not replaced",
     )
     trained.add_argument("--profile", default="full", help="quick, reduced or full")

@@ -437,6 +437,9 @@ def test_a_folder_that_holds_other_things_is_left_alone(two_lessons, tmp_path, c
         assert relcl.main([*learn, *given()]) == 2
         shown = capsys.readouterr().err
         assert "name a new folder" in shown and "classification" not in shown  # before training
+    assert relcl.main([*learn[:3], str(tmp_path / "file" / "model"), *learn[4:], *given()]) == 2
+    shown = capsys.readouterr().err
+    assert f"the folder {tmp_path / 'file'} cannot be written to; name another" in shown
     assert (tmp_path / "mine" / "notes.txt").read_text() == (tmp_path / "file").read_text()
     assert two_lessons.save(tmp_path / "deep" / "new" / "model").is_dir()
     (tmp_path / "empty").mkdir()

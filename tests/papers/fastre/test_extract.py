@@ -732,6 +732,9 @@ def test_evaluation_says_what_cannot_be_located(folder, tmp_path, capsys):
     said = capsys.readouterr().err
     assert "mine.json: 1 sentence, 1 of 2 triples located" in said
     assert "1 has an entity that is not in the text (record 1: 'Cy')" in said
+    (tmp_path / "mine.json").write_text("[]")
+    assert main(call) == 2
+    assert "mine.json: holds no sentence. Score on sentences" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main_of_fastre(["evaluate", "--help"])
     said = capsys.readouterr().out

@@ -104,6 +104,14 @@ def test_lines_are_passed_over_and_counted_as_if_they_were_read_now():
     assert counts.skipped.count == 1 and told.getvalue().startswith("line 2 skipped")
 
 
+def test_a_field_that_equals_nothing_is_the_same_as_before():
+    line = b'{"id": NaN, "text": "a b"}\n'
+    kept = [{**result(1), "id": float("nan")}]
+    assert pass_over(stream(line), kept, jsonl=True, counts=Extracted()) == 1
+    with pytest.raises(ValueError, match="the input has changed"):
+        pass_over(stream(line.replace(b"NaN", b"1")), kept, jsonl=True, counts=Extracted())
+
+
 @pytest.mark.parametrize("given", [b"a c\n", b"\xff\na b\n", b""])
 def test_another_input_is_an_error(given):
     with pytest.raises(ValueError, match=r"the input has changed.*or delete x/\.out\.part-00$"):
