@@ -138,11 +138,17 @@ def save_model(
         what: what the error calls it.
 
     Raises:
-        CheckpointError: the folder cannot be written.
+        CheckpointError: the folder cannot be written, or a weight is not finite, which `check_state`
+            would refuse to read.
     """
     folder = Path(folder)
     remove_leftovers(folder.parent)
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    if wild := [n for n, t in tensors.items() if t.is_floating_point() and not t.isfinite().all()]:
+        raise CheckpointError(
+            f"the {what} is not saved to {folder}: {wild[0]} is not finite, as training diverged. Train "
+            "with a lower learning rate"
+        )
     try:
         with atomic_directory(folder) as temporary:
             for part in pretrained:

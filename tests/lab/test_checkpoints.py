@@ -137,6 +137,14 @@ class TestFiles:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert not list(tmp_path.iterdir())
 
+    @pytest.mark.parametrize("number", [float("nan"), float("inf")])
+    def test_a_model_that_could_not_be_read_leaves_the_old_one(self, tmp_path, number):
+        good, bad = torch.zeros(3), torch.tensor([0.0, number, 0.0])
+        checkpoints.save_model(tmp_path / "m", "tagger", {"format": 1}, {"a": good})
+        with pytest.raises(CheckpointError, match=r"not saved to .*: b is not finite.*lower learn"):
+            checkpoints.save_model(tmp_path / "m", "tagger", {"format": 1}, {"a": good, "b": bad})
+        assert list(checkpoints.read_model(tmp_path / "m", "tagger", 1)[1]) == ["a"]
+
     def test_a_folder_that_cannot_be(self, tmp_path):
         (tmp_path / "file").write_text("in the way")
         with pytest.raises(CheckpointError, match="cannot write the checkpoint"):
