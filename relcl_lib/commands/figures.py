@@ -19,7 +19,7 @@ from relcl_lib.lab.claims import (
     in_words,
     verdicts_of,
 )
-from relcl_lib.lab.files import repository_root
+from relcl_lib.lab.files import existing_folder, repository_root
 from relcl_lib.lab.metrics import LEAST_SEEDS
 from relcl_lib.papers.registry import PAPERS
 
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about = (
         "folder with the records (data/results); a t-SNE is of features beside the committed ones"
     )
-    line.add_argument("--results", help=about)
+    line.add_argument("--results", type=existing_folder, help=about)
     options = line.parse_args(arguments)
     out = options.out
     import matplotlib.pyplot as plt

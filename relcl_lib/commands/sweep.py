@@ -201,10 +201,12 @@ def make_cells(options: argparse.Namespace) -> list[Cell]:
     common = {name: value for name, value in common.items() if value is not None}
     chosen = options.methods or {cell["method"] for cell in cells}
     cells = [{**cell, **common} for cell in cells if cell["method"] in chosen]
-    cells = list({canonical_json(cell): cell for cell in cells}.values())  # one may now be another
     for cell in cells:
-        paper.parameters.create(cell).resolved()
-    return cells
+        made = paper.parameters.create(cell)
+        made.resolved()
+        if "seeds" in cell:
+            cell["seeds"] = made.seeds  # `--set seeds=0` is a number
+    return list({canonical_json(cell): cell for cell in cells}.values())  # one may now be another
 
 
 def split_seeds(paper: str, cells: Sequence[Cell], most: int) -> list[Cell]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from relcl_lib.commands.blocks import marker_names, replace_between_markers
 from relcl_lib.commands.claims import COUNTS, claims_block, papers_block
+from relcl_lib.data.text_files import not_utf8
 from relcl_lib.lab import words
 from relcl_lib.lab.claims import SCALES
 from relcl_lib.lab.compare import compare, nearest
@@ -226,7 +227,11 @@ def update(path: Path, records: Iterable[Record], *, check: bool = False) -> lis
         The names of the blocks that were stale.
     """
     records = list(records)
-    old = text = path.read_bytes().decode("utf-8")
+    content = path.read_bytes()
+    try:
+        old = text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, content[:64]) from error
     stale = []
     for name in marker_names(old):
         before = text

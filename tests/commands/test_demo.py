@@ -39,6 +39,8 @@ def test_no_notebooks(tmp_path, capsys):
     (tmp_path / "notebooks").mkdir()
     assert demo.main(words(tmp_path)) == 0
     assert "there are no notebooks" in capsys.readouterr().out
+    assert main(["demo", "--notebooks", str(tmp_path / "typo")]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'typo'} is no folder\n"
 
 
 def test_unknown_name(tmp_path, capsys):

@@ -49,6 +49,12 @@ def test_the_committed_figures_can_be_drawn_and_are_all_that_is_committed(tmp_pa
     assert not stale, f"{stale}: python -m relcl_lib figures draws them anew"
 
 
+def test_a_results_folder_that_is_not_there_draws_no_empty_figures(tmp_path):
+    with pytest.raises(FileNotFoundError, match="typo is no folder"):
+        main(["--out", str(tmp_path / "out"), "--results", str(tmp_path / "typo")])
+    assert not list(tmp_path.iterdir())
+
+
 #: drawn once their sweeps have records
 OF_SWEEPS = ("hpcr_temperatures", "hpcr_batches")
 

@@ -42,6 +42,7 @@ def test_chosen_rows_and_sizes():
         (["table3", "--methods", "HPRC"], "the rows:"),
         (["table3", "--buffers", "0"], "buffer_size"),
         (["table3", "--seeds", "1", "1"], "seeds must differ"),
+        (["table3", "--set", "learning_rate=1e999"], "learning_rate: Input should be a finite"),
     ],
 )
 def test_wrong_arguments_are_named_before_anything_runs(words, said, capsys):
@@ -88,6 +89,14 @@ def test_what_fails_in_every_cell_is_told_once(monkeypatch, capsys):
     lines = [line for line in capsys.readouterr().out.splitlines() if "failed: " in line]
     assert len(lines) > 2 and "OSError: disk full" in lines[0]
     assert all(": as above" in line for line in lines[1:])
+
+
+def test_one_seed_may_be_set_as_a_number(capsys):
+    words = ["hpcr", "table7", "--buffers", "200", "--dry-run"]
+    assert sweep.main([*words, "--set", "seeds=3"]) == 0
+    as_number = capsys.readouterr().out
+    assert sweep.main([*words, "--seeds", "3"]) == 0
+    assert capsys.readouterr().out == as_number and ", seed 3" in as_number
 
 
 def test_dry_run_lists_the_cells(capsys):

@@ -197,9 +197,13 @@ def test_errors_are_one_line(results, tmp_path, capsys):
     assert relcl(["tables", "--results", str(results), "--update", str(readme)]) == 2
     assert "hpcr/nothing" in capsys.readouterr().err
     assert relcl(["tables", "--results", str(results), "--update", str(tmp_path / "absent")]) == 2
+    readme.write_bytes("café".encode("latin-1"))
+    assert relcl(["tables", "--results", str(results), "--update", str(readme)]) == 2
+    [_, said] = capsys.readouterr().err.splitlines()
+    assert f"{readme}: cannot be read: it is not UTF-8" in said and "Save it as UTF-8" in said
     next(results.rglob("*.json")).write_text("{")
     assert relcl(["tables", "--results", str(results)]) == 2
-    assert capsys.readouterr().err.count("\n") == 2
+    assert capsys.readouterr().err.count("\n") == 1
     with pytest.raises(SystemExit):
         relcl(["tables", "--paper", "hpcr", "--check"])
 
