@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -115,7 +115,9 @@ class FastreParameters(Parameters):
     type_size: int = Field(64, ge=1, description="d_t")
     attention_heads: int = Field(8, ge=1, description="of each tagger's self-attention")
     max_tokens: int = Field(100, ge=1, description="longer sentences are cut")
-    dilations: list[int] | None = Field(None, min_length=1, description="one for each block")
+    dilations: list[Annotated[int, Field(ge=1)]] | None = Field(
+        None, min_length=1, description="one for each block"
+    )
     gate: Literal["released", "paper", "none"] | None = Field(None, description="of a block")
     residual: bool | None = Field(None, description="whether a block keeps its input")
     block_dropout: Literal["gate", "between"] | None = Field(

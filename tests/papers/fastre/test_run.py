@@ -277,6 +277,7 @@ def test_misspelt_and_contradictory_parameters():
         ({"encoder": "bert"}, "encoder names"),
         ({"exact_release": True, "variant": "paper"}, "exact_release"),
         ({"hidden": 30}, "multiple of attention_heads"),
+        ({"dilations": [1, 0]}, r"dilations\.1: Input should be greater than or equal to 1"),
         ({"method": "CasRel tagger + FastRE encoder", "type_map": "paper"}, "without types"),
     ):
         with pytest.raises(ParameterError, match=word):
