@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -159,6 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     An error whose message was written for a reader, or that names a file, is one line here.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # whose encoding may lack a letter of a result
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             return _run(words)

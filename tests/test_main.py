@@ -1,6 +1,8 @@
 """The one command: how words find their command, and the old commands that name it."""
 
 import importlib
+import io
+import json
 import subprocess
 import sys
 import tomllib
@@ -97,6 +99,16 @@ def test_help_is_quick_and_loads_no_torch():
     words = ["", *relcl.SHARED, "hpcr", "hpcr sweep", *map(" ".join, relcl.OWN)]
     done = python("-c", HELP, *words)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_letter_that_the_terminal_lacks_is_written_as_its_number(monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", out)
+    told = SimpleNamespace(main=lambda words: print('"né à \u6771"') or 0)
+    monkeypatch.setattr(importlib, "import_module", lambda name: told)
+    assert relcl.main(["tables"]) == 0
+    text = out.buffer.getvalue().decode("latin-1")
+    assert text == '"né à \\u6771"\n' and json.loads(text) == "né à \u6771"
 
 
 def test_an_error_is_one_line_if_its_message_was_written_for_a_reader(
