@@ -370,9 +370,8 @@ class FastreRun(Run):
         gold = [sentence.triples for sentence in getattr(self.data, split)]
         words, extractor = self._words(split), self.extractor()
         by_map = details and self.settings.relation_mask == "infer"
-        extractor.filter_relations &= (
-            not by_map
-        )  # then the map drops triples here: one pass for both
+        if by_map:  # the map drops triples here, so that one pass serves both scores
+            extractor.filter_relations = False
         every = extractor.predict(self._read(split))
         kept = every[self.schema.mask()[every[:, 3], every[:, 4]]] if by_map else every
         found = extractor.word_triples(words, kept)
