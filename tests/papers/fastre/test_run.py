@@ -113,7 +113,7 @@ def typed_data():
 def test_one_pass_scores_what_the_map_keeps_and_what_there_is_without_it():
     run = make(dataset="synthetic", data=typed_data())
     assert run.settings.relation_mask == "infer"
-    run.threshold = 0.01  # an untrained network finds much, most of it of other types
+    run.threshold = 0.55  # of what an untrained network finds most has other types
     gold, words = (
         [of(s) for s in run.data.test] for of in (lambda s: s.triples, lambda s: s.text.split())
     )
