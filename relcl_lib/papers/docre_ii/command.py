@@ -192,13 +192,17 @@ def read_predictions(path: Path) -> dict[str, set[Any]]:
         try:
             facts = found.setdefault(str(record["title"]), set())
             if "facts" in record:
+                if not isinstance(record["facts"], list):
+                    raise TypeError(f"field facts: {record['facts']!r} is no list")
                 rows = [(fact["head"], fact["relation"], fact["tail"]) for fact in record["facts"]]
             else:
                 rows = [(record["h_idx"], record["r"], record["t_idx"])]
             for head, relation, tail in rows:
                 if type(head) is not int or type(tail) is not int:
                     raise TypeError(f"{head!r} and {tail!r} are no numbers of entities")
-                facts.add(Fact(head, str(relation), tail))
+                if not isinstance(relation, str):
+                    raise TypeError(f"the relation {relation!r} is no text")
+                facts.add(Fact(head, relation, tail))
         except (KeyError, TypeError) as error:
             raise DataFormatError(
                 path,

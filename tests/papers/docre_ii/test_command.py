@@ -450,6 +450,8 @@ def test_a_mention_beside_its_words_is_said(run, saved, monkeypatch, capsys):
         ({"title": "unknown", "h_idx": 0, "t_idx": 1, "r": "P17"}, "not in"),
         ({"title": "A", "h_idx": 0, "t_idx": 99, "r": "P17"}, "names an entity that is not there"),
         ({"title": "A", "h_idx": "0", "t_idx": 1, "r": "P17"}, "no numbers of entities"),
+        ({"title": "A", "h_idx": 0, "t_idx": 1, "r": None}, "record 1: the relation None is no"),
+        ({"title": "A", "facts": None}, "record 1: field facts: None is no list"),
         ({"title": "A", "h_idx": 0, "r": "P17"}, "record 1: no field t_idx"),
         ({"h_idx": 0, "t_idx": 1, "r": "P17"}, "record 1: no field title"),
         ("text", "record 1"),
