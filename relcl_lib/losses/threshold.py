@@ -54,16 +54,6 @@ def adaptive_threshold_loss(
     return gap.masked_fill(~positive, 0.0).sum(-1) + threshold
 
 
-def above_threshold(logits: Tensor, threshold: float | None = None) -> Tensor:
-    """Which classes a position has: (..., C+1) logits to (..., C) bool, strictly above AT.
-
-    Args:
-        logits: (..., C+1) with the threshold in column 0; (..., C) if `threshold` is given.
-        threshold: a probability between 0 and 1, the same for all positions, that sigmoid(logit) must
-            exceed; None compares with each position's own column 0.
-    """
-    if threshold is None:
-        return logits[..., 1:] > logits[..., :1]
-    if not 0 < threshold < 1:
-        raise ValueError(f"threshold={threshold} must lie between 0 and 1")
-    return logits > math.log(threshold / (1 - threshold))
+def above_threshold(logits: Tensor) -> Tensor:
+    """Which classes a position has: (..., C+1) to (..., C) bool, strictly above AT, its own column 0."""
+    return logits[..., 1:] > logits[..., :1]

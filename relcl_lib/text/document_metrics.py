@@ -99,13 +99,13 @@ def within_limit(margins: Tensor, limit: int = LIMIT) -> Tensor:
     return torch.full_like(margins, -inf).scatter(1, best, margins.gather(1, best))
 
 
-def best_threshold(margins: Tensor, labels: Tensor, gold: int, limit: int = LIMIT) -> float:
+def best_threshold(margins: Tensor, labels: Tensor, gold: int) -> float:
     """The threshold of the margins with which F1 is highest, to be chosen on dev.
 
-    It lies half-way between two margins, and is infinite where nothing right is found. Arguments are
-    those of `average_precision`, and how many relations a pair may have.
+    It lies half-way between two margins, and is infinite where nothing right is found. A pair has
+    `LIMIT` relations at most; arguments are those of `average_precision`.
     """
-    scores, order = within_limit(margins, limit).flatten().sort(descending=True, stable=True)
+    scores, order = within_limit(margins).flatten().sort(descending=True, stable=True)
     hits = labels.flatten()[order].cumsum(0)
     found = torch.arange(1, len(scores) + 1)
     last = scores > torch.cat([scores[1:], scores.new_full((1,), -inf)])  # of equal margins
@@ -117,11 +117,9 @@ def best_threshold(margins: Tensor, labels: Tensor, gold: int, limit: int = LIMI
     return (float(scores[at]) + max(below, float(scores[at]) - 2)) / 2
 
 
-def threshold_f1(
-    margins: Tensor, labels: Tensor, gold: int, threshold: float, limit: int = LIMIT
-) -> float:
+def threshold_f1(margins: Tensor, labels: Tensor, gold: int, threshold: float) -> float:
     """F1 in per cent of the relations whose margin is above a threshold, see `best_threshold`."""
-    chosen = within_limit(margins, limit) > threshold
+    chosen = within_limit(margins) > threshold
     return count_scores(int((chosen & labels).sum()), int(chosen.sum()), gold)["F1"]
 
 

