@@ -112,3 +112,18 @@ def test_other_forms_of_fastre_do_not_speak_for_it(name):
     for form in forms:
         assert verdict(name, form).verdict == NOT_TESTED
         assert verdict(name, [*form, *shown(2.0)]).verdict == SUPPORTED
+
+
+def test_dilation_is_judged_between_six_blocks_and_six(vectors):
+    """Of the structures of Table 4 only one is the network that dilation is taken out of."""
+    flat = glove({"F1": 60.0}, vectors, method="-Dilated Convolution", dilations=[1] * 6)
+    for record in flat:
+        record.metrics["F1"] += record.seed / 10
+    deep = [1, 2, 4, 1, 2, 4, 1, 1, 1]
+    structures = [
+        glove({"F1": ahead}, vectors, dilations=dilations)
+        for ahead, dilations in ((70.0, DEFAULT), (50.0, deep), (40.0, [1, 2, 4]))
+    ]
+    (outcome,) = verdict("dilation", [*flat, *sum(structures, [])]).outcomes
+    assert outcome.mean == pytest.approx(10, abs=0.2)
+    assert outcome.others == 0
