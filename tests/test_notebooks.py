@@ -79,10 +79,10 @@ FEWER = {
         "epochs_classification": 2,
         "epochs_memory": 1,
     },
-    "docre_ii": {"train_limit": 80, "generated": 0, "stage1_epochs": 1, "alone_epochs": 1},
+    "docre_ii": {"stage1_epochs": 1, "alone_epochs": 1},
     "drl": {"seeds": [0, 1], "epochs": 1},
     "fastre": {"seeds": [0, 1], "epochs": 1},
-    "hpcr": {"seeds": [0, 1], "image_size": 8},
+    "hpcr": {"seeds": [0, 1]},
 }
 
 

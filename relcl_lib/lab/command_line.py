@@ -102,7 +102,7 @@ def check_place(option: str, path: Path) -> None:
 
 
 def place(text: str) -> Path:
-    """A path, as a `type` of argparse: shells leave the ~ of `--out=~/x` as it is."""
+    """A path, as a `type` of argparse: shells leave a ~ after = as it is."""
     return Path(text).expanduser()
 
 
