@@ -82,7 +82,7 @@ FEWER = {
     "docre_ii": {"stage1_epochs": 1, "alone_epochs": 1},
     "drl": {"seeds": [0, 1], "epochs": 1},
     "fastre": {"seeds": [0, 1], "epochs": 1},
-    "hpcr": {"seeds": [0, 1]},
+    "hpcr": {"seeds": [0, 1, 2]},
 }
 
 
