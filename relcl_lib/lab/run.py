@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -37,6 +38,16 @@ State = Mapping[str, Mapping[str, Tensor]]
 
 def ignore(*_: Any) -> None:
     """A callback that does nothing."""
+
+
+class DivergenceError(RuntimeError):
+    """A training has diverged; says where and what to change."""
+
+
+def check_loss(loss: float, where: str, advice: str = "use a lower learning rate") -> None:
+    """Raise a DivergenceError if a mean loss is not finite: all that follows would be worthless."""
+    if not math.isfinite(loss):
+        raise DivergenceError(f"the loss is {loss} in {where}, so training has diverged; {advice}")
 
 
 class Run:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from relcl_lib.continual.memory import ExemplarMemory
 from relcl_lib.continual.streams import TaskStream
 from relcl_lib.data.sentences import RelationSentences
-from relcl_lib.lab.run import ignore
+from relcl_lib.lab.run import check_loss, ignore
 from relcl_lib.lab.runtime import drawing_from, keep_freed_memory, make_generator
 from relcl_lib.losses import class_means
 from relcl_lib.models.contrastive_network import AttentionMemory, CreclNetwork
@@ -132,8 +132,10 @@ class Learner:
                         else:
                             step(self.batch(sentences[rows]))
                         self.on_step(self, number, epochs * len(batches), phase)
+                mean = float(total) / len(batches)
+                check_loss(mean, f"task {task + 1}, {phase}, epoch {epoch + 1}")
                 entry = {"task": task, "phase": phase, "epoch": epoch}
-                entry |= {"loss": float(total) / len(batches), "sentences": sum(map(len, batches))}
+                entry |= {"loss": mean, "sentences": sum(map(len, batches))}
                 self.history.append(entry)
                 self.on_epoch(self, phase)
         self.on_phase(self, phase)

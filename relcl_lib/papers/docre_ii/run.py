@@ -25,7 +25,7 @@ from relcl_lib.lab import checkpoints
 from relcl_lib.lab.checkpoints import optimizer_state, restore_optimizer
 from relcl_lib.lab.protocol import protocol
 from relcl_lib.lab.records import Record
-from relcl_lib.lab.run import Run, State
+from relcl_lib.lab.run import Run, State, check_loss
 from relcl_lib.lab.runtime import (
     drawing_from,
     keep_freed_memory,
@@ -181,6 +181,7 @@ class DocreRun(Run):
         if self.stage == 1 and self.epochs_done >= self.settings.stage1_epochs:
             self._enter_stage_2()
         loss = self.train_epoch(self.epochs_done)
+        check_loss(loss, f"epoch {self.epochs_done + 1}")
         k = self.iterations if self.stage == 2 else 0
         by_rank = self.settings.chosen_by == "AP"
         found = self.read("dev", k, margins_after=k if by_rank else None)

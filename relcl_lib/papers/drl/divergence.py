@@ -8,12 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from relcl_lib.lab.run import DivergenceError
+
 #: growth that no training shows which goes well
 GROWTH = 100.0
-
-
-class DivergenceError(RuntimeError):
-    """A training has diverged; says where and what to change."""
 
 
 @torch.no_grad()

@@ -21,8 +21,8 @@ from relcl_lib.continual.gradients import (
     project_gem,
 )
 from relcl_lib.continual.memory import ExperienceMemory, Generators, GradientMemory, Memory
+from relcl_lib.lab.run import DivergenceError
 from relcl_lib.models.taps import TappedNetwork
-from relcl_lib.papers.drl.divergence import DivergenceError
 
 Drawn = dict[str, Tensor] | None
 

@@ -10,7 +10,6 @@ run.test_accuracy()
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ from relcl_lib.data.images import as_rgb, rgb_of_side
 from relcl_lib.lab.checkpoints import optimizer_state, restore_optimizer, split
 from relcl_lib.lab.protocol import protocol
 from relcl_lib.lab.records import Record
-from relcl_lib.lab.run import Run, State
+from relcl_lib.lab.run import Run, State, check_loss
 from relcl_lib.lab.runtime import make_generator, resident_memory_bytes
 from relcl_lib.losses import cross_entropy_loss, discriminative_loss
 from relcl_lib.models.taps import (
@@ -40,7 +39,7 @@ from relcl_lib.models.taps import (
     trunk_digest,
 )
 from relcl_lib.papers.drl import tables
-from relcl_lib.papers.drl.divergence import DivergenceError, check_growth, mean_lengths
+from relcl_lib.papers.drl.divergence import check_growth, mean_lengths
 from relcl_lib.papers.drl.methods import METHODS
 from relcl_lib.papers.drl.parameters import FROM_SCRATCH, DrlParameters
 
@@ -189,10 +188,7 @@ class DrlRun(Run):
             total += self.training_step(current, draws)
             self.on_step(self, step, len(batches))
         mean = float(total) / len(batches)
-        if not math.isfinite(mean):
-            raise DivergenceError(
-                f"the loss is {mean} in experience {index}; use a smaller learning_rate or drl_weight"
-            )
+        check_loss(mean, f"experience {index}", "use a lower learning_rate or drl_weight")
         if self.method.memory and self.method.offer is None:
             self.memory.add(draws["memory"], position=self.stream[index].train_indices[None])
         return mean

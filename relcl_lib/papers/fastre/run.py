@@ -24,7 +24,7 @@ from relcl_lib.lab.digests import SHOWN, file_digest
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.lab.protocol import protocol
 from relcl_lib.lab.records import Record
-from relcl_lib.lab.run import Run, State
+from relcl_lib.lab.run import Run, State, check_loss
 from relcl_lib.lab.runtime import drawing_from, make_generator
 from relcl_lib.lab.schedule import epoch_batches
 from relcl_lib.models.tagger import trainable_parameters
@@ -235,6 +235,7 @@ class FastreRun(Run):
         """Train an epoch and score it on the validation set."""
         begin = measures.process_seconds(self.device)
         loss = self.train_epoch(self.epochs_done)
+        check_loss(loss, f"epoch {self.epochs_done + 1}")
         seconds = measures.process_seconds(self.device) - begin
         score = self.evaluate("valid", details=False)["F1"]
         if score > self.best_score or score == self.best_score == 0:

@@ -10,6 +10,7 @@ from states import kept, same
 from relcl_lib.lab import checkpoints
 from relcl_lib.lab.records import config_hash
 from relcl_lib.lab.rows import Cell
+from relcl_lib.lab.run import DivergenceError
 from relcl_lib.losses import prototype_contrastive_loss
 from relcl_lib.papers.crecl.methods import classify, contrast, train_crecl
 from relcl_lib.papers.crecl.network import shuffled_batches
@@ -409,3 +410,13 @@ def test_bfloat16_stays_near_float32():
     assert h[1].dtype == torch.float32
     assert not torch.equal(*h)
     torch.testing.assert_close(h[1], h[0], rtol=0.1, atol=0.05)
+
+
+def test_a_training_that_diverges_stops_and_leaves_no_checkpoint(tmp_path):
+    run = make_run(work_dir=tmp_path, learning_rate=1e30)
+    with pytest.raises(
+        DivergenceError,
+        match=r"the loss is (nan|inf) in task 1, [a-z]+, epoch.* lower learning rate",
+    ):
+        run.train()
+    assert run.done == 0 and not list(tmp_path.rglob("*.safetensors"))

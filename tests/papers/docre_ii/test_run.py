@@ -12,6 +12,7 @@ from relcl_lib.commands.sweep import make_cells, parser
 from relcl_lib.data.document_sets import assemble_documents
 from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.parameters import ParameterError
+from relcl_lib.lab.run import DivergenceError
 from relcl_lib.models.atlop import PairScores
 from relcl_lib.papers.docre_ii.network import base_loss
 from relcl_lib.papers.docre_ii.parameters import METHODS, PAPER_ENCODERS, TRAINING, DocreParameters
@@ -392,3 +393,12 @@ def test_gradients_end_with_their_step():
     run.model.train()
     run.training_step(tokens.batch(tokens.usable[:2]), 4, torch.Generator())
     assert all(p.grad is None for p in run.model.parameters())
+
+
+def test_a_training_that_diverges_stops_and_leaves_no_checkpoint(tmp_path):
+    run = make(work_dir=tmp_path, encoder_rate=1e30)
+    with pytest.raises(
+        DivergenceError, match=r"the loss is (nan|inf) in epoch 1.* lower learning rate"
+    ):
+        run.train()
+    assert run.done == 0 and not list(tmp_path.rglob("*.safetensors"))

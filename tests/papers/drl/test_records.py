@@ -14,8 +14,8 @@ from relcl_lib.data.images import load_images
 from relcl_lib.lab.compare import compare
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.lab.records import as_dict, read_records
+from relcl_lib.lab.run import DivergenceError
 from relcl_lib.papers.drl import studies
-from relcl_lib.papers.drl.divergence import DivergenceError
 from relcl_lib.papers.drl.run import validation_curve
 from relcl_lib.papers.drl.similarity import disjoint_study, pair_study
 from relcl_lib.papers.drl.studies import (

@@ -9,6 +9,7 @@ from fastre_data import LEARNING, parameters, tiny_data
 from relcl_lib.data.triples import Sentence, Triple, assemble_triples
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.lab.records import config_hash, write_record
+from relcl_lib.lab.run import DivergenceError
 from relcl_lib.lab.runtime import make_generator
 from relcl_lib.papers.fastre.network import augment_sentences, batch_loss
 from relcl_lib.papers.fastre.parameters import METHODS, FastreParameters, learning_rate
@@ -350,3 +351,12 @@ def test_a_record_without_what_is_asked_for_is_made_anew(tmp_path):
 def test_the_quick_profile_loads_the_generated_corpus():
     data = load_data(FastreParameters.create(profile="quick"))
     assert data.sizes == {"train": 1200, "valid": 200, "test": 400}
+
+
+def test_a_training_that_diverges_stops_and_leaves_no_checkpoint(tmp_path):
+    run = make(work_dir=tmp_path, learning_rate=1e30, epochs=2)
+    with pytest.raises(
+        DivergenceError, match=r"the loss is (nan|inf) in epoch 1.* lower learning rate"
+    ):
+        run.train()
+    assert run.done == 0 and not list(tmp_path.rglob("*.safetensors"))
