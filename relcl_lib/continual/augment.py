@@ -30,7 +30,7 @@ CONTRAST, SATURATION, HUE = 1, 2, 3  # places in COLOUR_OPERATIONS
 
 @dataclass(frozen=True)
 class Augmentation:
-    """HPCR's augmentation (section 3.4 of its protocol): the numbers, and how to draw and apply them.
+    """HPCR's augmentation as released (the paper names no operation): the numbers, and how to draw and apply them.
 
     Attributes:
         scale: range of the crop's share of the image area.

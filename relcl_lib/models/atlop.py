@@ -136,7 +136,7 @@ class GroupedBilinear(nn.Module):
 
 
 class Atlop(nn.Module):
-    """Pair features F_0 and base logits (section 3.1 of the paper).
+    """Pair features F_0 and base logits (section 2.1 of the paper).
 
     z_s = tanh(W_s [h(e_s); c_so]), z_o = tanh(W_o [h(e_o); c_so]), F = FNN([z_s; z_o]),
     logits = W_r F + b_r.

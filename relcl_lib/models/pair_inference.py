@@ -250,7 +250,7 @@ def iterate_logits(
     sum_logits: bool = False,
     fed: Iterable[Tensor] = (),
 ) -> list[Tensor]:
-    """Predict, feed the predictions back, and predict again (section 3.2).
+    """Predict, feed the predictions back, and predict again (section 2.2).
 
     Args:
         inference: in evaluation mode.

@@ -117,3 +117,11 @@ def test_fastres_encoder_is_casrels_alone():
     given = FastreNotebook.create(encoder="bert-base-cased")
     assert given.run("CasRel").resolved().encoder == "bert-base-cased"
     assert given.run("FastRE").resolved().encoder is None
+
+
+def test_docre_iis_small_encoder_has_no_words_for_the_released_markers():
+    released = DocreNotebook.create(variant="released")
+    assert released.run("DocRE-II").resolved().markers == "boundary"
+    with_bert = released.run("DocRE-II", encoder="bert-base-cased")
+    assert with_bert.resolved().markers == "typed"
+    assert released.run("DocRE-II", markers="typed").resolved().markers == "typed"

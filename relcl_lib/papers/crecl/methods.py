@@ -62,9 +62,9 @@ def classify(
 def contrast(run: Learner, phase: Literal["CL1", "CL2"], task: int, prototypes: Tensor) -> None:
     """Train encoder and projector by L_2 (Eq. 8): CL1 on the task's sentences, CL2 on the memory.
 
-    In CL2 a sentence of an old relation gives M rows, each with a dropout mask of its own, so that
-    few old and many new sentences weigh alike; the BERT sees it once. The prototypes p (C, d) are those
-    of the relations seen, in the order they came; they are not trained (Eq. 4).
+    In CL2 a sentence of an old relation gives M rows, each with a dropout mask of its own, which makes
+    up for part of the rows that CL1 gave to the new ones; the BERT sees it once. The prototypes p
+    (C, d) are those of the relations seen, in the order they came; they are not trained (Eq. 4).
     """
     if phase not in ("CL1", "CL2"):
         raise ValueError(f"phase is 'CL1' or 'CL2', not {phase!r}")

@@ -263,6 +263,8 @@ class DocreParameters(Parameters):
         pairs_are_listed = self.dataset in ("cdr", "gda")
         if filled["markers"] is None:
             filled["markers"] = "mention" if pairs_are_listed else "boundary"
+        elif encoder == "tiny" and self.markers is None:
+            filled["markers"] = "boundary"  # the variant's need a vocabulary like BERT's
         if self.spurious is None and pairs_are_listed:
             filled["spurious"] = False
         if self.base == "stated_facts":
