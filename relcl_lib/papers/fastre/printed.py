@@ -349,6 +349,42 @@ def convergence(
     return found, vectors
 
 
+def time_to_equal(records: Iterable[Record], dataset: str = "NYT10") -> str:
+    """Minutes of training until FastRE has its best validation F1, and CasRel one as high; per seed.
+
+    With the ratio of the two, below it the geometric mean with its 95 % interval, if CasRel gets
+    there in each seed. "" where no seed has both. Every epoch of a run counts as equally long.
+    """
+    rows = {row.method: row for row in tables.printed_rows("Table 2", dataset)}
+    curved = [r for r in records if {"valid_F1"} <= (r.curves or {}).keys()]
+    curved, _ = on_usual_vectors(curved, rows.values())
+    mine, theirs = (
+        {run.seed: run for run in _runs(rows[name], curved, "train_seconds")}
+        for name in ("FastRE", "CasRel")
+    )
+    lines, logarithms = [], []
+    for seed in sorted(mine.keys() & theirs.keys()):
+        best = max(mine[seed].curves["valid_F1"])
+        ours, other = _minutes_to(mine[seed], best), _minutes_to(theirs[seed], best)
+        ratio = other and other / ours
+        logarithms += [math.log(ratio)] if ratio else []
+        times = [f"{value:.1f}" if value else "not reached" for value in (ours, other, ratio)]
+        lines.append([str(seed), f"{best:.1f}", *times])
+    if len(lines) > 2 and len(logarithms) == len(lines):
+        mean, half = mean_and_half(logarithms)
+        low, middle, high = (f"{math.exp(mean + by):.1f}" for by in (-half, 0, half))
+        lines.append(["all", "", "", "", f"{middle} [{low}, {high}]"])
+    header = ["seed", "FastRE's best validation F1 (%)", "FastRE (min)", "CasRel (min)", "ratio"]
+    return markdown_table(header, lines, right=header[1:]) if lines else ""
+
+
+def _minutes_to(run: Record, f1: float) -> float | None:
+    """Minutes of training until the validation F1 of a run is as high; None if it stays below."""
+    curve = run.curves["valid_F1"]
+    epochs = next((number for number, found in enumerate(curve, 1) if found >= f1), None)
+    return epochs and epochs * run.metrics["train_seconds"] / len(curve) / 60
+
+
 def threshold_differences(
     records: Iterable[Record], dataset: str = "NYT10"
 ) -> tuple[dict[str, list[float]], str]:

@@ -1,5 +1,7 @@
 """The printed tables: every number of the paper stands where it should, ours beside it."""
 
+import re
+
 import pytest
 from markdown_tables import cells, read_table
 
@@ -290,3 +292,31 @@ def test_components_are_compared_on_a_data_set_that_table_5_lacks(records):
     found, _ = printed.component_differences([*records, without], "WebNLG")
     assert found == {"FastRE − without the gate": [pytest.approx(5)]}
     assert any(row.matches(without) for row in tables.data_rows("WebNLG"))
+
+
+def with_curve(run, seed, curve, minutes, **changes):
+    """A record of a seed with its validation F1 per epoch, and the minutes of its training."""
+    metrics = {**run.metrics, "train_seconds": 60.0 * minutes}
+    curves = {"valid_F1": [float(value) for value in curve]}
+    return run.model_copy(update={"seed": seed, "metrics": metrics, "curves": curves, **changes})
+
+
+def test_the_time_to_an_equal_f1_is_that_of_the_first_epoch_that_has_it(records):
+    run = next(r for r in random_ones(records) if r.method == "FastRE")
+    held = {**run.parameters, **METHODS["CasRel"], "word_vectors": "encoder BERT"}
+    theirs = {"method": "CasRel", "parameters": held}
+    assert printed.time_to_equal([with_curve(run, 0, [10, 60], 2)]) == ""
+    mine = [
+        with_curve(run, seed, [10, 60, 50, 55], 8) for seed in range(3)
+    ]  # its best after 4 minutes
+    reach = [with_curve(run, seed, [0, 61], 2 * 2**seed, **theirs) for seed in range(3)]  # 2, 4, 8
+    found = read_table(printed.time_to_equal([*mine, *reach]))
+    best = "FastRE's best validation F1 (%)"
+    expected = {best: "60.0", "FastRE (min)": "4.0", "CasRel (min)": "8.0", "ratio": "2.0"}
+    assert found["2"] == expected
+    middle, low, high = map(float, re.findall(r"[\d.]+", found["all"]["ratio"]))
+    assert (middle, low, high) == (1.0, 0.2, 5.6)
+    never = [*reach[:2], with_curve(run, 2, [0, 59.9], 8, **theirs)]
+    found = read_table(printed.time_to_equal([*mine, *never]))
+    assert found["2"]["CasRel (min)"] == found["2"]["ratio"] == "not reached"
+    assert "all" not in found
