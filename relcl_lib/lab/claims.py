@@ -298,7 +298,8 @@ def first_lines(verdicts: Iterable[Verdict]) -> list[Verdict]:
     """One line per claim: a decided scale before an open one, then that nearest to the paper's.
 
     At a scale the claim has to hold in each of its settings that has enough seeds for an interval: one
-    that contradicts counts before an inconclusive one, and that before one that supports.
+    that contradicts counts before an inconclusive one, and that before one that supports. Each setting
+    is judged by itself: the correction of `_verdict` is for its comparisons, not for other settings.
     """
     scales = (*SCALES, BY_TEST, "")
     least = (CONTRADICTED, INCONCLUSIVE, SUPPORTED, NOT_TESTED)  # the first of them counts

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
 NORM_EPSILON = 1e-6  # added to the norm, as in HPCR's released code
+HALF = (torch.float16, torch.bfloat16)
 
 
 def normalise(vectors: Tensor) -> Tensor:
@@ -13,9 +16,20 @@ def normalise(vectors: Tensor) -> Tensor:
     return vectors / (torch.linalg.vector_norm(vectors, dim=-1, keepdim=True) + NORM_EPSILON)
 
 
+def without_autocast(device: torch.device) -> AbstractContextManager:
+    """A block in which a caller's autocast has no say."""
+    known = device.type != "meta"  # which has none
+    return torch.autocast(device.type, enabled=False) if known else nullcontext()
+
+
 def cosine_similarity(left: Tensor, right: Tensor) -> Tensor:
-    """All cosines <l, r>: (..., A, D) and (..., B, D) to (..., A, B)."""
-    return normalise(left) @ normalise(right).transpose(-1, -2)
+    """All cosines <l, r>: (..., A, D) and (..., B, D) to (..., A, B), in float32 at least.
+
+    In half precision many would be alike, and a temperature multiplies the difference.
+    """
+    left, right = (v.float() if v.dtype in HALF else v for v in (left, right))
+    with without_autocast(left.device):
+        return normalise(left) @ normalise(right).transpose(-1, -2)
 
 
 def class_counts(labels: Tensor, n_classes: int) -> Tensor:

@@ -15,13 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from relcl_lib.losses.basic import normalise
+from relcl_lib.losses.basic import HALF, normalise, without_autocast
 
 #: `paper`: Eq. 3; `paper_cos`: Eq. 3 on cosines; `released`: the challenge code, in which the labels
 #: cancel; `dev`: the code before it; `later`: the code of a later paper of the same author.
 VARIANTS = ("released", "paper", "paper_cos", "dev", "later")
-#: summed in float32
-HALF = (torch.float16, torch.bfloat16)
 
 
 def discriminative_loss(
@@ -162,7 +160,8 @@ class _Squares(torch.autograd.Function):
 
 def _square(vectors: Tensor) -> Tensor:
     """|v|^2: (..., D) to (...)."""
-    return torch.linalg.vecdot(vectors, vectors)
+    with without_autocast(vectors.device):  # it would take vecdot in half precision
+        return torch.linalg.vecdot(vectors, vectors)
 
 
 def _class_slots(labels: Tensor) -> tuple[Tensor, int]:

@@ -111,7 +111,8 @@ class MarkerEncoder(nn.Module):
         """
         full = self.network.get_input_embeddings()
         pad = full.padding_idx  # longer padding may need it; its row gets no gradient in any table
-        pads = [] if pad is None else [ids.new_tensor([pad])]
+        # With the rows before it the pad keeps its id: RoBERTa's kind tells positions by that.
+        pads = [] if pad is None else [torch.arange(pad + 1).to(ids)]
         kept = torch.cat([ids.flatten(), *pads]).unique().long()
         # -1 has no row: a token that was not named is an error, not another token.
         places = torch.full((full.num_embeddings,), -1, device=kept.device)
@@ -119,7 +120,7 @@ class MarkerEncoder(nn.Module):
         small = nn.Embedding.from_pretrained(
             full.weight.detach()[kept],
             freeze=False,
-            padding_idx=None if pad is None else int(places[pad]),
+            padding_idx=pad,
         )
         self.network.set_input_embeddings(small)
         self._places = places

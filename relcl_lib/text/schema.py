@@ -148,7 +148,8 @@ def infer_schema(sentences: Iterable[Sentence], relations: Sequence[str]) -> Sch
     weight = {key: sum(counts[r] for r in found) for key, found in members.items()}
     largest = max(weight, key=weight.get)
     chosen = [names[root(r) if r in group else largest] for r in relations]
-    types = sorted(set(chosen), key=lambda name: -weight[root(name)])
+    # No set: its order changes from process to process, and types of equal weight keep theirs.
+    types = sorted(dict.fromkeys(chosen), key=lambda name: -weight[root(name)])
     return Schema(tuple(relations), tuple(types), tuple(chosen), "inferred")
 
 

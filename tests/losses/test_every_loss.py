@@ -113,6 +113,16 @@ def test_inputs_stay_and_gradients_are_finite(name):
     assert all(torch.equal(value, before[key]) for key, value in vars(batch).items())
 
 
+@pytest.mark.parametrize("name", [n for n in LOSSES if not n.startswith("instance_contrast")])
+def test_a_callers_autocast_has_no_say(name):
+    batch = {key: value.detach() for key, value in vars(draw(4, seed=1)).items()}
+    single = {key: v.float() if v.is_floating_point() else v for key, v in batch.items()}
+    expected = LOSSES[name](SimpleNamespace(**single))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = LOSSES[name](SimpleNamespace(**single))
+    assert found.dtype == torch.float32 and torch.equal(found, expected)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("lead", [(1,), ()])
 def test_labels_of_fewer_leading_dimensions_are_spread_or_refused(name, lead):

@@ -176,6 +176,22 @@ def test_a_small_table_trains_to_the_same_weights(fused):
     assert same(*models)
 
 
+@pytest.mark.parametrize("kind", ["Roberta", "Camembert"])
+def test_a_small_table_keeps_the_positions_that_are_told_by_the_pad(kind):
+    import transformers
+
+    small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = getattr(transformers, f"{kind}Config")(vocab_size=30522, **small)
+    torch.manual_seed(0)
+    model = encoder(getattr(transformers, f"{kind}Model")(config)).eval()
+    batch = sentences()
+    batch["input_ids"][batch["attention_mask"] == 0] = config.pad_token_id
+    batch["input_ids"][:, 0] = 5  # CamemBERT's first token
+    expected = model(batch)
+    with model.only_tokens(batch["input_ids"]):
+        torch.testing.assert_close(model(batch), expected)
+
+
 def test_the_table_is_put_back_after_an_error():
     model = encoder()
     before = model.network.get_input_embeddings()

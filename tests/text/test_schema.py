@@ -74,3 +74,9 @@ def test_inferred_map_links_relations_that_share_subjects():
     schema = infer_schema(data, ["lives", "capital", "born", "unseen"])
     assert schema.subject_types == ("born", "capital", "born", "born")
     assert schema.types == ("born", "capital")
+
+
+def test_inferred_types_of_equal_weight_keep_the_order_of_the_relations():
+    relations = [f"relation {i}" for i in range(12)]
+    data = [Sentence("", (Triple(f"{r}'s own", r, "x"),)) for r in relations]
+    assert infer_schema(data, relations[::-1]).types == tuple(relations[::-1])

@@ -189,12 +189,13 @@ def pass_over(
     Raises:
         ValueError: the results are of other lines.
     """
-    passed = 0
+    passed, end = 0, object()
     for result in kept:
-        record = None
-        while record is None:
+        record, line = None, None
+        while record is None and line is not end:
             passed += 1
-            record = _read(passed, next(lines, b""), jsonl, counts)
+            line = next(lines, end)
+            record = None if line is end else _read(passed, line, jsonl, counts)
         before = {k: v for k, v in result.items() if k == "text" or k not in OWN}
         # As text: a field may be NaN, which equals nothing.
         now, then = (json.dumps(fields, sort_keys=True) for fields in (record, before))

@@ -397,7 +397,7 @@ class FastreRun(Run):
 
         with extractor.ready():
             # A threshold has no part in it: read once, unless the sentences are too many to keep.
-            few = inputs["lengths"].sum() * self.settings.hidden < KEPT
+            few = inputs["lengths"].sum() * self.model.encoder.size < KEPT
             kept = [*extractor.read(inputs)] if few else []
             return seek_threshold(score, start, step)
 

@@ -56,24 +56,31 @@ def take_over(model: FastRE | CasRel, schema: Schema, tagger: Extractor) -> None
     Raises:
         ParameterError: the networks differ in more than words, types and relations.
     """
+    if other := sorted(_other_form(model, tagger.model)):
+        raise ParameterError(
+            f"start_from: the tagger's network is another one ({', '.join(other)}); set method, variant "
+            "and what else shapes the network as it was trained"
+        )
     ours, theirs = model.state_dict(), tagger.model.state_dict()
-    unlike = (ours.keys() ^ theirs.keys()) - {"encoder.vectors"}
-    for name in (ours.keys() & theirs.keys()) - {"encoder.vectors"}:
-        if ours[name].shape[1:] != theirs[name].shape[1:]:
-            unlike.add(name)
-        elif (field := _classes(name)) is not None:
+    for name in ours.keys() - {"encoder.vectors"}:
+        if (field := _classes(name)) is None:
+            ours[name].copy_(theirs[name])
+        else:
             _take_rows(
                 ours[name], theirs[name], getattr(schema, field), getattr(tagger.schema, field)
             )
-        elif ours[name].shape == theirs[name].shape:
-            ours[name].copy_(theirs[name])
-        else:
-            unlike.add(name)
-    if unlike:
-        raise ParameterError(
-            f"start_from: the tagger's network is another one ({', '.join(sorted(unlike)[:3])}); set "
-            "method, variant, hidden, dilations, type_size and max_tokens as it was trained"
-        )
+
+
+def _other_form(mine: FastRE | CasRel, other: FastRE | CasRel) -> set[str]:
+    """The settings in which two networks differ, but for their classes and dropout.
+
+    Networks with other gates or thresholds can have weights of the same names and shapes.
+    """
+    if type(mine) is not type(other):
+        return {"method"}
+    ours, theirs = ({**vars(m.encoder.config), **vars(m.config)} for m in (mine, other))
+    free = ("n_types", "n_relations", "dropout", "embedding_dropout")
+    return {name for name in ours if name not in free and ours[name] != theirs[name]}
 
 
 def _classes(name: str) -> str | None:

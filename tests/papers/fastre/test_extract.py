@@ -350,6 +350,9 @@ def test_other_fields_of_an_object_come_back(extractor):
     assert second["triples"] != "old"
     kept = json.loads(json.dumps([first, second]))
     assert pass_over(iter(lines), kept, jsonl=True, counts=Extracted()) == 2
+    for shorter in ([], lines[:1]):
+        with pytest.raises(ValueError, match="the input has changed"):
+            pass_over(iter(shorter), kept, jsonl=True, counts=Extracted())
     kept[0]["id"] = "a-2"
     with pytest.raises(ValueError, match="the input has changed"):
         pass_over(iter(lines), kept, jsonl=True, counts=Extracted())
@@ -752,6 +755,9 @@ def test_a_run_starts_from_a_saved_tagger(run, folder):
     assert again.train().evaluate("valid")["F1"] == run.evaluate("valid")["F1"] > 0
     with pytest.raises(ParameterError, match=r"another one \(.*hidden"):
         FastreRun(parameters(start_from=str(folder), hidden=64), wider)
+    for other in ({"gate": "paper"}, {"dilations": [1, 1, 1]}, {"threshold": "global"}):
+        with pytest.raises(ParameterError, match=rf"another one \({next(iter(other))}"):
+            FastreRun(parameters(start_from=str(folder), **same, **other), wider)
     with pytest.raises(ParameterError, match="24 numbers, the run's 16"):
         FastreRun(parameters(start_from=str(folder), vector_size=16), wider)
 
