@@ -197,7 +197,7 @@ def misses(lines: pd.DataFrame, tables: Any) -> str:
             for metric, numbers in by_metric.items()
         ]
         bullets.append(f"- **{why}:** {'<br>'.join(texts)}")
-    title = f"More than {far:g} points from the paper{shared}, and why"
+    title = f"Protocol *paper*, more than {far:g} points from the paper{shared}, and why"
     inside = "\n".join(bullets)
     return f"<details><summary>{title}</summary>\n\n{inside}\n\n</details>" if found else ""
 

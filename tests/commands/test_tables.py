@@ -121,7 +121,7 @@ def test_the_tables_of_a_paper_have_anchors(results):
 
 def folded(block):
     """The line to open and the bullets of what lies far from the paper, of the first table."""
-    found = re.search(r"<summary>(More.*?)</summary>(.*?)</details>", block, re.DOTALL)
+    found = re.search(r"<summary>(Protocol.*?)</summary>(.*?)</details>", block, re.DOTALL)
     return found[1], found[2].strip().splitlines()
 
 
@@ -138,7 +138,7 @@ def test_numbers_far_from_the_papers_have_a_reason_or_are_open():
         *runs("MIR", 20.0, 20.1, 20.2, protocol="reduced"),
     ]
     title, reasons = folded(results_block("hpcr", records))
-    assert title == "More than 3 points from the paper in final accuracy A_T, and why"
+    assert title == "Protocol *paper*, more than 3 points from the paper in final accuracy A_T, and why"
     assert reasons == [
         "- **the paper's number lies within our interval:** ER, memory 200 (-6.0)",
         "- **too few seeds to tell:** ASER, memory 200 (+18.4; its public code trains on clean images, "
@@ -147,14 +147,14 @@ def test_numbers_far_from_the_papers_have_a_reason_or_are_open():
     ]
     known = [make(method="PCR", metrics={"F_T": 40.0, "F_T_released": 40.0})]
     title, reasons = folded(results_block("hpcr", known))
-    assert title == "More than 3 points from the paper, and why"  # in two metrics
+    assert title == "Protocol *paper*, more than 3 points from the paper, and why"  # in two metrics
     assert reasons == [
         "- **the released code's definition, in the next column, is nearer:** "
         "*forgetting F_T:* PCR, memory 200 (+20.6)",
         "- **too few seeds to tell:** *forgetting F_T as in the released code:* PCR, memory 200 (+20.6)",
     ]
     near = make(method="HPCR", metrics={"A_T": 51.0})
-    assert "More than" not in results_block("hpcr", [near])
+    assert "more than" not in results_block("hpcr", [near])
 
 
 def test_no_records(tmp_path, capsys):
