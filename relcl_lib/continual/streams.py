@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -69,16 +69,13 @@ def class_incremental_stream(
     test_labels: Tensor,
     n_tasks: int,
     generator: torch.Generator | None = None,
-    *,
-    class_order: Sequence[int] | None = None,
 ) -> TaskStream:
     """Split a labelled data set into `n_tasks` tasks of disjoint classes.
 
-    The classes are shuffled with `generator` (kept in ascending order without one; given outright
-    by `class_order`), then cut into consecutive chunks whose sizes differ by at most one.
+    The classes are shuffled with `generator` (kept in ascending order without one), then cut into
+    consecutive chunks whose sizes differ by at most one.
 
-    Labels are (N,) and (M,) int64; `n_tasks` is at most the number of classes, and `class_order` a
-    permutation of the classes present.
+    Labels are (N,) and (M,) int64; `n_tasks` is at most the number of classes.
     """
     classes = torch.unique(train_labels)
     if not 1 <= n_tasks <= len(classes):
@@ -86,11 +83,7 @@ def class_incremental_stream(
             f"n_tasks={n_tasks} does not fit: the data set has {len(classes)} classes, and every "
             f"task needs at least one; choose 1 to {len(classes)} tasks"
         )
-    if class_order is not None:
-        if sorted(class_order) != classes.tolist():
-            raise ValueError("class_order must name every class of the data set exactly once")
-        classes = torch.tensor(list(class_order))
-    elif generator is not None:
+    if generator is not None:
         classes = classes[torch.randperm(len(classes), generator=generator)]
     tasks = tuple(
         Task(
