@@ -55,6 +55,11 @@ def own_column(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.gather(-1, own_index(logits, labels)).squeeze(-1)
 
 
+def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
+    """Each row's cross-entropy: (..., N, C), (..., N) to (..., N)."""
+    return logits.logsumexp(-1) - own_column(logits, labels)
+
+
 def cross_entropy_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy of each batch: (..., N, C), (..., N) to (...)."""
     own = own_column(logits, labels)

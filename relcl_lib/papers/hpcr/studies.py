@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from relcl_lib.lab.metrics import final_accuracy, new_task_accuracy, old_task_accuracy
 from relcl_lib.lab.rows import entries, parse_setting, printed_names
 from relcl_lib.lab.runtime import make_generator
-from relcl_lib.losses.basic import own_column
+from relcl_lib.losses.basic import cross_entropies
 from relcl_lib.models.resnet import ReducedResNet18, select_seed
 from relcl_lib.papers.hpcr.run import TEST_BATCH, ReplayRun
 from relcl_lib.papers.hpcr.tables import DATASETS, TABLES, USUAL, as_usual
@@ -231,8 +231,7 @@ def flatness(
         for batch in chosen.split(TEST_BATCH[run.device.type]):
             images = (run.images[batch].float() / 255).expand(len(run.seeds), -1, -1, -1, -1)
             logits = network(images)[0].masked_fill(~seen.unsqueeze(1), -torch.inf)
-            own = own_column(logits, run.labels[batch].expand(len(run.seeds), -1))
-            found.append(logits.logsumexp(-1) - own)
+            found.append(cross_entropies(logits, run.labels[batch].expand(len(run.seeds), -1)))
         return torch.cat(found, 1).masked_fill(~members, 0).sum(-1).double() / members.sum(-1)
 
     start, change = losses(), torch.zeros(2, len(run.seeds), dtype=torch.float64)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from relcl_lib.losses import cross_entropy_loss
-from relcl_lib.losses.basic import own_column
+from relcl_lib.losses.basic import cross_entropies
 from relcl_lib.papers.hpcr.strategy import Batch, Group, Rows, Step, Strategy
 
 
@@ -108,7 +108,8 @@ class MIR(LookAhead):
 
     def score(self, before: Rows, after: Rows) -> Tensor:
         """By how much the cross-entropy rises, the mean of an image's views."""
-        raised = cross_entropies(after) - cross_entropies(before)
+        raised = cross_entropies(after.logits, after.labels)
+        raised = raised - cross_entropies(before.logits, before.labels)
         return raised.unflatten(1, (self.settings.views, -1)).mean(1)
 
 
@@ -145,7 +146,7 @@ class GMED(StreamFirst):
         stored, options = memory.take(slots), self.settings.options
         images = (stored["image"] / 255).requires_grad_()
         before, after = (
-            cross_entropies(Rows(*self.after_a_step(rate, images), stored["label"])).mean(1)
+            cross_entropy_loss(self.after_a_step(rate, images)[0], stored["label"])
             for rate in (0.0, self.settings.learning_rate)
         )
         raised = after - before + options["regularisation"] * before  # (S,)
@@ -154,8 +155,3 @@ class GMED(StreamFirst):
         stored["image"] = stored["image"] + 255 * stride[..., None, None, None] * gradient
         memory.replace(slots, image=stored["image"], age=stored["age"] + 1)
         return stored
-
-
-def cross_entropies(rows: Rows) -> Tensor:
-    """Each row's: (S, N)."""
-    return rows.logits.logsumexp(-1) - own_column(rows.logits, rows.labels)
