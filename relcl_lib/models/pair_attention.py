@@ -64,10 +64,16 @@ def _queries_by_line(values: Tensor) -> Tensor:
 
 
 class _Attention(nn.Module):
-    """The layers of both kinds: queries are `size` wide, what keys and values are made of `memory`."""
+    """The layers of both kinds: queries are `size` wide, what keys and values are made of `memory`.
 
-    def __init__(self, size: int, memory: int, dropout: float) -> None:
+    `own_bonus` is of crossed attention alone: the other kind has no slot for a pair's own cell.
+    """
+
+    def __init__(
+        self, size: int, memory: int, dropout: float = 0.1, own_bonus: float = 0.0
+    ) -> None:
         super().__init__()
+        self.own_bonus, self.scale = own_bonus, 1 / math.sqrt(size // HEADS)
         self.query = nn.Linear(size, size)
         self.key, self.value = nn.Linear(memory, size), nn.Linear(memory, size)
         self.out = nn.Linear(size, size)
@@ -86,12 +92,6 @@ class CrossedAttention(_Attention):
     `own_bonus` (0; the release adds 1). In a full matrix that is 4 n - 6 cells. Scores are products
     of lines, 4 b n^2 (n + 1) numbers, so no key is copied for a query. `size` is a multiple of 4.
     """
-
-    def __init__(
-        self, size: int, memory: int, dropout: float = 0.1, own_bonus: float = 0.0
-    ) -> None:
-        super().__init__(size, memory, dropout)
-        self.own_bonus, self.scale = own_bonus, 1 / math.sqrt(size // HEADS)
 
     def forward(self, queries: Tensor, memory: Tensor, cells: PairMatrix) -> Tensor:
         """(p, size) for queries (p, size) and the memory (p, m) of the same pairs."""
@@ -147,12 +147,6 @@ class PairAttention(_Attention):
     `SCORES`, queries go by in chunks whose scores are computed again for the gradient: what is kept
     for it is linear in the pairs, above a bound that does not depend on them.
     """
-
-    def __init__(
-        self, size: int, memory: int, dropout: float = 0.1, own_bonus: float = 0.0
-    ) -> None:
-        super().__init__(size, memory, dropout)
-        del own_bonus  # there is no separate slot for the own cell
 
     def forward(self, queries: Tensor, memory: Tensor, cells: PairMatrix) -> Tensor:
         """(p, size) for queries (p, size) and the memory (p, m) of the same pairs."""
