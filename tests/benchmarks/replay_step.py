@@ -126,7 +126,7 @@ def evaluation_ms(ours, clock, images=500):
     counted = min(images, run.streams[0].sizes()[0][1])
     for stream in run.streams:
         object.__setattr__(stream[0], "test_indices", stream[0].test_indices[:counted])
-    times = in_turn({"": lambda: run.evaluate(0)}, 3, clock)[""]
+    times = in_turn({"": lambda: run.hits(0)}, 3, clock)[""]
     return 1000 * statistics.median(times) / (counted * seeds)
 
 

@@ -193,13 +193,6 @@ class CreclRun(Learner, Run):
             found[row, : task + 1] = torch.stack([part.float().mean() for part in parts])
         return found
 
-    def evaluate(self, task: int) -> Tensor:
-        """Accuracy in [0, 1] on every task's test set after training `task`: (T,).
-
-        Every relation seen so far is a candidate; tasks to come score 0 without being run.
-        """
-        return self.accuracies(task, self.procedure.score)[0]
-
     def predict(self, sentences: Tensor, task: int) -> Tensor:
         """The relation (n,) of sentences (n,) among those of tasks 0 .. `task`."""
         return self.predictions(sentences, task, self.procedure.score)[0]

@@ -283,10 +283,6 @@ class ReplayRun(Run):
             row[stream.classes_seen(task)] = True
         return mask.to(self.device)
 
-    def evaluate(self, task: int) -> Tensor:
-        """Accuracy in [0, 1] on every task's test set after training `task`: (S, T)."""
-        return self.of_tasks(self.hits(task))[MASKS.index(self.settings.mask)]
-
     @torch.inference_mode()
     def hits(self, task: int) -> Tensor:
         """Test images of each class named right after training `task`: (2, S, C), under each mask.
