@@ -205,12 +205,13 @@ class WindowEncoder(nn.Module):
 POSITION_BLOCKS = 3
 
 
-def extend_positions(network: nn.Module, blocks: int = POSITION_BLOCKS, alpha: float = 0.4) -> None:
-    """Make room for `blocks` times as many positions, in place (released, for long documents).
+def extend_positions(network: nn.Module) -> None:
+    """Make room for `POSITION_BLOCKS` times as many positions, in place (released, for long documents).
 
-    With p the table of n rows and u_j = (p_j - alpha p_0) / (1 - alpha), row n i + j becomes
-    alpha u_i + (1 - alpha) u_j; block i = 0 is p itself.
+    With p the table of n rows and u_j = (p_j - alpha p_0) / (1 - alpha), alpha = 0.4, row n i + j
+    becomes alpha u_i + (1 - alpha) u_j; block i = 0 is p itself.
     """
+    blocks, alpha = POSITION_BLOCKS, 0.4
     table = network.embeddings.position_embeddings
     old = table.weight.detach()
     base = (old - alpha * old[:1]) / (1 - alpha)
