@@ -119,11 +119,11 @@ def _rows(output: Tensor) -> Tensor:
 
 
 class Mlp(nn.Module):
-    """The network of DRL's MNIST studies: hidden layers with ReLU, over flattened images."""
+    """The network of DRL's MNIST studies: two hidden layers with ReLU, over flattened images."""
 
-    def __init__(self, inputs: int, classes: int, hidden: Sequence[int] = (100, 100)) -> None:
+    def __init__(self, inputs: int, classes: int) -> None:
         super().__init__()
-        sizes = [inputs, *hidden]
+        sizes = [inputs, 100, 100]
         # Not in place: what a hidden layer gives out is a representation, and stays one.
         self.layers = nn.ModuleList(
             nn.Sequential(nn.Linear(n, m), nn.ReLU()) for n, m in pairwise(sizes)
