@@ -125,8 +125,8 @@ def keep_freed_memory() -> None:
         mallopt(-3, 128 * 2**20)  # M_MMAP_THRESHOLD
 
 
-def releasing_memory(items: Iterable[Item], every: int = 16) -> Iterator[Item]:
-    """Yield the items; after each `every` of them, and at the end, freed memory goes to the system.
+def releasing_memory(items: Iterable[Item]) -> Iterator[Item]:
+    """Yield the items; after every 16 of them, and at the end, freed memory goes to the system.
 
     What `keep_freed_memory` keeps would grow from one odd-sized batch to the next. Giving it back
     and mapping it anew costs half a second for each 5 GiB.
@@ -134,7 +134,7 @@ def releasing_memory(items: Iterable[Item], every: int = 16) -> Iterator[Item]:
     release = ctypes.CDLL(None).malloc_trim if platform.libc_ver()[0] == "glibc" else lambda _: 0
     for number, item in enumerate(items, start=1):
         yield item
-        if not number % every:
+        if not number % 16:
             release(0)
     release(0)
 

@@ -47,12 +47,13 @@ class AttentionMemory(nn.Module):
     """RP-CRE's attention memory: x attends to the prototypes P and to itself.
 
     The last position of a self-attention over [p_1; ...; p_C; x]. Only that position's query is
-    computed, and the prototypes' keys and values once for all rows. Keys have `key_size` numbers per
-    head, values d.
+    computed, and the prototypes' keys and values once for all rows. Keys have 256 numbers per head,
+    values d.
     """
 
-    def __init__(self, size: int, *, heads: int = 4, key_size: int = 256) -> None:
+    def __init__(self, size: int) -> None:
         super().__init__()
+        heads, key_size = 4, 256
         self.heads, self.scale = heads, key_size**-0.5
         self.query = nn.Linear(size, heads * key_size)
         self.key = nn.Linear(size, heads * key_size)

@@ -216,10 +216,10 @@ def allocate(step):
     return blocks[0]
 kept = [allocate(0)]
 print(resident() - before)
-for step in releasing_memory(range(3), every=2):
+for step in releasing_memory(range(3)):
     kept.append(allocate(step))
 print(resident() - before)
-assert [*releasing_memory("abcde", every=2)] == [*"abcde"] and [*releasing_memory([])] == []
+assert [*releasing_memory(range(40))] == [*range(40)] and [*releasing_memory([])] == []
 """
 
 

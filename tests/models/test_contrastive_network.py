@@ -53,13 +53,10 @@ def by_loops(atm, x, prototypes):
 
 
 class TestAttentionMemory:
-    def atm(self):
-        torch.manual_seed(0)
-        return AttentionMemory(D, heads=2, key_size=8).double()
-
     def test_last_query_alone_equals_the_full_attention(self):
         x, p, _ = inputs()
-        atm = self.atm()
+        torch.manual_seed(0)
+        atm = AttentionMemory(D).double()
         h = network().encoder(x)
         torch.testing.assert_close(atm(h, p), by_loops(atm, h, p))
 
