@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from relcl_lib import __main__ as relcl
+from relcl_lib.commands import sweep
 from relcl_lib.papers.registry import PAPERS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,6 +137,44 @@ def test_an_error_of_the_command_itself_is_one_line_under_its_usual_name():
     done = python("-m", "relcl_lib", "swep")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: 'swep' is no command") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["claims", "--results", ""],
+        ["demo", "--notebooks", ""],
+        ["demo", "--out="],
+        ["figures", "--out", ""],
+        ["figures", "--results="],
+        ["hpcr", "sweep", "table3", "--results", ""],
+        ["hpcr", "sweep", "table3", "--work-dir="],
+        ["hpcr", "sweep", "table3", "--data-root", ""],
+        ["tables", "--results", ""],
+        ["upgrade", ""],
+    ],
+)
+def test_an_empty_place_is_refused(words, capsys):
+    before = words[-1].rstrip("=") or words[-2]
+    before = "python -m relcl_lib upgrade" if before == "upgrade" else before
+    with pytest.raises(SystemExit):
+        relcl.main(words)
+    said = f"nothing stands after {before}; is a variable of the shell not set?\n"
+    assert capsys.readouterr().err.endswith(said)
+
+
+def test_a_home_that_the_shell_leaves_after_an_equals_sign(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    places = ["--results=~/records", "--work-dir=~/work"]
+    given = sweep.parser().parse_args(["hpcr", "table3", *places])
+    assert (given.results, given.work_dir) == (tmp_path / "records", tmp_path / "work")
+    for folder in ("records", "notebooks"):
+        (tmp_path / folder).mkdir()
+    assert relcl.main(["tables", places[0]]) == 0
+    assert capsys.readouterr().out.startswith("no records yet")
+    assert relcl.main(["demo", "--notebooks=~/notebooks"]) == 0
+    assert f"no notebooks in {tmp_path / 'notebooks'}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["claims", "tables"])

@@ -20,6 +20,7 @@ from relcl_lib.lab.claims import (
     total_of,
     verdicts_of,
 )
+from relcl_lib.lab.command_line import parse
 from relcl_lib.lab.files import existing_folder
 from relcl_lib.lab.format import TableError, markdown_table
 from relcl_lib.lab.records import Record, read_records
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     line.add_argument(
         "--results", type=existing_folder, help="folder of the records (data/results)"
     )
-    options = line.parse_args(arguments)
+    options = parse(line, arguments)
     papers = [options.paper] if options.paper else list(PAPERS)
     records = read_records(options.results, paper=options.paper)
     found = {PAPERS[paper].title: verdicts_of(paper, records) for paper in papers}

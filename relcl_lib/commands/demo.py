@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from relcl_lib.lab.command_line import parse, place
 from relcl_lib.lab.files import existing_folder, repository_root
 from relcl_lib.papers.registry import PAPERS
 
@@ -291,10 +292,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="notebooks to run, e.g. hpcr (all)")
     parser.add_argument("--profile", default="quick", choices=("quick", "reduced", "full"))
     parser.add_argument("--jobs", type=int, help="notebooks at a time (quick: cores + 1; else 2)")
-    parser.add_argument("--out", type=Path, default=root / "runs", help="folder for output (runs)")
+    parser.add_argument("--out", type=place, default=root / "runs", help="folder for output (runs)")
     folder = {"type": existing_folder, "default": root / "notebooks", "metavar": "FOLDER"}
     parser.add_argument("--notebooks", **folder)
-    options = parser.parse_args(arguments)
+    options = parse(parser, arguments)
     notebooks = find_notebooks(options.notebooks, options.names)
     if not notebooks:
         print(f"there are no notebooks in {options.notebooks}: nothing to run")

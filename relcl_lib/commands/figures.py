@@ -19,6 +19,7 @@ from relcl_lib.lab.claims import (
     in_words,
     verdicts_of,
 )
+from relcl_lib.lab.command_line import parse, place
 from relcl_lib.lab.files import existing_folder, repository_root
 from relcl_lib.lab.metrics import LEAST_SEEDS
 from relcl_lib.papers.registry import PAPERS
@@ -112,12 +113,12 @@ def all_figures() -> dict[str, Callable[[Sequence[Record]], Figure | None]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write every committed figure; return 0."""
     line = argparse.ArgumentParser(prog="python -m relcl_lib figures", description=__doc__)
-    line.add_argument("--out", default=str(repository_root() / "figures"), help="folder")
+    line.add_argument("--out", type=place, default=repository_root() / "figures", help="folder")
     about = (
         "folder with the records (data/results); a t-SNE is of features beside the committed ones"
     )
     line.add_argument("--results", type=existing_folder, help=about)
-    options = line.parse_args(arguments)
+    options = parse(line, arguments)
     out = options.out
     import matplotlib.pyplot as plt
 

@@ -21,11 +21,10 @@ import sys
 import time
 from collections.abc import Sequence
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 from relcl_lib.commands.engines import Cell, describe, run_locally, run_on_ray
-from relcl_lib.lab.command_line import positive
+from relcl_lib.lab.command_line import parse, place, positive
 from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.format import TableError
 from relcl_lib.lab.parameters import ParameterError, read_settings
@@ -118,11 +117,12 @@ def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
         "further parameters of all cells (--settings lists them); of one that the table varies, only "
         "the cells with it, if there are any"
     )
-    line.add_argument("--settings", action=_Settings, nargs=0, help="list them and stop")
+    line.add_argument("--settings", action=_Settings, nargs=0, default=argparse.SUPPRESS, help="list them and stop")
     line.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help=further)
     line.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    line.add_argument("--results", default=None, help="folder of the records (data/results)")
-    line.add_argument("--work-dir", default=str(root / "runs" / "sweep"), help="checkpoints")
+    line.add_argument("--results", type=place, help="folder of the records (data/results)")
+    work = root / "runs" / "sweep"
+    line.add_argument("--work-dir", type=place, default=work, help="checkpoints")
     line.add_argument("--engine", choices=("local", "ray"), default="local")
     jobs = (
         "local: processes at a time, each on its share of the cores (on a CPU fastest with as many "
@@ -224,7 +224,7 @@ def split_seeds(paper: str, cells: Sequence[Cell], most: int) -> list[Cell]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 if every cell is done, 1 if one failed."""
-    options = parser(arguments).parse_args(arguments)
+    options = parse(parser(arguments), arguments)
     paper = PAPERS[options.paper]
     cells = make_cells(options)
     seeds = paper.parameters.create(cells[0]).seeds
@@ -242,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cells = split_seeds(options.paper, cells, ceil(len(seeds) / (options.jobs // len(cells))))
     # Another process, on another machine maybe, has another current folder.
     places = {"results": options.results, "work_dir": options.work_dir}
-    shared = {name: place and str(Path(place).resolve()) for name, place in places.items()}
+    shared = {name: path and str(path.resolve()) for name, path in places.items()}
     shared |= {"work": run_cell, "paper": options.paper}
     if options.engine == "ray":
         share = (options.gpus_per_run, options.cpus_per_run)

@@ -20,6 +20,7 @@ from relcl_lib.commands.claims import COUNTS, claims_block, papers_block
 from relcl_lib.data.text_files import not_utf8
 from relcl_lib.lab import words
 from relcl_lib.lab.claims import SCALES
+from relcl_lib.lab.command_line import parse, place
 from relcl_lib.lab.compare import compare, nearest
 from relcl_lib.lab.files import atomic_write_text, existing_folder, repository_root
 from relcl_lib.lab.format import (
@@ -263,10 +264,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--paper", choices=sorted(PAPERS), help="only this paper's records")
     parser.add_argument(
-        "--update", "--update-readme", type=Path, nargs="+", metavar="FILE", help="fill its blocks"
+        "--update", "--update-readme", type=place, nargs="+", metavar="FILE", help="fill its blocks"
     )
     parser.add_argument("--check", action="store_true", help="only report stale blocks, exit 1")
-    options = parser.parse_args(arguments)
+    options = parse(parser, arguments)
     if options.paper and (options.update or options.check):
         parser.error("--paper would turn the other papers' numbers in the file into 'not run'")
     files = options.update or []

@@ -30,6 +30,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from relcl_lib.lab.command_line import parse, place
 from relcl_lib.lab.json_text import parse_json
 from relcl_lib.lab.protocol import departures, settings_in_print
 from relcl_lib.lab.records import (
@@ -151,8 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m relcl_lib upgrade",
         description="Rewrite result records of an earlier form in today's.",
     )
-    parser.add_argument("folder", nargs="?", type=Path, help="default: data/results")
-    root = parser.parse_args(arguments).folder or results_root()
+    parser.add_argument("folder", nargs="?", type=place, help="default: data/results")
+    root = parse(parser, arguments).folder or results_root()
     done, wrong = 0, 0
     if not root.is_dir():
         raise RecordError(

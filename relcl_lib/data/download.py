@@ -88,7 +88,7 @@ def search_folders(name: str, root: str | os.PathLike[str] | None = None) -> lis
     """
     if root is not None:
         given = Path(root).expanduser()
-        if not given.is_dir():
+        if not os.fspath(root) or not given.is_dir():  # a Path of "" is the current folder
             raise DataNotFoundError(
                 f"{str(root)!r} is no folder. Give the folder of {name}, a folder that holds "
                 f"a folder {name}/, or none at all."

@@ -71,7 +71,7 @@ def load_session_folders(
 
 
 def _folder(root: str | os.PathLike[str] | None) -> Path:
-    if root is not None and Path(root).expanduser().is_dir():
+    if root and Path(root).expanduser().is_dir():
         given = Path(root).expanduser()
         return given / OWN if (given / OWN).is_dir() else given
     return locate(OWN, _visible, root=root, layouts=LAYOUTS).folder

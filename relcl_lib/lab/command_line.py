@@ -53,8 +53,8 @@ def parse(
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = [part for w in given for part in (w.split("=", 1) if w.startswith("--") else [w])]
-    if "" in words[1:]:
-        before = words[words.index("", 1) - 1]
+    if "" in words:
+        before = words[words.index("") - 1] if words[0] else parser.prog
         parser.error(f"nothing stands after {before}; is a variable of the shell not set?")
     options, more = parser.parse_known_args(given)
     hint = ""

@@ -103,9 +103,10 @@ def _temporary(path: Path) -> Iterator[Path]:
 
 def existing_folder(name: str) -> Path:
     """The folder that an argument of a command names; FileNotFoundError if there is none."""
-    if not Path(name).is_dir():
+    folder = Path(name).expanduser()  # shells leave a ~ after = as it is
+    if not folder.is_dir():
         raise FileNotFoundError(f"{name} is no folder")
-    return Path(name)
+    return folder
 
 
 @contextlib.contextmanager

@@ -63,6 +63,9 @@ def test_a_root_that_is_no_folder_is_an_error_even_if_the_set_lies_elsewhere(tmp
     put(tmp_path / "cwd" / "data" / "things")
     with pytest.raises(DataNotFoundError, match=r"(?s)'nowhere' is no folder.*a folder things/"):
         locate("things", holds, root="nowhere")
+    put(tmp_path / "cwd")
+    with pytest.raises(DataNotFoundError, match="'' is no folder"):  # not the current one
+        locate("things", holds, root="")
 
 
 def test_not_found_lists_folders_layouts_and_the_command(tmp_path):

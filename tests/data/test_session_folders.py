@@ -87,6 +87,9 @@ def test_a_folder_is_named_or_looked_for(kitchen, tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(DataNotFoundError, match="is no folder"):
         load_sessions("own", tmp_path / "missing")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataNotFoundError, match="'' is no folder"):  # not the current one
+        load_sessions("own", "")
 
 
 def test_sizes_are_brought_to_one_where_one_is_given(kitchen):
