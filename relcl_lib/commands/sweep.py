@@ -117,7 +117,13 @@ def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
         "further parameters of all cells (--settings lists them); of one that the table varies, only "
         "the cells with it, if there are any"
     )
-    line.add_argument("--settings", action=_Settings, nargs=0, default=argparse.SUPPRESS, help="list them and stop")
+    line.add_argument(
+        "--settings",
+        action=_Settings,
+        nargs=0,
+        default=argparse.SUPPRESS,
+        help="list them and stop",
+    )
     line.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help=further)
     line.add_argument("--device", default="auto", help="auto, cpu or cuda")
     line.add_argument("--results", type=place, help="folder of the records (data/results)")
@@ -190,6 +196,8 @@ def make_cells(options: argparse.Namespace) -> list[Cell]:
     if unknown := set(options.methods or ()) - {cell["method"] for cell in cells}:
         rows = sorted({cell["method"] for cell in cells})
         raise ParameterError(f"no row {', '.join(sorted(unknown))}; the rows: {', '.join(rows)}")
+    # First of all: a setting that the table varies may choose cells of other rows alone.
+    cells = [cell for cell in cells if not options.methods or cell["method"] in options.methods]
     names, settings = ("seeds", "data_root", "device", "profile"), read_settings(options.set)
     for name, value in settings.items():
         found = [c for c in cells if name in c and c[name] == value]
@@ -199,8 +207,7 @@ def make_cells(options: argparse.Namespace) -> list[Cell]:
         cells = found or cells
     common = {name: getattr(options, name) for name in names} | settings
     common = {name: value for name, value in common.items() if value is not None}
-    chosen = options.methods or {cell["method"] for cell in cells}
-    cells = [{**cell, **common} for cell in cells if cell["method"] in chosen]
+    cells = [{**cell, **common} for cell in cells]
     for cell in cells:
         made = paper.parameters.create(cell)
         made.resolved()

@@ -230,6 +230,13 @@ def test_a_setting_that_the_table_varies_chooses_cells_and_others_change_all(cap
     assert "--set memory_size" in capsys.readouterr().err
 
 
+def test_rows_are_chosen_before_a_setting_chooses_among_their_cells():
+    cells = drl("table1", "--methods", "Shuffle", "--set", "drl_weight=0.0002")
+    assert len(cells) == 2 and {c["drl_weight"] for c in cells} == {2e-4}  # the rows with it: ER
+    [cell] = crecl("variants", "--methods", "CRECL+ATM", "--set", "batch_size=64")
+    assert (cell["attention_memory"], cell["batch_size"]) == ("untrained", 64)
+
+
 def test_the_help_of_a_paper_lists_its_tables_and_settings(capsys):
     with pytest.raises(SystemExit):
         sweep.parser(["drl", "--help"]).parse_args(["drl", "--help"])
