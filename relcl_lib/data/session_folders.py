@@ -10,6 +10,7 @@ Sessions whose names begin with `test` test, the others train, in the order of t
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ LAYOUTS = (
     "SESSION/CLASS/IMAGE; sessions named test... test, the others train",
 )
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+#: what Pillow raises for pixels, or for notes on a camera, that it cannot read
+DAMAGED = (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error)
 _MOVE = "Put images into SESSION/CLASS/, and all else elsewhere"
 
 
@@ -151,7 +154,7 @@ def _check(
 
 def _images(files: list[Path], side: int | None) -> np.ndarray:
     """The images (N, 3, H, W), uint8."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     images: np.ndarray | None = None
     for place, file in enumerate(files):
@@ -160,13 +163,13 @@ def _images(files: list[Path], side: int | None) -> np.ndarray:
                 if image.mode.startswith(("I", "F")):  # whose values beyond 255 would all be white
                     problem = f"its pixels have more than 8 bits (Pillow's mode {image.mode})"
                     raise DataFormatError(file, problem, "Save it with 8 bits a channel")
-                pixels = image.convert("RGB")
+                pixels = ImageOps.exif_transpose(image).convert("RGB")  # as viewers show it
                 if side is not None and pixels.size != (side, side):
                     pixels = pixels.resize((side, side), Image.Resampling.BILINEAR)
                 array = np.asarray(pixels).transpose(2, 0, 1)
         except DataFormatError:
             raise
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except (*DAMAGED, Image.DecompressionBombError) as error:
             raise DataFormatError(
                 file, f"it cannot be decoded as an image ({type(error).__name__})", "Replace it"
             ) from error

@@ -299,6 +299,20 @@ def test_tiny_sorted_into_class_folders_is_the_same(tmp_path, inner):
             assert np.array_equal(a, b)
 
 
+def test_tiny_of_the_classes_that_wnids_lists(tmp_path):
+    whole = read_tiny_imagenet(write_tiny(tmp_path / "whole", ("n02", "n01", "n03")), SHAPE, None)
+    folder = write_tiny(tmp_path / "part", ("n02", "n01", "n03"))
+    (folder / "wnids.txt").write_text("n03\nn01\n")
+    (folder / "val" / "images" / "val_0.JPEG").unlink()  # one of n02's, which is not asked for
+    for path in (folder, zip_of(folder, tmp_path / "t.zip")):
+        found = read_tiny_imagenet(path, SHAPE, None)
+        assert found.class_names == ("n01", "n03")
+        assert found.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
+        assert found.test_labels.tolist() == [0, 1]
+        assert np.array_equal(found.train_images, whole.train_images[whole.train_labels != 1])
+        assert np.array_equal(found.test_images, whole.test_images[whole.test_labels != 1])
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -306,6 +320,7 @@ def test_tiny_sorted_into_class_folders_is_the_same(tmp_path, inner):
         ({"n01_1": jpeg(0, "L")[:300]}, "n01_1.JPEG: the image cannot be decoded"),
         ({"n01_1": jpeg(0, "L", (32, 64))}, "n01_1.JPEG: the image is 32x64, not 64x64"),
         ({"annotations": ["val_0.JPEG\tn77\t0"]}, "record 0: .*n77.*wnids"),
+        ({"annotations": ["val_0.JPEG\tn01\t0", "val_1.JPEG"]}, "record 1: .*val_1.*wnids"),
         ({"annotations": ["val_9.JPEG\tn01\t0"]}, "val_9.JPEG"),
     ],
 )

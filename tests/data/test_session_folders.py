@@ -99,6 +99,20 @@ def test_sizes_are_brought_to_one_where_one_is_given(kitchen):
     assert load_session_folders(kitchen, side=16).images.shape == (43, 3, 16, 16)
 
 
+def test_images_stand_upright_as_a_camera_noted_it(kitchen):
+    upright = load_session_folders(kitchen)
+    for file in kitchen.glob("*/*/*.png"):
+        with Image.open(file) as image:
+            turned = image.convert("RGB").transpose(Image.Transpose.ROTATE_90)
+        turned.putpixel((0, 7), (9, 9, 9))  # the upper left, once it is turned back
+        notes = Image.Exif()
+        notes[274] = 6  # the camera was held on its side
+        turned.save(file, exif=notes)
+    found = load_session_folders(kitchen).images
+    assert (found[:, :, 0, 0] == 9).all()
+    assert torch.equal(found[:, :, 1:], upright.images[:, :, 1:])
+
+
 def test_folders_without_an_image_are_told(kitchen):
     (kitchen / "evening 2" / "mug").mkdir()
     (kitchen / "attic").mkdir()
