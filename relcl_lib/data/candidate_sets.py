@@ -66,7 +66,7 @@ def load_cdr(
         split: read_pubtator(file, CANDIDATES["cdr"][1])
         for split, file in zip(SPLITS, files, strict=True)
     }
-    path = next((folder / name for name in MESH_TREES if (folder / name).is_file()), None)
+    path = next(iter(matches(folder, MESH_TREES)), None)
     note = f"hypernym filter by {path.name}" if path else "no MeSH tree: no hypernym filter"
     data = _assemble(
         "cdr",

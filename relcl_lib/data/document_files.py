@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from relcl_lib.data.download import DataFormatError
+from relcl_lib.data.download import DataFormatError, matches
 from relcl_lib.data.text_files import read_json_records
 
+#: what may list the relations beside documents, see `download.matches`
+LISTED = ("rel2id.json",)
 AGAIN = (
     "Write it in DocRED's layout: title, sents, vertexSet, labels; if it is a download, get the file "
     "again"
@@ -270,7 +272,7 @@ def _facts(
                 "h and t are places in vertexSet, from 0",
             )
         if relations is not None and fact.relation not in relations:
-            beside = (Path(path).parent / "rel2id.json").is_file()
+            beside = matches(Path(path).parent, LISTED)
             raise DataFormatError(
                 path,
                 f"{where}, field labels: relation {fact.relation!r} is unknown",

@@ -8,9 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from relcl_lib.data.candidate_sets import PUBTATOR_FILES, load_cdr, load_gda, load_pubtator
-from relcl_lib.data.document_files import Document, OtherNames, as_document, read_documents
+from relcl_lib.data.document_files import (
+    LISTED,
+    Document,
+    OtherNames,
+    as_document,
+    read_documents,
+)
 from relcl_lib.data.document_sets import PAPER_NAMES, DocumentData, assemble_documents
-from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate_splits
+from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate_splits, matches
 from relcl_lib.data.text_files import read_object
 from relcl_lib.lab.files import packaged_data
 
@@ -155,22 +161,22 @@ def _further(count: int, relations: Collection[str]) -> list[Document]:
 
 def _relations(name: str, folder: Path) -> dict[str, int]:
     """Relation -> class: of rel2id.json, else DocRED's own, else none (what is annotated counts)."""
-    for path in (folder / "rel2id.json", folder / "meta" / "rel2id.json"):
-        if path.is_file():
-            numbers = read_object(path, RELATIONS_FIX)
-            try:
-                ordered = sorted(numbers, key=numbers.get)
-                found = {relation: numbers[relation] for relation in ordered}
-                start = min(found.values(), default=0)
-                if start not in (0, 1) or list(found.values()) != list(
-                    range(start, start + len(found))
-                ):
-                    raise ValueError("the numbers are not 0, 1, 2, ...")
-            except (ValueError, TypeError) as error:
-                raise DataFormatError(
-                    path, f"holds no relation -> number: {error}", RELATIONS_FIX
-                ) from error
-            return found
+    for path in (found for place in (folder, folder / "meta") for found in matches(place, LISTED)):
+        numbers = read_object(path, RELATIONS_FIX)
+        try:
+            ordered = sorted(numbers, key=numbers.get)
+            found = {relation: numbers[relation] for relation in ordered}
+            start = min(found.values(), default=0)
+            if list(found.values()) != list(range(start, start + len(found))) or start not in (
+                0,
+                1,
+            ):
+                raise ValueError("the numbers are not 0, 1, 2, ...")
+        except (ValueError, TypeError) as error:
+            raise DataFormatError(
+                path, f"holds no relation -> number: {error}", RELATIONS_FIX
+            ) from error
+        return found
     return {r: i for i, r in enumerate(DOCRED_RELATIONS, 1)} if name in PAPER_NAMES else {}
 
 

@@ -330,8 +330,8 @@ def _source(files: Iterable[Path]) -> str:
 
 def _names(folder: Path) -> dict[str, str]:
     """Read the relations' names where pid2name.json lies beside the data."""
-    path = folder / "pid2name.json"
-    if not path.is_file():
+    path = next(iter(matches(folder, ["pid2name.json"])), None)
+    if path is None:
         return {}
     entries = read_object(path, NAMES_FIX).items()
     if not all(

@@ -16,7 +16,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from relcl_lib.data.download import DataFormatError, DataNotFoundError, SplitFiles, locate_splits
+from relcl_lib.data.download import (
+    DataFormatError,
+    DataNotFoundError,
+    SplitFiles,
+    locate_splits,
+    matches,
+)
 from relcl_lib.data.splits import split_off
 from relcl_lib.data.text_files import read_json_records
 
@@ -289,7 +295,7 @@ def load_triples(
         name,
         splits,
         relations=relations,
-        listed_in=str(found.folder / RELATION_IDS) if relations else "",
+        listed_in=str(_listing(found.folder)) if relations else "",
         source="generated" if name == "synthetic" and root is None else found.source,
         limit=limit,
         note=found.note,
@@ -298,9 +304,13 @@ def load_triples(
     return replace(data, folder=str(found.folder))
 
 
+def _listing(folder: Path) -> Path | None:
+    return next(iter(matches(folder, [RELATION_IDS])), None)
+
+
 def _relation_ids(folder: Path) -> tuple[str, ...]:
-    path = folder / RELATION_IDS
-    if not path.is_file():
+    path = _listing(folder)
+    if path is None:
         return ()
     # An array yields its elements, an object itself; the last one is relation -> id either way.
     found = list(read_json_records(path))

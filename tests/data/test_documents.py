@@ -1,6 +1,7 @@
 """Documents in DocRED's layout: what is read, what is refused, splits, the result file."""
 
 import copy
+import gzip
 import json
 import re
 from pathlib import Path
@@ -182,6 +183,13 @@ def test_own_files_with_relation_numbers(tmp_path):
     assert data.protocol == "stand-in"
     (tmp_path / "rel2id.json").write_text(json.dumps({"Na": 0, "P1": 1, "P551": 2}))
     assert load_documents("mine", tmp_path).relations == ("P1", "P551")
+    packed = gzip.compress((tmp_path / "rel2id.json").read_bytes())
+    (tmp_path / "rel2id.json").unlink()
+    for name in ("Rel2id.json.gz", "meta/REL2ID.json.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(packed)
+        assert load_documents("mine", tmp_path).relations == ("P1", "P551")
+        (tmp_path / name).unlink()
     for numbers in ({"P551": 0, "P1": 1}, {"P551": 1, "P1": 2}):  # without one for no relation
         (tmp_path / "rel2id.json").write_text(json.dumps(numbers))
         assert load_documents("mine", tmp_path).relations == ("P551", "P1")

@@ -1,5 +1,6 @@
 """CDR and GDA: PubTator, RENET's folders, candidate pairs, the hypernym filter (check 15)."""
 
+import gzip
 from collections import Counter
 from pathlib import Path
 
@@ -237,6 +238,10 @@ def test_cdr_says_whether_it_was_filtered(tmp_path):
     filtered = cdr(tmp_path, tree=True)
     assert filtered.report["excluded_pairs"] == 3
     assert "hypernym filter by 2017MeshTree.txt" in filtered.note
+    tree = tmp_path / "2017MeshTree.txt"
+    (tmp_path / "2017meshtree.txt.gz").write_bytes(gzip.compress(tree.read_bytes()))
+    tree.unlink()
+    assert cdr(tmp_path).report["excluded_pairs"] == 3
     assert len(filtered.test[0].pairs) == len(plain.test[0].pairs) - 1
 
 

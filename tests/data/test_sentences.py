@@ -1,5 +1,6 @@
 """Loaders of sentences with one relation: FewRel, its subset, the generated corpus, TACRED."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -46,6 +47,10 @@ def test_the_two_files_in_order_with_names(tmp_path):
     data = load_sentences("fewrel", tmp_path)
     assert data.relations == ("P7", "P3", "P1")
     assert data.relation_names == ("lives in", "P3", "x")
+    names = tmp_path / "pid2name.json"
+    (tmp_path / "PID2name.json.gz").write_bytes(gzip.compress(names.read_bytes()))
+    names.unlink()
+    assert load_sentences("fewrel", tmp_path).relation_names == data.relation_names
     assert data.labels.tolist() == [0, 0, 1, 2] and data.labels.dtype == torch.int64
     assert data.sentences[0] == MarkedSentence(tuple(TOKENS), (0, 2), (4, 7), 0)
     assert data.sentences[2].head == (7, 8)  # the first mention listed

@@ -153,6 +153,11 @@ def test_three_files_and_their_relation_ids(tmp_path):
     assert load_triples("webnlg", folder).fingerprint == data.fingerprint
     assert load_triples("webnlg", folder, limit=4).sizes["train"] == 4
     assert load_triples("webnlg", folder, limit=4).fingerprint != data.fingerprint
+    listed = (folder / "rel2id.json").read_bytes()
+    (folder / "rel2id.json").unlink()
+    (folder / "Rel2ID.json.gz").write_bytes(gzip.compress(listed))
+    assert load_triples("webnlg", folder).relations == ("other", "lives")
+    (folder / "Rel2ID.json.gz").unlink()
     write(folder / "rel2id.json", [["lives"]])
     with pytest.raises(DataFormatError, match=r"rel2id\.json"):
         load_triples("webnlg", folder)
