@@ -110,6 +110,24 @@ def test_crecls_layer_norm_that_learned_with_the_head_is_named(tmp_path, capsys)
     assert find_record(record.model_copy(update={"parameters": today}), root) is None
 
 
+@pytest.mark.parametrize("schema", [1, 2])
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_record_whose_place_stays_is_rewritten_there(schema, failed, tmp_path, capsys):
+    records = [r for r in read_records(paper="crecl") if r.note.endswith(OTHER_TASKS)]
+    record = records[0]
+    if failed:
+        note = f"failed: OSError: disk full; {OTHER_TASKS}"
+        record = Record(**{**as_dict(record), "metrics": {}, "note": note})
+    old = first_schema(record)[0] if schema == 1 else as_dict(record)
+    old["note"] = record.note.removesuffix(OTHER_TASKS).removesuffix("; ")
+    place = record_path(record, tmp_path)
+    write(tmp_path, record, old).rename(place)
+    assert main([str(tmp_path)]) == 0
+    assert "1 records upgraded" in capsys.readouterr().out
+    assert read_records(tmp_path, include_failed=True) == [record]
+    assert [*place.parent.glob("*.json")] == [place]
+
+
 def test_names_stand_for_the_encoders_that_the_records_were_made_with():
     assert ENCODERS["tiny"] == weights_digest(weights_folder("tiny"))
     (record, *_) = read_records(paper="crecl")
