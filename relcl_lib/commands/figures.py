@@ -131,6 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, draw in all_figures().items():
         if (figure := draw(records)) is not None:
             plots.save_figure(figure, name, out)
+            plt.close(figure)  # matplotlib keeps each, and warns of more than twenty
             print(f"{out}/{name}.png")
         else:
             print(f"not drawn: {name}, whose sweep has no records here")

@@ -38,6 +38,7 @@ OF_TSNE = {"hpcr_features.png", "crecl_two_tasks.png"}
 def test_the_committed_figures_can_be_drawn_and_are_all_that_is_committed(tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "embed_together", in_place_of_tsne)
     assert main(["--out", str(tmp_path)]) == 0
+    assert not plt.get_fignums()  # none is kept when it is saved
     drawn = sorted(path.name for path in tmp_path.iterdir())
     always = [name for name in FIGURES if name not in OF_SWEEPS]
     assert {f"{name}.png" for name in always} <= {*drawn} <= {f"{name}.png" for name in FIGURES}
@@ -125,7 +126,7 @@ def test_methods_on_two_encodings_of_the_images_are_not_mixed():
 def test_components_stand_beside_table_vii():
     records = [run(s, method=m, protocol="paper") for m in ("PCR", "HPCR", "IID") for s in (0, 1)]
     (axes,) = FIGURES["hpcr_components"](records).axes
-    check(axes, bars=[("PCR", 51), ("HPCR", 51)], legend=["paper", "one seed"])
+    check(axes, bars=[("PCR, n=2", 51), ("HPCR, n=2", 51)], legend=["paper", "one seed"])
     assert dots(axes)[-2:] == [(50.3, 0), (53.4, 1)]  # the paper's
 
 
@@ -160,7 +161,7 @@ def test_a_component_says_whether_pairs_are_on():
     methods = ("HPCR (HC on)", "PCR+HC+HT", "PCR+HC+HT (HC on)")
     (axes,) = FIGURES["hpcr_components"]([run(0, m, protocol="paper") for m in methods]).axes
     names = ["PCR+HC+HT (HC off)", "PCR+HC+HT (HC on)", "HPCR (HC on)"]
-    check(axes, bars=[(name, 51) for name in names])
+    check(axes, bars=[(f"{name}, n=1", 51) for name in names])
     assert dots(axes) == [(51.3, 0), (51.3, 1), (53.4, 2)]
 
 
@@ -329,8 +330,8 @@ def test_relation_curves_have_one_encoder_and_protocol_and_the_usual_settings():
     behind = [(k, value - 5) for k, value in BY_TASK]
     check(left, lines={"CRECL, n=2": BY_TASK, "RP-CRE, n=1": behind})
     # The lead is seed 0's alone, as RP-CRE has no other.
-    legend = ["CRECL, n=2", "RP-CRE, n=1"]
-    check(right, lines={"CRECL, n=2": [(k, 5) for k, _ in BY_TASK]}, legend=legend)
+    legend = ["CRECL, n=2", "RP-CRE, n=1", "CRECL, n=1, right"]
+    check(right, lines={"CRECL, n=1, right": [(k, 5) for k, _ in BY_TASK]}, legend=legend)
     check(left, legend=[])
     assert right.get_ylim()[1] < 10  # not the left one's 0 to 100
     assert "reduced, MiniLM" in figure.get_suptitle()

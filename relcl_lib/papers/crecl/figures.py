@@ -73,8 +73,13 @@ def curves(records: Sequence[Record], dataset: str = "FewRel") -> Figure:
     plots.plot_accuracy_curves(ahead, right, **style)
     right.autoscale(axis="y")
     right.axhline(0, color=plots.colour_of("RP-CRE"), zorder=1)
-    for axes in (left, right):  # the legend is theirs together
-        say_seeds(axes, so_far)
+    say_seeds(left, so_far)
+    say_seeds(right, ahead)
+    # The legend is theirs together; a lead may have fewer seeds than its method.
+    named = {line.get_label() for line in left.get_lines()}
+    for line in right.get_lines():
+        if (label := line.get_label()) not in named and not label.startswith("_"):
+            line.set_label(f"{label}, right")
     plots.share_legend([left, right])
     figure.suptitle(_title(chosen, dataset, "Table 1; thin: one seed"), fontsize="medium")
     return figure

@@ -156,22 +156,22 @@ def shares(records: Sequence[Record]) -> Figure:
     over the looks of an experience and over seeds.
     """
     measured = [r for r in records if r.paper == "drl" and not r.failed]
-    figure, axes = plt.subplots(1, 2, figsize=(plots.WIDTH, 3.1), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(plots.WIDTH, 3.3), sharey=True)
+    widths = set()
     for axis, track in zip(axes, TRACKS, strict=True):
         drawn = False
         for row in stand_in_rows("control", metrics=("test_acc",)):
             held = row.where_parameters
             if row.where_dataset["track"] != track or row.method != "ER":
                 continue
-            seeds = [
-                r.curves[SHARE]
-                for r in most_seeds(filter(row.matches, measured))
-                if r.curves and SHARE in r.curves
-            ]
+            runs = most_seeds(filter(row.matches, measured))
+            runs = [r for r in runs if r.curves and SHARE in r.curves]
+            seeds = [r.curves[SHARE] for r in runs]
             if seeds and held["drl_weight"] > ROUNDING:
                 mean = [sum(values) / len(values) for values in zip(*seeds, strict=True)]
                 label = f"$\\lambda={held['drl_weight']:g}$, n={len(seeds)}"
                 axis.plot(range(1, len(mean) + 1), mean, marker="o", ms=3, label=label)
+                widths |= {r.parameters["width"] for r in runs}
                 drawn = True
         axis.set(title=track, xlabel="experience", yscale="log")
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -181,6 +181,8 @@ def shares(records: Sequence[Record]) -> Figure:
         else:
             axis.text(0.5, 0.5, "no records yet", ha="center", transform=axis.transAxes)
     axes[0].set_ylabel("share of the gradient (%)")
+    about = ", ".join([_STAND_IN, "ER", *(f"width {width}" for width in sorted(widths))])
+    figure.suptitle(f"{about}, from the committed records", fontsize="medium")
     return figure
 
 

@@ -116,7 +116,7 @@ def components(records: Sequence[Record]) -> Figure:
         # Two readings of the paper's row: with HC off, which HPCR has at this size, and on.
         for method in filter(None, (cell.method, HC_ON.get(cell.method))):
             if found := [record.metrics["A_T"] for record in chosen if record.method == method]:
-                name = words.name(method)
+                name = f"{words.name(method)}, n={len(found)}"
                 final[name], reference[name] = found, paper[0]
     title = "Split CIFAR-10, memory 200: one component after the other (Table VII)"
     axes = plots.plot_bars(final, reference=reference, title=title)

@@ -109,7 +109,10 @@ def test_shares_are_means_over_seeds_of_one_configuration():
         for seed, share in ((0, 0.4), (1, 0.8))
     ]
     found += [record("ER", 1e-8, 0, 50.0, curves={"validation": [1.0, 2.0], SHARE: [1e-9, 1e-9]})]
-    ni, nc = figures.shares(found).axes
+    figure = figures.shares(found)
+    ni, nc = figure.axes
+    said = "CIFAR-10 in CORe50's sessions, ER, width 8, from the committed records"
+    assert figure.get_suptitle() == said
     (line,) = ni.lines
     assert line.get_ydata() == pytest.approx([0.6, 0.5])
     assert "n=2" in line.get_label()
