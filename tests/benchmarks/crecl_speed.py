@@ -191,7 +191,8 @@ def report(run: CreclRun, chosen: argparse.Namespace) -> None:
     def plain_layers() -> None:
         layers, encoder.layers = encoder.layers, None
         encoder.network.encoder.layer = layers
-        epoch()
+        with mock.patch.object(learner, "fast_dropout", nothing):
+            epoch()
         encoder.layers, encoder.network.encoder.layer = layers, torch.nn.ModuleList()
 
     def nothing(_: object) -> contextlib.AbstractContextManager:

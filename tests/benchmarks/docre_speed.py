@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 import subprocess
 import sys
 import time
@@ -31,6 +30,7 @@ import time
 import torch
 from benchmarking import in_turn, options
 from pair_matrices import pair_matrix
+from peak import peak_mib
 from torch import Tensor
 
 from relcl_lib.lab.runtime import device_name
@@ -100,11 +100,10 @@ def attention_cost(form: str, documents: int, n: int, repeats: int) -> dict[str,
     layer, queries, memory = build(form, cells)
     # Warm: thread pools, libraries.
     layer(queries[:2], memory[:2], pair_matrix([2])).sum().backward()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mib()
     once = {form: lambda: layer(queries, memory, cells).square().sum().backward()}
     times = in_turn(once, repeats, time.process_time, warm=0)[form]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return {"seconds": min(times), "MiB": peak / 1024}
+    return {"seconds": min(times), "MiB": peak_mib() - before}
 
 
 def check_forms(n: int = 7) -> None:
@@ -152,7 +151,7 @@ def largest_document(attention: str, entities: int, pieces: int) -> dict[str, fl
     optimizer.step()
     return {
         "seconds": time.process_time() - started,
-        "GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "GiB": peak_mib() / 1024,
     }
 
 

@@ -8,13 +8,13 @@ import datetime
 import itertools
 import statistics
 from collections import defaultdict
-from pathlib import Path
 from unittest import mock
 
 import torch
 from benchmarking import CLOCKS, in_turn, options
 from gratings import gratings
 from naive_replay import NaiveStep, pcd_loss, pcr_loss, scd_loss
+from peak import peak_mib
 
 from relcl_lib.data.images import load_images
 from relcl_lib.lab.runtime import device_name, has_fast_bfloat16, make_generator
@@ -112,12 +112,7 @@ def check_same_losses():
 
 
 def print_peak(label):
-    # Not getrusage: a child's maximum starts at its parent's.
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    for line in lines:
-        if line.startswith("VmHWM"):
-            print(f"peak memory, {label}: {int(line.split()[1]) / 1024:.0f} MB")
+    print(f"peak memory, {label}: {peak_mib():.0f} MB")
 
 
 def evaluation_ms(ours, clock, images=500):

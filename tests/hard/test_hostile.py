@@ -302,9 +302,10 @@ BOMBS = {
 #: the sample
 QUICK = ("bomb_nested", "bomb_unfilled")
 READ = """
-import json, resource, sys, time, warnings
+import json, sys, time, warnings
 from pathlib import Path
 from damage import limit_memory
+from peak import peak_mib
 from readers import READERS
 warnings.simplefilter("ignore")
 reader = {reader.name: reader for reader in READERS}[sys.argv[1]]
@@ -313,14 +314,14 @@ sound.mkdir()
 reader.make(sound)
 reader.read(sound)
 limit_memory()
-before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+before, began = peak_mib(), time.process_time()
 try:
     reader.read(Path(sys.argv[2]) / "bomb")
     said = "accepted"
 except reader.errors as error:
     said = f"refused: {error}"
-grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-print(json.dumps({"said": said, "seconds": time.process_time() - began, "grown_mib": grown >> 10}))
+grown = round(peak_mib() - before)
+print(json.dumps({"said": said, "seconds": time.process_time() - began, "grown_mib": grown}))
 """
 
 

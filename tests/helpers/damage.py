@@ -21,6 +21,8 @@ import warnings
 import zlib
 from pathlib import Path
 
+from peak import peak_mib
+
 SECONDS = 10  # of processor time: a machine may have others to serve
 MEMORY = 2 << 30
 NUMBERS = ("-1", "0", "1e999", "99999999999", "0.5", "null", "true", '"x"', "[]", "{}", "NaN")
@@ -328,7 +330,7 @@ def main(folder, count, only="", seed=""):
                 seen = found["wrong"].setdefault(place, [0, one, outcome])
                 seen[0] += 1
         found["seconds"] = round(time.monotonic() - began, 1)
-        found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        found["peak_mib"] = round(peak_mib())
         print(json.dumps(found), flush=True)
         shutil.rmtree(runner.place)
 
