@@ -72,7 +72,7 @@ site: $(VENV)/.site ## write the lessons, the results and the reference as pages
 clean: ## remove the environment, the runs and every cache; data and records stay
 	@if [ -e "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
 	rm -rf runs build dist relcl.egg-info .pytest_cache .ruff_cache .hypothesis
-	find relcl_lib tests notebooks -name __pycache__ -prune -exec rm -rf {} +
+	find relcl_lib tests notebooks docs -name __pycache__ -prune -exec rm -rf {} +
 	find notebooks -name .ipynb_checkpoints -prune -exec rm -rf {} +
 
 $(VENV)/.site: docs/requirements.txt $(READY)

@@ -45,4 +45,3 @@ html_css_files = ["site.css"]
 html_js_files = ["wide.js"]
 html_copy_source = html_show_sourcelink = html_show_sphinx = html_show_copyright = False
 html_theme_options = {"navigation_with_keys": True}
-exclude_patterns = ["doctrees"]

@@ -93,7 +93,7 @@ def load_documents(
         orientation: of pairs in CDR, GDA and PubTator files: `document` or `kind`, see `pubtator`.
 
     Raises:
-        DataNotFoundError: no folder holds a training (`reduced`: a dev) and a test file.
+        DataNotFoundError: no folder holds a training and a dev file (`reduced`: a dev file).
         DataFormatError: a file is damaged.
         ValueError: `generated` for another data set.
     """

@@ -6,7 +6,6 @@ files in a folder, the accepted layouts in words, and (where there is one) the h
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import time
@@ -16,6 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 
+from relcl_lib.lab.digests import hash_of
 from relcl_lib.lab.files import NOT_READ, packaged_data, repository_root
 
 DATA_VARIABLE = "RELCL_DATA"
@@ -427,7 +427,7 @@ def check_blob(local: Path, where: str, digest: str | None = None, otherwise: st
     blob = local.resolve()
     if digest is None and re.fullmatch("[0-9a-f]{64}", blob.name):
         digest = blob.name
-    if digest is None or (found := _hash_of(local, "sha256")) == digest:
+    if digest is None or (found := hash_of(local)) == digest:
         for leftover in blob.parent.glob(
             f"{blob.name}.*incomplete"
         ):  # of a process that was killed
@@ -443,15 +443,9 @@ def check_blob(local: Path, where: str, digest: str | None = None, otherwise: st
     )
 
 
-def _hash_of(path: Path, algorithm: str) -> str:
-    """Hash a file piece by piece, whatever its size."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest()
-
-
 def check_md5(path: Path, md5: str | None) -> None:
     """Compare an original archive with the MD5 its authors' mirrors agree on (None: no check)."""
-    if md5 is not None and (found := _hash_of(path, "md5")) != md5:
+    if md5 is not None and (found := hash_of(path, "md5")) != md5:
         raise DataFormatError(
             path,
             f"its MD5 is {found}, not {md5}: the download is incomplete or another file",

@@ -15,8 +15,7 @@ import numpy as np
 from numpy import dtype, frombuffer, ndarray
 
 from relcl_lib.data.download import DataFormatError
-
-AGAIN = "Download the file again"
+from relcl_lib.data.image_files import AGAIN
 
 # A pickle can set attributes on whatever it is handed. Instances of these have none to set.
 

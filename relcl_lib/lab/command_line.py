@@ -22,6 +22,8 @@ from relcl_lib.lab.json_text import parse_json
 
 #: lines that cannot be read which are named; further ones are only counted
 NAMED = 20
+#: exit code of a command that passed over what it could not read
+SKIPPED = 1
 CONVERT = "iconv -f OLD -t UTF-8 converts a file"
 
 

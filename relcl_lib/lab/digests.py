@@ -35,7 +35,7 @@ def file_digest(path: str | os.PathLike[str]) -> str:
     known = _cached()
     if (found := known.get(str(place))) and found[:-2] == state:
         return found[-2]
-    digest = _read(place)
+    digest = hash_of(place)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
         kept = {name: entry for name, entry in known.items() if Path(name).exists()}
         entry = [*state, digest, _check(str(place), [*state, digest])]
@@ -46,7 +46,7 @@ def file_digest(path: str | os.PathLike[str]) -> str:
 def write_sums(folder: str | os.PathLike[str]) -> None:
     """Write the SHA-256 of each file below a folder beside them, for `check_sums`."""
     folder = Path(folder)
-    lines = [f"{_read(file)}  {file.relative_to(folder).as_posix()}\n" for file in _files(folder)]
+    lines = [f"{hash_of(file)}  {file.relative_to(folder).as_posix()}\n" for file in _files(folder)]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 
@@ -68,7 +68,7 @@ def check_sums(folder: str | os.PathLike[str]) -> None:
             raise ValueError(f"{SUMS} is damaged")
         listed[name] = digest
     for file in _files(folder):
-        if listed.pop(file.relative_to(folder).as_posix(), None) != _read(file):
+        if listed.pop(file.relative_to(folder).as_posix(), None) != hash_of(file):
             raise ValueError(
                 f"{file.name} is damaged or foreign: its SHA-256 is not in {SUMS}; if you have changed "
                 f"or added it yourself, remove {SUMS}"
@@ -82,9 +82,10 @@ def _files(folder: Path) -> list[Path]:
     return sorted(file for file in files if file.name != SUMS)
 
 
-def _read(path: Path) -> str:
+def hash_of(path: Path, algorithm: str = "sha256") -> str:
+    """Hash a file piece by piece, whatever its size; nothing is kept."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def content_digest(parts: Iterable[tuple[str, str]]) -> str:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relcl_lib.lab.command_line import (
+    SKIPPED,
     Counts,
     add_settings_help,
     check_place,
@@ -79,7 +80,6 @@ Prints one JSON object, shares in per cent:
 The last two are there where the file has such sentences.
 
 """
-SKIPPED = 1  # exit code
 #: phases of training whose names say little
 PHASES = {
     "CL1": "contrastive learning on the new sentences",

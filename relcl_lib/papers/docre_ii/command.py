@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from relcl_lib.lab.command_line import (
+    SKIPPED,
     Counts,
     add_settings_help,
     parse,
@@ -38,7 +39,6 @@ from relcl_lib.lab.command_line import (
     results_to,
 )
 
-SKIPPED = 1  # exit code
 SCORES = (
     "Prints one JSON object. F1: all facts. IgnF1: without those that --train has, by names. Intra-F1, "
     "Inter-F1: pairs with, without a sentence that mentions both. Infer-F1: gold facts on a "

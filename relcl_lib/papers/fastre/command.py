@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from relcl_lib.lab.command_line import (
+    SKIPPED,
     Counts,
     add_settings_help,
     decode_json,
@@ -70,7 +71,6 @@ How many triples of the file can be found in its texts at all is said on standar
 cannot be right under the exact match.
 """
 LINE_LIMIT = 1 << 20  # bytes; a longer line is malformed, so that no line can fill the memory
-SKIPPED = 1  # exit code
 OWN = ("line", "text", "triples", "cut")  # fields of a result that are not the input's
 
 
