@@ -143,18 +143,19 @@ def test_an_error_of_the_command_itself_is_one_line_under_its_usual_name():
     "words",
     [
         ["claims", "--results", ""],
-        ["demo", "--notebooks", ""],
-        ["demo", "--out="],
-        ["figures", "--out", ""],
-        ["figures", "--results="],
-        ["hpcr", "sweep", "table3", "--results", ""],
-        ["hpcr", "sweep", "table3", "--work-dir="],
-        ["hpcr", "sweep", "table3", "--data-root", ""],
+        ["demo", "none", "--notebooks", ""],
+        ["demo", "none", "--out="],
+        ["figures", "--results", "none", "--out", ""],
+        ["figures", "--out", "none", "--results="],
+        ["hpcr", "sweep", "table3", "--dry-run", "--results", ""],
+        ["hpcr", "sweep", "table3", "--dry-run", "--work-dir="],
+        ["hpcr", "sweep", "table3", "--dry-run", "--data-root", ""],
         ["tables", "--results", ""],
         ["upgrade", ""],
     ],
 )
-def test_an_empty_place_is_refused(words, capsys):
+def test_an_empty_place_is_refused(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # what one that is taken would write does not come here
     before = words[-1].rstrip("=") or words[-2]
     before = "python -m relcl_lib upgrade" if before == "upgrade" else before
     with pytest.raises(SystemExit):
