@@ -138,7 +138,10 @@ def test_numbers_far_from_the_papers_have_a_reason_or_are_open():
         *runs("MIR", 20.0, 20.1, 20.2, protocol="reduced"),
     ]
     title, reasons = folded(results_block("hpcr", records))
-    assert title == "Protocol *paper*, more than 3 points from the paper in final accuracy A_T, and why"
+    assert (
+        title
+        == "Protocol *paper*, more than 3 points from the paper in final accuracy A_T, and why"
+    )
     assert reasons == [
         "- **the paper's number lies within our interval:** ER, memory 200 (-6.0)",
         "- **too few seeds to tell:** ASER, memory 200 (+18.4; its public code trains on clean images, "

@@ -107,7 +107,9 @@ class FastreParameters(Parameters):
     start_from: str | None = Field(None, description="folder of a saved tagger to start from")
     vector_size: int = Field(300, ge=1, description="of random word vectors")
     train_vectors: bool | None = Field(None, description="default: only where they start random")
-    all_words: bool = Field(False, description="keep vectors of words outside the data; `train`: yes, with a file")
+    all_words: bool = Field(
+        False, description="keep vectors of words outside the data; `train`: yes, with a file"
+    )
     min_count: int = Field(1, ge=1, description="random vectors: rarer words are unknown")
     type_map: str | None = Field(None, description="auto, paper, inferred, any, or a JSON file")
     unknown_relations: Literal["error", "skip"] = Field("error", description="not in the map")
