@@ -99,8 +99,11 @@ class FastreRun(Run):
         work_dir: str | Path | None = None,
     ) -> None:
         super().__init__(parameters, data, [seed], work_dir)
-        if self.settings.method != "CasRel":  # only its encoder is pretrained
-            self.elsewhere = (*self.elsewhere, "encoder_precision")
+        if self.settings.method == "CasRel":  # it reads no word vectors, and no other is pretrained
+            alien = ("all_words", "min_count", "train_vectors", "vector_size")
+        else:
+            alien = ("encoder_precision",)
+        self.elsewhere = (*self.elsewhere, *alien)
         self.schema = choose_schema(data, self.settings.type_map)
         self.model, self.reader, self.vectors = build_network(
             self.settings, data, self.schema, seed
