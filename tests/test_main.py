@@ -167,14 +167,15 @@ def test_an_empty_place_is_refused(words, tmp_path, monkeypatch, capsys):
 def test_a_home_that_the_shell_leaves_after_an_equals_sign(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    places = ["--results=~/records", "--work-dir=~/work"]
+    home = "~/"
+    places = [f"--results={home}records", f"--work-dir={home}work"]
     given = sweep.parser().parse_args(["hpcr", "table3", *places])
     assert (given.results, given.work_dir) == (tmp_path / "records", tmp_path / "work")
     for folder in ("records", "notebooks"):
         (tmp_path / folder).mkdir()
     assert relcl.main(["tables", places[0]]) == 0
     assert capsys.readouterr().out.startswith("no records yet")
-    assert relcl.main(["demo", "--notebooks=~/notebooks"]) == 0
+    assert relcl.main(["demo", f"--notebooks={home}notebooks"]) == 0
     assert f"no notebooks in {tmp_path / 'notebooks'}" in capsys.readouterr().out
 
 

@@ -32,7 +32,7 @@ COMMITTED = read_records()
 OF_NOTEBOOKS = {"drl": {"MLP 2x100", "BER"}}
 SWEEP = ["python", "-m", "relcl_lib"]
 #: what a sweep does not write
-MEASURED = {"train_loss", "loss_difference_all_classes", "components_kept"}
+MEASURED = {"train_loss", "loss_difference_all_classes", "A_T_components_5", "A_T_components_10"}
 
 
 def named(paper_and_claim):

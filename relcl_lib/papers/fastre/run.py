@@ -100,7 +100,7 @@ class FastreRun(Run):
     ) -> None:
         super().__init__(parameters, data, [seed], work_dir)
         if self.settings.method == "CasRel":  # it reads no word vectors, and no other is pretrained
-            alien = ("all_words", "min_count", "train_vectors", "vector_size")
+            alien = ("min_count", "train_vectors", "vector_size")
         else:
             alien = ("encoder_precision",)
         self.elsewhere = (*self.elsewhere, *alien)
@@ -452,8 +452,8 @@ class FastreRun(Run):
         # What is said of random vectors shapes no others.
         if self.vectors is not None:
             parameters["vector_size"] = self.vectors.matrix.shape[1]
-        if self.vectors is None or settings.word_vectors is not None:
-            parameters["min_count"] = 1
+            if settings.word_vectors is not None:
+                parameters["min_count"] = 1
         if settings.method == "CasRel":
             backbone = Path(settings.encoder).name
         else:
