@@ -138,16 +138,16 @@ def upgrade_file(path: Path, root: Path) -> Path | None:
     if (new := upgraded(old)) == old:
         return None
     record = Record(**new)
-    place = record_path(record, root)
-    if place == path:  # what stands there is this record itself
+    today = record_path(record, root)
+    if today == path:  # what stands there is this record itself
         if record.failed:  # which replaces nothing of a schema that cannot be read
             path.unlink()
         return write_record(record, root)
-    if place.exists() and not read_record(place).failed:
-        raise RecordError(f"{path} and {place} are records of one run; remove one of them")
+    if today.exists() and not read_record(today).failed:
+        raise RecordError(f"{path} and {today} are records of one run; remove one of them")
     write_record(record, root)
     path.unlink()
-    return place
+    return today
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

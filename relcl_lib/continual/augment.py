@@ -30,7 +30,9 @@ CONTRAST, SATURATION, HUE = 1, 2, 3  # places in COLOUR_OPERATIONS
 
 @dataclass(frozen=True)
 class Augmentation:
-    """HPCR's augmentation as released (the paper names no operation): the numbers, and how to draw and apply them.
+    """HPCR's augmentation: the numbers, and how to draw and apply them.
+
+    As released; the paper names no operation.
 
     Attributes:
         scale: range of the crop's share of the image area.

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from relcl_lib.data.document_sets import SPLITS, DocumentData, assemble_documents
-from relcl_lib.data.download import DataFormatError, SplitFiles, locate, matches
+from relcl_lib.data.download import DataFormatError, SplitFiles, first_match, locate, matches
 from relcl_lib.data.pubtator import (
     Abstract,
     Line,
@@ -66,7 +66,7 @@ def load_cdr(
         split: read_pubtator(file, CANDIDATES["cdr"][1])
         for split, file in zip(SPLITS, files, strict=True)
     }
-    path = next(iter(matches(folder, MESH_TREES)), None)
+    path = first_match(folder, MESH_TREES)
     note = f"hypernym filter by {path.name}" if path else "no MeSH tree: no hypernym filter"
     data = _assemble(
         "cdr",

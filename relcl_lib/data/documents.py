@@ -16,7 +16,7 @@ from relcl_lib.data.document_files import (
     read_documents,
 )
 from relcl_lib.data.document_sets import PAPER_NAMES, DocumentData, assemble_documents
-from relcl_lib.data.download import DataFormatError, DataNotFoundError, locate_splits, matches
+from relcl_lib.data.download import DataFormatError, DataNotFoundError, first_match, locate_splits
 from relcl_lib.data.text_files import read_object
 from relcl_lib.lab.files import packaged_data
 
@@ -161,23 +161,20 @@ def _further(count: int, relations: Collection[str]) -> list[Document]:
 
 def _relations(name: str, folder: Path) -> dict[str, int]:
     """Relation -> class: of rel2id.json, else DocRED's own, else none (what is annotated counts)."""
-    for path in (found for place in (folder, folder / "meta") for found in matches(place, LISTED)):
-        numbers = read_object(path, RELATIONS_FIX)
-        try:
-            ordered = sorted(numbers, key=numbers.get)
-            found = {relation: numbers[relation] for relation in ordered}
-            start = min(found.values(), default=0)
-            if list(found.values()) != list(range(start, start + len(found))) or start not in (
-                0,
-                1,
-            ):
-                raise ValueError("the numbers are not 0, 1, 2, ...")
-        except (ValueError, TypeError) as error:
-            raise DataFormatError(
-                path, f"holds no relation -> number: {error}", RELATIONS_FIX
-            ) from error
-        return found
-    return {r: i for i, r in enumerate(DOCRED_RELATIONS, 1)} if name in PAPER_NAMES else {}
+    path = first_match(folder, LISTED) or first_match(folder / "meta", LISTED)
+    if path is None:
+        return {r: i for i, r in enumerate(DOCRED_RELATIONS, 1)} if name in PAPER_NAMES else {}
+    numbers = read_object(path, RELATIONS_FIX)
+    try:
+        ordered = sorted(numbers, key=numbers.get)
+        found = {relation: numbers[relation] for relation in ordered}
+        start = min(found.values(), default=0)
+        if start not in (0, 1) or [*found.values()] != [*range(start, start + len(found))]:
+            raise ValueError("the numbers are not 0, 1, 2, ...")
+    except (ValueError, TypeError) as error:
+        problem = f"holds no relation -> number: {error}"
+        raise DataFormatError(path, problem, RELATIONS_FIX) from error
+    return found
 
 
 def _in_order(

@@ -204,6 +204,11 @@ def matches(folder: Path, patterns: Iterable[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def first_match(folder: Path, patterns: Iterable[str]) -> Path | None:
+    """The first of `matches`, if there is any."""
+    return next(iter(matches(folder, patterns)), None)
+
+
 class SplitFiles(NamedTuple):
     """The files of a data set's splits, of family number `family`.
 

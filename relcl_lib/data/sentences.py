@@ -16,6 +16,7 @@ from torch import Tensor
 
 from relcl_lib.data.download import (
     DataFormatError,
+    first_match,
     locate,
     locate_corpus,
     locate_splits,
@@ -330,7 +331,7 @@ def _source(files: Iterable[Path]) -> str:
 
 def _names(folder: Path) -> dict[str, str]:
     """Read the relations' names where pid2name.json lies beside the data."""
-    path = next(iter(matches(folder, ["pid2name.json"])), None)
+    path = first_match(folder, ["pid2name.json"])
     if path is None:
         return {}
     entries = read_object(path, NAMES_FIX).items()

@@ -20,8 +20,8 @@ from relcl_lib.data.download import (
     DataFormatError,
     DataNotFoundError,
     SplitFiles,
+    first_match,
     locate_splits,
-    matches,
 )
 from relcl_lib.data.splits import split_off
 from relcl_lib.data.text_files import read_json_records
@@ -295,7 +295,7 @@ def load_triples(
         name,
         splits,
         relations=relations,
-        listed_in=str(_listing(found.folder)) if relations else "",
+        listed_in=str(first_match(found.folder, [RELATION_IDS])) if relations else "",
         source="generated" if name == "synthetic" and root is None else found.source,
         limit=limit,
         note=found.note,
@@ -304,12 +304,8 @@ def load_triples(
     return replace(data, folder=str(found.folder))
 
 
-def _listing(folder: Path) -> Path | None:
-    return next(iter(matches(folder, [RELATION_IDS])), None)
-
-
 def _relation_ids(folder: Path) -> tuple[str, ...]:
-    path = _listing(folder)
+    path = first_match(folder, [RELATION_IDS])
     if path is None:
         return ()
     # An array yields its elements, an object itself; the last one is relation -> id either way.

@@ -151,6 +151,9 @@ class Run:
             on_unit: called as `on_unit(run)` after each unit, when the counter has moved on.
             on_step: called as `on_step(run, step, steps)` after each step within a unit, of `steps`,
                 counted from 1; a run whose units have parts names the part behind them.
+
+        Raises:
+            DivergenceError: a loss is no longer finite. HPCR's runs go on, as their seeds share one.
         """
         self.on_step = on_step or ignore
         self.resume()

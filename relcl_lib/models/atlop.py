@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from relcl_lib.losses.basic import without_autocast
 from relcl_lib.models.window_encoder import WindowEncoder
 from relcl_lib.text.document_tokens import DocumentBatch
 
@@ -35,7 +36,7 @@ class ExactLinear(nn.Linear):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """(..., in) of any floating-point format to (..., out) of the weights' format."""
-        with torch.autocast(vectors.device.type, enabled=False):
+        with without_autocast(vectors.device):
             return super().forward(vectors.to(self.weight.dtype))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from relcl_lib.losses.basic import without_autocast
 from relcl_lib.models.packed_bert import Packing, apply_layer, split_layers
 
 POOLINGS = ("opening", "pairs")
@@ -66,7 +67,7 @@ class MarkerEncoder(nn.Module):
 
     def represent(self, entities: Tensor) -> Tensor:
         """h (..., d) of e (..., 2H) with a dropout mask of its own for every row (Eq. 1)."""
-        with torch.autocast(entities.device.type, enabled=False):
+        with without_autocast(entities.device):
             return self.linear(self.dropout(entities))
 
     def entities(self, batch: Mapping[str, Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from relcl_lib.lab.runtime import drawing_from, make_generator
-from relcl_lib.losses.basic import cosine_similarity
+from relcl_lib.losses.basic import cosine_similarity, without_autocast
 
 Built = TypeVar("Built", bound=nn.Module)
 
@@ -152,16 +152,14 @@ class ReplayNetwork(nn.Module):
         """Map images (S, B, 3, H, W) in [0, 1] to logits (S, B, C) and features (S, B, D)."""
         with self.autocast(images.device):
             features = self.body(images)
-        with self.autocast(images.device, enabled=False):
+        with without_autocast(images.device):
             features = features.float()
             return self.head(features), features
 
-    def autocast(self, device: torch.device, enabled: bool = True) -> AbstractContextManager:
+    def autocast(self, device: torch.device) -> AbstractContextManager:
         """What the backbone computes in; forward passes within one such block cast its weights once."""
-        if device.type == "meta":  # which has none
-            return nullcontext()
-        if not enabled or self.precision == torch.float32:
-            return torch.autocast(device.type, enabled=False)
+        if device.type == "meta" or self.precision == torch.float32:
+            return without_autocast(device)
         return torch.autocast(device.type, dtype=self.precision)
 
 

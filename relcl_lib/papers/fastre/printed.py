@@ -356,7 +356,7 @@ def time_to_equal(records: Iterable[Record], dataset: str = "NYT10") -> str:
     there in each seed. "" where no seed has both. Every epoch of a run counts as equally long.
     """
     rows = {row.method: row for row in tables.printed_rows("Table 2", dataset)}
-    curved = [r for r in records if {"valid_F1"} <= (r.curves or {}).keys()]
+    curved = [record for record in records if "valid_F1" in (record.curves or {})]
     curved, _ = on_usual_vectors(curved, rows.values())
     mine, theirs = (
         {run.seed: run for run in _runs(rows[name], curved, "train_seconds")}
