@@ -161,16 +161,7 @@ def as_document(
         )
     where = f"record {at} ({record['title']!r})"
     sentences = _sentences(path, where, record["sents"])
-    try:
-        entities = tuple(
-            tuple(_mention(mention) for mention in vertex) for vertex in record["vertexSet"]
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataFormatError(
-            path,
-            f"{where}, field vertexSet: {missing_or(error)}",
-            "A mention is {name, sent_id, pos: [start, end], type}, an entity a list of them",
-        ) from error
+    entities = _entities(path, where, record["vertexSet"])
     _check_mentions(path, where, sentences, entities)
     facts, inferred, hops = None, None, None
     if record.get("labels") is not None:
@@ -201,8 +192,32 @@ def _sentences(path: str | Path, where: str, sentences: Any) -> tuple[tuple[str,
     return tuple(map(tuple, sentences))
 
 
-def _mention(record: dict) -> Mention:
-    start, end = (_whole_number(x, "pos") for x in record["pos"])
+def _entities(path: str | Path, where: str, vertices: Any) -> tuple[tuple[Mention, ...], ...]:
+    found, at = [], ""
+    try:
+        if not isinstance(vertices, list):
+            raise TypeError(f"a {type(vertices).__name__}, no list of entities")
+        for number, vertex in enumerate(vertices):
+            at = f"entity {number}: "
+            if not isinstance(vertex, list):
+                raise TypeError(f"a {type(vertex).__name__}, no list of mentions")
+            found.append(tuple(map(_mention, vertex)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataFormatError(
+            path,
+            f"{where}, field vertexSet: {at}{missing_or(error)}",
+            "A mention is {name, sent_id, pos: [start, end], type}, an entity a list of them",
+        ) from error
+    return tuple(found)
+
+
+def _mention(record: Any) -> Mention:
+    if not isinstance(record, dict):
+        raise TypeError(f"{record!r} is no mention")
+    place = record["pos"]
+    if not isinstance(place, list) or len(place) != 2:
+        raise TypeError(f"pos: {place!r} is no [start, end]")
+    start, end = (_whole_number(x, "pos") for x in place)
     sentence = _whole_number(record["sent_id"], "sent_id")
     kind, name = (_text(record[field], field) for field in ("type", "name"))
     return Mention(sentence, start, end, kind, name)

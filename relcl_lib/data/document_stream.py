@@ -76,7 +76,7 @@ def read_any(
 def stream_documents(
     lines: Iterable[bytes], skipped: Skipped, report: Counter[str], names: OtherNames | None = None
 ) -> Iterator[tuple[int, Document]]:
-    """Yield (line, document) of what can be read of a stream in either form; labels do not matter.
+    """Yield (line, document) of what can be read of a stream in either form; labels are not read.
 
     What cannot be read is `skipped`, by its first line. `report` counts what was left out of PubTator
     documents (`ungrounded_mentions`), `names` looks at the mentions of the others (PubTator's reader
@@ -92,6 +92,8 @@ def stream_documents(
     if not is_pubtator(first.decode("utf-8", "replace")):
 
         def read(number: int, record: object) -> Document:
+            if isinstance(record, dict):
+                record = {**record, "labels": None}  # whatever they are
             document = as_document(SOURCE, number, record, labelled=False)
             if names is not None:
                 names.add(f"document at line {number}", document)

@@ -126,6 +126,9 @@ def load_documents(
     }
     names = OtherNames()
     for split, documents in splits.items():
+        if not documents and split != "test":
+            fix = "Write documents into it, or take the file away"
+            raise DataFormatError(found.paths[split], "holds no document", fix)
         for at, document in enumerate(documents, start=1):
             names.add(f"{found.paths[split].name}, record {at}", document)
     if generated:

@@ -24,21 +24,21 @@ FIX = (
 )
 #: the relation of a sentence that says none; no relation may have this name
 NO_RELATION = ""
-#: what a folder of one's own holds
-IN_A_FOLDER = ("train.jsonl", "train.json", "train.jsonl.gz")
+#: how the file of a split ends that a folder of one's own holds
+ENDINGS = (".jsonl", ".json", ".jsonl.gz", ".json.gz")
 #: alphabets whose words stand between spaces and take no unmarked endings; Unicode's names of letters
 _SPACED = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "GEORGIAN")
 _MARKER = re.compile(r"\[(E11|E12|E21|E22)\]")
 
 
 def read_marked(
-    path: str | os.PathLike[str], *, none: bool = False
+    path: str | os.PathLike[str], *, split: str = "train", none: bool = False
 ) -> dict[str, list[RawSentence]]:
     """Read the sentences of each relation, in the file's order. White space around a name is left out.
 
     `path` is a file of such records, one per line or in a JSON array; a file in FewRel's layout,
-    `{relation: [{tokens, h, t}]}`; or a folder with one of them under a name of `IN_A_FOLDER`. With
-    `none` a record's relation may be null: it says none, and its sentence stands under `NO_RELATION`.
+    `{relation: [{tokens, h, t}]}`; or a folder with one of them, the `split` with one of `ENDINGS`.
+    With `none` a record's relation may be null: it says none, and its sentence stands under `NO_RELATION`.
 
     Raises:
         DataNotFoundError: there is no such file; says what would be read.
@@ -46,17 +46,18 @@ def read_marked(
     """
     path = Path(path)
     if path.is_dir():
-        found = [path / name for name in IN_A_FOLDER if (path / name).is_file()]
+        wanted = [f"{split}{ending}" for ending in ENDINGS]
+        found = [path / name for name in wanted if (path / name).is_file()]
         if not found:
             names = ", ".join(sorted(file.name for file in path.iterdir())[:8]) or "nothing"
             raise DataNotFoundError(
-                f"{path} holds none of {', '.join(IN_A_FOLDER)}, but {names}; name the file itself"
+                f"{path} holds none of {', '.join(wanted)}, but {names}; name the file itself"
             )
         path = found[0]
     if not path.is_file():
         raise DataNotFoundError(
             f"{path} is not there. Name a file of sentences, or a folder that holds "
-            f"{IN_A_FOLDER[0]}. {FIX}"
+            f"{split}{ENDINGS[0]}. {FIX}"
         )
     first = next(iter(read_json_records(path)), None)
     if (
@@ -82,6 +83,11 @@ def _stripped(path: Path, relations: dict[str, list[RawSentence]]) -> dict[str, 
     for name, rows in relations.items():
         if not name.strip():
             raise DataFormatError(path, f"a relation's name, {name!r}, is no name", FIX)
+        for row in rows:
+            if row.head == row.tail:
+                entity = " ".join(row.tokens[slice(*row.head)])
+                problem = f"{row.place}: head and tail are the same words, {entity!r}"
+                raise DataFormatError(path, problem, "Mark two entities, or take the sentence out")
         found.setdefault(name.strip(), []).extend(
             row._replace(relation=name.strip()) for row in rows
         )

@@ -24,6 +24,8 @@ from relcl_lib.lab.json_text import parse_json
 NAMED = 20
 #: exit code of a command that passed over what it could not read
 SKIPPED = 1
+#: how a file that gzip made begins
+GZIP = b"\x1f\x8b"
 CONVERT = "iconv -f OLD -t UTF-8 converts a file"
 
 
@@ -184,6 +186,8 @@ class Counts:
 
 def decode_line(line: bytes) -> str:
     """The text of a line of an input; ValueError says in what other encoding it seems to be."""
+    if line.startswith(GZIP):
+        raise ValueError("gzip, no text: unpack it first, as 'zcat FILE | ...' does")
     if b"\0" in line:  # which UTF-8 may hold, but no text does
         raise ValueError(
             f"not UTF-8 but UTF-16 or UTF-32, or no text: it holds a NUL character; {CONVERT}"
@@ -212,12 +216,20 @@ def read_json_lines(
     are counted in place of lines.
 
     Raises:
-        ValueError: the input is an array over several lines.
+        ValueError: the input is an array, or begins with a record, over several lines.
     """
     filled = _filled(lines)
     first = next(filled, None)
     if first is None:
         return
+    # No whole record: it goes on, or the input breaks off there.
+    if re.match(rb"\s*\{(.*[{\[,])?\s*$", first[1]):
+        if (second := next(filled, None)) and not second[1].lstrip().startswith(b"{"):
+            raise ValueError(
+                "the input is a record over several lines: give one record per line, as "
+                "'python -m json.tool --compact FILE' writes it"
+            )
+        filled = chain([second] if second else [], filled)
     what, texts = "line", chain([first], filled)
     if re.match(rb"\s*\[\s*([{\]]|$)", first[1]):  # of records, each an object; no [E11] of a text
         if next(filled, None) is not None:

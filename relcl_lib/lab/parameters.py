@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -61,9 +61,7 @@ class Parameters(BaseModel):
             ParameterError: for an unknown name, with the nearest valid ones, or a wrong value.
         """
         given = {**(values or {}), **named}
-        if unknown := [name for name in given if name not in cls.model_fields]:
-            found = "\n".join(f"unknown parameter {name!r}{cls._near(name)}" for name in unknown)
-            raise ParameterError(f"{found} Valid names: {', '.join(cls.names())}.")
+        cls.check_names(given)
         given = {
             name: _as_list(value) if _takes_list(cls.model_fields[name].annotation) else value
             for name, value in given.items()
@@ -81,6 +79,19 @@ class Parameters(BaseModel):
             if any(entry["type"] == "list_type" for entry in error.errors()):
                 found += '\nA list is written [0, 1]; for papermill: -y "seeds: [0, 1]"'
             raise ParameterError(found) from None
+
+    @classmethod
+    def check_names(cls, names: Iterable[str], leave_out: Collection[str] = ()) -> None:
+        """ParameterError if a name is unknown; of the valid ones it names all but those left out."""
+        found = []
+        for name in (name for name in names if name not in cls.model_fields):
+            near = " or ".join(cls.near(name, leave_out))
+            found.append(
+                f"unknown parameter {name!r}" + (f"; did you mean {near}?" if near else ".")
+            )
+        if found:
+            known = ", ".join(name for name in cls.names() if name not in leave_out)
+            raise ParameterError("\n".join(found) + f" Valid names: {known}.")
 
     @classmethod
     def listing(cls, shown: Mapping[str, Any], leave_out: Iterable[str] = ()) -> str:
@@ -104,14 +115,10 @@ class Parameters(BaseModel):
         return sorted(cls.model_fields)
 
     @classmethod
-    def near(cls, name: str) -> list[str]:
+    def near(cls, name: str, leave_out: Collection[str] = ()) -> list[str]:
         """The parameters that a misspelt name may have meant, the nearest first."""
-        return difflib.get_close_matches(name, cls.names(), n=2)
-
-    @classmethod
-    def _near(cls, name: str) -> str:
-        near = cls.near(name)
-        return f"; did you mean {' or '.join(near)}?" if near else "."
+        known = [each for each in cls.names() if each not in leave_out]
+        return difflib.get_close_matches(name, known, n=2)
 
 
 def _takes_list(annotation: Any) -> bool:

@@ -63,7 +63,9 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """The number format of matrix products, from `auto`, `float32` or `bfloat16`.
 
     `auto` is bfloat16 on a CPU that has it in hardware and float32 elsewhere: on a GPU the small
-    networks here are bound by launches, not by arithmetic, so nothing would be won.
+    networks here are bound by launches, not by arithmetic, so nothing would be won. With float32 on a
+    GPU torch's convolutions, not its matrix products, round what they read to TF32's 10 bits of
+    mantissa; `torch.backends.cudnn.allow_tf32 = False` turns that off.
     """
     if precision == "auto":
         fast = device.type == "cpu" and has_fast_bfloat16(device)

@@ -1,7 +1,8 @@
 """Every loss of the five papers: pure functions of tensors that broadcast over leading dimensions.
 
 A batch of S seeds is one call: `(S, B, D)` in, `(S,)` out (but for `cascade_loss`, whose tail
-logits are of as many heads as a batch has). A batch has at least one row; `view_agreement_loss` and
+logits are of as many heads as a batch has, and for `tagging_loss` and `adaptive_threshold_loss`, which
+have a number per word or pair). A batch has at least one row; `view_agreement_loss` and
 `view_contrast_loss` alone take an empty one, as 0. No function edits its inputs, keeps state or
 names a device.
 """

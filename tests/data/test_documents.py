@@ -96,11 +96,15 @@ def test_a_label_given_twice_counts_once():
         (lambda r: mention(r).update(pos=[3, 9]), "sentence 0, which has 5 tokens"),
         (lambda r: mention(r).update(pos=[3, 3]), "tokens 3 to 3"),
         (lambda r: mention(r).update(sent_id=2), "of 2 sentences"),
-        (lambda r: mention(r).pop("pos"), "field vertexSet: no field pos"),
-        (lambda r: mention(r).update(pos=[0.9, 1.9]), "field vertexSet: pos: 0.9 is no"),
+        (lambda r: mention(r).pop("pos"), "field vertexSet: entity 1: no field pos"),
+        (lambda r: mention(r).update(pos=[0.9, 1.9]), "field vertexSet: entity 1: pos: 0.9 is no"),
+        (lambda r: mention(r).update(pos=0), "entity 1: pos: 0 is no [start, end]"),
+        (lambda r: mention(r).update(pos=[0, 1, 2]), "pos: [0, 1, 2] is no [start, end]"),
+        (lambda r: r["vertexSet"].insert(0, mention(r)), "entity 0: a dict, no list of mentions"),
+        (lambda r: r["vertexSet"].insert(1, ["Ann"]), "entity 1: 'Ann' is no mention"),
         (lambda r: mention(r).update(pos=["0", "1"]), "pos: '0' is no whole number"),
         (lambda r: mention(r).update(sent_id=0.5), "sent_id: 0.5 is no whole number"),
-        (lambda r: r.update(vertexSet=None), "field vertexSet: 'NoneType'"),
+        (lambda r: r.update(vertexSet=None), "field vertexSet: a NoneType, no list of entities"),
         (lambda r: r.update(sents=None), "field sents: a NoneType, no list"),
         (
             lambda r: r.update(sents=["Ann lives in Bonn."] * 2),
@@ -210,6 +214,14 @@ def test_a_missing_training_file_needs_the_reduced_switch(tmp_path):
     assert data.sizes == {"train": 18, "dev": 2, "test": 0}
     assert "no training file" in data.note
     assert data.relations == DOCRED_RELATIONS
+
+
+@pytest.mark.parametrize("reduced", [False, True])
+def test_an_empty_training_file_is_none_to_replace(reduced, tmp_path):
+    (tmp_path / "dev.json").write_text(json.dumps([RECORD] * 20))
+    (tmp_path / "train.json").write_text("[]")
+    with pytest.raises(DataFormatError, match=r"train\.json: holds no document"):
+        load_documents("mine", tmp_path, reduced=reduced)
 
 
 def test_relations_of_docred_are_96_different_ones():

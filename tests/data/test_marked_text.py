@@ -1,5 +1,6 @@
 """Sentences of one's own: offsets, markers in place, FewRel's layout; and what is wrong with a record."""
 
+import gzip
 import json
 import random
 
@@ -156,6 +157,9 @@ def test_white_space_around_a_relation_is_no_part_of_its_name(tmp_path):
         path.write_text(json.dumps({name: [row]}))
         with pytest.raises(DataFormatError, match=f"relation's name, {name!r}, is no name"):
             read_marked(path)
+    path.write_text(json.dumps({"born in": [row, {**row, "t": row["h"]}]}))
+    with pytest.raises(DataFormatError, match="record 2: head and tail are the same words, 'Ada'"):
+        read_marked(path)
 
 
 def test_files_in_every_form(tmp_path):
@@ -181,6 +185,8 @@ def test_files_in_every_form(tmp_path):
         assert read_marked(tmp_path / name)["born in"][0].tokens == ("Ada", "in", "Ely")
     with pytest.raises(DataNotFoundError, match=r"none of train\.jsonl, .*but a\.jsonl, b\.json"):
         read_marked(tmp_path)
+    (tmp_path / "test.json.gz").write_bytes(gzip.compress(json.dumps(fewrel).encode()))
+    assert read_marked(tmp_path, split="test")["born in"][0].tokens == ("Ada", "in", "Ely")
     (tmp_path / "train.json").write_text(json.dumps(fewrel))
     assert read_marked(tmp_path) == {
         name: [row._replace(place=row.place.replace("e.json", "train.json")) for row in rows]

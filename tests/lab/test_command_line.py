@@ -1,6 +1,7 @@
 """Records on standard input, a line each or one array on one line; where results go; what is told."""
 
 import argparse
+import gzip
 import io
 import json
 from dataclasses import dataclass
@@ -45,6 +46,21 @@ def test_an_array_on_one_line_is_read_as_its_records(before):
 def test_an_array_over_several_lines_is_one_error():
     with pytest.raises(ValueError, match=r"array over several lines.*json\.tool --compact"):
         found(json.dumps(RECORDS, indent=1).encode())
+
+
+@pytest.mark.parametrize("indent", [1, None])
+def test_a_record_over_several_lines_is_one_error(indent):
+    text = json.dumps({"n": [{"a": 1}], "m": 2}, indent=indent)
+    with pytest.raises(ValueError, match=r"record over several lines.*json\.tool --compact"):
+        found(text.replace(", ", ",\n").encode())
+
+
+def test_what_breaks_off_is_a_line_that_cannot_be_read():
+    got, skipped, said = found(b'{"n": [\n{"n": 2}\n')
+    assert (got, skipped) == ([(2, 2)], 1) and said.startswith("line 1 skipped: no JSON: ")
+    assert found(b'{"n": 1,')[:2] == ([], 1)
+    said = found(gzip.compress(b'{"n": 1}'))[2]
+    assert said.startswith("line 1 skipped: gzip, no text: unpack it first, as 'zcat FILE")
 
 
 def test_lines_are_read_one_by_one_and_no_array_is_looked_for_in_later_ones():

@@ -166,7 +166,8 @@ class ContinualClassifier:
             Counts: `new` relations and those learned on (`known`), `sentences` that were used,
             of which `held_out`, `memory` as it is now, `too_long`: sentences left out, as an entity
             lies beyond `max_length`; `repeated`: left out, as they are held out, remembered or given
-            twice; `ambiguous`: sentences that are given, or remembered, under another relation too.
+            twice; `ambiguous`: of those used, given or remembered under another relation too. Where
+            none is new, none is used, and nothing is trained.
 
         Raises:
             ValueError: there is no relation, or one has no sentence that can be learned from.
@@ -176,7 +177,7 @@ class ContinualClassifier:
         if not short:
             raise ValueError("there is nothing to learn: no relation is given")
         usable = {name: self._fresh(name, rows) for name, rows in short.items()}
-        lesson_keys = {_digest(row) for rows in short.values() for row in rows}
+        lesson_keys = {_digest(row) for rows in usable.values() for row in rows}
         known = [row for rows in (self.memory, *short.values()) for row in rows]
         relations = Counter(key for _, key in {(row.relation, _digest(row)) for row in known})
         ambiguous = {key for key in lesson_keys if relations[key] > 1}
@@ -195,10 +196,6 @@ class ContinualClassifier:
                 unknown[name] = [rows[unseen[place]] for place in order[:MOST_HELD_OUT]]
             held_out += [row for place, row in enumerate(rows) if place in away]
             train += [row for place, row in enumerate(rows) if place not in away]
-        scored = self._score_unknown(unknown)
-        lesson = _Lesson(self, stay, list(usable), train, self._seed(number))
-        lesson.on_phase, lesson.on_epoch = on_phase or ignore, on_epoch or ignore
-        train_crecl(lesson, len(lesson.stream) - 1)
         readable = sum(map(len, short.values()))
         sentences = sum(map(len, usable.values()))
         counts = {
@@ -206,11 +203,18 @@ class ContinualClassifier:
             "known": len(set(usable) & set(self.relations)),
             "sentences": sentences,
             "held_out": len(held_out) - len(self.held_out),
-            "memory": len(lesson.memory),
+            "memory": len(self.memory),
             "too_long": sum(map(len, lessons.values())) - readable,
             "repeated": readable - sentences,
             "ambiguous": len(ambiguous),
         }
+        if not sentences:
+            return counts
+        scored = self._score_unknown(unknown)
+        lesson = _Lesson(self, stay, list(usable), train, self._seed(number))
+        lesson.on_phase, lesson.on_epoch = on_phase or ignore, on_epoch or ignore
+        train_crecl(lesson, len(lesson.stream) - 1)
+        counts["memory"] = len(lesson.memory)
         after = replace(
             self,
             network=lesson.network.eval(),
@@ -370,7 +374,7 @@ class ContinualClassifier:
 
         Returns:
             `sentences` of known relations, `accuracy_of_all` without refusing, `coverage`: how many
-            are answered, `accuracy` of the answers; `too_long`: sentences of any relation of which an
+            are answered, `accuracy` of the answers (None where there are none); `too_long`: sentences of any relation of which an
             entity lies beyond `room` tokens; `relations`: accuracy without refusing of each; and
             where there are sentences of relations that it does not know, or of none
             (`NO_RELATION`), `unknown` of them, and `unknown_refused`: how many are rightly refused.
@@ -395,9 +399,9 @@ class ContinualClassifier:
         of_answers = [hit for hit, given in zip(right, answered, strict=True) if given]
         result = {
             "sentences": len(right),
-            "accuracy_of_all": _share(right),
-            "coverage": _share(answered),
-            "accuracy": _share(of_answers),
+            "accuracy_of_all": _share(right) if right else None,
+            "coverage": _share(answered) if right else None,
+            "accuracy": _share(of_answers) if of_answers else None,
             "too_long": too_long,
             "relations": each,
         }

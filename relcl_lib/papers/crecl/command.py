@@ -48,11 +48,14 @@ the end exclusive) or in place:
     {"text": "Ada was born in London.", "head": [0, 3], "tail": [16, 22], "relation": "born in"}
     {"text": "[E11] Ada [E12] was born in [E21] London [E22].", "relation": "born in"}
 
-A file of sentences may also be in FewRel's layout, or in a folder as train.jsonl or train.json.
+"""
+FILES = """\
+A file of sentences may also be in FewRel's layout, or in a folder as {0}.jsonl or {0}.json.
 """
 LEARNED = """\
 The first call begins the model, and settings are for it alone: they stay as they were. Each further
-call teaches the same folder more: new relations, or more sentences of those it knows. One sentence of a
+call teaches the same folder more: new relations, or more sentences of those it knows. Sentences that it
+knows already teach it nothing: where there are no others, the model stays as it was. One sentence of a
 relation is enough to begin with. Stopped, a call leaves the model as it was.
 
 """
@@ -130,7 +133,10 @@ def learn(options: argparse.Namespace) -> int:
     if counts["ambiguous"]:
         said = f"{counts['ambiguous']} sentences are given under more than one relation, and were learned"
         print(f"{said} as each; a sentence gets one answer", file=sys.stderr)
-    print(f"model: {model.save(options.model)}", file=sys.stderr)
+    if counts["sentences"]:
+        print(f"model: {model.save(options.model)}", file=sys.stderr)
+    else:
+        print(f"nothing new: the model {options.model} stays as it was", file=sys.stderr)
     print(in_words(model), file=sys.stderr)
     shown = {name: round(value, 2) for name, value in model.report.items()}
     least = None if model.threshold is None else round(model.threshold, 4)
@@ -179,7 +185,7 @@ def in_words(model: ContinualClassifier) -> str:
     if len(model.relations) == 1:
         return (
             f"With one relation nothing can be refused: every sentence gets {model.relations[0]!r} as "
-            "its answer. Teach a second one, and there is a threshold."
+            "its answer. With a second one, and five sentences of one of them, there is a threshold."
         )
     report = model.report
     if not report:
@@ -286,12 +292,13 @@ def evaluate(options: argparse.Namespace) -> int:
     from relcl_lib.papers.crecl.classifier import ContinualClassifier
 
     model = ContinualClassifier.load(options.model, device=options.device)
-    scores = model.evaluate(read_marked(options.data, none=True), options.threshold)
+    lessons = read_marked(options.data, split="test", none=True)
+    scores = model.evaluate(lessons, options.threshold)
     if scores["too_long"]:
         unread = f"{scores['too_long']} sentences have no answer: an entity lies beyond {model.room} tokens"
         print(unread, file=sys.stderr)
     each = {name: round(value, 2) for name, value in scores.pop("relations").items()}
-    shown = {name: round(value, 2) for name, value in scores.items()}
+    shown = {name: value if value is None else round(value, 2) for name, value in scores.items()}
     print(json.dumps({**shown, "relations": each}, ensure_ascii=False, indent=1))
     return 0
 
@@ -324,7 +331,9 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     raw = {"formatter_class": argparse.RawDescriptionHelpFormatter}
     begun = {"help": "begin a model, or teach it further", "add_help": False, **raw}
-    taught = commands.add_parser("learn", description=LEARNED + LAYOUT, **begun)
+    taught = commands.add_parser(
+        "learn", description=LEARNED + LAYOUT + FILES.format("train"), **begun
+    )
     add_settings_help(taught, list_settings)
     taught.add_argument("--model", required=True, type=place, help="folder of the model")
     taught.add_argument("--data", required=True, type=place, help="sentences with their relations")

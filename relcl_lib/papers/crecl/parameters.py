@@ -309,6 +309,7 @@ def own_settings(profile: str, settings: Mapping[str, Any]) -> CreclParameters:
     Raises:
         ParameterError: a setting is unknown, does not fit, or has no meaning here.
     """
+    CreclParameters.check_names(settings, FOREIGN)
     if foreign := sorted(set(settings) & set(FOREIGN)):
         raise ParameterError(f"{', '.join(foreign)}: a setting of benchmarks, not of this model")
     given = {"seeds": [2021], **settings, **OWN, "profile": profile}

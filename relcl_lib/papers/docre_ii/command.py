@@ -56,7 +56,8 @@ The base is trained first, then base and inference module together; of each the 
 best on dev. Stopped, the same command goes on after the last finished epoch; when all is trained it
 trains nothing anew. `predict --model` and other commands take --out or its folder `model`.
 """
-PREDICTED = """Documents on stdin, on stdout a line of JSON for each (with --submission one array of all facts).
+PREDICTED = """Documents on stdin, one per line, on stdout a line of JSON for each (with --submission one array of all
+facts).
 
 A document in DocRED's layout, here on several lines; `pos` counts the words of sentence `sent_id`, its
 second number is that of the word after the mention:

@@ -60,7 +60,7 @@ class DrlRun(Run):
 
     paper = "drl"
     counter = "experiences_done"
-    progress = ("step", "first_lengths", "losses", "shares")
+    progress = ("step", "first_lengths", "losses", "shares", "resident")
     elsewhere = ("track", "backbone", "width")
 
     def __init__(
@@ -253,7 +253,9 @@ class DrlRun(Run):
         self._shares_seen.append(100 * lengths[0] / lengths[1].clamp(min=1e-12))
 
     def gradient(self, positions: Tensor) -> Tensor:
-        """The gradient of the loss of the images at (n,), as one vector; changes none.
+        """The gradient of the loss of the images at (n,), as one vector; no parameter's `grad` changes.
+
+        It is a pass in training: batch norm's running statistics take these images in.
 
         With `heads="task"` each image is told by the head kept for its task, which is not trained
         any more; else by the live head, which at a task's start is zero in Multi-Task-NC and lets
@@ -407,11 +409,12 @@ class DrlRun(Run):
         of a process share. Both belong to a machine and are no measure of a method. With a head per
         task, the accuracy matrix holds the validation accuracy of each task after each, tasks to
         come among them, as the paper's averages do. A run with the loss keeps by experience how
-        long its gradient is beside the cross-entropy's, in per cent.
+        long its gradient is beside the cross-entropy's, in per cent, if each had a look at it, which
+        is taken every `CHECK_EVERY` steps of the run.
         """
         valid = 100 * self.valid.double()
         curve = valid.mean(1)
-        # None without the loss, and short where a run went on from before they were kept.
+        # None without the loss, and short where an experience had no look.
         whole = len(self.shares) == len(self.stream)
         shares = {tables.SHARE: [float(f"{v:.4g}") for v in self.shares]} if whole else {}
         multi_head, order = self.stream.multi_head, " ".join(map(str, self.stream.class_order))

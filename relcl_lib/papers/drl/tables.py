@@ -215,6 +215,8 @@ _PARAMETERS = {"mem": "memory_size", "bs": "batch_size", "lambda": "drl_weight"}
 _SHOWN = {**_PARAMETERS, **{n: n for n in ("er", "loss", "taps", "heads", "epochs")}}
 #: what no table varies, so that other runs stay out of them
 USUAL = {"order": 0, "epochs": 1, "limit": None, "heads": "released", "memory_budget": None}
+#: what no table of a stand-in varies either
+_FROM_SCRATCH = {"learning_rate": 0.1, "image_size": None, "freeze_stages": 0}
 #: what Figure 1 plots against the cosines of gradients, of which pairs -> in the names of our metrics
 _KINDS = {
     "corr(gradient_sim,feature_sim)": "features",
@@ -324,7 +326,7 @@ def stand_in_rows(name: str, base: str = "cifar10", metrics: Sequence[str] = COU
                 entry,
                 where_dataset={"name": data, "track": track},
                 where_parameters={**settings, "network": "Reduced ResNet-18"},
-                usual={**USUAL, "loss": "released", "taps": "logits"},
+                usual={**USUAL, **_FROM_SCRATCH, "loss": "released", "taps": "logits"},
                 told=("width",),
             )
             found.append(row)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from relcl_lib.data.image_sets import SPECS
 from relcl_lib.lab import plots, words
 from relcl_lib.lab.metrics import LEAST_SEEDS
-from relcl_lib.lab.records import Record, gains, most_seeds
+from relcl_lib.lab.records import Record, gains
 from relcl_lib.lab.rows import entries
 from relcl_lib.papers.hpcr.features import read_features
 from relcl_lib.papers.hpcr.plots import (
@@ -23,6 +22,7 @@ from relcl_lib.papers.hpcr.plots import (
 )
 from relcl_lib.papers.hpcr.studies import (
     memory_batches,
+    split_cifar10,
     temperature_of_classes,
     temperature_parts,
 )
@@ -42,35 +42,6 @@ DIFFERENCES = (
 )
 
 
-def _cifar10(records: Sequence[Record], memory: int = 200) -> list[Record]:
-    """Split CIFAR-10 at a memory size with the released HPCR; most is measured at 200.
-
-    Runs with other than the usual settings, such as those that tune on a part of the training set,
-    stand beside none of the paper's numbers and are left out.
-
-    All on one content of the images, lossless ones or a copy: that with most methods of three seeds,
-    of two alike the paper's.
-    """
-    found: dict[str, list[Record]] = {}
-    for record in records:
-        if (
-            (record.paper, record.experiment) == ("hpcr", "split_cifar10")
-            and record.variant == "released"
-            and record.parameters["buffer_size"] == memory
-            and not record.failed
-            and as_usual(record)
-        ):
-            found.setdefault(str(record.dataset.get("fingerprint")), []).append(record)
-    chosen = [most_seeds(alike) for _, alike in sorted(found.items())]
-
-    def size(alike: list[Record]) -> tuple[int, bool, int]:
-        seeds = Counter(record.method for record in alike)
-        enough = sum(count >= LEAST_SEEDS for count in seeds.values())
-        return enough, alike[0].protocol == "paper", len(alike)
-
-    return max(chosen, key=size, default=[])
-
-
 def _enough(found: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """Method -> runs, of methods with three seeds at least; while there is none, of all."""
     return {name: runs for name, runs in found.items() if len(runs) >= LEAST_SEEDS} or found
@@ -83,7 +54,7 @@ def _named(found: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 def curves(records: Sequence[Record]) -> Figure:
     """Accuracy over the tasks of Split CIFAR-10, its last value as printed (compare HPCR's Fig. 3)."""
-    found = _enough(plots.curves_of(_cifar10(records), CURVES))
+    found = _enough(plots.curves_of(split_cifar10(records), CURVES))
     title = "Split CIFAR-10, memory 200, from the committed records (compare Fig. 3)"
     axes = plots.plot_accuracy_curves(found, title=title)
     printed = {
@@ -110,7 +81,7 @@ def components(records: Sequence[Record]) -> Figure:
         for entry in entries("hpcr", "Table VII", "Split CIFAR10")
         if entry.setting == "buffer=200"
     }
-    chosen = _cifar10(records)
+    chosen = split_cifar10(records)
     for cell in COMPONENTS:
         paper = [printed[name] for name in (cell.method, *cell.prints) if name in printed]
         # Two readings of the paper's row: with HC off, which HPCR has at this size, and on.
@@ -126,7 +97,9 @@ def components(records: Sequence[Record]) -> Figure:
 
 def knowledge(records: Sequence[Record]) -> Figure:
     """Accuracy on the newest task and on the earlier ones (compare HPCR's Fig. 4)."""
-    matrices = plots.curves_of(_cifar10(records), BALANCED, lambda record: record.accuracy_matrix)
+    matrices = plots.curves_of(
+        split_cifar10(records), BALANCED, lambda record: record.accuracy_matrix
+    )
     found = _named(_enough(matrices))
     figure = plot_novel_and_historical(found)
     title = "Split CIFAR-10, memory 200, from the committed records (compare Fig. 4)"
@@ -136,7 +109,7 @@ def knowledge(records: Sequence[Record]) -> Figure:
 
 def differences(records: Sequence[Record]) -> Figure:
     """Final accuracy of one method less that of another, on the same seeds."""
-    chosen, found = _cifar10(records), {}
+    chosen, found = split_cifar10(records), {}
     for pair in DIFFERENCES:
         mine, theirs = ([r for r in chosen if r.method == method] for method in pair)
         if gained := gains(mine, theirs, "A_T"):
@@ -147,7 +120,7 @@ def differences(records: Sequence[Record]) -> Figure:
 
 def proxies(records: Sequence[Record]) -> Figure:
     """The gradient of each proxy while the last task is learned (compare HPCR's Fig. 8)."""
-    chosen = [r for r in _cifar10(records, 100) if "cumulative_gradient" in (r.curves or {})]
+    chosen = [r for r in split_cifar10(records, 100) if "cumulative_gradient" in (r.curves or {})]
     found = plots.curves_of(chosen, PULLED, lambda record: record.curves["cumulative_gradient"])
     title = "Split CIFAR-10, memory 100: while the last task is learned (compare Fig. 8)"
     return plot_proxy_gradients(_named(found), 2, title=title).figure

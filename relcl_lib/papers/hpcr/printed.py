@@ -98,8 +98,8 @@ def distillations(records: Iterable[Record]) -> str:
     found: Grid = {}
     for line in studies.tasks_beside(records).to_dict("records"):
         column = "average" if line["task"] == "average" else f"task {line['task']}"
-        ours = f"{line['ours']:.3f} (n={line['seeds']})" if line["seeds"] else DASH
-        for who, text in (("paper", f"{line['paper']:.3f}"), ("ours", ours)):
+        ours = f"{line['ours']:.4f} (n={line['seeds']})" if line["seeds"] else DASH
+        for who, text in (("paper", f"{line['paper']:.4f}"), ("ours", ours)):
             found.setdefault(f"{line['distillation']}, {who}", {})[column, ""] = text
     return TABLES.markdown(found, "distillation")
 

@@ -72,10 +72,13 @@ class ReplayRun(Run):
         self._place_data()
         self.network = self._build_network()
         self.strategy = METHODS[parameters.method](self).to(self.device)
-        kind = torch.optim.SGD if self.settings.optimizer == "sgd" else torch.optim.Adam
         trained = [p for p in self.strategy.parameters() if p.requires_grad]
-        self.optimizer = kind(
-            [*self.network.parameters(), *trained], lr=self.settings.learning_rate
+        trained = [*self.network.parameters(), *trained]
+        rate, graph = self.settings.learning_rate, self.settings.cuda_graph
+        self.optimizer = (
+            torch.optim.SGD(trained, lr=rate)
+            if self.settings.optimizer == "sgd"
+            else torch.optim.Adam(trained, lr=rate, capturable=graph)
         )
         self.memory = self.strategy.make_memory()
         self.augmentation = Augmentation(flip=0.5 if self.settings.flip else 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from relcl_lib.lab.rows import (
@@ -389,14 +389,23 @@ def _usual(methods: tuple[str, ...], dataset: str) -> dict[str, Any]:
 
 
 def as_usual(record: Record, but: Collection[str] = ()) -> bool:
-    """Whether a record's run has the method's usual settings, where the paper's tables vary them.
+    """Whether a record's run has the settings that its method has on its data by default.
 
-    The memory's size is left open, and what `but` names.
+    The memory's size and the precision are left open, and what `but` names.
     """
-    usual = _usual((record.method,), str(record.dataset["name"]))
+    usual = _by_default(record.method, str(record.dataset["name"]), record.variant)
+    free = {"buffer_size", "precision", *but}
     return all(
-        name in but or record.parameters.get(name, value) == value for name, value in usual.items()
+        name in free or usual.get(name) == value for name, value in record.parameters.items()
     )
+
+
+@cache
+def _by_default(method: str, dataset: str, variant: str) -> dict[str, Any]:
+    from relcl_lib.papers.hpcr.parameters import ReplayParameters
+
+    given = ReplayParameters(method=method, dataset=dataset, variant=variant)
+    return given.resolved().model_dump(mode="json")
 
 
 def _readings(

@@ -15,6 +15,7 @@ import pytest
 import torch
 from crecl_data import SMALL, tiny_encoder
 from safetensors.torch import load_file
+from states import kept, same
 from vocabulary import one_token_more
 
 from relcl_lib import __main__ as relcl
@@ -177,8 +178,13 @@ def test_what_is_held_out_stays_so_when_a_lesson_is_repeated(tmp_path):
     assert first < keys(classifier.held_out) and not keys(classifier.held_out) & seen
     assert not keys(classifier.held_out) & keys(classifier.memory)
     assert len(keys(classifier.memory)) == len(classifier.memory) == 9
-    counts = classifier.learn({"of": classifier.held_out[:1]})  # nothing but known ones
+    # Nothing but known ones: nothing is trained, and nothing of the model changes.
+    order, lessons, before = classifier.relations, classifier.lessons, kept(classifier.network)
+    counts = classifier.learn({"of": classifier.held_out[:1]})
     assert (counts["repeated"], counts["sentences"], counts["memory"]) == (1, 0, 9)
+    assert counts["ambiguous"] == 0
+    assert (classifier.relations, classifier.lessons) == (order, lessons)
+    assert same(classifier.network, before)
 
 
 def test_equal_sentences_of_a_lesson_are_never_split():
@@ -625,11 +631,12 @@ def test_a_model_keeps_its_encoder_and_its_settings(tmp_path, capsys):
     [
         (
             "colour=3",
-            "unknown parameter 'colour'. Valid names: attend_pads, attention_learning_rate",
+            "unknown parameter 'colour'. Valid names: attend_pads, batch_size",
         ),
         ("epochs_memori=3", "unknown parameter 'epochs_memori'; did you mean epochs_memory"),
         ("epochs_memory=many", "parameter epochs_memory"),
         ("n_tasks=3", "n_tasks: a setting of benchmarks"),
+        ("epoch_joint=3", "unknown parameter 'epoch_joint'; did you mean epochs_current?"),
         ("profile=ful", "'ful' is not a profile"),
     ],
 )

@@ -420,9 +420,31 @@ def test_malformed_lines_are_named_and_skipped(run, saved, monkeypatch, capsys):
         (3, "has no field sents. Write it in DocRED's layout"),
         (4, "not UTF-8 at byte 1; iconv"),
         (5, "is a list, no object\n"),  # what to write was said
-        (6, f"({good['title']!r}), field vertexSet: no field pos"),
+        (6, f"({good['title']!r}), field vertexSet: entity 0: no field pos"),
     ):
         assert f"line {number} skipped: {said}" in err
+
+
+def test_whatever_its_labels_are_a_document_is_predicted(run, saved, monkeypatch, capsys):
+    good = as_record(run.data.test[0])
+    labels = [
+        {},
+        "none",
+        [{"h": 0, "t": 1, "r": 5}],
+        [{"head": 0}],
+        [{"h": 0, "t": 0, "r": "P1"}],
+        [[0]],
+    ]
+    feed(monkeypatch, [good, *({**good, "labels": each} for each in labels)])
+    assert main(["predict", "--model", str(saved)]) == 0
+    first, *others = map(json.loads, capsys.readouterr().out.splitlines())
+    assert len(others) == len(labels) and all(o["facts"] == first["facts"] for o in others)
+
+
+def test_a_document_over_several_lines_is_one_error(run, saved, monkeypatch):
+    feed(monkeypatch, json.dumps(as_record(run.data.test[0]), indent=1).encode().split(b"\n"))
+    with pytest.raises(ValueError, match="a record over several lines: give one record per line"):
+        main(["predict", "--model", str(saved)])
 
 
 def test_a_mention_beside_its_words_is_said(run, saved, monkeypatch, capsys):

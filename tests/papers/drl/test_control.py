@@ -36,6 +36,12 @@ def runs():
     found += [record("ER", 0.0, 0, 70.0, width=20), record("ER", 2e-4, 0, 71.0, width=20)]
     # Another setting pairs with none of them.
     found += [record("ER", 1e-3, 0, 99.0, memory_size=300), record("ER", 1e-3, 0, 98.0, epochs=2)]
+    # So does another rate, though all of its runs are there.
+    found += [
+        record("ER", weight, seed, seed * 1e4 * weight, learning_rate=0.03)
+        for weight in (0.0, 2e-4)
+        for seed in range(5)
+    ]
     return [
         *found,
         record("ER", 1e-2, 0, 0.0).model_copy(update={"metrics": {}, "note": "failed: x"}),

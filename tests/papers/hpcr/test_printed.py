@@ -121,8 +121,10 @@ def test_table_xi_has_each_task():
     table = read_table(
         printed.distillations([run(0, "PCR+HC+HT+DER", 100, accuracy_matrix=matrix)])
     )
-    assert [*table["DER, ours"].values()][::5] == ["0.100 (n=1)", "0.300 (n=1)"]
-    assert table["PCD, paper"]["task 1"] == "0.369" and table["PCD, ours"]["task 1"] == printed.DASH
+    assert [*table["DER, ours"].values()][::5] == ["0.1000 (n=1)", "0.3000 (n=1)"]
+    assert (
+        table["PCD, paper"]["task 1"] == "0.3695" and table["PCD, ours"]["task 1"] == printed.DASH
+    )
 
 
 def test_control_stands_with_as_many_floats_and_with_as_many_bytes():

@@ -112,6 +112,13 @@ def test_agem_takes_the_conflict_out_of_each_seeds_gradient(in_double):
     assert signs == {False, True}
 
 
+def test_agem_is_the_same_in_the_printed_form():
+    printed, released = (
+        weights(trained(2, method="A-GEM", variant=v)) for v in ("paper", "released")
+    )
+    assert same(printed, released)
+
+
 # --- MIR and GMED --------------------------------------------------------------------------------
 
 

@@ -146,6 +146,10 @@ def test_tasks_stand_beside_table_xi():
         record_of(2, "PCR+HC+HT+DER", 200, accuracy_matrix=torch.zeros(5, 5).tolist()),
         record_of(2, "PCR+HC+HT+DER", 100, more={"hold_out": 0.1}),
         record_of(2, "PCR+HC+HT+DER", 100, more={"temperature": 0.2}),
+        *(record_of(s, "PCR+HC+HT+DER", 100, more={"distil_from_task": 0}) for s in range(5)),
+        *(record_of(s, "PCR+HC+HT+DER", 100, more={"ht": "paper"}) for s in range(5)),
+        record_of(1, "PCR+HC+HT+DER", 100, variant="paper"),
+        record_of(1, "PCR+HC+HT+DER", 100, dataset={"name": "cifar10", "fingerprint": "other"}),
         record_of(2, "PCR+HC+HT+DER", 100, dataset={"name": "cifar100"}, accuracy_matrix=ten),
         failed(method="PCR+HC+HT+PCD"),
     ]

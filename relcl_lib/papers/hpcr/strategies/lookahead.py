@@ -122,10 +122,9 @@ class GMED(StreamFirst):
     `regularisation` are those of its example command, which is for MNIST; the paper's own values for
     these data sets are not known here.
 
-    The step that is looked at is one on the mean of the stream's loss, with batch statistics. The
-    public code takes a step for each stream image, one after the other and with the running
-    statistics, which with ten images leads about ten times as far; that form has no regularisation,
-    and a stride of 10 by default. Edited images are kept as floats, four bytes a number where the
+    The step that is looked at is one on the mean of the stream's loss, with batch statistics, as in
+    the public program; there stream and edited images then share a pass, here each has its own.
+    Edited images are kept as floats, four bytes a number where the
     memory of other methods holds one; the memory's size counts images all the same.
     """
 

@@ -41,9 +41,10 @@ class IIDpp(FineTune):
 
 
 class AsymmetricCrossEntropy(Strategy):
-    """ER-ACE: the stream's softmax spans the batch's classes and those never seen, not old ones.
+    """ER-ACE: the stream's softmax spans the batch's classes and those of later tasks, not old ones.
 
-    Ten times cosines without a bias, as in the authors' code.
+    Ten times cosines without a bias, as in the authors' code. Classes of the present task count as
+    seen from its first step on; there, from their first image on.
     """
 
     head = "cosine"

@@ -20,6 +20,8 @@ class AGEM(Strategy):
     The memory takes no other part in training, and none in the first task.
     """
 
+    fixed: ClassVar = {"joint_forward": False}  # each gradient has a pass of its own
+
     def retrieve(self, batch: Batch) -> dict[str, Tensor] | None:
         """ER's, from the second task on."""
         return super().retrieve(batch) if batch.task else None
