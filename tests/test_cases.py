@@ -202,7 +202,7 @@ def test_lost_triples_are_counted_and_explained_and_have_to_be_allowed(tmp_path)
     for word in (
         "train: 40 sentences, 20 of 40 triples located",
         "20 of 40 triples are not trained on: 20 have an entity that begins or ends inside a word "
-        "(record 1 of train.json: 'Lowford' in 'lowford.')",
+        "(record 1 of train.json: 'Lowford' in 'Lowford.')",
         "4 of 8 triples of the valid split cannot be found as they are written",
         "error: more than 10% of mine would be lost",
         "allow_lost=true",
@@ -255,7 +255,7 @@ def test_a_text_without_spaces_says_why_nothing_is_trained(tmp_path):
     for split in ("train", "valid", "test"):
         (tmp_path / f"{split}.json").write_text(json.dumps(rows))
     run = fastre_data.parameters(data_root=str(tmp_path), dataset="mine", words="spaces")
-    with pytest.raises(ValueError, match=r"no triple of mine's.*'Lowford' in 'lowford\.'"):
+    with pytest.raises(ValueError, match=r"no triple of mine's.*'Lowford' in 'Lowford\.'"):
         FastreRun(run, FastreRun.load_data(run))
 
 

@@ -123,14 +123,18 @@ def as_sentence(path: str | Path, at: int, record: Any) -> Sentence:
             f"record {at} is a {type(record).__name__}, not an object",
             f"Write it as one of: {'; '.join(LAYOUTS)}",
         )
-    found = next((known for known in _FORMATS if known[0] in record and known[1] in record), None)
-    if found is None:
+    found = [known for known in _FORMATS if known[0] in record and known[1] in record]
+    if not found:
+        more = f" and {len(record) - 8} more" if len(record) > 8 else ""
         raise DataFormatError(
             path,
-            f"record {at} has the fields {', '.join(map(str, record)) or 'none'}",
+            f"record {at} has the fields {', '.join(list(record)[:8]) or 'none'}{more}",
             f"Write it as one of: {'; '.join(LAYOUTS)}",
         )
-    text_field, triples_field, keys = found
+    if len(found) > 1:
+        names = " and ".join(known[1] for known in found)
+        raise DataFormatError(path, f"record {at} has triples in {names}", "Leave one of them")
+    text_field, triples_field, keys = found[0]
     text = record[text_field]
     if not isinstance(text, str):
         raise DataFormatError(
@@ -157,7 +161,7 @@ def as_sentence(path: str | Path, at: int, record: Any) -> Sentence:
                 "Each is a subject, a relation and an object, three texts that are not empty",
             )
         if text_field == "text" or parts[1] != "None":
-            triples.append(Triple(*parts))
+            triples.append(Triple(parts[0], parts[1].strip(), parts[2]))
             spans.append(_spans(path, where, text, triple, parts))
     if text_field == "sentext":  # HRL-RE's texts carry the quotes and line end of their source
         text = text.strip("\r\n").strip('"')

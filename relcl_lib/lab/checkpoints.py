@@ -192,6 +192,11 @@ def model_named(folder: Path, what: str, files: str, command: str) -> Iterator[N
     try:
         yield
     except Exception as error:  # safetensors and transformers have error classes of their own
+        if not folder.is_dir():
+            is_there = "is a file" if folder.exists() else "is not there"
+            raise CheckpointError(
+                f"{folder} {is_there}; name a folder that 'python -m relcl_lib {command}' wrote"
+            ) from error
         raise CheckpointError(
             f"{folder} holds no {what} that can be read ({type(error).__name__}: {error}); it needs "
             f"{files}, as 'python -m relcl_lib {command}' writes them"

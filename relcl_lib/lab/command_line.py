@@ -70,6 +70,8 @@ def parse(
             value = value or next(iter(given[given.index(more[0]) + 1 :]), "")
             value = "VALUE" if not value or value.startswith("-") else value
             hint = f"; settings are written NAME=VALUE: {name.replace('-', '_')}={value}"
+    elif more and not more[0].startswith("-"):
+        hint = "; what is read from standard input is given by < FILE"
     if more:
         parser.error(f"unrecognized arguments: {' '.join(more)}{hint}")
     return options

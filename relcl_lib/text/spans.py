@@ -210,7 +210,7 @@ def tag_sentences(
             ]
             if None in spans:
                 counts["not_located"] += 1
-                reason, example = _why(words, triple, spans)
+                reason, example = _why(original, words, triple, spans)
                 lost.setdefault(reason, []).append(f"{at}: {example}")
                 continue
             # Of what was searched for, the first occurrence is the one most within the cut.
@@ -256,15 +256,17 @@ def _at(places: Sequence[Span], span: Span | None) -> tuple[int, int] | None:
     return (at[0], at[-1]) if exact else None
 
 
-def _why(words: Sequence[str], triple: Any, spans: Sequence[Any]) -> tuple[str, str]:
-    """Why the first entity without a place has none, and the entity."""
+def _why(
+    original: Sequence[str], words: Sequence[str], triple: Any, spans: Sequence[Any]
+) -> tuple[str, str]:
+    """Why the first entity without a place has none, and the entity; words as they are looked up."""
     entity = triple.subject if spans[0] is None else triple.object
     text, wanted = " ".join(words), " ".join(look_up(entity).split())
     if wanted not in text:
         return NOT_IN_TEXT, repr(entity)
-    start = text.index(wanted)
-    before, after = text[:start].rpartition(" ")[2], text[start + len(wanted) :].partition(" ")[0]
-    return INSIDE_A_WORD, f"{entity!r} in {before + wanted + after!r}"
+    first = text[: text.index(wanted)].count(" ")
+    around = original[first : first + wanted.count(" ") + 1]
+    return INSIDE_A_WORD, f"{entity!r} in {' '.join(around)!r}"
 
 
 def _first(counts: Sequence[int]) -> Tensor:

@@ -10,6 +10,7 @@ from relcl_lib.data.download import DataFormatError, DataNotFoundError
 from relcl_lib.data.triples import (
     Sentence,
     Triple,
+    as_sentence,
     assemble_triples,
     describe_repeats,
     load_triples,
@@ -125,6 +126,16 @@ def test_other_fields_are_told_every_layout(tmp_path):
         read_sentences(path)
     for own in ("{text, triples: [", "relation_list", "spo_list", "triple_list", "sentText"):
         assert own in str(error.value)
+    path.write_text(json.dumps([{f"field {n}": 0 for n in range(70)}]))
+    with pytest.raises(DataFormatError, match=r"fields field 0, .*, field 7 and 62 more"):
+        read_sentences(path)
+
+
+def test_triples_in_two_fields_are_refused_and_a_relation_has_no_spaces_around():
+    record = {"text": "Ada was born in Ely", "triples": [["Ada", " born in\n", "Ely"]]}
+    assert as_sentence("f", 1, record).triples == (("Ada", "born in", "Ely"),)
+    with pytest.raises(DataFormatError, match="record 1 has triples in spo_list and triples"):
+        as_sentence("f", 1, {**record, "spo_list": []})
 
 
 def test_the_case_of_an_ending_does_not_count(tmp_path):

@@ -87,7 +87,7 @@ def test_an_entity_inside_a_word_is_shown_with_the_word():
     sentence = Sentence("the Lowford-based a", (Triple("Lowford", "r", "a"),))
     report = tag([sentence]).report
     assert report["lost_examples"] == {
-        INSIDE_A_WORD: (1, "sentence 1: 'Lowford' in 'lowford-based'")
+        INSIDE_A_WORD: (1, "sentence 1: 'Lowford' in 'Lowford-based'")
     }
 
 

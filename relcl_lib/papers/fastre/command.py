@@ -44,7 +44,7 @@ words=spaces or words=punctuation in training says which, and the tagger remembe
 characters [start, end) of the text.
 """
 EXTRACTED = """\
-A line is a sentence or a paragraph. A tagger that was trained on single sentences reads each sentence
+Texts come on standard input: < FILE. A line is a sentence or a paragraph. A tagger that was trained on single sentences reads each sentence
 of plain text alone; one that was trained on longer texts, as WebNLG's, reads a line whole.
 
 One JSON object comes back per line: its number "line", its "text", and "triples" with subject,
@@ -159,6 +159,8 @@ def extract_stream(
 
 def _read(number: int, line: bytes | None, jsonl: bool, counts: Extracted) -> dict[str, Any] | None:
     """The record of a line; None where it is malformed, which is counted and told."""
+    if jsonl and line is not None and not line.strip():
+        return None  # as elsewhere in files of JSON lines
     try:
         record = read_text(line, jsonl)
     except ValueError as error:
@@ -211,8 +213,6 @@ def pass_over(
 def _results(
     extractor: Any, held: Sequence[tuple[int, dict[str, Any]]], counts: Extracted, min_score: float
 ) -> Iterator[dict[str, Any]]:
-    from relcl_lib.text.splitting import split_text
-
     texts = [record["text"] for _, record in held]
     found, cuts = extractor.extract_with_cuts(texts, min_score) if held else ([], [])
     for (number, record), triples, cut in zip(held, found, cuts, strict=True):
@@ -221,15 +221,26 @@ def _results(
         if cut is not None:
             result["cut"] = cut
         result |= record
-        counts.across += sum(
-            any(
-                {".", "!", "?"} & set(split_text(entity, extractor.words)[:-1])
-                for entity in (t[0], t[2])
-            )
-            for t in triples
-        )
+        counts.across += _crossing(text, triples, extractor)
         counts.add(result)
         yield result
+
+
+def _crossing(text: str, triples: Sequence[Any], extractor: Any) -> int:
+    """How many triples have an entity that goes on after the end of a sentence."""
+    from relcl_lib.text.splitting import sentence_spans
+
+    # Where each was read alone none goes on, but for words that are apart: a mark among them ends one.
+    sentences = [] if extractor.by_sentence else sentence_spans(text, extractor.words)
+
+    def crosses(entity: str, span: Sequence[int]) -> bool:
+        return bool({".", "!", "?"} & set(entity.split()[:-1])) or any(
+            start <= span[0] < end < span[1] for start, end in sentences
+        )
+
+    return sum(
+        crosses(t.subject, t.subject_span) or crosses(t.object, t.object_span) for t in triples
+    )
 
 
 def extract(options: argparse.Namespace) -> int:
@@ -271,8 +282,9 @@ def extract(options: argparse.Namespace) -> int:
             counts.tell(options.progress)
     print(counts.line(), file=sys.stderr)
     if counts.across:
-        said = "triples have an entity with the end of a sentence in it: put one sentence on a line"
-        print(f"{counts.across} {said}", file=sys.stderr)
+        have = "triple has" if counts.across == 1 else "triples have"
+        said = "an entity with the end of a sentence in it: put one sentence on a line"
+        print(f"{counts.across} {have} {said}", file=sys.stderr)
     return SKIPPED if counts.skipped.count else 0
 
 

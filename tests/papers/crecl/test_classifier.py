@@ -422,8 +422,10 @@ def test_a_damaged_folder_is_named(two_lessons, tmp_path):
     (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="holds no model"):
         ContinualClassifier.load(folder)
-    with pytest.raises(CheckpointError, match="holds no model"):
+    with pytest.raises(CheckpointError, match=r"nowhere is not there; name a folder .*crecl learn"):
         ContinualClassifier.load(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match=f"{ABOUT} is a file; name a folder"):
+        ContinualClassifier.load(folder / ABOUT)
     again = two_lessons.save(tmp_path / "again")
     (again / "SHA256SUMS").unlink()
     one_token_more(again / "encoder")

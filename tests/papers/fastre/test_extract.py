@@ -169,7 +169,9 @@ def test_extraction_leaves_the_network_as_it_was(run, extractor):
 
 
 def test_a_damaged_folder_is_named(folder, tmp_path):
-    with pytest.raises(CheckpointError, match=r"nowhere.*tagger\.json"):
+    with pytest.raises(
+        CheckpointError, match=r"nowhere is not there; name a folder .*fastre train"
+    ):
         Extractor.load(tmp_path / "nowhere")
     about = json.loads((folder / "tagger.json").read_text())
     broken = tmp_path / "broken"
@@ -278,24 +280,29 @@ def test_cuts_are_those_of_each_text_read_alone(extractor, way):
     assert found == extractor.extract(several)
 
 
-def test_entities_over_the_end_of_a_sentence_are_counted():
+@pytest.mark.parametrize(
+    "text, entity, alone, whole",
+    [
+        ("We saw Graz. Ada met Bo.", "Graz. Ada", 0, 1),
+        ("We saw Graz. Ada met Bo.", "Ada", 0, 0),
+        ("Item 10 costs 30 EUR (ca. 5 off).", "ca. 5", 0, 0),
+        ("We saw Graz . Ada met Bo .", "Graz . Ada", 1, 1),
+        ("We saw Booker T. in May .", "Booker T.", 0, 0),
+    ],
+)
+def test_entities_over_the_end_of_a_sentence_are_counted(text, entity, alone, whole):
     from types import SimpleNamespace
 
     from relcl_lib.papers.fastre.extract import Found
 
-    def found(subject, thing):
-        return Found(subject, "r", thing, (0, 1), (0, 1), "x", 1.0)
-
-    rows = [
-        found("Graz. Ada", "Bo"),
-        found("Bo", ". Ada"),
-        found("Booker T.", "U.S. Inc."),
-        found("A", "B."),
-    ]
-    stub = SimpleNamespace(words="punctuation", extract_with_cuts=lambda *_: ([rows], [None]))
-    counts = Extracted()
-    list(extract_stream(stub, [b"text"], counts=counts))
-    assert (counts.triples, counts.across) == (4, 2)
+    start = text.index(entity)
+    row = Found("We", "r", entity, (0, 2), (start, start + len(entity)), "x", 1.0)
+    for by_sentence, across in ((True, alone), (False, whole)):
+        stub = SimpleNamespace(words="punctuation", by_sentence=by_sentence)
+        stub.extract_with_cuts = lambda *_: ([[row, row]], [None])
+        counts = Extracted()
+        list(extract_stream(stub, [text.encode()], counts=counts))
+        assert (counts.triples, counts.across) == (2, 2 * across)
 
 
 def test_malformed_lines_are_numbered_and_skipped(extractor):
@@ -342,7 +349,7 @@ def test_json_lines_that_are_read_as_text_are_said_once(extractor, capsys):
 
 def test_other_fields_of_an_object_come_back(extractor):
     given = {"id": "a-1", "text": texts(1)[0], "tags": ["x", {"y": 1.5}], "line": 7, "cut": 3}
-    lines = [json.dumps(given).encode(), b'{"text": "a b", "triples": "old"}']
+    lines = [json.dumps(given).encode(), b'{"text": "a b", "triples": "old"}', b"", b" "]
     first, second = extract_stream(extractor, lines, jsonl=True)
     assert list(first) == ["line", "text", "triples", "id", "tags"]
     assert (first["line"], first["id"], first["tags"]) == (1, "a-1", given["tags"])
@@ -387,7 +394,7 @@ def test_the_command(folder, extractor):
     assert command(folder, stdin=b"\xff\n").returncode == 1
     nowhere = command(folder / "nowhere")
     assert nowhere.returncode == 2
-    assert nowhere.stderr.startswith(b"error: ") and b"tagger.json" in nowhere.stderr
+    assert nowhere.stderr.startswith(b"error: ") and b"nowhere is not there" in nowhere.stderr
 
 
 def test_what_ctrl_c_leaves_is_gone_on_with_and_said(folder, tmp_path, monkeypatch, capsys):
