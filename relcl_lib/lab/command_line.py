@@ -71,7 +71,7 @@ def parse(
             value = "VALUE" if not value or value.startswith("-") else value
             hint = f"; settings are written NAME=VALUE: {name.replace('-', '_')}={value}"
     elif more and not more[0].startswith("-"):
-        hint = "; what is read from standard input is given by < FILE"
+        hint = "; a file has an option (see --help), or comes on standard input (< FILE)"
     if more:
         parser.error(f"unrecognized arguments: {' '.join(more)}{hint}")
     return options

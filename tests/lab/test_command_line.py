@@ -164,7 +164,7 @@ def test_an_option_that_is_a_setting_is_shown_as_one(capsys):
     for words, said in (
         (["--epochs", "5"], "unrecognized arguments: --epochs"),
         (["--epochs"], "unrecognized arguments: --epochs"),
-        (["texts.txt"], "texts.txt; what is read from standard input is given by < FILE"),
+        (["texts.txt"], "texts.txt; a file has an option (see --help), or comes on standard input"),
     ):
         with pytest.raises(SystemExit):
             parse(parser, words)

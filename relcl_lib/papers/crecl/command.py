@@ -363,7 +363,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="sentences between two counts (default: 1000)",
     )
     asked.set_defaults(run=predict)
-    about = {"help": "accuracy on labelled sentences", "description": SCORES + LAYOUT}
+    about = {
+        "help": "accuracy on labelled sentences",
+        "description": SCORES + LAYOUT + FILES.format("test"),
+    }
     scored = commands.add_parser("evaluate", **about, **raw)
     scored.add_argument("--data", required=True, type=place, help="sentences with their relations")
     scored.set_defaults(run=evaluate)

@@ -44,8 +44,9 @@ words=spaces or words=punctuation in training says which, and the tagger remembe
 characters [start, end) of the text.
 """
 EXTRACTED = """\
-Texts come on standard input: < FILE. A line is a sentence or a paragraph. A tagger that was trained on single sentences reads each sentence
-of plain text alone; one that was trained on longer texts, as WebNLG's, reads a line whole.
+Texts come on standard input: < FILE. A line is a sentence or a paragraph. A tagger that was trained on
+single sentences reads each sentence of plain text alone; one that was trained on longer texts, as
+WebNLG's, reads a line whole.
 
 One JSON object comes back per line: its number "line", its "text", and "triples" with subject,
 relation, object, their characters subject_span and object_span, subject_type and score. "cut" is there
