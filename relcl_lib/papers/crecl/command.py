@@ -80,7 +80,7 @@ Prints one JSON object, shares in per cent:
   relations        accuracy_of_all of each relation
   unknown          sentences of relations that the model does not know, or with "relation": null
   unknown_refused  of them, that get no answer, as is right
-The last two are there where the file has such sentences.
+A share of no sentence is null. The last two are there where the file has such sentences.
 
 """
 #: phases of training whose names say little
