@@ -199,6 +199,8 @@ def make_cells(options: argparse.Namespace) -> list[Cell]:
     # First of all: a setting that the table varies may choose cells of other rows alone.
     cells = [cell for cell in cells if not options.methods or cell["method"] in options.methods]
     names, settings = ("seeds", "data_root", "device", "profile"), read_settings(options.set)
+    if "dataset" in settings:
+        raise ParameterError("the data set is chosen by --dataset, not by --set")
     for name, value in settings.items():
         found = [c for c in cells if name in c and c[name] == value]
         varied = {canonical_json(c[name]) for c in cells if name in c}

@@ -241,6 +241,7 @@ def _configurations(
     for record in records:
         if (
             record.method != side.method
+            or record.starts_elsewhere
             or not metrics <= record.metrics.keys()
             or not holds(record.dataset, setting.dataset)
             or not holds(record.parameters, parameters)

@@ -114,6 +114,11 @@ class Record(BaseModel):
     note: str = ""
 
     @property
+    def starts_elsewhere(self) -> bool:
+        """Whether the run began with a network that another run had trained: no table counts it."""
+        return "start_from" in self.inputs
+
+    @property
     def failed(self) -> bool:
         """Whether the run failed; its message is then in `note`."""
         return self.note.startswith(FAILED_NOTE)
@@ -245,7 +250,8 @@ def most_seeds(records: Iterable[Record]) -> list[Record]:
     """Keep one configuration of each method: that with most seeds, of two alike the one on more data."""
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        key = (record.method, canonical_json({**configuration(record), "seed": None}))
+        shape = {**configuration(record), "seed": None, "number_format": record.number_format}
+        key = record.method, canonical_json(shape)
         groups.setdefault(key, []).append(record)
     largest: dict[str, list[Record]] = {}
     for (method, _), group in sorted(groups.items()):

@@ -241,6 +241,7 @@ class Row:
         """Whether the record is a run of this row (a failed run has no metric but may match)."""
         return (
             record.method in (self.methods or (self.method,))
+            and not record.starts_elsewhere
             and (record.failed or self.our_metric in record.metrics)
             and self.experiment in (None, record.experiment)
             and self.variant in (None, record.variant)

@@ -104,6 +104,7 @@ class PretrainedEncoder(nn.Module):
     def __init__(self, network: nn.Module, precision: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.network, self.size = network, network.config.hidden_size
+        self.network.pooler = None  # nothing reads it
         self.precision = precision
 
     def forward(self, inputs: Mapping[str, Tensor], mask: Tensor) -> Tensor:

@@ -102,7 +102,7 @@ def within_limit(margins: Tensor, limit: int = LIMIT) -> Tensor:
 def best_threshold(margins: Tensor, labels: Tensor, gold: int) -> float:
     """The threshold of the margins with which F1 is highest, to be chosen on dev.
 
-    It lies half-way between two margins, and is infinite where nothing right is found. A pair has
+    It lies half-way between two margins, at most 1 below the upper one, and is infinite where nothing right is found. A pair has
     `LIMIT` relations at most; arguments are those of `average_precision`.
     """
     scores, order = within_limit(margins).flatten().sort(descending=True, stable=True)

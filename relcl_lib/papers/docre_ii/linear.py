@@ -257,6 +257,17 @@ def about(data: DocumentData) -> dict[str, Any]:
     }
 
 
+def known_from_training(data: DocumentData, orientation: str) -> set[document_metrics.NameFact]:
+    """The facts by names of the training documents, which do not count for IgnF1.
+
+    Where a pair is listed once, which entity comes first differs between documents: both ways are.
+    """
+    known = document_metrics.name_facts(data.train)
+    if orientation == "document" and any(d.pairs is not None for d in data.train):
+        known |= {(tail, head, relation) for head, tail, relation in known}
+    return known
+
+
 class LinearRun(Run):
     """The floor as a run: one unit, no seed matters, and of the settings those of the data.
 
@@ -320,7 +331,7 @@ class LinearRun(Run):
 
     def evaluate(self, split: str, threshold: float | None = None) -> dict[str, float]:
         """The scores of `DocreRun.evaluate` that need no network; even odds are the threshold."""
-        known = document_metrics.name_facts(self.data.train)
+        known = known_from_training(self.data, self.settings.orientation)
         scores = document_metrics.all_scores(self.predict(split), getattr(self.data, split), known)
         return scores | document_metrics.ranked_scores(*self._ranked(split), threshold=threshold)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from statistics import fmean
@@ -59,6 +59,11 @@ def with_stand_in(table: str, records: Iterable[Record], setting: str | None = N
         metric = row.our_metric.removesuffix("_dev")
         row = replace(row, record_metric=metric, where_dataset={"set": STAND_IN})
         if found := most_seeds(filter(row.matches, records)):
+            by_method = Counter(
+                record.method for record in found
+            )  # of whole and base: that with more
+            most = max(by_method, key=lambda method: by_method[method])
+            found = [record for record in found if record.method == most]
             column = columns.setdefault(f"{row.metric}, our {STAND_IN} test", {})
             mean = fmean(record.metrics[metric] for record in found)
             column[row.method] = f"{mean:.1f} (n={len(found)}){MARKS['stand-in']}"

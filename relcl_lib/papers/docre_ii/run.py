@@ -38,7 +38,12 @@ from relcl_lib.models.atlop import PairScores
 from relcl_lib.models.pair_inference import decode_relations, iterate_logits, with_class_zero
 from relcl_lib.papers.docre_ii import tables
 from relcl_lib.papers.docre_ii.held_out import HandedScores, held_out_scores
-from relcl_lib.papers.docre_ii.linear import LinearRun, about, load_data
+from relcl_lib.papers.docre_ii.linear import (
+    LinearRun,
+    about,
+    known_from_training,
+    load_data,
+)
 from relcl_lib.papers.docre_ii.network import (
     BUILDERS,
     FED,
@@ -109,10 +114,7 @@ class DocreRun(Run):
         self.base_folder = checkpoints.run_folder(work_dir, name, self._base_identity)
         self.tokenizer, self.model = build_network(self.settings, data, seed, make_base)
         self.model.to(self.device)
-        self.known = docre_metrics.name_facts(data.train)
-        if self.settings.orientation == "document" and any(d.pairs is not None for d in data.train):
-            # A pair is listed once, by which entity comes first, and that differs between documents.
-            self.known |= {(tail, head, relation) for head, tail, relation in self.known}
+        self.known = known_from_training(data, self.settings.orientation)
         self._tokens: dict[str, DocumentTokens] = {}
         if not len(self.tokens("train").usable):
             raise ValueError(f"no document of {data.name}'s training split has a pair of entities")
@@ -196,8 +198,8 @@ class DocreRun(Run):
     def conclude(self) -> None:
         """Take the best weights.
 
-        The best of a stage is its epoch with the highest dev F1, the earlier in a tie; its last one
-        where dev has no label, or F1 stays 0.
+        The best of a stage is its epoch with the highest dev F1 (or AP, `chosen_by`), the earlier in a
+        tie; its last one where dev has no label, or the score stays 0.
         """
         self.model.load_state_dict(self.best)
         if self.stage == 1:

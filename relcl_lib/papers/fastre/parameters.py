@@ -63,7 +63,8 @@ RELEASED_SCHEDULE = {
 }
 OTHER_SCHEDULE = RELEASED_SCHEDULE["nyt24"]
 
-#: Settings of the official CasRel; a batch of 6 and early stopping belong to it.
+#: Settings of the official CasRel; a batch of 6 and early stopping belong to it. Not its own are
+#: batches of like length (`bucket`), and patience that counts any gain, not only one above 1e-4.
 CASREL_TRAINING = {
     "epochs": 100,
     "patience": 7,

@@ -114,8 +114,8 @@ def _join(*texts: str) -> str:
 def whole(table: str, dataset: str, records: Iterable[Record]) -> str:
     """Table 2 or 4 on one data set: scores, sizes and times, the paper's and ours.
 
-    Our times are those of a run's machine: the seconds of its cores (of the wall on a GPU) in
-    training, and for the test sentences at batch 128.
+    Our times are those of the cores of a run on a CPU, in training and for the test sentences at
+    batch 128.
     """
     every = tables.printed_rows(table, dataset)
     records, vectors = on_usual_vectors(records, every)
@@ -139,9 +139,11 @@ def whole(table: str, dataset: str, records: Iterable[Record]) -> str:
 
 
 def _runs(row: Row, records: Iterable[Record], name: str) -> list[Record]:
-    """The runs of a row that have a metric, of the configuration with most seeds."""
+    """The runs of a row on a CPU that have a metric, of the configuration with most seeds."""
     row = replace(row, record_metric=_SIZES.get(name, name))
-    return most_seeds(r for r in records if not r.failed and row.matches(r))
+    return most_seeds(
+        r for r in records if not r.failed and row.matches(r) and r.device.startswith("cpu")
+    )
 
 
 def _size(record: Record, name: str) -> float:
@@ -253,7 +255,7 @@ def word_vectors(records: Iterable[Record]) -> str:
     records, lines = list(records), []
     for row in _own_rows():
         kinds: dict[Vectors, list[Record]] = {}
-        for record in filter(row.matches, records):
+        for record in (r for r in records if not r.failed and row.matches(r)):
             if (vectors := Vectors.of(record)) is not None:
                 kinds.setdefault(vectors, []).append(record)
         drawn = most_seeds(
@@ -320,10 +322,17 @@ def component_differences(
 def _recorded(
     methods: Iterable[str], records: Iterable[Record], dataset: str
 ) -> tuple[dict[str, list[Record]], str]:
-    """The runs of each row of Table 5, of the configuration with most seeds, and their word vectors."""
+    """The runs of each row of Table 5, of the configuration with most seeds, and their word vectors.
+
+    All are of the data that FastRE's own runs have.
+    """
     rows = tables.printed_rows("Table 5", dataset) or tables.data_rows(dataset)
     rows = [row for row in rows if row.our_metric == "F1" and row.method in methods]
     records, vectors = on_usual_vectors(records, rows)
+    records = [record for record in records if not record.failed]
+    runs = {row.method: most_seeds(filter(row.matches, records)) for row in rows}
+    data = next((run.dataset.get("fingerprint") for run in runs.get("FastRE", ())), None)
+    records = [record for record in records if record.dataset.get("fingerprint") == data]
     runs = {row.method: most_seeds(filter(row.matches, records)) for row in rows}
     return runs, vectors.get(dataset, "")
 

@@ -162,7 +162,7 @@ class FastreRun(Run):
 
     # ---------------------------------------------------------------- set-up
 
-    def _tag(self, sentences: Any) -> TaggedSentences:
+    def _tag(self, sentences: Any, *, limited: bool = True) -> TaggedSentences:
         tagged = tag_sentences(
             sentences,
             self.reader,
@@ -175,7 +175,8 @@ class FastreRun(Run):
         if not len(tagged.usable):
             lost = describe_lost(tagged.report) or "it has none"
             raise ValueError(f"no triple of {self.data.name}'s training split can be used: {lost}")
-        if lost_share(tagged.report) > MOST_LOST and not self.settings.allow_lost:
+        limited &= not self.settings.allow_lost
+        if limited and lost_share(tagged.report) > MOST_LOST:
             raise ParameterError(
                 f"more than {MOST_LOST:.0%} of {self.data.name} would be lost: "
                 f"{describe_lost(tagged.report)}. Mend the data, or set allow_lost=true"
@@ -286,12 +287,13 @@ class FastreRun(Run):
 
     def train_epoch(self, epoch: int) -> float:
         """Make one pass over the sentences that have a triple; returns the mean loss."""
-        if self.settings.augment:
+        tagged = self.tagged
+        if self.settings.augment:  # the report stays that of the sentences as they are
             generator = make_generator(self.seed, "augmentation", epoch)
-            self.tagged = self._tag(augment_sentences(self.data.train, generator))
-        usable = self.tagged.usable
+            tagged = self._tag(augment_sentences(self.data.train, generator), limited=False)
+        usable = tagged.usable
         batches = epoch_batches(
-            self.tagged.inputs["lengths"][usable].cpu(),
+            tagged.inputs["lengths"][usable].cpu(),
             self.settings.batch_size,
             self.settings.bucket,
             make_generator(self.seed, "data order", epoch),
@@ -301,7 +303,7 @@ class FastreRun(Run):
         total = torch.zeros((), device=self.device)
         with drawing_from(make_generator(self.seed, "dropout", epoch), self.device):
             for step, rows in enumerate(batches, start=1):
-                batch = self.tagged.batch(
+                batch = tagged.batch(
                     usable[rows.to(self.device)], self.settings.heads, draws[rows].to(self.device)
                 )
                 total += self.training_step(batch)
@@ -491,7 +493,8 @@ class FastreRun(Run):
         `params_K` are trained numbers in thousands, `network_K` those without word vectors;
         `train_seconds` is the time of this process's cores, without validation, and
         `train_log10_seconds` its logarithm, in which a ratio is a difference; `epochs_to_95` the first
-        epoch with 95 % of the best validation F1.
+        epoch with 95 % of the best validation F1. That and `calibration_error` a run that finds nothing
+        lacks.
         """
         total, tagged = self.tagged.report["triples"], self.tagged.report["tagged"]
         lost = f"{total - tagged} of {total} training triples could not be located"
@@ -502,8 +505,10 @@ class FastreRun(Run):
         if self.data.test:
             calibrated = self.calibrated().probabilities
             scores, right = self.judged("test")
-            curve = reliability(calibrated(scores), right)
-            tested = self.evaluate("test") | {"calibration_error": 100 * calibration_error(curve)}
+            tested = self.evaluate("test")
+            if len(scores):
+                error = calibration_error(reliability(calibrated(scores), right))
+                tested["calibration_error"] = 100 * error
             tested |= measures.inference_times(self) | measures.where_it_looks(self)
             tested["F1_tuned"] = f1_tuned(self)
         return {
@@ -519,7 +524,7 @@ class FastreRun(Run):
                 **{
                     f"epochs_to_95{name.removeprefix('valid_F1')}": measures.convergence(curve)
                     for name, curve in curves.items()
-                    if name.startswith("valid_F1")
+                    if name.startswith("valid_F1") and max(curve)
                 },
             },
             "curves": curves,
