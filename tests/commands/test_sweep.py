@@ -194,6 +194,7 @@ def test_further_parameters_reach_every_cell_with_their_type():
         (["table5", "--set", "epoch=3"], "epochs"),
         (["table5", "--dataset", "cifar10"], "one of nyt10"),
         (["table5", "--buffers", "5"], "no memory"),
+        (["table5", "--set", "dataset=webnlg"], "chosen by --dataset"),
         (["table5", "--profile", "ful"], "choose one of"),
     ],
 )

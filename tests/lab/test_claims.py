@@ -107,6 +107,13 @@ def test_two_runs_of_one_seed_are_one():
     assert line.outcomes[0].right[0].date == "2026-01-03"
 
 
+def test_a_run_that_goes_on_from_another_is_none_of_its_method():
+    warm = runs("HPCR", [90.0] * 4, inputs={"start_from": "ab12"}, date="2027-01-01")
+    records = [*runs("HPCR", AHEAD), *runs("PCR", [50.0] * 4)]
+    assert judge([claim()], [*records, *warm]) == judge([claim()], records)
+    assert verdict([*warm, *records[3:]]) == NOT_TESTED
+
+
 def test_unequal_seeds_are_never_compared():
     records = [*runs("HPCR", [52.0] * 4), *runs("PCR", [50.0] * 4, start=4)]
     (line,) = judge([claim()], records)

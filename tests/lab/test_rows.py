@@ -126,6 +126,8 @@ def test_a_printed_name_may_stand_for_several_methods():
         (run(dataset={"name": "cifar10", "stream": "Split CIFAR100"}), False),
         (make(method="HPCR", metrics={"AAA": 60.0}), False),
         (failed(method="HPCR"), True),
+        (run(inputs={"start_from": "ab12"}), False),
+        (run(inputs={"encoder": "ab12"}), True),
     ],
 )
 def test_matching(record, matches):

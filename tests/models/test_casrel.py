@@ -139,7 +139,9 @@ def test_the_cascade_equals_its_formula(folder, data):
 def test_fastre_has_a_hundredth_of_casrels_parameters():
     """NYT10: the paper's 1,096 and 107,729 thousand, the second counted with Keras' BERT."""
     with torch.device("meta"):
-        bert = BertModel(BertConfig(vocab_size=28_996), add_pooling_layer=False)
+        bert = BertModel(
+            BertConfig(vocab_size=28_996)
+        )  # its pooler is not read, and does not count
         casrel = trainable_parameters(CasRel(CasRelConfig(29), PretrainedEncoder(bert)))
     fastre = trainable_parameters(
         FastRE(TaggerConfig(n_types=4, n_relations=29), torch.zeros(3, 300))

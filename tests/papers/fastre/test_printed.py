@@ -74,6 +74,14 @@ def test_components_are_compared_on_common_seeds(records):
     found, _ = printed.component_differences(without)
     assert len(found["FastRE − without the gate"]) == 2
     assert printed.component_differences([]) == ({}, "")
+    broken = records[0].model_copy(update={"metrics": {}, "note": "failed: x"})
+    assert printed.component_differences([*records, broken]) == printed.component_differences(
+        records
+    )
+    # FastRE on other data has no difference to what was left out on these.
+    mine = [r for r in records if r.method == "FastRE"]
+    moved = [r.model_copy(update={"dataset": {**r.dataset, "fingerprint": "other"}}) for r in mine]
+    assert printed.component_differences([*moved, *(r for r in records if r not in mine)])[0] == {}
 
 
 def timed(record, **changed):

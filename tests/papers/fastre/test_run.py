@@ -178,6 +178,15 @@ def test_decay_is_for_weights_only():
     assert not any(names[id(p)].endswith("bias") for p in decayed["params"])
 
 
+def test_what_was_lost_is_told_of_the_sentences_as_they_are():
+    run = make(augment=True, max_tokens=9, allow_lost=True, epochs=2)
+    before, lost = dict(run.tagged.report), run.lost
+    assert before["beyond_cut"]
+    run.train()
+    del run.lost  # asked anew
+    assert (run.tagged.report, run.lost) == (before, lost)
+
+
 def test_augmentation_swaps_entities_of_the_same_relation():
     sentences = [
         Sentence(f"al{i} lives in bo{i} with al{i}", (Triple(f"al{i}", "lives", f"bo{i}"),))
