@@ -46,7 +46,7 @@ def beside(table: str, records: Sequence[Record], *datasets: str, **choice: str)
     """
     chosen: list[Record] = []
     for dataset in datasets or PRINTED_SETS:
-        runs = tables.in_table_1(records, tuple(METHODS), dataset, variant=None)
+        runs = tables.in_table_1(records, tuple(METHODS), dataset)
         chosen += tables.of_one_content(runs, ("CRECL", "RP-CRE"))
     return TABLES.beside(table, chosen, *datasets, **choice)
 
