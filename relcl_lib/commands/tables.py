@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Container, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,8 @@ def summary(records: Iterable[Record]) -> pd.DataFrame:
             (row.table, row.dataset, row.setting, row.method, row.our_metric): row
             for row in paper_rows(name)
         }
-        rows = [named[fields] for fields in paper.tables.SUMMARY]
+        # What stands after the fields of a row narrows the choice of its records.
+        rows = [replace(named[row[:5]], **dict(row[5:])) for row in paper.tables.SUMMARY]
         frame = nearest(compare(name, rows, records, only_run=True))
         frame["table"] = [f"{paper.title}, {table}" for table in frame["table"]]
         told = {parameter for row in rows for parameter in row.told}
