@@ -96,7 +96,7 @@ def test_a_second_configuration_is_not_mixed_in():
     def records(seeds, precision):
         return [run(s, more={"precision": precision}, protocol="paper") for s in seeds]
 
-    chosen = hpcr._cifar10([*records([0, 1], "float32"), *records([0, 1, 2], "bfloat16")])
+    chosen = hpcr.split_cifar10([*records([0, 1], "float32"), *records([0, 1, 2], "bfloat16")])
     assert [record.parameters["precision"] for record in chosen] == ["bfloat16"] * 3
 
 
@@ -106,10 +106,10 @@ def test_a_second_configuration_is_not_mixed_in():
 def test_runs_that_tune_do_not_stand_for_the_papers_setting(change):
     tuned = [run(seed, more=change, protocol="paper") for seed in range(5)]
     usual = [run(seed, protocol="paper") for seed in range(3)]
-    assert hpcr._cifar10([*tuned, *usual]) == usual
-    assert hpcr._cifar10(tuned) == []
+    assert hpcr.split_cifar10([*tuned, *usual]) == usual
+    assert hpcr.split_cifar10(tuned) == []
     warmer = run(method="ER-ACE", more={"temperature": 0.1}, protocol="paper")  # its own
-    assert hpcr._cifar10([warmer]) == [warmer]
+    assert hpcr.split_cifar10([warmer]) == [warmer]
 
 
 def test_methods_on_two_encodings_of_the_images_are_not_mixed():
@@ -119,8 +119,8 @@ def test_methods_on_two_encodings_of_the_images_are_not_mixed():
 
     copy = [*records("HPCR", 7, "00", "reduced"), *records("PCR", 3, "00", "reduced")]
     whole = [*records("HPCR", 3, "ff", "paper"), *records("PCR", 3, "ff", "paper")]
-    assert {record.protocol for record in hpcr._cifar10([*copy, *whole])} == {"paper"}
-    assert {record.protocol for record in hpcr._cifar10([*copy, *whole[:4]])} == {"reduced"}
+    assert {record.protocol for record in hpcr.split_cifar10([*copy, *whole])} == {"paper"}
+    assert {record.protocol for record in hpcr.split_cifar10([*copy, *whole[:4]])} == {"reduced"}
 
 
 def test_components_stand_beside_table_vii():
