@@ -38,7 +38,8 @@ def read_marked(
 
     `path` is a file of such records, one per line or in a JSON array; a file in FewRel's layout,
     `{relation: [{tokens, h, t}]}`; or a folder with one of them, the `split` with one of `ENDINGS`.
-    With `none` a record's relation may be null: it says none, and its sentence stands under `NO_RELATION`.
+    With `none` a record's relation may be null: it says none, and its sentence stands under
+    `NO_RELATION`.
 
     Raises:
         DataNotFoundError: there is no such file; says what would be read.

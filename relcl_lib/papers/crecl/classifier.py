@@ -374,8 +374,8 @@ class ContinualClassifier:
 
         Returns:
             `sentences` of known relations, `accuracy_of_all` without refusing, `coverage`: how many
-            are answered, `accuracy` of the answers (None where there are none); `too_long`: sentences of any relation of which an
-            entity lies beyond `room` tokens; `relations`: accuracy without refusing of each; and
+            are answered, `accuracy` of the answers (None where there are none); `too_long`: sentences
+            of any relation of which an entity lies beyond `room` tokens; `relations`: accuracy without refusing of each; and
             where there are sentences of relations that it does not know, or of none
             (`NO_RELATION`), `unknown` of them, and `unknown_refused`: how many are rightly refused.
             A sentence that is too long has no answer: it counts as a wrong one in `accuracy_of_all`
