@@ -407,10 +407,10 @@ class DrlRun(Run):
         experience as the release does (records of before 28 November 2026 have the process's peak);
         after a resume it is of the rest alone. `time_min` is the minutes of training and validation,
         without loading the data, which the runs of a process share. Both belong to a machine and are
-        no measure of a method. With a head per task, the accuracy matrix holds the validation accuracy of each task after each, tasks to
-        come among them, as the paper's averages do. A run with the loss keeps by experience how
-        long its gradient is beside the cross-entropy's, in per cent, if each had a look at it, which
-        is taken every `CHECK_EVERY` steps of the run.
+        no measure of a method. With a head per task, the accuracy matrix holds the validation accuracy
+        of each task after each, tasks to come among them, as the paper's averages do. A run with the
+        loss keeps by experience how long its gradient is beside the cross-entropy's, in per cent, if
+        each had a look at it, which is taken every `CHECK_EVERY` steps of the run.
         """
         valid = 100 * self.valid.double()
         curve = valid.mean(1)
