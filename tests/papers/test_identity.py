@@ -75,7 +75,7 @@ def test_encoders_of_one_name_share_neither_record_nor_checkpoint(make, encoders
 
 def test_casrels_record_has_an_encoder_in_place_of_word_vectors(encoders):
     given = {"method": "CasRel", "encoder": str(encoders / "copy")}
-    given["dilations"] = USUAL["dilations"]
+    given |= {name: USUAL[name] for name in ("dilations", "hidden", "dropout")}
     outcome = {"metrics": {"F1": 1.0}, "seconds": 1.0, "device": "cpu"}
     record = Record(**fastre(**given).configuration(), **outcome)
     assert Vectors.of(record) is None
