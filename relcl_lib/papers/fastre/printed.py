@@ -330,9 +330,9 @@ def _recorded(
     rows = [row for row in rows if row.our_metric == "F1" and row.method in methods]
     records, vectors = on_usual_vectors(records, rows)
     records = [record for record in records if not record.failed]
-    runs = {row.method: most_seeds(filter(row.matches, records)) for row in rows}
-    data = next((run.dataset.get("fingerprint") for run in runs.get("FastRE", ())), None)
-    records = [record for record in records if record.dataset.get("fingerprint") == data]
+    (own,) = (row for row in rows if row.method == "FastRE")
+    data = {run.dataset.get("fingerprint") for run in most_seeds(filter(own.matches, records))}
+    records = [record for record in records if record.dataset.get("fingerprint") in data]
     runs = {row.method: most_seeds(filter(row.matches, records)) for row in rows}
     return runs, vectors.get(dataset, "")
 
