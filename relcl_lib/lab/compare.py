@@ -42,7 +42,8 @@ def compare(
 ) -> pd.DataFrame:
     """Put our mean over seeds beside each number of a paper, a line per row and configuration.
 
-    Records are averaged only if they differ in nothing but the seed. Where several configurations
+    Records are averaged only if they differ in nothing but the seed, and were computed in one number
+    format. Where several configurations
     correspond to one row (protocols, variants, backbones, parameters), each has a line of its own,
     and `configuration` says what sets it apart, in the other rows of its table and data set too. Of
     runs that stand in no table it says all that differs.
@@ -134,7 +135,8 @@ def _groups(records: Sequence[Record]) -> list[_Group]:
     for record in records:
         shape = configuration(record)
         del shape["seed"]
-        key = canonical_json({**shape, "protocol": record.protocol})
+        alike = {"protocol": record.protocol, "number_format": record.number_format}
+        key = canonical_json(shape | alike)
         del shape["inputs"]
         shape["parameters"] |= _inputs(record)
         for kind in ("parameters", "dataset"):

@@ -49,6 +49,17 @@ def test_protocols_are_never_mixed():
     assert set(lines["configuration"]) == {""}
 
 
+def test_number_formats_are_never_mixed():
+    auto = {"more": {"precision": "auto"}}
+    records = [run(seed, number_format="float32", **auto) for seed in (0, 1)]
+    records += [run(2, number_format="bfloat16", **auto)]
+    lines = only(compare("hpcr", ROWS, records), "HPCR")
+    assert dict(zip(lines["configuration"], lines["n"], strict=True)) == {
+        "precision=float32": 2,
+        "precision=bfloat16": 1,
+    }
+
+
 def test_two_copies_of_a_data_set_are_told_apart_in_words():
     about = {"name": "cifar10", "stream": "Split CIFAR10"}
     copies = ({"fingerprint": "ab" * 32, "note": "all JPEG"}, {"fingerprint": "cd" * 32})
