@@ -26,7 +26,7 @@ from relcl_lib.data.sentences import load_sentences
 from relcl_lib.data.triples import load_triples
 from relcl_lib.lab.claim_files import read_claims
 from relcl_lib.lab.files import packaged_data, repository_root
-from relcl_lib.lab.rows import read_paper_table
+from relcl_lib.lab.rows import entries
 from relcl_lib.text.pretrained import load_encoder
 from relcl_lib.text.schema import paper_schema
 
@@ -40,7 +40,7 @@ assert load_documents("synthetic", generated=160).sizes["train"] == 400
 assert len(load_encoder("tiny")[0]) > 500
 assert paper_schema("nyt24").source == "paper" and paper_schema("synthetic").source == "generated"
 papers = ("crecl", "docre_ii", "drl", "fastre", "hpcr")
-assert all(read_claims(p) and len(read_paper_table(p)) for p in papers)
+assert all(read_claims(p) and entries(p) for p in papers)
 # Only more documents than are committed need the generator.
 assert not any(name.startswith("relcl_lib.worlds.") for name in sys.modules)
 """

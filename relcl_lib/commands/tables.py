@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relcl_lib.commands.blocks import marker_names, replace_between_markers
+from relcl_lib.commands.blocks import blocks
 from relcl_lib.commands.claims import COUNTS, claims_block, papers_block
 from relcl_lib.data.text_files import not_utf8
 from relcl_lib.lab import words
@@ -232,12 +232,11 @@ def update(path: Path, records: Iterable[Record], *, check: bool = False) -> lis
     records = list(records)
     content = path.read_bytes()
     try:
-        old = text = content.decode("utf-8")
+        old = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise not_utf8(path, content[:64]) from error
-    stale = []
-    for name in marker_names(old):
-        before = text
+    pieces, stale, after = [], {}, 0
+    for name, start, end in blocks(old):
         kind, _, paper = name.partition("/")
         if kind == COUNTS:
             shown = claims_block(name, records)
@@ -250,12 +249,14 @@ def update(path: Path, records: Iterable[Record], *, check: bool = False) -> lis
         else:
             frame = comparison(name, records)
             shown = format_markdown(frame) if len(frame) else NO_RECORDS
-        text = replace_between_markers(text, name, shown)
-        if text != before:
-            stale.append(name)
+        filled = f"\n{shown.strip()}\n"
+        if old[start:end] != filled:
+            stale[name] = None
+        pieces += [old[after:start], filled]
+        after = end
     if stale and not check:
-        atomic_write_text(path, text)
-    return stale
+        atomic_write_text(path, "".join([*pieces, old[after:]]))
+    return list(stale)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

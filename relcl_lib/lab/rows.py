@@ -5,6 +5,7 @@ A paper says both in its `tables.py`. What it prints lies in `data/paper_tables/
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +15,6 @@ from relcl_lib.lab.files import packaged_data
 from relcl_lib.lab.format import TableError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from relcl_lib.lab.records import Record
 
 #: stands for a table where the paper has none
@@ -120,52 +119,51 @@ class Entry(NamedTuple):
     std: float = math.nan
 
 
-def read_paper_table(paper: str, table: str | None = None) -> pd.DataFrame:
-    """The numbers that a paper prints, from `data/paper_tables/<paper>.csv`, or one table's.
+def entries(paper: str, table: str | None = None, dataset: str | None = None) -> list[Entry]:
+    """The numbers that a paper prints, from `data/paper_tables/<paper>.csv`, in the unit it prints.
 
-    The columns are those of `Entry`; value and std are in the unit the paper prints. std is what
-    stands behind its ±, NaN where there is none: for `hpcr` the 95 % half width over 10 runs.
+    std is what stands behind its ±, NaN where there is none: for `hpcr` the 95 % half width over 10
+    runs.
+
+    Args:
+        paper: whose.
+        table, dataset: of this table or data set; None for all.
 
     Raises:
         TableError: there is no such paper or table, or a line does not fit; says which.
     """
-    import pandas as pd  # late: a sweep lists its cells without it
-
     folder = packaged_data() / "paper_tables"
     path = folder / f"{paper}.csv"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in folder.glob("*.csv"))) or "none"
         raise TableError(f"no table file for the paper {paper!r} in {folder}; there are: {known}")
-    # As text first: a method called "nan" or a setting "1e3" must stay what the paper prints.
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (ValueError, OSError) as error:  # no UTF-8, no rows, or rows of unequal length
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *lines = csv.reader(file, strict=True)
+    except (ValueError, OSError, csv.Error) as error:  # no UTF-8, or no lines
         raise TableError(f"{path} cannot be read: {error}") from error
-    if tuple(frame.columns) != Entry._fields:
-        raise TableError(f"{path}: columns {list(frame.columns)}, expected {list(Entry._fields)}")
-    try:
-        frame["std"] = frame["std"].replace("", "nan").astype("float64")
-        frame["value"] = frame["value"].astype("float64")
-    except ValueError as error:
-        raise TableError(f"{path}: value and std are numbers: {error}") from error
-    if not frame["value"].abs().lt(float("inf")).all() or (frame["std"] < 0).any():
-        raise TableError(f"{path}: a value is not finite or a std is negative")
-    repeated = frame.duplicated(list(Entry._fields[:5]))
-    if repeated.any():
-        raise TableError(f"{path}: line {int(repeated.idxmax()) + 2} repeats an earlier entry")
-    if table is None:
-        return frame
-    chosen = frame[frame["table"] == table].reset_index(drop=True)
-    if chosen.empty:
-        known = ", ".join(frame["table"].unique())
-        raise TableError(f"{paper} has no {table!r}; there are: {known}")
-    return chosen
-
-
-def entries(paper: str, table: str | None = None, dataset: str | None = None) -> list[Entry]:
-    """The lines of a paper's table file; None for all tables or data sets."""
-    lines = map(Entry._make, read_paper_table(paper, table).itertuples(index=False))
-    return [entry for entry in lines if dataset in (None, entry.dataset)]
+    if tuple(header) != Entry._fields:
+        raise TableError(f"{path}: columns {header}, expected {list(Entry._fields)}")
+    found: dict[tuple[str, ...], Entry] = {}
+    for number, line in enumerate(lines, start=2):
+        if len(line) != len(header):
+            raise TableError(f"{path}: line {number} has {len(line)} columns, not {len(header)}")
+        *named, value, std = line
+        try:
+            entry = Entry(*named, float(value), float(std or "nan"))
+        except ValueError as error:
+            raise TableError(
+                f"{path}: line {number}: value and std are numbers: {error}"
+            ) from error
+        if not math.isfinite(entry.value) or entry.std < 0:
+            raise TableError(f"{path}: line {number}: value is not finite or std is negative")
+        if entry[:5] in found:
+            raise TableError(f"{path}: line {number} repeats an earlier entry")
+        found[entry[:5]] = entry
+    tables = dict.fromkeys(entry.table for entry in found.values())
+    if table is not None and table not in tables:
+        raise TableError(f"{paper} has no {table!r}; there are: {', '.join(tables)}")
+    return [e for e in found.values() if table in (None, e.table) and dataset in (None, e.dataset)]
 
 
 def parse_setting(setting: str) -> dict[str, Any]:

@@ -5,13 +5,11 @@ import relcl_lib.lab.rows as rows_module
 from relcl_lib.lab.format import TableError
 from relcl_lib.lab.rows import (
     Cell,
-    Entry,
     Row,
     Table,
     entries,
     parse_setting,
     printed_names,
-    read_paper_table,
     rows_without_paper,
 )
 
@@ -23,14 +21,13 @@ from relcl_lib.lab.rows import (
     [("crecl", 220), ("fastre", 230), ("docre_ii", 206), ("drl", 98), ("hpcr", 695)],
 )
 def test_every_paper_table_is_valid(paper, lines):
-    frame = read_paper_table(paper)
-    assert len(frame) == lines
-    assert tuple(frame.columns) == Entry._fields
-    assert frame["value"].dtype == frame["std"].dtype == "float64"
+    found = entries(paper)
+    assert len(found) == lines
+    assert all(isinstance(entry.value, float) and isinstance(entry.std, float) for entry in found)
 
 
 def test_one_table():
-    assert set(read_paper_table("hpcr", "Table III")["table"]) == {"Table III"}
+    assert {entry.table for entry in entries("hpcr", "Table III")} == {"Table III"}
     found = entries("hpcr", "Table III", "Split CIFAR10")
     (cell,) = [e for e in found if (e.setting, e.method) == ("buffer=200", "HPCR")]
     assert (cell.value, cell.std) == (53.4, 1.4)
@@ -38,9 +35,9 @@ def test_one_table():
 
 def test_unknown_paper_and_table_list_the_known_ones():
     with pytest.raises(TableError, match="crecl, docre_ii, drl, fastre, hpcr"):
-        read_paper_table("pcr")
+        entries("pcr")
     with pytest.raises(TableError, match="Table II, Table III, Table IV"):
-        read_paper_table("hpcr", "Table 3")
+        entries("hpcr", "Table 3")
 
 
 HEADER = "table,dataset,setting,method,metric,value,std\n"
@@ -50,6 +47,9 @@ HEADER = "table,dataset,setting,method,metric,value,std\n"
     ("text", "message"),
     [
         ("table,value\nT,1\n", "columns"),
+        ("", "cannot be read"),
+        (HEADER + "T,d,s,m,F1,1\n", "line 2 has 6 columns"),
+        (HEADER + "T,d,s,m,F1,1,2,3\n", "line 2 has 8 columns"),
         (HEADER + "T,d,s,m,F1,abc,\n", "numbers"),
         (HEADER + "T,d,s,m,F1,,\n", "numbers"),
         (HEADER + "T,d,s,m,F1,inf,\n", "finite"),
@@ -63,7 +63,7 @@ def test_bad_table_files(tmp_path, monkeypatch, text, message):
     (folder / "x.csv").write_text(text)
     monkeypatch.setattr(rows_module, "packaged_data", lambda: tmp_path / "data")
     with pytest.raises(TableError, match=message):
-        read_paper_table("x")
+        entries("x")
 
 
 def test_settings():

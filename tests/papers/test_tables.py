@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pandas as pd
 import pytest
 from example_records import make
 
@@ -9,7 +10,7 @@ from relcl_lib.commands.sweep import make_cells, parser
 from relcl_lib.commands.tables import comparison, paper_rows
 from relcl_lib.lab.compare import compare
 from relcl_lib.lab.records import canonical_json, config_hash, read_records
-from relcl_lib.lab.rows import entries, printed_names, read_paper_table
+from relcl_lib.lab.rows import entries, printed_names
 from relcl_lib.papers.registry import PAPERS
 
 COMMITTED = read_records()
@@ -113,7 +114,7 @@ def test_what_the_tables_hold_is_what_a_run_of_the_method_has(paper):
 
 @pytest.mark.parametrize("paper", PAPERS)
 def test_names_that_a_cell_prints_are_the_papers(paper):
-    printed = set(read_paper_table(paper)["method"])
+    printed = {entry.method for entry in entries(paper)}
     assert set(printed_names(PAPERS[paper].tables.TABLES.values())) <= printed
 
 
@@ -272,7 +273,7 @@ def test_the_base_is_found_in_the_run_that_trained_it():
 
 def test_improvements_of_crecl_follow_from_the_other_rows():
     """Check 16 of the CRECL specification."""
-    table = read_paper_table("crecl", "Table 1")
+    table = pd.DataFrame(entries("crecl", "Table 1"))
     for _, part in table.groupby("dataset"):
         wide = part.pivot(index="setting", columns="method", values="value")
         best = wide[["EA-EMR", "EMAR", "CML", "EMAR+BERT", "RP-CRE+MA", "RP-CRE"]].max(axis=1)
