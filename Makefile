@@ -2,7 +2,7 @@
 #   PYTHON=...    the interpreter that makes the environment (default: the first that is new enough)
 #   VENV=...      where the environment lies (default: .venv)
 #   PIP_ARGS=...  more arguments for pip, e.g. an index of your own
-#   ARGS=...      arguments for the program behind demo, test, test-hard and lab, e.g. ARGS=hpcr
+#   ARGS=...      arguments for the program behind a target, e.g. ARGS=hpcr
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-hard lab lint figures tables handout site clean
 .SUFFIXES:

@@ -63,7 +63,7 @@ def claims(records: Sequence[Record]) -> Figure:
                 continue
             turn = 1 if outcome.comparison.direction == "higher" else -1
             value = outcome.mean * turn - outcome.comparison.margin
-            half = outcome.high - outcome.mean if len(outcome.left) >= LEAST_SEEDS else None
+            half = outcome.half if len(outcome.left) >= LEAST_SEEDS else None
             style = {"fmt": "o", "markersize": 3, "color": COLOURS[outcome.verdict]}
             axes.errorbar(value, row, xerr=half, **style)
         labels = {row: label for row, (label, outcome) in enumerate(rows) if outcome}

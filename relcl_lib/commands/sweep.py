@@ -265,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number, outcome in enumerate(outcomes, start=1):
         named = next((name for name in names if outcome.startswith(name)), "")
         if named and (reason := outcome.removeprefix(named)) in reasons:
-            outcome = f"{named}as above"  # data that are not there are said once
+            outcome = f"{named}as above"  # a long message is said once
         elif named:
             reasons.add(reason)
         no_data = outcome.startswith(NO_DATA)

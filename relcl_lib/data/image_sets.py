@@ -52,9 +52,7 @@ def _first(*paths: Path) -> Path | None:
     return next((path for path in paths if path.exists()), None)
 
 
-def _cifar(
-    name: str, n: int, md5: str, repo: str, revision: str, train: str, test: str
-) -> ImageSet:
+def _cifar(name: str, n: int, md5: str, revision: str, train: str, test: str) -> ImageSet:
     """CIFAR-10 and CIFAR-100 differ in names only."""
     stem, config = (f"cifar-{n}-python", "plain_text" if n == 10 else "cifar100")
     inner = "cifar-10-batches-py" if n == 10 else stem
@@ -75,7 +73,7 @@ def _cifar(
         label_columns=columns,
         subfolders=("", "data", config),
         hub=HubFiles(
-            repo,
+            f"uoft-cs/{name}",
             revision,
             {
                 f"{config}/{_SHARD.format('train')}": train,
@@ -125,7 +123,6 @@ SPECS: dict[str, ImageSet] = {
         "cifar10",
         10,
         "c58f30108f718f92721af3b95e74349a",
-        "uoft-cs/cifar10",
         "0b2714987fa478483af9968de7c934580d0bb9a2",
         "8428b53a88a11ac374111006708df51469e315a22ac6d66470afd9c78d2ae883",
         "841389e6f2d64f28bf17310e430aebac20ec3ba611a3c5e231dc93c645ce84de",
@@ -134,7 +131,6 @@ SPECS: dict[str, ImageSet] = {
         "cifar100",
         100,
         "eb9058c3a382ffc7106e4002c42a8d85",
-        "uoft-cs/cifar100",
         "aadb3af77e9048adbea6b47c21a81e47dd092ae5",
         "694865d6b990e234804f01268586c41e88bcbbb75e20858432c05ad4081aca23",
         "98776c529bb146a9c791229df74a5cf076be9b43d82dbbd334b6a7788d73dc68",

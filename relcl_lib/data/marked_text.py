@@ -61,12 +61,7 @@ def read_marked(
             f"{split}{ENDINGS[0]}. {FIX}"
         )
     first = next(iter(read_json_records(path)), None)
-    if (
-        first
-        and isinstance(first, dict)
-        and not isinstance(first.get("text"), str)
-        and _is_fewrel(first)
-    ):
+    if isinstance(first, dict) and first and all(isinstance(v, list) for v in first.values()):
         return _stripped(path, read_fewrel(path))
     relations: dict[str, list[RawSentence]] = {}
     for at, record in enumerate(read_json_records(path), start=1):
@@ -93,10 +88,6 @@ def _stripped(path: Path, relations: dict[str, list[RawSentence]]) -> dict[str, 
             row._replace(relation=name.strip()) for row in rows
         )
     return found
-
-
-def _is_fewrel(record: dict[str, Any]) -> bool:
-    return all(isinstance(value, list) for value in record.values())
 
 
 def as_marked(

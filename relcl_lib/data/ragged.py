@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 
-def ranges(first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """(owner, index): for each i its indices first[i] .. first[i] + count[i] - 1, in a row."""
+def ranges(first: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """(owner, index): of the i-th of `rows`, r, the indices first[r] .. first[r + 1] - 1, in a row."""
+    start, count = first[rows], first[rows + 1] - first[rows]
     owner = torch.repeat_interleave(count)
     before = count.cumsum(0) - count
-    return owner, torch.arange(len(owner), device=count.device) + (first - before)[owner]
+    return owner, torch.arange(len(owner), device=count.device) + (start - before)[owner]
 
 
 def pad_rows(rows: Sequence[Sequence[int]], filler: int) -> Tensor:

@@ -18,7 +18,6 @@ from relcl_lib.data.download import (
     DataFormatError,
     first_match,
     locate,
-    locate_corpus,
     locate_splits,
     matches,
 )
@@ -265,8 +264,6 @@ def load_sentences(name: str, root: str | os.PathLike[str] | None = None) -> Rel
         DataNotFoundError: no folder holds the files; the message says which file goes where.
         DataFormatError: a file is damaged or of another data set.
     """
-    if name == "synthetic":
-        return _synthetic(root)
     if name not in LAYOUTS:
         return _own(name, root)
     needed = {"fewrel": FEWREL_FILES, "fewrel_val": FEWREL_FILES[1:], "tacred": TACRED_FILES}[name]
@@ -302,11 +299,12 @@ def load_sentences(name: str, root: str | os.PathLike[str] | None = None) -> Rel
 
 
 def _own(name: str, root: str | os.PathLike[str] | None) -> RelationSentences:
-    """Read a data set of one's own: the two files of a given split, or one file."""
+    """Read the generated corpus, or a data set of one's own: two files of a given split, or one file."""
+    made = name == "synthetic"
     found = locate_splits(
         name,
-        [OWN_SPLITS, {"train": (f"{name}.json", FEWREL_SUBSET)}],
-        ("train",),
+        [OWN_SPLITS] if made else [OWN_SPLITS, {"train": (f"{name}.json", FEWREL_SUBSET)}],
+        tuple(OWN_SPLITS) if made else ("train",),
         corpus="fewrel",
         root=root,
         layouts=[f"FewRel's layout, {{relation: [{{tokens, h, t}}]}}, under the name {name}"],
@@ -314,7 +312,8 @@ def _own(name: str, root: str | os.PathLike[str] | None) -> RelationSentences:
     )
     files = {split: path for split, path in found.paths.items() if path is not None}
     if len(files) > 1:
-        return _given(name, "stand-in", files, found.note)
+        source = "generated" if made and root is None else found.source
+        return _given(name, files, source, found.note)
     return _assemble(
         name,
         "stand-in",
@@ -371,19 +370,7 @@ def _tacred(files: Sequence[Path]) -> RelationSentences:
     )
 
 
-def _synthetic(root: str | os.PathLike[str] | None) -> RelationSentences:
-    """Read the generated corpus, whose files are its two splits."""
-    files = {split: f"{split}.json" for split in OWN_SPLITS}
-    folder = locate_corpus(
-        "fewrel", lambda folder: all((folder / file).is_file() for file in files.values()), root
-    )
-    paths = {split: folder / file for split, file in files.items()}
-    return _given("synthetic", "stand-in", paths, source="generated" if root is None else "")
-
-
-def _given(
-    name: str, protocol: str, files: Mapping[str, Path], note: str = "", source: str = ""
-) -> RelationSentences:
+def _given(name: str, files: Mapping[str, Path], source: str, note: str) -> RelationSentences:
     """Read a data set whose files are the splits `train` and `test`."""
     parts = {split: read_fewrel(file) for split, file in files.items()}
     if set(parts["train"]) != set(parts["test"]):
@@ -399,11 +386,11 @@ def _given(
     split = [kind for relation in found for kind, rows in parts.items() for _ in rows[relation]]
     return _assemble(
         name,
-        protocol,
+        "stand-in",
         found,
         names=_names(files["train"].parent),
         split=split,
-        source=source or _source(files.values()),
+        source=source,
         note=note,
     )
 

@@ -117,20 +117,15 @@ def read_sentences(path: str | os.PathLike[str]) -> list[Sentence]:
 
 def as_sentence(path: str | Path, at: int, record: Any) -> Sentence:
     """Make a sentence of one record, in any layout; `path` and `at` name it in errors."""
+    fix = f"Write it as one of: {'; '.join(LAYOUTS)}"
     if not isinstance(record, dict):
-        raise DataFormatError(
-            path,
-            f"record {at} is a {type(record).__name__}, not an object",
-            f"Write it as one of: {'; '.join(LAYOUTS)}",
-        )
+        problem = f"record {at} is a {type(record).__name__}, not an object"
+        raise DataFormatError(path, problem, fix)
     found = [known for known in _FORMATS if known[0] in record and known[1] in record]
     if not found:
         more = f" and {len(record) - 8} more" if len(record) > 8 else ""
-        raise DataFormatError(
-            path,
-            f"record {at} has the fields {', '.join(list(record)[:8]) or 'none'}{more}",
-            f"Write it as one of: {'; '.join(LAYOUTS)}",
-        )
+        problem = f"record {at} has the fields {', '.join(list(record)[:8]) or 'none'}{more}"
+        raise DataFormatError(path, problem, fix)
     if len(found) > 1:
         names = " and ".join(known[1] for known in found)
         raise DataFormatError(path, f"record {at} has triples in {names}", "Leave one of them")
@@ -140,13 +135,11 @@ def as_sentence(path: str | Path, at: int, record: Any) -> Sentence:
         raise DataFormatError(
             path, f"record {at}, field {text_field}: {text!r} is no text", "Write it as a string"
         )
-    where, fix = f"record {at}, field {triples_field}", f"Write it as one of: {'; '.join(LAYOUTS)}"
+    where = f"record {at}, field {triples_field}"
     listed = record[triples_field]
     if not isinstance(listed, list):
         what = "is null" if listed is None else f"is {listed!r}, no list"
-        raise DataFormatError(
-            path, f"record {at}, field {triples_field} {what}", f"Write [] for no triple. {fix}"
-        )
+        raise DataFormatError(path, f"{where} {what}", f"Write [] for no triple. {fix}")
     triples, spans = [], []
     for triple in listed:
         if isinstance(triple, dict) and (absent := [key for key in keys if key not in triple]):

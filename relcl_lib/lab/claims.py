@@ -30,10 +30,10 @@ from relcl_lib.lab.metrics import LEAST_SEEDS, confidence_interval
 from relcl_lib.lab.records import (
     Record,
     canonical_json,
-    configuration,
     content_in_words,
     read_records,
     record_path,
+    shape_of,
     trained_on,
 )
 from relcl_lib.lab.rows import holds
@@ -61,7 +61,7 @@ class Outcome:
 
     Attributes:
         left, right: the records of the common seeds, in one order; `right` is empty for a number.
-        mean, low, high: of left - right, with the 95 % interval (NaN for n < 2).
+        mean, half: of left - right, with half the 95 % interval (NaN for n < 2).
         others: how many further configurations have records of both sides.
         data: on which content of the data set, where the claim's methods have several; else "".
     """
@@ -71,8 +71,7 @@ class Outcome:
     left: tuple[Record, ...] = ()
     right: tuple[Record, ...] = ()
     mean: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
+    half: float = math.nan
     others: int = 0
     data: str = ""
 
@@ -216,15 +215,13 @@ def _outcome(
     common = [(mine[seed], other[seed]) for seed in sorted(mine.keys() & other.keys())]
     numbers = [_distance(comparison, a, b) for a, b in common]
     mean, half = confidence_interval(numbers) if numbers else (math.nan, math.nan)
-    low, high = mean - half, mean + half
     return Outcome(
         comparison,
         _verdict(comparison, numbers, mean, half, several),
         tuple(a for a, _ in common),
         tuple(b for _, b in common if comparison.right.value is None),
         mean,
-        low,
-        high,
+        half,
     )
 
 
@@ -247,8 +244,7 @@ def _configurations(
             or not holds(record.parameters, parameters)
         ):
             continue
-        # The number format is no part of what names a run, but it shapes the numbers.
-        shape = {**configuration(record), "seed": None, "number_format": record.number_format}
+        shape = shape_of(record)
         if any(map(_TIME.search, metrics)):  # so does the machine its times
             shape["device"] = _THREADS.sub("", record.device)
         whole = canonical_json(shape)
@@ -332,13 +328,8 @@ def evidence(verdict: Verdict) -> list[str]:
     claim = verdict.claim
     lines = [f"`{claim.test}`"] if claim.test else []
     lines += [claim.missing] if claim.missing else []
-    lines += [describe(outcome) for outcome in verdict.outcomes]
+    lines += [f"{in_words(each.comparison)}: {_numbers(each)}" for each in verdict.outcomes]
     return lines + ([f"to test: `{verdict.command}`"] if verdict.command else [])
-
-
-def describe(outcome: Outcome) -> str:
-    """A comparison and its numbers in words."""
-    return f"{in_words(outcome.comparison)}: {_numbers(outcome)}"
 
 
 def in_words(comparison: Comparison) -> str:
@@ -365,20 +356,18 @@ def _numbers(outcome: Outcome) -> str:
     if outcome.verdict == NOT_TESTED:
         return "no records of both"
     comparison = outcome.comparison
-    n, half = len(outcome.left), 0.0
-    if n >= LEAST_SEEDS:
-        half = outcome.high - outcome.mean
+    n = len(outcome.left)
+    half = outcome.half if n >= LEAST_SEEDS else 0.0
     sign = 1.0 if comparison.direction == "higher" else -1.0
     boundary = sign * comparison.margin
     # As many digits as it takes to see on which side of the boundary each end lies.
-    shown = (outcome.mean, outcome.mean - half - boundary, outcome.mean + half - boundary)
+    ends = outcome.mean - half, outcome.mean + half
+    shown = outcome.mean, *(end - boundary for end in ends)
     least = min((abs(number) for number in shown if number), default=1.0)
     digits = 1 if words.has_unit(comparison.left.metric or comparison.metric) else 2
     if 0 < least < 0.5 * 10**-digits:
         digits = min(4, -math.floor(math.log10(least)))
-    mean, low, high = (
-        f"{number:+.{digits}f}" for number in (outcome.mean, outcome.low, outcome.high)
-    )
+    mean, low, high = (f"{number:+.{digits}f}" for number in (outcome.mean, *ends))
     numbers = f"{mean} [{low}, {high}], " if n >= LEAST_SEEDS else f"{mean}, " if n else ""
     margin = f", boundary {boundary:+g}" if comparison.margin else ""
     data = f", {outcome.data}" if outcome.data else ""

@@ -34,12 +34,11 @@ def departures(
             by what they name (an encoder): a cell takes the run's.
         free: setting -> the values that the paper has for it in any cell; () for whatever value.
     """
-    kind = getattr(given, "runs", type(given))  # a notebook's parameters say more than a run's
-    chosen, free = given.resolved().model_dump(include=set(kind.model_fields)), dict(free or {})
+    chosen, free = given.resolved().model_dump(), dict(free or {})
     own = {name: value for name in kept if (value := getattr(given, name)) is not None}
     nearest = ["method"]
     for distance, cell in enumerate(c for c in printed if c["method"] == chosen["method"]):
-        usual = kind(**{**cell, **own}).resolved().model_dump()
+        usual = type(given)(**{**cell, **own}).resolved().model_dump()
         apart = [
             name
             for name, value in chosen.items()

@@ -11,7 +11,6 @@ import datetime
 import hashlib
 import json
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -29,6 +28,7 @@ from pydantic import (
 )
 
 from relcl_lib.lab.files import NOT_READ, atomic_write_text, locked, repository_root
+from relcl_lib.lab.format import slug
 from relcl_lib.lab.json_text import parse_json
 from relcl_lib.lab.parameters import explain
 
@@ -246,12 +246,21 @@ def config_hash(config: Record | Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(configuration(config)).encode()).hexdigest()[:12]
 
 
+def shape_of(record: Record, *free: str) -> dict[str, Any]:
+    """What runs have in common that differ in their seed and the parameters `free` alone.
+
+    The number format is part of it: `auto` comes to another one on another machine.
+    """
+    shape = {**configuration(record), "seed": None, "number_format": record.number_format}
+    shape["parameters"] = {n: v for n, v in shape["parameters"].items() if n not in free}
+    return shape
+
+
 def most_seeds(records: Iterable[Record]) -> list[Record]:
     """Keep one configuration of each method: that with most seeds, of two alike the one on more data."""
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        shape = {**configuration(record), "seed": None, "number_format": record.number_format}
-        key = record.method, canonical_json(shape)
+        key = record.method, canonical_json(shape_of(record))
         groups.setdefault(key, []).append(record)
     largest: dict[str, list[Record]] = {}
     for (method, _), group in sorted(groups.items()):
@@ -293,8 +302,8 @@ def record_path(
 ) -> Path:
     """Where the record of a configuration lies below `root` (`data/results` by default)."""
     values = configuration(config)
-    slug = re.sub(r"[^a-z0-9+]+", "-", values["method"].lower()).strip("-")[:60] or "method"
-    name = f"{slug}-seed{values['seed']}-{config_hash(config)}.json"
+    method = slug(values["method"])[:60] or "method"
+    name = f"{method}-seed{values['seed']}-{config_hash(config)}.json"
     root = results_root() if root is None else Path(root)
     return root / values["paper"] / values["experiment"] / name
 

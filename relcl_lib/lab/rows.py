@@ -200,7 +200,7 @@ class Row:
         usual: the values of the settings that some table varies, which hold where `where_parameters`
             has no other; a record may lack them.
         either: settings that go together: a record's `parameters` hold one of these. () for no matter.
-        experiment: narrows the choice, as does `variant`.
+        experiment, variant, protocol: narrow the choice.
         paper_scale: brings the printed number to per cent (100 for a fraction).
         digits: decimals shown.
         told: parameters that the configuration says in any case.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from relcl_lib.lab import checkpoints
-from relcl_lib.lab.parameters import Parameters
+from relcl_lib.lab.parameters import ParameterError, Parameters
 from relcl_lib.lab.protocol import HIDDEN
 from relcl_lib.lab.records import (
     FAILED_NOTE,
@@ -85,6 +85,10 @@ class Run:
         self.seed = self.seeds[0]
         self.device = resolve_device(parameters.device)
         self.settings = parameters.resolved()
+        if getattr(self.settings, "cuda_graph", False) and self.device.type != "cuda":
+            raise ParameterError(
+                f"cuda_graph needs a GPU, this run is on {self.device}: leave it out"
+            )
         asked = getattr(self.settings, "precision", "float32")
         self.precision = resolve_precision(asked, self.device)
         self.work_dir = work_dir

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import datetime
 import functools
 import hashlib
 import importlib.metadata
@@ -210,7 +209,7 @@ def current_commit() -> str:
 
 
 def run_facts(device: torch.device) -> dict:
-    """The fields of a record that say where a run happened: device, versions, commit, date."""
+    """The fields of a record that say where a run happened: device, versions, commit, memory."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES_IN_RECORDS:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -220,6 +219,5 @@ def run_facts(device: torch.device) -> dict:
         "device": device_name(device),
         "versions": versions,
         "commit": current_commit(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "peak_memory_bytes": peak_memory_bytes(device),
     }

@@ -2,8 +2,9 @@
 
 A paper's folder holds `parameters.py` and `run.py`; `tables.py`, which names its data sets with their
 memory sizes (`DATASETS`), the metrics that count, the last most (`COUNTS`), its `TABLES` for a sweep,
-its `rows()` for a comparison, and which of them are in the `SUMMARY`; and, where it has figures of
-recorded runs, `figures.py` with `FIGURES`.
+its `rows()` for a comparison, which of them are in the `SUMMARY`, and what the protocol `paper` leaves
+open (`KEPT`, `FREE`: `lab.protocol`); and, where it has figures of recorded runs, `figures.py` with
+`FIGURES`.
 """
 
 from __future__ import annotations

@@ -136,12 +136,16 @@ def ranked_scores(
 def name_facts(documents: Iterable[Document]) -> set[NameFact]:
     """(name, name, relation) of all facts, for each pair of names of the two entities."""
     return {
-        (head.name, tail.name, fact.relation)
+        name
         for document in documents
         for fact in document.facts or ()
-        for head in document.entities[fact.head]
-        for tail in document.entities[fact.tail]
+        for name in _named(document, fact)
     }
+
+
+def _named(document: Document, fact: Fact) -> set[NameFact]:
+    heads, tails = document.entities[fact.head], document.entities[fact.tail]
+    return {(head.name, tail.name, fact.relation) for head in heads for tail in tails}
 
 
 def ignore_scores(
@@ -159,14 +163,7 @@ def ignore_scores(
         hits += len(right)
         n_predicted += len(mine)
         n_gold += len(document.gold())
-        seen += sum(
-            any(
-                (head.name, tail.name, fact.relation) in known
-                for head in document.entities[fact.head]
-                for tail in document.entities[fact.tail]
-            )
-            for fact in right
-        )
+        seen += sum(any(name in known for name in _named(document, fact)) for fact in right)
     precision = (hits - seen) / (n_predicted - seen + EPSILON)
     recall = hits / n_gold if n_gold else 0.0
     total = precision + recall

@@ -80,21 +80,17 @@ class DocumentTokens:
         moved = {k: v.to(device) for k, v in self.__dict__.items() if isinstance(v, Tensor)}
         return type(self)(**{**self.__dict__, **moved})
 
-    def _part(self, first: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """(row in the batch, index) of everything that belongs to the documents `rows`."""
-        return ranges(first[rows], first[rows + 1] - first[rows])
-
     def batch(self, rows: Tensor) -> DocumentBatch:
         """Gather the documents `rows` (b,) int64, padded to the longest of them."""
         lengths = self.lengths[rows]
-        row, index = self._part(self.ids_first, rows)
+        row, index = ranges(self.ids_first, rows)
         ids = self.ids.new_full((len(rows), int(lengths.max())), self.pad)
         ids[row, index - self.ids_first[rows][row]] = self.ids[index]
-        row, index = self._part(self.mentions_first, rows)
+        row, index = ranges(self.mentions_first, rows)
         mentions = torch.cat([row.unsqueeze(1), self.mentions[index]], dim=1)
-        row, index = self._part(self.pairs_first, rows)
+        row, index = ranges(self.pairs_first, rows)
         pairs = torch.cat([row.unsqueeze(1), self.pairs[index]], dim=1)
-        pair, fact = self._part(self.fact_first, index)
+        pair, fact = ranges(self.fact_first, index)
         labels = torch.zeros(len(pairs), self.n_relations, dtype=torch.bool, device=ids.device)
         labels[pair, self.facts[fact]] = True
         stated = torch.zeros_like(labels)
@@ -143,11 +139,11 @@ def tokenize_documents(
         found, opening, closing = _mark(document, pieces, marker, markers)
         cut.append(len(found) + 2 > max_pieces)
         report["documents_cut"] += cut[-1]
-        report["documents_without_a_pair"] += not document.candidates()
+        candidates = document.candidates()
+        report["documents_without_a_pair"] += not candidates
         ids.append([ends[0], *found[: max_pieces - 2], ends[1]])
         places = _places(document, opening, closing, max_pieces - 2, report)
         mentions.append(places)
-        candidates = document.candidates()
         pairs.append(candidates)
         by_pair: dict[tuple[int, int], list[int]] = {}
         for head, relation, tail in document.facts or ():

@@ -31,7 +31,8 @@ SCHEMA_FIX = (
 class Schema:
     """Relations in id order, each with the type its subject must have.
 
-    `source` is `paper` (the hand-made map of the paper), the name of a file, `inferred` or `any`.
+    `source` is `paper` (the hand-made map of the paper), the name of a file, `generated`,
+    `inferred` or `any`.
     """
 
     relations: tuple[str, ...]

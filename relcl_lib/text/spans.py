@@ -102,7 +102,7 @@ class TaggedSentences:
         n = int(lengths.max())
         inputs = trim({name: value[rows] for name, value in self.inputs.items()})
         count = self.head_first[rows + 1] - self.head_first[rows]
-        owner, every = ranges(self.head_first[rows], count)  # every head: the head tagger's labels
+        owner, every = ranges(self.head_first, rows)  # every head: the head tagger's labels
         spans = self.heads[every]
         head_start = _multi_hot(owner, spans[:, 0], spans[:, 2], (len(rows), n, self.n_types))
         head_end = _multi_hot(owner, spans[:, 1], spans[:, 2], (len(rows), n, self.n_types))
@@ -114,9 +114,7 @@ class TaggedSentences:
         weights = torch.ones(len(chosen), device=rows.device)
         if heads == "mean":
             weights = 1 / count[owner]
-        row, tail = ranges(
-            self.tail_first[chosen], self.tail_first[chosen + 1] - self.tail_first[chosen]
-        )
+        row, tail = ranges(self.tail_first, chosen)
         spans, shape = self.tails[tail], (len(chosen), n, self.n_relations)
         return Batch(
             inputs,

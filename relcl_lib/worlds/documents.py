@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
@@ -215,10 +215,7 @@ def draw_documents(world: World, sizes: dict[str, int]) -> dict[str, list[Docume
             if not 4 <= len(sentences) <= 8 or text in seen:
                 continue
             seen.add(text)
-            counts: dict[str, int] = defaultdict(int)
-            for part in sentences:
-                for span in part.spans:
-                    counts[span.entity] += 1
+            counts = Counter(span.entity for part in sentences for span in part.spans)
             name = world.entities[max(counts, key=lambda e: counts[e])].names[0]
             titles[name] += 1
             # Scorers tell documents apart by their titles.

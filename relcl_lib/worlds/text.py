@@ -117,15 +117,10 @@ def null_clause(
         if rng.random() < 0.5:
             a, b = b, a
         patterns = NULL.get(f"{a.type}-{b.type}", ())
-        if a.names[0] != b.names[0] and patterns and not connected(world, a.id, b.id):
+        if a.names[0] != b.names[0] and patterns and frozenset((a.id, b.id)) not in world.pairs:
             pattern = choose(rng, patterns)
             return _fill(pattern._replace(key=f"null:{pattern.key}"), a, b, None)
     return None
-
-
-def connected(world: World, a: str, b: str) -> bool:
-    """Whether any fact holds between two entities, in either order."""
-    return frozenset((a, b)) in world.pairs
 
 
 def _relative(world: World, subject: Ref, verb: Words) -> Words:

@@ -13,6 +13,8 @@ run. The paper (one RTX 2080Ti): 12.9 / 5.9 / 4.6 ms at batch 1 / 8 / 128, CasRe
 
 from __future__ import annotations
 
+import timeit
+
 import torch
 from benchmarking import options
 from fastre_data import FASTRE_HEADS, FASTRE_TAILS
@@ -22,7 +24,6 @@ from relcl_lib.data.triples import load_triples
 from relcl_lib.lab.runtime import device_name
 from relcl_lib.models.casrel import CasRel, CasRelConfig, PieceReader, PretrainedEncoder
 from relcl_lib.models.tagger import FastRE, TaggerConfig
-from relcl_lib.papers.fastre.analysis import best_seconds
 from relcl_lib.papers.fastre.extract import Extractor
 from relcl_lib.text.decode import CASREL, pair_spans
 from relcl_lib.text.schema import Schema, any_schema, paper_schema
@@ -111,8 +112,13 @@ def measure(
     with extractor.ready():
         for chunk in chunks[:2]:
             extractor.predict(chunk)
-        network = best_seconds(lambda: [extractor.predict(chunk) for chunk in chunks], repeats)
-        host = best_seconds(lambda: [extractor.extract(part) for part in parts], repeats)
+        network, host = (
+            min(timeit.repeat(work, number=1, repeat=repeats))
+            for work in (
+                lambda: [extractor.predict(chunk) for chunk in chunks],
+                lambda: [extractor.extract(part) for part in parts],
+            )
+        )
     return 1000 * network / len(texts), 1000 * host / len(texts)
 
 
@@ -131,7 +137,7 @@ def floor(extractor: Extractor, texts: list[str], batch: int) -> tuple[float, fl
     side = 2048
     a, b = (torch.randn(side, side, dtype=extractor.precision) for _ in range(2))
     torch.mm(a, b)
-    rate = 2 * side**3 / best_seconds(lambda: torch.mm(a, b), 5)
+    rate = 2 * side**3 / min(timeit.repeat(lambda: torch.mm(a, b), number=1, repeat=5))
     return operations / 1e6, 1000 * operations / rate
 
 

@@ -243,7 +243,7 @@ class ContinualClassifier:
     def _short_enough(self, name: str, rows: Sequence[RawSentence]) -> list[RawSentence]:
         """The sentences whose entities lie within `room` tokens, as sentences of this relation."""
         named = [row._replace(relation=name) for row in rows]
-        tokens = self._tokens(named, [name])
+        tokens = self._tokens(_as_data(named, [name]))
         if not len(tokens.usable):
             raise ValueError(
                 f"relation {name!r} has no sentence to learn from: "
@@ -268,8 +268,7 @@ class ContinualClassifier:
             )
         return fresh
 
-    def _tokens(self, rows: Sequence[RawSentence], relations: Sequence[str]) -> Any:
-        data = _as_data(rows, relations)
+    def _tokens(self, data: RelationSentences) -> Any:
         limits = {"max_length": self.room, "room": self.room}
         return mark_sentences(data, self.tokenizer, **limits, skip_long=True).to(self.device)
 
@@ -464,7 +463,9 @@ class ContinualClassifier:
 
         Raises:
             CheckpointError: names what is missing, damaged or of another version.
+            DeviceError: there is no such device.
         """
+        resolve_device(device)  # first: a model without a fault is not to be blamed
         folder = Path(folder)
         remove_leftovers(folder.parent)
         files = f"{ABOUT}, {WEIGHTS} and {ENCODER}/"
@@ -520,8 +521,7 @@ class _Reader(Learner):
     ) -> None:
         self.settings, self.device, self.history = owner.settings, owner.device, []
         self.rows, self.data = list(rows), _as_data(rows, relations)
-        self.tokens = owner._tokens(rows, relations)
-        self._pretrained = owner.tokenizer, owner._bert
+        self.tokens = owner._tokens(self.data)
         self.network = owner.network
 
 

@@ -13,12 +13,9 @@ from relcl_lib.lab import plots
 from relcl_lib.lab.files import repository_root
 from relcl_lib.lab.records import Record, config_hash, gains, most_seeds, trained_on
 from relcl_lib.lab.rows import entries, parse_setting
-from relcl_lib.papers.crecl.plots import (
-    plot_two_tasks_side_by_side,
-    say_seeds,
-    task_curves,
-)
-from relcl_lib.papers.crecl.tables import ABLATIONS, ACCURACIES, AS_WRITTEN, leads, of_one_content
+from relcl_lib.papers.crecl.parameters import METHODS
+from relcl_lib.papers.crecl.plots import plot_two_tasks, say_seeds, task_curves
+from relcl_lib.papers.crecl.tables import ABLATIONS, ACCURACIES, in_table_1, leads, of_one_content
 
 #: variants of Figure 3 that lie far below CRECL, on all tasks or on the last one
 _FAR = ("CRECL-CL2", "CRECL-CL", "CRECL(C)")
@@ -34,16 +31,7 @@ def _chosen(
     All have the content of the data set on which the methods have most runs in common, and the
     protocol and encoder that most was measured with.
     """
-    held = {name: value for name, value in AS_WRITTEN.items() if name not in varied}
-    chosen = [
-        record
-        for record in records
-        if (record.paper, record.variant, record.dataset.get("set")) == ("crecl", "paper", dataset)
-        and all(record.parameters.get(k, v) == v for k, v in held.items())
-        and record.parameters.get("attention_memory") != "untrained"  # CRECL+ATM's other form
-        and not record.failed
-    ]
-    chosen = of_one_content(chosen, methods)
+    chosen = of_one_content(in_table_1(records, tuple(METHODS), dataset, varied), methods)
     kinds = Counter((record.protocol, record.backbone) for record in chosen)
     usual = max(sorted(kinds), key=kinds.get, default=None)
     return [record for record in chosen if (record.protocol, record.backbone) == usual]
@@ -179,7 +167,7 @@ def two_tasks(records: Sequence[Record], path: Path = RECORDED_FEATURES) -> Figu
         for phase, found in frames.items()
     }
     (found, *_), (record, *_) = frames.values(), of_run
-    figure = plot_two_tasks_side_by_side(panels, found.labels, found.tasks, about["names"])
+    figure = plot_two_tasks(panels, found.labels, found.tasks, about["names"])
     title = f"{record.dataset['set']} ({record.protocol}, {record.backbone}, seed {record.seed}): t-SNE of s"
     figure.suptitle(title, fontsize="medium")
     return figure

@@ -135,35 +135,6 @@ def plot_stream(
 # --- two tasks in the plane ----------------------------------------------------------------------
 
 
-def plot_two_tasks(
-    points: Any,
-    labels: Any,
-    tasks: Any,
-    axes: Axes | None = None,
-    *,
-    names: Sequence[str] | None = None,
-    title: str = "",
-) -> Axes:
-    """Draw embedded sentences (n, 2) of two tasks: dots of the old one, crosses of the new one.
-
-    `labels` (n,) are relations, a colour each, the same wherever the labels are the same, and `names`
-    theirs, by label; `tasks` (n,) have two values, of which the smaller is the old task.
-    """
-    axes = axes_of(axes, 4.0)
-    points, labels, tasks = (np.asarray(values) for values in (points, labels, tasks))
-    found = sorted(set(zip(tasks.tolist(), labels.tolist(), strict=True)))
-    palette = sns.color_palette("tab10" if len(found) <= 10 else "husl", len(found))
-    for colour, (task, label) in zip(palette, found, strict=True):
-        chosen = points[(tasks == task) & (labels == label)]
-        old = task == tasks.min()
-        style = {"marker": "o", "s": 16, "lw": 0} if old else {"marker": "x", "s": 18}
-        name = names[label] if names else str(label)
-        axes.scatter(*chosen.T, color=[colour], alpha=0.8, label=name, **style)
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(title, fontsize="small")
-    return axes
-
-
 def turned(points: Any, like: Any) -> np.ndarray:
     """Points (n, 2) turned, mirrored and moved to lie as near as they can to `like` (n, 2).
 
@@ -175,19 +146,32 @@ def turned(points: Any, like: Any) -> np.ndarray:
     return centred @ (left @ right) + like.mean(0)
 
 
-def plot_two_tasks_side_by_side(
+def plot_two_tasks(
     panels: Mapping[str, Any], labels: Any, tasks: Any, names: Sequence[str]
 ) -> Figure:
-    """Draw the same sentences in several embeddings, with one legend below.
+    """Draw sentences of two tasks in several embeddings: dots of the old one, crosses of the new one.
 
-    `panels` are title -> points (n, 2), turned to lie like those of the first; the rest is as for
-    `plot_two_tasks`.
+    Args:
+        panels: title -> points (n, 2), turned to lie like those of the first.
+        labels: (n,) relations, a colour each, the same wherever the labels are the same.
+        tasks: (n,) two values, of which the smaller is the old task.
+        names: of the relations, by label; they stand in one legend below.
     """
+    labels, tasks = np.asarray(labels), np.asarray(tasks)
     height = 1.0 + 0.95 * WIDTH / len(panels)
     figure, axes = plt.subplots(1, len(panels), squeeze=False, figsize=(WIDTH, height))
     first = next(iter(panels.values()))
+    found = sorted(set(zip(tasks.tolist(), labels.tolist(), strict=True)))
+    palette = sns.color_palette("tab10" if len(found) <= 10 else "husl", len(found))
     for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
-        plot_two_tasks(turned(points, first), labels, tasks, axis, names=names, title=title)
+        points = turned(points, first)
+        for colour, (task, label) in zip(palette, found, strict=True):
+            chosen = points[(tasks == task) & (labels == label)]
+            old = task == tasks.min()
+            style = {"marker": "o", "s": 16, "lw": 0} if old else {"marker": "x", "s": 18}
+            axis.scatter(*chosen.T, color=[colour], alpha=0.8, label=names[label], **style)
+        axis.set(xticks=[], yticks=[])
+        axis.set_title(title, fontsize="small")
     share_legend(axes[0], below=True, fontsize="x-small", ncols=4, markerscale=1.4)
     return figure
 

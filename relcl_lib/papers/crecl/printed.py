@@ -13,13 +13,7 @@ from relcl_lib.lab.compare import compare, nearest
 from relcl_lib.lab.format import DASH, number, signed
 from relcl_lib.lab.metrics import mean_and_half
 from relcl_lib.lab.printed import Grid, PrintedTables, measured
-from relcl_lib.lab.records import (
-    Record,
-    canonical_json,
-    configuration,
-    most_seeds,
-    trained_on,
-)
+from relcl_lib.lab.records import Record, canonical_json, most_seeds, shape_of, trained_on
 from relcl_lib.papers.crecl import tables
 from relcl_lib.papers.crecl.parameters import METHODS, PAPER_STREAMS, STREAMS
 
@@ -90,16 +84,13 @@ def leads(
     found: Grid = {}
     for place, (method, over) in enumerate(pairs):
         ahead = tables.leads(records, dataset, over, method)
-        lines = {
-            f"seed {seed}": {name: [v] for name, v in of.items()} for seed, of in ahead.items()
-        }
-        summary = {
-            name: [of[name] for of in ahead.values()] for of in ahead.values() for name in of
-        }
-        if summary:
-            lines = (lines if place == 0 else {}) | {
-                f"mean ± half of 95 %, n={len(ahead)}": summary
-            }
+        lines = {}
+        if place == 0:
+            lines = {f"seed {s}": {name: [v] for name, v in of.items()} for s, of in ahead.items()}
+        if ahead:
+            names = dict.fromkeys(name for of in ahead.values() for name in of)
+            mean = {name: [of[name] for of in ahead.values()] for name in names}
+            lines[f"mean ± half of 95 %, n={len(ahead)}"] = mean
         for line, values in lines.items():
             texts = {(name, ""): difference(of_seeds) for name, of_seeds in values.items()}
             found[f"{method} less {over}, {line}"] = texts
@@ -168,8 +159,7 @@ def grid(records: Iterable[Record], dataset: str = "FewRel") -> str:
     alike: dict[str, list[Record]] = {}
     for run in _validated(records, dataset):
         if (run.method, run.seed) == ("CRECL", tables.GRID_SEED):
-            held = {k: v for k, v in run.parameters.items() if k not in ("lambda1", "margin")}
-            key = canonical_json({**configuration(run), "parameters": held})
+            key = canonical_json(shape_of(run, "lambda1", "margin"))
             alike.setdefault(key, []).append(run)
     found: Grid = {}
     runs = max(alike.values(), key=lambda each: (len(each), trained_on(each[0])), default=[])

@@ -61,10 +61,6 @@ class CreclRun(Learner, Run):
         work_dir: str | Path | None = None,
     ) -> None:
         super().__init__(parameters, data, [seed], work_dir)
-        if self.settings.cuda_graph and self.device.type != "cuda":
-            raise ParameterError(
-                f"cuda_graph needs a GPU, this run is on {self.device}: leave it out"
-            )
         self.procedure = procedure(parameters.method)
         self.holds_u = self.procedure.holds_u
         stream = task_stream(self.settings, data, seed)

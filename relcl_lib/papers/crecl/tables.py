@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from relcl_lib.lab.records import Record, most_seeds, trained_on
@@ -157,21 +158,15 @@ def printed_rows(
     return found
 
 
-def own_rows(
-    methods: Sequence[str],
-    metrics: Sequence[str],
-    dataset: str = "FewRel",
-    *,
-    variant: str | None = "paper",
-) -> list[Row]:
+def own_rows(methods: Sequence[str], metrics: Sequence[str], dataset: str = "FewRel") -> list[Row]:
     """Rows for what the paper draws without numbers (Figure 3), or does not have at all.
 
     The metrics are the records', such as `T10`, or `current_T10` for the last task alone; `methods`
-    are theirs, or `UNTRAINED`; `dataset` is FewRel, TACRED or `SMALL`, `variant` as for `printed_rows`.
+    are theirs, or `UNTRAINED`; `dataset` is FewRel, TACRED or `SMALL`. All is in the paper's variant.
     """
     wanted = {"n_tasks": STREAMS["fewrel_val"][1]} if dataset == SMALL else {}
     return [
-        _row(Entry(MEASURED, dataset, metric, method, "accuracy_pct"), metric, variant, wanted)
+        _row(Entry(MEASURED, dataset, metric, method, "accuracy_pct"), metric, "paper", wanted)
         for method in methods
         for metric in metrics
     ]
@@ -201,11 +196,13 @@ def in_table_1(
     records: Iterable[Record],
     methods: Sequence[str],
     dataset: str = "FewRel",
-    *,
-    variant: str | None = "paper",
+    varied: Sequence[str] = (),
 ) -> list[Record]:
-    """The finished runs of methods in Table 1's form; the arguments are as for `own_rows`."""
-    rows = own_rows(methods, ("T1",), dataset, variant=variant)
+    """The finished runs of methods in Table 1's form, but for the settings that are `varied`."""
+    rows = [
+        replace(row, usual={n: v for n, v in row.usual.items() if n not in varied})
+        for row in own_rows(methods, ("T1",), dataset)
+    ]
     return [r for r in records if not r.failed and any(row.matches(r) for row in rows)]
 
 

@@ -38,12 +38,8 @@ class HandedScores(NamedTuple):
 
     def of(self, rows: Tensor) -> PairScores:
         """Those of a batch of the documents `rows` (b,)."""
-        index = _pair_index(self.tokens, rows)
+        _, index = ranges(self.tokens.pairs_first, rows)
         return PairScores(self.scores.features[index], self.scores.logits[index])
-
-
-def _pair_index(tokens: DocumentTokens, rows: Tensor) -> Tensor:
-    return ranges(tokens.pairs_first[rows], tokens.pairs_first.diff()[rows])[1]
 
 
 def draw_folds(count: int, seed: int) -> list[Tensor]:
@@ -91,6 +87,6 @@ def held_out_scores(run: Run) -> HandedScores:
                 scores = other.model.base(tokens.batch(rows))
             features.append(scores.features)
             logits.append(scores.logits)
-            index.append(_pair_index(tokens, rows))
+            index.append(ranges(tokens.pairs_first, rows)[1])
     place = torch.cat(index).argsort()
     return HandedScores(PairScores(torch.cat(features)[place], torch.cat(logits)[place]), tokens)

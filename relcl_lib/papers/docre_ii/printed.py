@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from statistics import fmean
+from statistics import fmean, mode
 
 from relcl_lib.lab import words
 from relcl_lib.lab.format import DASH, markdown_table, signed
 from relcl_lib.lab.metrics import mean_and_half
 from relcl_lib.lab.printed import MARKS, PrintedTables
-from relcl_lib.lab.records import Record, canonical_json, configuration, most_seeds
+from relcl_lib.lab.records import Record, canonical_json, most_seeds, shape_of
 from relcl_lib.lab.rows import Row, entries, parse_setting
 from relcl_lib.papers.docre_ii import tables
 from relcl_lib.papers.docre_ii.parameters import METHODS
@@ -59,10 +59,7 @@ def with_stand_in(table: str, records: Iterable[Record], setting: str | None = N
         metric = row.our_metric.removesuffix("_dev")
         row = replace(row, record_metric=metric, where_dataset={"set": STAND_IN})
         if found := most_seeds(filter(row.matches, records)):
-            by_method = Counter(
-                record.method for record in found
-            )  # of whole and base: that with more
-            most = max(by_method, key=lambda method: by_method[method])
+            most = mode(record.method for record in found)  # whole or base
             found = [record for record in found if record.method == most]
             column = columns.setdefault(f"{row.metric}, our {STAND_IN} test", {})
             mean = fmean(record.metrics[metric] for record in found)
@@ -91,10 +88,8 @@ def pairs(whole: Row, part: Row, records: Iterable[Record]) -> list[tuple[Record
     records = list(records)
     for side, row in enumerate((whole, part)):
         for record in filter(row.matches, records):
-            shape = {**configuration(record), "seed": None, "method": None}
-            shape |= {"number_format": record.number_format, "protocol": record.protocol}
-            kept = shape["parameters"].keys() - METHODS[part.method].keys()
-            shape["parameters"] = {name: shape["parameters"][name] for name in kept}
+            shape = shape_of(record, *METHODS[part.method])
+            shape |= {"method": None, "protocol": record.protocol}
             found[canonical_json(shape)][side][record.seed] = record
     both = ([(a[seed], b[seed]) for seed in sorted(a.keys() & b.keys())] for a, b in found.values())
     return max(
@@ -204,11 +199,6 @@ def gains(records: Iterable[Record]) -> str:
         "largest p",
     ]
     return markdown_table(["data", "protocol", *numbers], lines, right=numbers)
-
-
-def alone_differences(records: Iterable[Record]) -> dict[str, list[float]]:
-    """The inference module on stated facts, two layers: by how much the whole is better, per seed."""
-    return differences(records, "alone", "N_I=2")
 
 
 def iterations(records: Iterable[Record], what: str = ALONE) -> dict[int, dict[int, list[float]]]:

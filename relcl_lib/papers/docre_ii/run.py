@@ -207,8 +207,7 @@ class DocreRun(Run):
 
     def _enter_stage_2(self) -> None:
         """Take the best base of stage 1, and start a new optimizer and schedule."""
-        self.model.load_state_dict(self.best)
-        self.base_state = checkpoints.split(self.best)["base"]
+        self.conclude()
         self.stage, self.step, self.best_score = 2, 0, -1.0
         self.renew_optimizer()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from relcl_lib.lab.format import signed
 from relcl_lib.lab.metrics import mean_and_half
-from relcl_lib.lab.records import Record, canonical_json, configuration, gains
+from relcl_lib.lab.records import Record, canonical_json, gains, shape_of
 from relcl_lib.papers.drl.tables import (
     CONTROL,
     COUNTS,
@@ -44,11 +44,9 @@ def alike(
     """Runs that differ in the parameters `free` and the seed alone: values of `free` -> seed -> run."""
     found: dict[str, dict[tuple, dict[int, Record]]] = {}
     for record in records:
-        shape = {**configuration(record), "seed": None}
-        shape["parameters"] = {**shape["parameters"]}
-        values = tuple(shape["parameters"].pop(name) for name in free)
-        of_values = found.setdefault(canonical_json(shape), {}).setdefault(values, {})
-        of_values[record.seed] = record
+        values = tuple(record.parameters[name] for name in free)
+        by_value = found.setdefault(canonical_json(shape_of(record, *free)), {})
+        by_value.setdefault(values, {})[record.seed] = record
     return list(found.values())
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+import timeit
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -72,23 +72,14 @@ def gradient_norms(run: Any, batch: Batch) -> Tensor:
     return norms / norms.max(1, keepdim=True).values.clamp(min=1e-30)
 
 
-def f1_at(run: Any, split: str, p: float) -> float:
-    """The F1 of a split (partial match, per cent) when triples are read off at another threshold.
-
-    p in (0, 1) takes the place of a global threshold; learned ones are all raised by log(p / (1 - p)),
-    so that 0.5 leaves them as trained.
-    """
-    gold = [sentence.triples for sentence in getattr(run.data, split)]
-    return triple_metrics.triple_scores(run.predict(split, threshold=p), gold)["F1"]
-
-
 def f1_tuned(run: Any, split: str = "test") -> float:
-    """The F1 of a split at the threshold that is best on the validation sentences; see `f1_at`.
+    """The F1 of a split (partial match, per cent) at the threshold that is best on validation.
 
     Learned thresholds are tuned, too: all are shifted alike.
     """
     best, _ = run.tune_threshold(run.threshold or 0.5)
-    return f1_at(run, split, best)
+    gold = [sentence.triples for sentence in getattr(run.data, split)]
+    return triple_metrics.triple_scores(run.predict(split, threshold=best), gold)["F1"]
 
 
 def padding_effect(run: Any, words: Sequence[str], company: Sequence[str]) -> tuple[float, float]:
@@ -105,16 +96,6 @@ def padding_effect(run: Any, words: Sequence[str], company: Sequence[str]) -> tu
             scores.append(logits[0, : len(words)])
     moved = (scores[0] - scores[1]).abs().amax(1)
     return moved[-1].item(), moved[:-1].max().item()
-
-
-def best_seconds(action: Callable[[], Any], repeats: int) -> float:
-    """The least wall time of an action in some repeats; it must wait for its device itself."""
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - begin)
-    return min(times)
 
 
 def random_sentences(batch: int, n: int, device: torch.device) -> dict[str, Tensor]:
@@ -149,4 +130,4 @@ def tagging_milliseconds(network: nn.Module, inputs: Mapping[str, Tensor], repea
         start, _ = network.tail_logits(hidden, mask, heads, lengths)
         start.sum().item()  # waits for the device
 
-    return 1000 * best_seconds(once, repeats) / len(lengths)
+    return 1000 * min(timeit.repeat(once, number=1, repeat=repeats)) / len(lengths)

@@ -424,7 +424,7 @@ def train(options: argparse.Namespace) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of both commands."""
+    """The parser of the three commands."""
     parser = argparse.ArgumentParser(
         prog="python -m relcl_lib fastre",
         description=f"{__doc__}\n{WORDS}",

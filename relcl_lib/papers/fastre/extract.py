@@ -328,7 +328,7 @@ class Extractor:
             DeviceError: there is no such device here.
         """
         device = resolve_device(str(device))  # first: a tagger without a fault is not to be blamed
-        folder = tagger_folder(folder)
+        folder = find_model(folder, ABOUT)
         files = f"{ABOUT} and {WEIGHTS}"
         with model_named(folder, "trained tagger", files, "fastre train"):
             about, state = read_model(folder, KIND, FORMAT)
@@ -361,11 +361,6 @@ def in_precision(model: FastRE, precision: torch.dtype) -> FastRE:
     del lower.encoder.vectors
     lower.encoder.register_buffer("vectors", vectors[:0].detach(), persistent=False)
     return lower.to(precision)
-
-
-def tagger_folder(folder: str | Path) -> Path:
-    """Where a tagger lies: in a folder, or in `model/` of what `train --out` was given."""
-    return find_model(folder, ABOUT)
 
 
 def _rebuild(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from relcl_lib.data.ragged import pad_rows
 from relcl_lib.models.tagger import FastRE
 from relcl_lib.papers.fastre.analysis import (
     attention_received,
@@ -34,14 +35,8 @@ def process_seconds(device: torch.device) -> float:
 
 def network_thousands(model: torch.nn.Module) -> float:
     """Trained numbers without word vectors, in thousands, as the paper counts them (Table 3)."""
-    return (
-        sum(
-            parameter.numel()
-            for name, parameter in model.named_parameters()
-            if parameter.requires_grad and name != "encoder.vectors"
-        )
-        / 1000
-    )
+    named = model.named_parameters()
+    return sum(p.numel() for n, p in named if p.requires_grad and n != "encoder.vectors") / 1000
 
 
 def convergence(scores: Sequence[float]) -> float:
@@ -60,19 +55,12 @@ def inference_times(run: Any) -> dict[str, float]:
     for size, texts in ((1, words[:100]), (8, words[:800]), (128, words)):
         extractor = run.extractor()
         extractor.batch_size = size
-
-        def extract(extractor: Any = extractor, texts: Any = texts) -> None:
-            extractor.word_triples(texts, extractor.predict(run.reader.read(texts)))
-
         with extractor.ready():  # once, as a stream of any length has it
-            found[f"infer_ms_batch{size}"] = 1000 * _seconds(extract, run.device) / len(texts)
+            begin = process_seconds(run.device)
+            extractor.word_triples(texts, extractor.predict(run.reader.read(texts)))
+            seconds = process_seconds(run.device) - begin
+        found[f"infer_ms_batch{size}"] = 1000 * seconds / len(texts)
     return found | {"infer_log10_ms": math.log10(found["infer_ms_batch128"])}
-
-
-def _seconds(action: Callable[[], Any], device: torch.device) -> float:
-    begin = process_seconds(device)
-    action()
-    return process_seconds(device) - begin
 
 
 def where_it_looks(run: Any) -> dict[str, float]:
@@ -103,14 +91,10 @@ def where_it_looks(run: Any) -> dict[str, float]:
                     found[f"attention_{name}_{kind}"] = received[where].mean().item()
     run.model.train(training)
     norms = gradient_norms(run, batch).cpu()
-    n = norms.shape[1]
-    lowered = [sentences[row].text.lower().split()[:n] for row in rows.tolist()]
-    functional = torch.tensor(
-        [
-            [word in FUNCTION_WORDS for word in words] + [False] * (n - len(words))
-            for words in lowered
-        ]
-    )
+    lowered = [sentences[row].text.lower().split() for row in rows.tolist()]
+    functional = pad_rows(
+        [[w in FUNCTION_WORDS for w in words[: norms.shape[1]]] for words in lowered], 0
+    ).bool()
     inside = (real & ~boundary).cpu()
     for kind, where in (("function", functional & inside), ("other", ~functional & inside)):
         if where.any():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+_CASREL = {"type_map": "any", "threshold": "global", "relation_mask": "none"}
+CASREL_METHODS = ("CasRel", "CasRel tagger + FastRE encoder")
 #: Row of the paper's tables -> what it changes. The ablations are named as in Table 5.
 METHODS: dict[str, dict[str, Any]] = {
     "FastRE": {},
@@ -12,11 +14,5 @@ METHODS: dict[str, dict[str, Any]] = {
     "-Residual Connection": {"residual": False},
     "-Mapping Mechanism": {"type_map": "any"},
     "-Adaptive Thresholding": {"threshold": "global"},
-    "CasRel": {"type_map": "any", "threshold": "global", "relation_mask": "none"},
-    "CasRel tagger + FastRE encoder": {
-        "type_map": "any",
-        "threshold": "global",
-        "relation_mask": "none",
-    },
+    **{name: _CASREL for name in CASREL_METHODS},
 }
-CASREL_METHODS = ("CasRel", "CasRel tagger + FastRE encoder")

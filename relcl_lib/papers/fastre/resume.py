@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
+from relcl_lib.lab.checkpoints import find_model
 from relcl_lib.lab.command_line import result_path
 from relcl_lib.lab.digests import content_digest, file_digest
 from relcl_lib.lab.files import locked
-from relcl_lib.papers.fastre.extract import tagger_folder
+from relcl_lib.papers.fastre.extract import ABOUT
 
 
 class ResultFile:
@@ -31,7 +32,7 @@ class ResultFile:
 
     def __init__(self, path: str | Path, model: str | Path, chunk: int, **settings: Any) -> None:
         self.path, self.chunk = result_path(path), chunk
-        inside = (file for file in tagger_folder(model).rglob("*") if file.is_file())
+        inside = (file for file in find_model(model, ABOUT).rglob("*") if file.is_file())
         parts = [(file.name, file_digest(file)) for file in inside]
         parts.append(("settings", json.dumps([chunk, settings], sort_keys=True)))
         name = f".{self.path.name}.part-{content_digest(parts)[:12]}"

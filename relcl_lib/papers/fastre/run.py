@@ -19,7 +19,7 @@ from torch import Tensor
 
 from relcl_lib.data.triples import PAPER_NAMES, TripleData, load_triples
 from relcl_lib.data.weights import is_published, weights_digest, weights_folder
-from relcl_lib.lab.checkpoints import optimizer_state, restore_optimizer
+from relcl_lib.lab.checkpoints import find_model, optimizer_state, restore_optimizer
 from relcl_lib.lab.digests import SHOWN, file_digest
 from relcl_lib.lab.parameters import ParameterError
 from relcl_lib.lab.protocol import protocol
@@ -31,7 +31,7 @@ from relcl_lib.models.tagger import trainable_parameters
 from relcl_lib.papers.fastre import measures, tables
 from relcl_lib.papers.fastre.analysis import f1_tuned
 from relcl_lib.papers.fastre.confidence import calibrate, calibration_error, reliability
-from relcl_lib.papers.fastre.extract import WEIGHTS, Extractor, tagger_folder
+from relcl_lib.papers.fastre.extract import ABOUT, WEIGHTS, Extractor
 from relcl_lib.papers.fastre.lost import describe_lost, lost_share
 from relcl_lib.papers.fastre.network import (
     augment_sentences,
@@ -148,7 +148,7 @@ class FastreRun(Run):
                 weights_digest(place) if place.is_dir() else vectors_digest(read)
             )
         if given.start_from is not None:
-            weights = tagger_folder(given.start_from) / WEIGHTS
+            weights = find_model(given.start_from, ABOUT) / WEIGHTS
             found["start_from"] = file_digest(weights)
         if given.type_map not in TYPE_MAPS:
             found["type_map"] = file_digest(given.type_map)

@@ -93,14 +93,12 @@ def keep_estimates(run: ReplayRun, path: Path, results: str | Path | None = None
     Raises:
         RecordError: a record is missing, or of another training than this network.
     """
-    from relcl_lib.lab.runtime import current_commit  # late: the help loads no torch
-
     images, places = read_lossless(path, run)
     known, found = recorded(run, results), []
     for record, (change, error) in zip(known, estimates(run, images, places), strict=True):
         values = (record.metrics["A_T"] + change, change, error)
         found.append({n: round(v, 4) for n, v in zip(LOSSLESS, values, strict=True)})
-    said = f"A_T_lossless by the first {len(places):,} test images, commit {current_commit()}"
+    said = f"A_T_lossless by the first {len(places):,} test images"
     return add_metrics(known, found, "A_T_lossless", said, results)
 
 

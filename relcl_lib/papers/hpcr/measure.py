@@ -75,11 +75,9 @@ def keep_measures(
     Raises:
         RecordError: a record is missing, or of another training than this network.
     """
-    from relcl_lib.lab.runtime import current_commit  # late: the help loads no torch
-
     known = recorded(run, results)  # before minutes are spent
     found = [{n: round(v, 6) for n, v in one.items()} for one in measures(run, draws, on_draw)]
-    said = f"flatness by {draws:,} draws of noise, commit {current_commit()}"
+    said = f"flatness by {draws:,} draws of noise"
     return add_metrics(known, found, "flatness by", said, results)
 
 

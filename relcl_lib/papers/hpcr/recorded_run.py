@@ -92,8 +92,12 @@ def add_metrics(
 ) -> list[Record]:
     """Write further metrics into records, a mapping each.
 
-    Of a record's note the part that begins with `topic` is replaced by `said`, which begins so, too.
+    Of a record's note the part that begins with `topic` is replaced by `said`, which begins so, too,
+    and by the commit.
     """
+    from relcl_lib.lab.runtime import current_commit  # late: the help loads no torch
+
+    said += f", commit {current_commit()}"
     kept = []
     for record, metrics in zip(records, found, strict=True):
         parts = [part for part in record.note.split("; ") if not part.startswith(topic)]

@@ -62,10 +62,6 @@ class ReplayRun(Run):
     ) -> None:
         super().__init__(parameters, data, parameters.seeds, work_dir)
         self.elsewhere = (*self.settings.as_before, "cuda_graph")
-        if self.settings.cuda_graph and self.device.type != "cuda":
-            raise ParameterError(
-                f"cuda_graph needs a GPU, this run is on {self.device}: leave it out"
-            )
         if self.settings.cuda_graph and parameters.method in NOT_CAPTURED:
             raise ParameterError(f"a step of {parameters.method} cannot be captured: no cuda_graph")
         keep_freed_memory()  # every step needs blocks of the same sizes

@@ -53,7 +53,7 @@ def test_a_stream_names_its_relations_and_what_is_kept():
 def test_old_points_are_dots_and_new_ones_crosses():
     points = np.arange(12.0).reshape(6, 2)
     labels, tasks = torch.tensor([7, 7, 3, 5, 5, 5]), torch.tensor([0, 0, 0, 1, 1, 1])
-    axes = plots.plot_two_tasks(points, labels, tasks, names=[f"r{i}" for i in range(8)])
+    (axes,) = plots.plot_two_tasks({"": points}, labels, tasks, [f"r{i}" for i in range(8)]).axes
     shown = {part.get_label(): part for part in axes.collections}
     assert list(shown) == ["r3", "r7", "r5"]
     np.testing.assert_allclose(dots(axes), points[[2, 0, 1, 3, 4, 5]])
@@ -65,7 +65,7 @@ def test_old_points_are_dots_and_new_ones_crosses():
 def test_panels_share_colours_and_one_legend():
     panels = {"before": np.zeros((4, 2)), "after": np.ones((4, 2))}
     names = [f"r{i}" for i in range(10)]
-    figure = plots.plot_two_tasks_side_by_side(panels, [4, 2, 9, 9], [0, 0, 1, 1], names)
+    figure = plots.plot_two_tasks(panels, [4, 2, 9, 9], [0, 0, 1, 1], names)
     left, right = figure.axes
     assert [left.get_title(), right.get_title()] == ["before", "after"]
     for one, other in zip(left.collections, right.collections, strict=True):

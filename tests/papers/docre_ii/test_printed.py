@@ -22,12 +22,12 @@ def records():
 
 
 def test_parts_of_the_module_are_compared_on_common_seeds(records):
-    found = printed.alone_differences(records)
+    found = printed.differences(records, "alone", "N_I=2")
     parts = ("ECA", "contrastive loss", "fusion sub-layer")
     assert set(found) == {f"whole − without {part}" for part in parts}
     assert all(len(differences) == 10 for differences in found.values())
     assert min(found["whole − without ECA"]) > 5
-    assert printed.alone_differences([]) == {}
+    assert printed.differences([], "alone", "N_I=2") == {}
 
 
 def test_table_2_has_ours_beside_it(records):
