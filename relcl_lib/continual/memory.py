@@ -90,7 +90,7 @@ class Memory:
         return fill
 
     def _write(self, seed: Tensor, slot: Tensor, row: Tensor, rows: dict[str, Tensor]) -> None:
-        """Copy rows[seed, row] to slot (seed, slot); all three index tensors are (n,) on the CPU."""
+        """Copy rows[seed, row] to slot (seed, slot); all three index tensors are (n,)."""
         for name, store in self.fields.items():
             index = [t.to(store.device, non_blocking=True) for t in (seed, slot, row)]
             store[index[0], index[1]] = rows[name].detach()[index[0], index[2]].to(store.dtype)

@@ -11,7 +11,6 @@ from relcl_lib.losses.basic import class_counts, cosine_similarity, cross_entrop
 from relcl_lib.losses.cascade import cascade_loss, tagging_loss
 from relcl_lib.losses.contrastive import (
     coupled_loss,
-    decoupled_temperature_loss,
     dynamic_temperature_weight,
     proxy_contrastive_loss,
     supervised_contrastive_loss,
@@ -45,7 +44,6 @@ __all__ = [
     "cosine_similarity",
     "coupled_loss",
     "cross_entropy_loss",
-    "decoupled_temperature_loss",
     "discriminative_loss",
     "dropout_consistency_loss",
     "dual_view_loss",

@@ -66,20 +66,6 @@ def proxy_contrastive_loss(
     return (denominator - numerator).mean(-1)
 
 
-def decoupled_temperature_loss(
-    cosines: Tensor, labels: Tensor, *, gradient_temperature: float, softmax_temperature: float
-) -> Tensor:
-    """PCR with the two parts of its temperature apart (HPCR, Section V-B, Fig. 2).
-
-    The P part t_p smooths p*, the G part t_g divides the gradient:
-    dL/d<z_i, w_c> = (k_c p*_ic - [c = y_i]) / (N t_g), p*_ic = exp(<z_i, w_c>/t_p) / sum_j k_j exp(...).
-    That is the loss at t_p times t_p / t_g, so under plain SGD t_g alone is a learning rate.
-    `cosines` (..., N, C) are not divided yet; labels (..., N).
-    """
-    weight = softmax_temperature / gradient_temperature
-    return weight * proxy_contrastive_loss(cosines / softmax_temperature, labels)
-
-
 def supervised_contrastive_loss(
     features: Tensor, labels: Tensor, *, temperature: float = 0.09
 ) -> Tensor:

@@ -12,7 +12,6 @@ from relcl_lib.losses import (
     cosine_similarity,
     coupled_loss,
     cross_entropy_loss,
-    decoupled_temperature_loss,
     dynamic_temperature_weight,
     normalise,
     proxy_contrastive_loss,
@@ -232,22 +231,3 @@ def test_contrast_without_proxies_and_coupled_with_them_equal_their_loops():
         coupled -= torch.log(exps[labels[i]] / (exps[seen].sum() + denominator))
     torch.testing.assert_close(supervised_contrastive_loss(features, labels), contrast / 16)
     torch.testing.assert_close(coupled_loss(logits, labels, features, seen), coupled / 16)
-
-
-@pytest.mark.parametrize("gradient, softmax", [(0.09, 0.09), (0.3, 0.09), (0.09, 0.3), (0.02, 0.5)])
-def test_temperatures_apart_have_the_gradient_of_the_paper_term_by_term(gradient, softmax):
-    """Eq. 12 with its two temperatures named: (k_c p*_c - [c = y]) / t_G, p* at t_P."""
-    features, proxies, labels = batch(n=12, classes=6)
-    cosines, labels = cosine_similarity(features, proxies).detach(), labels.tolist()
-    cosines.requires_grad_()
-    temperatures = {"gradient_temperature": gradient, "softmax_temperature": softmax}
-    loss = decoupled_temperature_loss(cosines, torch.tensor(labels), **temperatures)
-    [found] = torch.autograd.grad(loss, cosines)
-    for i in range(12):
-        weights = [math.exp(cosine / softmax) for cosine in cosines[i, labels].tolist()]
-        for c in range(6):
-            share = sum(w for w, j in zip(weights, labels, strict=True) if j == c) / sum(weights)
-            expected = (share - (c == labels[i])) / gradient
-            assert 12 * found[i, c].item() == pytest.approx(expected, abs=1e-9)
-    if gradient == softmax:
-        assert torch.equal(loss, proxy_contrastive_loss(cosines / softmax, torch.tensor(labels)))

@@ -37,11 +37,8 @@ LOSSES = {
     "proxy_contrastive_loss with pairs": lambda b: losses.proxy_contrastive_loss(
         b.logits, b.labels, features=b.features
     ),
-    "proxy_contrastive_loss with pairs as released": lambda b: losses.proxy_contrastive_loss(
-        b.logits, b.labels, features=b.features, variant="released"
-    ),
-    "decoupled_temperature_loss": lambda b: losses.decoupled_temperature_loss(
-        b.logits, b.labels, gradient_temperature=0.2, softmax_temperature=0.5
+    "proxy_contrastive_loss with pairs as printed": lambda b: losses.proxy_contrastive_loss(
+        b.logits, b.labels, features=b.features, variant="paper"
     ),
     "supervised_contrastive_loss": lambda b: losses.supervised_contrastive_loss(
         b.features, b.labels

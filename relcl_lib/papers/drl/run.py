@@ -60,7 +60,7 @@ class DrlRun(Run):
 
     paper = "drl"
     counter = "experiences_done"
-    progress = ("step", "first_lengths", "losses", "shares")
+    progress = ("step", "first_lengths", "shares")
     elsewhere = ("track", "backbone", "width")
 
     def __init__(
@@ -78,7 +78,6 @@ class DrlRun(Run):
         if self.method.joint:
             self.stream = self.stream.joined()
         self._place_data()
-        self._pretrained: dict[str, str] = {}
         self.network = self._build_network()
         self.parameters = [p for p in self.network.parameters() if p.requires_grad]
         kind = torch.optim.SGD if self.settings.optimizer == "sgd" else torch.optim.Adam
@@ -88,7 +87,6 @@ class DrlRun(Run):
         self.valid = torch.zeros(len(self.stream), len(self.stream.tests))
         self.step = 0
         self.first_lengths: list[float] = []
-        self.losses: list[float] = []
         self.resident: list[int] = []
         self.shares: list[float] = []
         self._shares_seen: list[Tensor] = []
@@ -109,18 +107,13 @@ class DrlRun(Run):
         """Validation accuracy in per cent, the mean over the validation sets."""
         return 100 * float(self.valid[self.done - 1].mean())
 
-    @property
-    def inputs(self) -> dict[str, str]:
-        """The pretrained network, as it was before training."""
-        return self._pretrained
-
     # ---------------------------------------------------------------- set-up
 
     def _place_data(self) -> None:
         images, side = self.data.images, self.settings.image_size
         convolutional = self.settings.backbone != "mlp"
         if side is not None and images.shape[-2:] != (side, side):
-            images = rgb_of_side(images, side)
+            images = rgb_of_side(images, side)[:, : images.shape[1]]
         self.images = (as_rgb(images) if convolutional else images).to(self.device)
         self.labels = self.stream.labels.to(self.device)
         mean, deviation = IMAGENET if convolutional else ((0.0,), (1.0,))
@@ -138,7 +131,7 @@ class DrlRun(Run):
             precision=self.precision,
         )
         if self.settings.backbone not in FROM_SCRATCH:
-            self._pretrained = {"backbone": trunk_digest(network)}
+            self.inputs = {"backbone": trunk_digest(network)}  # as it was before training
         network.freeze(self.settings.freeze_stages)
         return network.to(self.device)
 
@@ -161,7 +154,7 @@ class DrlRun(Run):
         """
         index = self.experiences_done
         self.resident.append(resident_memory_bytes())
-        self.losses.append(self.train_experience(index))
+        self.train_experience(index)
         if self._shares_seen:
             self.shares.append(float(torch.stack(self._shares_seen).mean()))
             self._shares_seen = []
@@ -171,8 +164,8 @@ class DrlRun(Run):
         """The generators of an experience, one per purpose."""
         return {purpose: [make_generator(self.seed, purpose, index)] for purpose in PURPOSES}
 
-    def train_experience(self, index: int) -> float:
-        """Make the passes over one experience; returns the mean loss of its steps."""
+    def train_experience(self, index: int) -> None:
+        """Make the passes over one experience."""
         draws, positions = self.draws(index), self.stream[index].train_indices
         if self.method.shuffle and len(self.memory):
             positions = torch.cat([positions, self.memory.contents()["position"][0]])
@@ -191,7 +184,6 @@ class DrlRun(Run):
         check_loss(mean, f"experience {index}", "use a lower learning_rate or drl_weight")
         if self.method.memory and self.method.offer is None:
             self.memory.add(draws["memory"], position=self.stream[index].train_indices[None])
-        return mean
 
     def training_step(self, current: Tensor, draws: dict[str, list[torch.Generator]]) -> Tensor:
         """One update on current and replayed images (Eq. 4); returns the loss, detached.

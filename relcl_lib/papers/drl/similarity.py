@@ -148,7 +148,6 @@ def separable(found: Similarities | RecordedSimilarities, kind: str) -> bool:
 class PairStudy:
     """One pair of classes of Figure 1: test accuracy in [0, 1] and the cosines of test samples."""
 
-    classes: tuple[int, int]
     accuracy: float
     similarities: Similarities
 
@@ -209,7 +208,7 @@ def pair_study(
     accuracy = float((predicted == test_labels).float().mean())
     drawn = torch.randperm(len(test_labels), generator=make_generator(seed, "samples"))[:samples]
     found = similarities(network, test_images[drawn], test_labels[drawn], loss=loss)
-    return PairStudy(tuple(classes), accuracy, found)
+    return PairStudy(accuracy, found)
 
 
 # --- Figure 2 ------------------------------------------------------------------------------------
@@ -222,7 +221,6 @@ class DisjointStudy:
     `length` is the mean over samples of the norm of all representations, concatenated.
     """
 
-    drl_weight: float
     accuracy: float
     similarities: Similarities
     length: float
@@ -264,7 +262,7 @@ def disjoint_findings(run: DrlRun, samples: int = 150) -> DisjointStudy:
     images, labels = run.pixels(test[drawn]), run.labels_of(test[drawn])
     found = similarities(run.network, images, labels)
     length = float(joined_representations(run.network, images).norm(dim=1).mean())
-    return DisjointStudy(run.settings.drl_weight, run.test_accuracy(), found, length)
+    return DisjointStudy(run.test_accuracy(), found, length)
 
 
 def disjoint_study(

@@ -20,8 +20,6 @@ REPORTED = {
     "time_min": "minutes",
 }
 
-#: table -> its track
-TRACK_NAMES = {"Table 1": "NI", "Table 2": "Multi-Task-NC", "Table 3": "NIC"}
 #: network as the tables name it, and as `models.taps` recognises it -> where the paper's weights are
 NETWORKS = {"ResNet50": "microsoft/resnet-50", "ResNeSt50": "timm/resnest50d.in1k"}
 #: stand-ins with rows of their own: those whose images the reduced ResNet-18 takes
@@ -115,7 +113,7 @@ TABLES = {
         "not in the paper: no memory at all, and all experiences at once, in one pass and in four",
         *(
             Cell(method, {"track": track, "batch_size": 16, **heads, **passes})
-            for track in TRACK_NAMES.values()
+            for track in PRINTED
             for method, passes in (("FINE-TUNE", {}), ("JOINT", {}), ("JOINT", {"epochs": 4}))
             # One head of all classes: the task label chooses among its own.
             for heads in [

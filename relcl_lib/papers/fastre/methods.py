@@ -14,5 +14,5 @@ METHODS: dict[str, dict[str, Any]] = {
     "-Residual Connection": {"residual": False},
     "-Mapping Mechanism": {"type_map": "any"},
     "-Adaptive Thresholding": {"threshold": "global"},
-    **{name: _CASREL for name in CASREL_METHODS},
+    **dict.fromkeys(CASREL_METHODS, _CASREL),
 }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from relcl_lib.lab.compare import compare, nearest
 from relcl_lib.lab.format import DASH
 from relcl_lib.lab.printed import Grid, PrintedTables, measured
-from relcl_lib.lab.rows import parse_setting
+from relcl_lib.lab.rows import entries, parse_setting, printed_names
 from relcl_lib.papers.hpcr import studies, tables
 
 if TYPE_CHECKING:
@@ -94,13 +95,24 @@ def best_temperatures(columns: Mapping[str, Iterable[Record]]) -> str:
 
 
 def distillations(records: Iterable[Record]) -> str:
-    """Table XI: accuracy on each task at the end, as a fraction, by what is distilled."""
+    """Table XI: accuracy on each task at the end, as a fraction, by what is distilled.
+
+    The paper names no memory size; ours is the first of `sweep hpcr table11`.
+    """
     found: Grid = {}
-    for line in studies.tasks_beside(records).to_dict("records"):
-        column = "average" if line["task"] == "average" else f"task {line['task']}"
-        ours = f"{line['ours']:.4f} (n={line['seeds']})" if line["seeds"] else DASH
-        for who, text in (("paper", f"{line['paper']:.4f}"), ("ours", ours)):
-            found.setdefault(f"{line['distillation']}, {who}", {})[column, ""] = text
+    swept = tables.TABLES["table11"]
+    names = printed_names([swept])
+    runs = studies.split_cifar10(records, tables.DATASETS[swept.dataset][0])
+    for entry in entries("hpcr", "Table XI"):
+        task = parse_setting(entry.setting).get("task")
+        last = [run.accuracy_matrix[-1] for run in runs if run.method in names[entry.method]]
+        ours = DASH
+        if last:
+            tasks = [fmean(of_task) / 100 for of_task in zip(*last, strict=True)]
+            ours = f"{tasks[task - 1] if task else fmean(tasks):.4f} (n={len(last)})"
+        what, column = entry.method.split()[0], f"task {task}" if task else "average"
+        for who, text in (("paper", f"{entry.value:.4f}"), ("ours", ours)):
+            found.setdefault(f"{what}, {who}", {})[column, ""] = text
     return TABLES.markdown(found, "distillation")
 
 

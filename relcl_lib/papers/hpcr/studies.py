@@ -1,4 +1,4 @@
-"""What HPCR's analyses measure: Figures 2, 5, 6, 7 and 8, Tables II, VIII, XI and XII.
+"""What HPCR's analyses measure: Figures 2, 5, 6, 7 and 8, Tables II, VIII and XII.
 
 Values are per seed (S, ...), or of the seed `index`. Where the paper leaves open how a number was
 measured, the docstring says what is done here.
@@ -10,7 +10,7 @@ import copy
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,20 +22,16 @@ from relcl_lib.lab.metrics import (
     old_task_accuracy,
 )
 from relcl_lib.lab.records import Record, most_seeds
-from relcl_lib.lab.rows import entries, parse_setting, printed_names
 from relcl_lib.lab.runtime import make_generator
 from relcl_lib.losses.basic import cross_entropies
 from relcl_lib.models.resnet import ReducedResNet18, select_seed
 from relcl_lib.papers.hpcr.run import TEST_BATCH, ReplayRun
-from relcl_lib.papers.hpcr.tables import DATASETS, TABLES, USUAL, as_usual
-
-if TYPE_CHECKING:
-    import pandas as pd
+from relcl_lib.papers.hpcr.tables import USUAL, as_usual
 
 #: name -> what is varied -> one value per seed, for `lab.plots.plot_against`
 Curves = dict[str, dict[float, list[float]]]
 
-# --- classes (Table II) -------------------------------------------------------------------------
+# --- classes as they are met -------------------------------------------------------------------------
 
 
 def in_class_order(run: ReplayRun, values: Tensor) -> Tensor:
@@ -45,25 +41,7 @@ def in_class_order(run: ReplayRun, values: Tensor) -> Tensor:
     return values.take_along_dim(order, -1)
 
 
-def _tested(run: ReplayRun, index: int) -> tuple[Tensor, Tensor, nn.Module, Tensor]:
-    """Of one seed: test features (n, D) and labels (n,) of the classes seen, head, seen (C,) bool."""
-    if not run.done:
-        raise ValueError("no task is done: call run.train() first")
-    seen = run.seen(run.done - 1)[index].cpu()
-    features, labels, _ = run.test_features(index)
-    met = seen[labels]
-    return features[met], labels[met], select_seed(run.network, index).head.cpu(), seen
-
-
-def _right(head: nn.Module, features: Tensor, labels: Tensor, seen: Tensor) -> Tensor:
-    """Whether the head names the label (..., n) of features (..., n, D) among the classes seen."""
-    with torch.inference_mode():
-        logits = head(features.reshape(1, -1, features.shape[-1]))[0]
-    named = logits.masked_fill(~seen, -torch.inf).argmax(-1).view(features.shape[:-1])
-    return named == labels
-
-
-# --- from the records of a sweep (Fig. 2, Fig. 5, Tables II and XI) -------------------------------
+# --- from the records of a sweep (Fig. 2, Fig. 5, Table II) -------------------------------
 
 
 def temperature_parts(records: Iterable[Record]) -> Curves:
@@ -159,26 +137,6 @@ def split_cifar10(records: Iterable[Record], memory: int = 200) -> list[Record]:
     return max(chosen, key=size, default=[])
 
 
-def tasks_beside(records: Iterable[Record]) -> pd.DataFrame:
-    """Table XI: final accuracy on each task as a fraction, ours (the mean of the seeds) and as printed.
-
-    Of `records` those of `sweep hpcr table11` count; what was not run has NaN. The paper names no
-    memory size.
-    """
-    import pandas as pd
-
-    names, rows = printed_names(TABLES.values()), []
-    found = split_cifar10(records, DATASETS[TABLES["table11"].dataset][0])
-    for entry in entries("hpcr", "Table XI"):
-        last = [r.accuracy_matrix[-1] for r in found if r.method in names[entry.method]]
-        tasks = torch.tensor(last, dtype=torch.float64).mean(0) / 100 if last else None
-        task = parse_setting(entry.setting).get("task")
-        ours = torch.nan if tasks is None else float(tasks[task - 1] if task else tasks.mean())
-        shown = {"distillation": entry.method.split()[0], "task": task or "average"}
-        rows.append({**shown, "seeds": len(last), "ours": ours, "paper": entry.value})
-    return pd.DataFrame(rows)
-
-
 # --- principal components (Fig. 6) --------------------------------------------------------------
 
 
@@ -191,21 +149,25 @@ def keep_components(run: ReplayRun, shares: Sequence[float], index: int = 0) -> 
     on and how it scores is not stated. After each task (`on_unit` of `run.train`) it says how many
     dimensions the features use as training goes on.
     """
-    features, labels, head, seen = _tested(run, index)
-    values = features.double()
+    if not run.done:
+        raise ValueError("no task is done: call run.train() first")
+    seen = run.seen(run.done - 1)[index].cpu()
+    features, labels, _ = run.test_features(index)
+    met, head = seen[labels], select_seed(run.network, index).head.cpu()
+    values, labels = features[met].double(), labels[met]
     mean = values.mean(0)
     directions = torch.linalg.eigh(torch.cov(values.T)).eigenvectors.flip(1)  # largest first
     # Rounded first: 0.1 * 160 is a little more than 16.
     counts = torch.tensor([math.ceil(round(share * len(directions), 6)) for share in shares])
     kept = torch.arange(len(directions)) < counts.unsqueeze(1)  # (R, D)
     coordinates = (values - mean) @ directions  # (n, D)
-    # One share after the other: all at once would be R times the features.
-    right = torch.stack(
-        [
-            _right(head, (coordinates * part @ directions.T + mean).float(), labels, seen)
-            for part in kept
-        ]
-    ).double()  # (R, n)
+    right = []  # one share after the other: all at once would be R times the features
+    for part in kept:
+        projected = (coordinates * part @ directions.T + mean).float()
+        with torch.inference_mode():
+            logits = head(projected.unsqueeze(0))[0]
+        right.append(logits.masked_fill(~seen, -torch.inf).argmax(-1) == labels)
+    right = torch.stack(right).double()  # (R, n)
     tasks = run.streams[index].tasks[: run.done]
     of_tasks = [right[:, torch.isin(labels, torch.tensor(t.classes))].mean(1) for t in tasks]
     return torch.stack(of_tasks).mean(0)

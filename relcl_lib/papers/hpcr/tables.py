@@ -317,7 +317,7 @@ USUAL = {
 def rows() -> list[Row]:
     """The rows of all tables; the records' `dataset.stream` names the data set.
 
-    After the paper's come our estimates on lossless test images.
+    After the paper's come our estimates on lossless test images, and the principal components.
 
     What the paper leaves open comes several times: Table V over the classes seen and over all
     (`AAA_all`); Table VI for `F_T` (the paper's forgetting) and for `F_T_released`, which its code

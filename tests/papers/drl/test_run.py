@@ -181,7 +181,7 @@ def test_every_method_runs_on_every_track(method, track):
     assert run.valid.shape == (len(run.stream), len(run.stream.tests))
     assert ((run.valid >= 0) & (run.valid <= 1)).all()
     assert 0 <= run.test_accuracy() <= 1
-    assert len(run.losses) == len(run.stream) and run.step > 0
+    assert run.step > 0
 
 
 def test_gss_looks_at_gradients_of_convolutions_that_train_in_half_precision():
@@ -251,7 +251,7 @@ class TestShares:
 
 def test_it_learns():
     run = make_run(method="BER", epochs=10, learning_rate=3e-3).train()
-    assert run.valid[-1].mean() > 0.5 > run.losses[-1]
+    assert run.valid[-1].mean() > 0.5
     assert run.test_accuracy() > 0.5  # of 5 classes
 
 

@@ -7,9 +7,9 @@ from relcl_lib.commands.sweep import make_cells, parser
 from relcl_lib.lab.rows import entries, parse_setting
 from relcl_lib.papers.drl.parameters import DrlNotebook, DrlParameters
 from relcl_lib.papers.drl.tables import (
+    PRINTED,
     STAND_INS,
     TABLES,
-    TRACK_NAMES,
     stand_in_rows,
     summary,
     table_run,
@@ -27,7 +27,7 @@ def test_a_sweep_on_core50_runs_exactly_what_the_paper_prints(number):
     names = {"memory_size": "mem", "batch_size": "bs", "drl_weight": "lambda"}
     found = []
     for cell in swept(f"table{number}"):
-        assert cell["track"] == TRACK_NAMES[f"Table {number}"]
+        assert cell["track"] == list(PRINTED)[number - 1]
         setting = {short: cell[name] for name, short in names.items()}
         setting["network"] = networks[cell["backbone"]]
         found.append((cell["method"], *sorted(setting.items())))
@@ -73,7 +73,7 @@ def test_the_control_pairs_every_replay_on_both_tracks_and_changes_lambda_alone(
     assert all(found == [0.0, 1e-8, 2e-4, 1e-3, 1e-2] for found in weights.values())
 
 
-@pytest.mark.parametrize("track", TRACK_NAMES.values())
+@pytest.mark.parametrize("track", PRINTED)
 def test_the_reduced_notebook_runs_what_the_sweep_has_recorded(track):
     """The same parameters, so that a record of the one is found by the other."""
     notebook = DrlNotebook.create(profile="reduced")

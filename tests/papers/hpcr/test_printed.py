@@ -116,17 +116,6 @@ def test_budgets_are_multiples_of_er_s():
     )
 
 
-def test_table_xi_has_each_task():
-    matrix = [[0.0] * 5] * 4 + [[10.0, 20, 30, 40, 50]]
-    table = read_table(
-        printed.distillations([run(0, "PCR+HC+HT+DER", 100, accuracy_matrix=matrix)])
-    )
-    assert [*table["DER, ours"].values()][::5] == ["0.1000 (n=1)", "0.3000 (n=1)"]
-    assert (
-        table["PCD, paper"]["task 1"] == "0.3695" and table["PCD, ours"]["task 1"] == printed.DASH
-    )
-
-
 def test_control_stands_with_as_many_floats_and_with_as_many_bytes():
     records = [
         run(0, "PCR+HC+HT", buffer_size=122, a_t=47.0),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from relcl_lib.losses import cross_entropy_loss
-from relcl_lib.losses.basic import own_column
+from relcl_lib.losses.basic import cross_entropies
 from relcl_lib.papers.hpcr.strategies.proxies import for_both_views
 from relcl_lib.papers.hpcr.strategy import Batch, Loop, Rows, Step, Strategy, among
 
@@ -94,11 +94,13 @@ class SSIL(Strategy):
         """Separated softmax, and from the second task on the tasks' distillation."""
         known = self.task_of >= 0
         new = step.batch.seen & ~known
-        stream = _cross_entropies(step.stream, new)  # (S, N)
+        rows = step.stream
+        stream = cross_entropies(among(rows.logits, new), rows.labels)  # (S, N)
         if step.memory is None:
             return stream.mean(1)
         former = (step.stored["task"] < step.batch.task).repeat(1, self.settings.views)
-        memory = torch.where(former, _cross_entropies(step.memory, known), 0.0)
+        replayed = cross_entropies(among(step.memory.logits, known), step.memory.labels)
+        memory = torch.where(former, replayed, 0.0)
         new, old, tasks = stream.shape[1], former.sum(1), step.batch.task
         if not self.settings.options["online"]:
             loss = (stream.sum(1) + memory.sum(1)) / (new + old)
@@ -128,8 +130,3 @@ class SSIL(Strategy):
         """The network becomes the teacher."""
         self.teacher.load_state_dict(self.run.network.state_dict())
         self.task_of[seen & (self.task_of < 0)] = task
-
-
-def _cross_entropies(rows: Rows, classes: Tensor) -> Tensor:
-    """Each row's, with a softmax over `classes` (S, C) bool alone: (S, N)."""
-    return among(rows.logits, classes).logsumexp(-1) - own_column(rows.logits, rows.labels)

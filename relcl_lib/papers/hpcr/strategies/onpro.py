@@ -16,6 +16,7 @@ from relcl_lib.losses import (
     normalise,
     prototype_agreement_loss,
 )
+from relcl_lib.losses.basic import own_column
 from relcl_lib.papers.hpcr.strategies.rotations import TURNS, Turned
 from relcl_lib.papers.hpcr.strategy import Batch, Group, Loop, Rows, Step, uniform
 
@@ -104,10 +105,7 @@ class OnPro(Turned):
         mixed = self._mixed
         view = self.one_view(mixed.images, mixed.first, batch.draws["head views"])
         shares = self.run.network(view)[0].log_softmax(-1)
-        costs = [
-            -shares.gather(2, label.unsqueeze(2)).squeeze(2)
-            for label in (mixed.first, mixed.second)
-        ]
+        costs = [-own_column(shares, label) for label in (mixed.first, mixed.second)]
         return loss + ((1 - mixed.share) * costs[0] + mixed.share * costs[1]).mean(1)
 
     def _agreement(self, views: Sequence[Tensor], labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -39,11 +39,9 @@ class Turned(Strategy):
         super().__init__(run)
         size = run.network.head.weight.shape[2]
         self.length = min(size, int(self.settings.options["projection"]))
-
-        def build(seeds: int) -> LinearClassifier:
-            return LinearClassifier(size, self.length, seeds)
-
-        self.projection = side_by_side(build, run.seeds, "projection")
+        self.projection = side_by_side(
+            lambda seeds: LinearClassifier(size, self.length, seeds), run.seeds, "projection"
+        )
 
     def retrieve(self, batch: Batch) -> dict[str, Tensor] | None:
         """Random images of the memory, few while few classes are known."""
@@ -54,17 +52,11 @@ class Turned(Strategy):
     def rows(self, batch: Batch, stored: Mapping[str, Tensor]) -> tuple[Rows, Rows | None]:
         """The views of all turns; labels tell the turns apart."""
         classes = batch.seen.shape[1]
-        incoming = {
-            "images": turned(batch.images),
-            "labels": labels_of_turns(batch.labels, classes),
-        }
-        replayed = {}
+        images, labels = turned(batch.images), labels_of_turns(batch.labels, classes)
         if stored:
-            replayed = {
-                "image": turned(stored["image"]),
-                "label": labels_of_turns(stored["label"], classes),
-            }
-        return super().rows(replace(batch, **incoming), replayed)
+            labels_too = labels_of_turns(stored["label"], classes)
+            stored = {"image": turned(stored["image"]), "label": labels_too}
+        return super().rows(replace(batch, images=images, labels=labels), stored)
 
     def contrast(self, step: Step, rows: Rows, weight: float, *, views: bool) -> Tensor:
         """The contrast among all rows of a group: (S,)."""
