@@ -326,12 +326,11 @@ def plot_lines(
     ylabel: str,
     title: str = "",
     colours: Sequence[Any] = CYCLE,
-    beside: bool = True,
 ) -> Axes:
     """Draw one line per name; `values` are name -> epoch, iteration or the like -> number or runs.
 
     Of runs the mean is drawn, and from five on its 95 % interval.
-    `colours` are for names without one of their own; `beside` puts the legend right of the axes.
+    `colours` are for names without one of their own.
     """
     axes = axes_of(axes, 2.4)
     for index, (name, line) in enumerate(values.items()):
@@ -343,7 +342,7 @@ def plot_lines(
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axes.xaxis.get_major_locator().set_params(integer=True)
     if len(values) > 1:
-        axes.legend(fontsize="x-small", **(BESIDE if beside else {"frameon": False}))
+        axes.legend(fontsize="x-small", frameon=False)
     return axes
 
 

@@ -245,7 +245,7 @@ def plot_stages(
         lines.setdefault(list(_STAGES)[int(entry["stage"]) - 1], {})[epoch] = entry["dev_F1"]
     colours = [colour_of(_STAGES[name]) for name in lines]
     texts = {"xlabel": "epoch", "ylabel": "F1, dev (%)", "title": title}
-    axes = plot_lines(lines, axes, beside=False, colours=colours, **texts)
+    axes = plot_lines(lines, axes, colours=colours, **texts)
     axes.set_ylim(0, None)
     return axes
 

@@ -212,7 +212,7 @@ def plot_epochs(
         for name, history in histories.items()
     }
     texts = {"xlabel": "epoch", "ylabel": "F1, validation (%)"}
-    axes = plot_lines(lines, axes, colours=OTHER_COLOURS, beside=False, **texts)
+    axes = plot_lines(lines, axes, colours=OTHER_COLOURS, **texts)
     axes.set_ylim(0, None)
     return axes
 
@@ -230,7 +230,7 @@ def plot_recorded_thresholds(records: Sequence[Record], dataset: str = "NYT10") 
         title = said.format(vectors, "validation, both at the best threshold of each epoch")
         texts = {"xlabel": "epoch", "ylabel": "F1, validation (%)", "title": title}
         lines = {in_words(method): line for method, line in curves.items()}
-        drawn["convergence"] = plot_lines(lines, beside=False, **texts)
+        drawn["convergence"] = plot_lines(lines, **texts)
     rows, vectors = printed.threshold_differences(records, dataset)
     if rows:
         title = said.format(vectors, "F1, FastRE less one threshold for all")
