@@ -26,6 +26,7 @@ from relcl_lib.lab.records import (
     read_records,
     record_path,
     results_root,
+    shape_of,
     write_record,
 )
 
@@ -173,6 +174,16 @@ def test_incomplete_configuration():
         config_hash(config)
     with pytest.raises(RecordError, match="'name'"):
         config_hash({**configuration(make()), "dataset": "cifar10"})
+
+
+def test_a_shape_leaves_out_the_seed_and_what_is_free():
+    parameters = {"buffer_size": 200, "lr": 0.1}
+    one = make(seed=0, parameters=parameters)
+    other = make(seed=1, parameters=parameters | {"lr": 0.2})
+    assert shape_of(one) == shape_of(make(seed=1, parameters=parameters)) != shape_of(other)
+    assert shape_of(one, "lr") == shape_of(other, "lr")
+    half = make(number_format="bfloat16", parameters=parameters)
+    assert shape_of(one) != shape_of(half)
 
 
 # --- files ---------------------------------------------------------------------------------
