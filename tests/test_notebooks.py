@@ -75,8 +75,9 @@ def snapshot():
 FEWER = {
     "crecl": {
         "seeds": [2021, 2121],
-        "train_limit": 20,
+        "train_limit": 8,
         "epochs_classification": 2,
+        "epochs_current": 1,
         "epochs_memory": 1,
     },
     "docre_ii": {"stage1_epochs": 1, "alone_epochs": 1},

@@ -22,6 +22,7 @@ FIGURES = all_figures()
 
 @pytest.fixture(autouse=True)
 def alone():
+    plt.close("all")  # what another test left open
     with plt.rc_context():  # the command sets the look of figures
         yield
     plt.close("all")

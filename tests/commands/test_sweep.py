@@ -68,6 +68,7 @@ def test_a_cell_leaves_the_callers_threads_alone(tmp_path):
     assert outcome.startswith("failed") and torch.get_num_threads() == before
 
 
+@pytest.mark.usefixtures("one_process")
 @pytest.mark.parametrize(
     "folder, said", [("", "no image in SESSION/CLASS/"), ("no", "is no folder")]
 )
@@ -150,12 +151,6 @@ def test_more_processes_than_cells_get_a_seed_each(monkeypatch, capsys):
         for method in ("ER", "PCR"):
             seeds = [seed for cell in begun if cell["method"] == method for seed in cell["seeds"]]
             assert seeds == [0, 1, 2, 3, 4]
-
-
-def test_ray_absent_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(ImportError, match="pip install"):
-        run_digits(tmp_path, "--engine", "ray")
 
 
 def fastre(*words):
@@ -285,7 +280,7 @@ def test_crecl_progress_is_the_historical_accuracy():
     [
         (
             "fastre table5 --dataset synthetic --methods FastRE",
-            "train_limit=40 epochs=2 hidden=16 attention_heads=2 vector_size=16 batch_size=4",
+            "train_limit=40 epochs=2 hidden=16 attention_heads=2 vector_size=16 batch_size=4 learning_rate=0.01",
             "epoch 2/2",
             "synthetic FastRE (train_limit=40",
             1,
@@ -306,7 +301,7 @@ def test_crecl_progress_is_the_historical_accuracy():
         ),
         (
             "hpcr table3 --dataset digits --methods FINE-TUNE",
-            "beta=0",
+            "beta=0 stream_batch=100",
             "task 5/5",
             "digits FINE-TUNE",
             1,

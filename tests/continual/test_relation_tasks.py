@@ -13,7 +13,6 @@ from relcl_lib.data.sentences import (
     FEWREL_RELATIONS,
     MarkedSentence,
     RelationSentences,
-    load_sentences,
 )
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -194,11 +193,3 @@ def test_a_split_that_is_not_by_sizes():
     for data in (tacred, given):
         with pytest.raises(ValueError, match=rf"sizes=\(1, 1, 1\).*{data.name} has a split"):
             split_relations(data, 0, sizes=(1, 1, 1))
-
-
-@pytest.mark.skipif(not (SHARED / "fewrel").is_dir(), reason="no FewRel beside the checkout")
-def test_the_real_files():
-    whole = relation_stream(load_sentences("fewrel", SHARED), 10, 2021, order="double")
-    assert whole.sizes() == [(8 * 420, 8 * 140)] * 10
-    whole = relation_stream(load_sentences("fewrel_val", SHARED), 4, 2021)
-    assert whole.sizes() == [(4 * 420, 4 * 140)] * 4

@@ -348,14 +348,6 @@ def need(name):
         pytest.skip(f"the real {name} is not on this machine")
 
 
-def test_real_mnist():
-    need("mnist")
-    data = load_images("mnist", SHARED, download=False)
-    assert data.sizes == {"train": 60_000, "test": 10_000}
-    # The well-known mean of the training pixels: nothing was lost or re-scaled on the way.
-    assert data.train_images.double().mean().item() / 255 == pytest.approx(0.1307, abs=1e-4)
-
-
 @pytest.mark.slow
 def test_real_cifar10_fits_in_memory():
     need("cifar10")

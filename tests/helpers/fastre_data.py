@@ -14,13 +14,15 @@ SMALL = {
     "vector_size": 24,
     "attention_heads": 4,
     "dilations": [1, 2],
-    "batch_size": 8,
+    "batch_size": 4,
     "epochs": 2,
+    "learning_rate": 0.01,
     "seeds": [0],
 }
 #: with which a tagger learns the small data set
 LEARNING = {
     "epochs": 30,
+    "batch_size": 8,
     "learning_rate": 5e-3,
     "heads": "mean",
     "dropout": 0.0,

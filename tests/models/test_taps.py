@@ -47,7 +47,7 @@ def strided_pointwise(network):
 
 def test_at_no_width_a_network_has_the_convolution_that_crashes_without_avx512():
     """A strided 1x1 convolution of fewer than 8 channels: in HPCR's networks and in DRL's."""
-    for width in range(1, 25):
+    for width in (1, 2, 4, 7, 8, 24):
         for seeds in ([0], [0, 1]):
             assert not strided_pointwise(build_network(seeds, 3, (8, 8), width=width))
         assert not strided_pointwise(tapped_network("reduced_resnet18", 3, (3, 8, 8), width=width))

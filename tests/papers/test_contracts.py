@@ -53,7 +53,7 @@ CASES = {
     "crecl": Case(
         CreclRun,
         crecl_data.parameters,
-        crecl_data.tiny_data,
+        partial(crecl_data.tiny_data, 4, 6, 2),
         {"method": "CRECL+ATM", "n_tasks": 2, "epochs_classification": 1, "epochs_current": 1},
         {"memory_size": 2},
     ),

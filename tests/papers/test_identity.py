@@ -89,6 +89,7 @@ def test_casrels_record_has_an_encoder_in_place_of_word_vectors(encoders):
 def test_the_second_encoder_trains_and_the_first_ones_record_stays(encoders, tmp_path):
     def train(name, results):
         given = {"n_tasks": 2, "encoder": str(encoders / name), "seeds": [2021]}
+        given |= {"epochs_classification": 1, "train_limit": 4}
         given = CreclParameters.create({**CRECL, **given})
         return CreclRun.train_or_read(given, data=sentences(), results=results)[0]
 

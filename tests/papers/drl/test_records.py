@@ -207,7 +207,11 @@ def test_a_study_that_fails_knows_how_long_it_took():
 def test_where_mnist_is_both_figures_correspond_to_their_rows(tmp_path):
     if not (SHARED / "mnist").is_dir():
         pytest.skip("no MNIST beside the repository")
-    pairs = pair_records(load_images("mnist", SHARED, download=False), [0], results=tmp_path)
+    mnist = load_images("mnist", SHARED, download=False)
+    assert mnist.sizes == {"train": 60_000, "test": 10_000}
+    # The well-known mean of the training pixels: nothing was lost or re-scaled on the way.
+    assert mnist.train_images.double().mean().item() / 255 == pytest.approx(0.1307, abs=1e-4)
+    pairs = pair_records(mnist, [0], results=tmp_path)
     disjoint = disjoint_records(load_sessions("mnist", SHARED), [0], results=tmp_path, device="cpu")
     assert {record.protocol for record in (*pairs, *disjoint)} == {"reduced"}
     found = compare("drl", [*printed_rows("Figure 1"), *figure2_rows()], [*pairs, *disjoint])

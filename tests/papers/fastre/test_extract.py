@@ -365,36 +365,30 @@ def test_other_fields_of_an_object_come_back(extractor):
         pass_over(iter(lines), kept, jsonl=True, counts=Extracted())
 
 
-def command(folder, *arguments, stdin=b""):
-    return subprocess.run(
-        [sys.executable, "-m", "relcl_lib", "fastre", "extract", "--model", folder, *arguments],
-        input=stdin,
-        capture_output=True,
-        cwd=REPOSITORY,
-        check=False,
-    )
+def test_the_command(folder, extractor, monkeypatch, capsys):
+    def command(*arguments, stdin=b""):
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(stdin)))
+        return main(["fastre", "extract", *arguments]), *capsys.readouterr()
 
-
-def test_the_command(folder, extractor):
     long = texts()[1] + " word" * 9000
     stdin = "\n".join([texts()[0], long, ""]).encode() + b"\n"
-    done = command(folder, "--progress", "2", stdin=stdin)
-    assert done.returncode == 0, done.stderr
-    results = [json.loads(line) for line in done.stdout.splitlines()]
+    code, out, err = command("--model", str(folder), "--progress", "2", stdin=stdin)
+    assert code == 0, err
+    results = [json.loads(line) for line in out.splitlines()]
     assert [r["line"] for r in results] == [1, 2, 3]
     assert results[1]["cut"] == 30
     assert "cut" not in results[0]
     assert results[0]["triples"] == [
         json.loads(json.dumps(t._asdict())) for t in extractor.extract(texts(1))[0]
     ]
-    said = done.stderr.decode().splitlines()
+    said = err.splitlines()
     assert said[0].startswith("2 lines")
     assert "3 lines" in said[-1]
     assert "1 cut, 1 empty, 0 skipped" in said[-1]
-    assert command(folder, stdin=b"\xff\n").returncode == 1
-    nowhere = command(folder / "nowhere")
-    assert nowhere.returncode == 2
-    assert nowhere.stderr.startswith(b"error: ") and b"nowhere is not there" in nowhere.stderr
+    assert command("--model", str(folder), stdin=b"\xff\n")[0] == 1
+    code, _, err = command("--model", str(folder / "nowhere"))
+    assert code == 2
+    assert err.startswith("error: ") and "nowhere is not there" in err
 
 
 def test_what_ctrl_c_leaves_is_gone_on_with_and_said(folder, tmp_path, monkeypatch, capsys):
@@ -439,6 +433,7 @@ def own_data(tmp_path):
 def test_training_from_the_command_line(tmp_path, capsys):
     folder = own_data(tmp_path)
     small = ["dataset=mine", "epochs=1", "hidden=32", "attention_heads=4", "vector_size=16"]
+    small += ["batch_size=4", "learning_rate=0.01"]
     call = ["fastre", "train", "--data", str(folder), "--out", str(tmp_path / "out"), *small]
     assert main(call) == 0
     shown = capsys.readouterr()
@@ -469,7 +464,7 @@ def test_training_from_the_command_line(tmp_path, capsys):
     # Without a folder of one's own: the corpus that comes with the package. At this rate next to
     # nothing is found, which takes less time than to score what an untrained tagger finds.
     embedded = ["fastre", "train", "--profile", "quick", "--out", str(tmp_path / "embedded")]
-    assert main([*embedded, "train_limit=60", "epochs=1", "learning_rate=0.01"]) == 0
+    assert main([*embedded, "train_limit=60", *small[1:]]) == 0
     shown = capsys.readouterr()
     assert shown.err.startswith("data: synthetic, ")
     assert "the first 60 training sentences" in shown.err
@@ -802,5 +797,6 @@ def test_a_tagger_keeps_every_word_of_the_users_vectors(tmp_path, capsys):
     vectors.write_text(f"{seen} 1 2\nzebra 3 4\n")
     call = ["fastre", "train", "--data", str(own_data(tmp_path)), "--out", str(tmp_path / "out")]
     small = ["epochs=1", "hidden=16", "attention_heads=2", f"word_vectors={vectors}"]
+    small += ["batch_size=4", "learning_rate=0.01"]
     assert main([*call, *small]) == 0
     assert "zebra" in Extractor.load(tmp_path / "out").reader.words

@@ -272,6 +272,7 @@ def test_over_fitting_reaches_the_ceiling():
         learning_rate=3e-3,
         epochs=60,
         patience=20,
+        batch_size=8,
     )
     assert run.train().evaluate("test")["F1"] > 95
 

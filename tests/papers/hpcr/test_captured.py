@@ -47,9 +47,9 @@ def plain(run, task, seen, draws):
     return lambda indices, number: run.training_step(indices, task, number, seen, draws)
 
 
-def made(method, **changes):
+def made(method, images=30, **changes):
     tasks = None if METHODS[method].iid else 3
-    return make_run(gratings(40), method=method, seeds=[0, 1], n_tasks=tasks, **changes)
+    return make_run(gratings(images), method=method, seeds=[0, 1], n_tasks=tasks, **changes)
 
 
 @pytest.mark.parametrize("method", CAPTURED)
@@ -78,7 +78,7 @@ def test_the_numbers_are_the_same_to_the_last_bit_without_a_weight():
 
 @pytest.mark.parametrize("method", CAPTURED)
 def test_what_is_captured_takes_nothing_from_the_cpu(method):
-    run = made(method)
+    run = made(method, images=10)
     train(run, 1, plain)
     task = min(1, run.total - 1)
     draws = {p: [make_generator(s, p, task) for s in run.seeds] for p in run.strategy.purposes}

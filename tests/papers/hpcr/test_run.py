@@ -44,14 +44,6 @@ def steps_of_task_0(run, steps):
 
 
 class TestSeedsSideBySide:
-    def test_a_few_steps_are_those_of_separate_runs(self):
-        together = make_run(seeds=[0, 1, 4])
-        losses, _ = steps_of_task_0(together, 4)
-        for s, seed in enumerate([0, 1, 4]):
-            alone = make_run(seeds=[seed])
-            for ours, theirs in zip(losses[1:], steps_of_task_0(alone, 4)[0][1:], strict=True):
-                torch.testing.assert_close(ours[s : s + 1], theirs, rtol=1e-3, atol=1e-3)
-
     @pytest.mark.parametrize(
         "method",
         [
@@ -61,9 +53,8 @@ class TestSeedsSideBySide:
     )
     def test_a_whole_run_is_that_of_separate_runs(self, in_double, method):
         # A step of the two dual-view methods takes ten times as long: they get four of them.
-        few = method in ("OCM", "OnPro")
-        data, tasks = (gratings(10, classes=4), 2) if few else (gratings(), 3)
-        given = {"data": data, "method": method, "n_tasks": tasks}
+        data = gratings(10 if method in ("OCM", "OnPro") else 20, classes=4)
+        given = {"data": data, "method": method, "n_tasks": 2}
         together = make_run(seeds=[0, 4], **given).train()
         for s, seed in enumerate([0, 4]):
             alone = make_run(seeds=[seed], **given).train()
