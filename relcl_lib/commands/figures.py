@@ -50,7 +50,7 @@ def claims(records: Sequence[Record]) -> Figure:
     for name, paper in PAPERS.items():
         found = first_lines(verdicts_of(name, records))
         shown[paper.title] = [row for verdict in found for row in _rows(verdict)]
-    heights = [2 + len(rows) for rows in shown.values()]
+    heights = [max(6, 2 + len(rows)) for rows in shown.values()]  # room for a title where none is
     size = (plots.WIDTH, 0.8 + 0.14 * sum(heights))
     figure, panels = plt.subplots(len(shown), figsize=size, sharex=True, height_ratios=heights)
     for axes, (title, rows) in zip(panels, shown.items(), strict=True):

@@ -91,6 +91,7 @@ def test_a_figure_without_records_says_so(name):
     said = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)]
     said += [text for axes in figure.axes for text in texts(axes)]
     assert any("no records yet" in text for text in said)
+    figure.draw_without_rendering()  # warns where a panel has no room
 
 
 def test_a_second_configuration_is_not_mixed_in():
