@@ -159,7 +159,7 @@ def efficiency(parameters: Mapping[str, int], records: Iterable[Record] = ()) ->
     `parameters` is our count of FastRE's network per data set. Times of ours, on the machine of a
     run, stand beside the paper's where a record has them.
     """
-    records = list(records)
+    records, _ = on_usual_vectors(records, tables.printed_rows("Table 2"))
     found: Grid = {}
     for entry in entries("fastre", "Table 3"):
         texts = found.setdefault(entry.method, {})
