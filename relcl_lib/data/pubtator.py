@@ -228,8 +228,8 @@ def as_candidate_document(
         abstract: of `read_pubtator` or `candidate_sets.read_gda_folder`.
         kinds: first and second kind, as relations are written.
         relation: the one relation's name.
-        orientation: the head of a pair is the entity that comes first in the document (`document`, as the
-            released readers have it), or always of the first kind (`kind`).
+        orientation: the head of a pair is the entity that comes first in the document (`document`,
+            as the released readers have it), or always of the first kind (`kind`).
         tree: leaves out the negative pairs (c, x) where x is more general than a y of a positive
             (c, y): EoG's hypernym filter. They count neither as errors nor as negatives.
         report: counts `excluded_pairs`, `facts_without_mention` and `ungrounded_mentions`.

@@ -13,8 +13,8 @@ from relcl_lib.lab.metrics import LEAST_SEEDS, mean_and_half
 from relcl_lib.lab.records import (
     Record,
     canonical_json,
-    configuration,
     content_in_words,
+    shape_of,
     trained_on,
 )
 from relcl_lib.lab.rows import Entry, Row, entries
@@ -43,10 +43,9 @@ def compare(
     """Put our mean over seeds beside each number of a paper, a line per row and configuration.
 
     Records are averaged only if they differ in nothing but the seed, and were computed in one number
-    format. Where several configurations
-    correspond to one row (protocols, variants, backbones, parameters), each has a line of its own,
-    and `configuration` says what sets it apart, in the other rows of its table and data set too. Of
-    runs that stand in no table it says all that differs.
+    format. Where several configurations correspond to one row (protocols, variants, backbones,
+    parameters), each has a line of its own, and `configuration` says what sets it apart, in the other
+    rows of its table and data set too. Of runs that stand in no table it says all that differs.
 
     Args:
         paper: whose table file and records to use.
@@ -133,11 +132,10 @@ def _groups(records: Sequence[Record]) -> list[_Group]:
     """Group by configuration without the seed; what trained on more data comes first."""
     groups: dict[str, _Group] = {}
     for record in records:
-        shape = configuration(record)
-        del shape["seed"]
-        alike = {"protocol": record.protocol, "number_format": record.number_format}
-        key = canonical_json(shape | alike)
-        del shape["inputs"]
+        shape = shape_of(record)
+        key = canonical_json(shape | {"protocol": record.protocol})
+        for name in ("seed", "number_format", "inputs"):
+            del shape[name]
         shape["parameters"] |= _inputs(record)
         for kind in ("parameters", "dataset"):
             shape |= {f"{kind}.{name}": value for name, value in shape.pop(kind).items()}
