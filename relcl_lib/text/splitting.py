@@ -47,8 +47,9 @@ _WORD = regex.compile(
 )
 _FORMS = ("NFC", "NFD")
 _SPACED = re.compile(r"\S+")  # the white space of `str.split`
-#: a word that white space separates: a mark alone, or one with a mark that splitting would take off
-_MARK = regex.compile(r"\p{P}+")
+#: a word that white space separates: a mark alone, but for those that plain text sets apart as well
+_MARK = regex.compile(r"[\p{P}--[\p{Pd}•·&/*@#%_…]]+", regex.VERSION1)
+#: one with a mark that splitting would take off
 _JOINED = regex.compile(
     rf"""
       [(\["“‘「《].+ | .*[^\p{{P}}][,;:!?…)\]"”’」》。，、；：！？،؛؟۔।॥]
@@ -69,6 +70,15 @@ def composed(text: str) -> str:
 def look_up(text: str) -> str:
     """A text as words are looked up: lower-cased and `composed`."""
     return composed(text.lower())
+
+
+def way_of(text: str, way: str) -> str:
+    """How a text is split: `spaces` or `punctuation`; `auto` looks at its marks."""
+    if way not in WAYS:
+        raise ValueError(f"words={way!r} must be one of {', '.join(WAYS)}")
+    if way != AUTO:
+        return way
+    return PUNCTUATION if is_plain([text]) else SPACES
 
 
 def word_spans(text: str, way: str) -> list[Span]:
@@ -108,10 +118,7 @@ def split_text(text: str, way: str) -> list[str]:
 
 
 def _pattern(text: str, way: str) -> re.Pattern[str] | regex.Pattern[str]:
-    if way not in WAYS:
-        raise ValueError(f"words={way!r} must be one of {', '.join(WAYS)}")
-    plain = way == PUNCTUATION or (way == AUTO and is_plain([text]))
-    return _WORD if plain else _SPACED
+    return _SPACED if way_of(text, way) == SPACES else _WORD
 
 
 def is_plain(texts: Iterable[str]) -> bool:
@@ -140,8 +147,7 @@ def split_sentences(sentences: Iterable[Sentence], way: str) -> list[Sentence]:
 
 def _split(sentence: Sentence, way: str) -> Sentence:
     text = sentence.text
-    if way == AUTO:  # entities as their text
-        way = PUNCTUATION if is_plain([text]) else SPACES
+    way = way_of(text, way)  # entities as their text
     places = word_spans(text, way)
     words = [text[start:end] for start, end in places]
     first = {start: at for at, (start, _) in enumerate(places)}

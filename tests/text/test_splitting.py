@@ -76,6 +76,12 @@ def test_no_character_is_lost_or_twice(text):
         ("ولدت مارتا كويل، في لوفورد", True),
         ("ولدت مارتا كويل ، في لوفورد", False),
         ("मार्टा यहाँ रहती है।", True),
+        ("Marta Quill – a doctor – was born in Lowford.", True),
+        ("- Marta Quill was born in Lowford.", True),
+        ("• Marta Quill was born in Lowford.", True),
+        ("Quill & Tace / Lowford, Eastria", True),
+        ("Marta Quill -- a doctor -- was born in Lowford .", False),
+        ("Quill & Tace left Lowford - for Eastria", False),
         ("", False),
     ],
 )

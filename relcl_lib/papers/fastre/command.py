@@ -40,8 +40,8 @@ from relcl_lib.lab.command_line import (
 WORDS = """\
 Plain text is split into words and punctuation, and by characters where a script has no spaces;
 text whose punctuation stands apart already ('born in Lowford .') keeps its words. The setting
-words=spaces or words=punctuation in training says which, and the tagger remembers it. Spans are
-characters [start, end) of the text.
+words=spaces or words=punctuation in training says which, and the tagger remembers it; --words says it
+for one extraction or evaluation. Spans are characters [start, end) of the text.
 """
 EXTRACTED = """\
 Texts come on standard input: < FILE. A line is a sentence or a paragraph. A tagger that was trained on
@@ -253,6 +253,7 @@ def extract(options: argparse.Namespace) -> int:
         options.out = result_path(options.out, sys.stdin.buffer)
     how = {"batch_size": options.batch_size, "precision": options.precision}
     extractor = Extractor.load(options.model, device=options.device, **how)
+    extractor.words = options.words or extractor.words
     extractor.by_sentence &= not options.whole_lines
     counts, told = Extracted(), {"jsonl": options.jsonl}
     lines, out, passed = read_lines(sys.stdin.buffer), None, 0
@@ -262,7 +263,7 @@ def extract(options: argparse.Namespace) -> int:
         if options.out:
             shaping = (options.model, options.chunk)
             sifted = {"min_score": options.min_score, "device": str(extractor.device)}
-            sifted["by_sentence"] = extractor.by_sentence
+            sifted |= {"by_sentence": extractor.by_sentence, "words": extractor.words}
             out = ResultFile(options.out, *shaping, **how, **sifted, **told)
             kept = stack.enter_context(out).kept()
             passed = pass_over(lines, kept, counts=counts, part=out.part, **told)
@@ -302,6 +303,7 @@ def evaluate(options: argparse.Namespace) -> int:
         raise DataFormatError(options.data, "holds no sentence", "Score on sentences with triples")
     train = read_sentences(options.train) if options.train else []
     extractor = Extractor.load(options.model, device=options.device)
+    extractor.words = options.words or extractor.words
     report = locate(extractor, sentences)
     print(located(options.data, report), file=sys.stderr)
     if lost := describe_lost(report, "evaluated"):
@@ -476,6 +478,11 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (found, scored):
         command.add_argument(
             "--min-score", type=share, default=0.0, help="leave out triples below this probability"
+        )
+        command.add_argument(
+            "--words",
+            choices=("auto", "spaces", "punctuation"),
+            help="how texts are split into words (default: as the tagger remembers)",
         )
         command.add_argument("--device", default="auto", help="auto, cpu or cuda")
     trained = commands.add_parser(

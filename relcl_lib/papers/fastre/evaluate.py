@@ -12,7 +12,7 @@ from relcl_lib.papers.fastre.confidence import calibration_error, reliability
 from relcl_lib.papers.fastre.extract import Extractor
 from relcl_lib.text import triple_metrics
 from relcl_lib.text.spans import find_span, tag_sentences
-from relcl_lib.text.splitting import look_up, split_sentences
+from relcl_lib.text.splitting import look_up, split_sentences, way_of
 
 #: what the scores compare, in the order in which they are printed
 COMPARED = (
@@ -44,7 +44,8 @@ def parted(extractor: Extractor, sentence: Sentence) -> Parted:
 
     A triple goes to the part that holds its given spans, else to the one near whose begin it stands.
     """
-    (whole,) = split_sentences([sentence], extractor.words)
+    way = way_of(sentence.text, extractor.words)
+    (whole,) = split_sentences([sentence], way)
     places = extractor.parts(sentence.text)
     if len(places) == 1:
         return Parted([whole], whole._replace(triples=(), spans=()))
@@ -53,7 +54,7 @@ def parted(extractor: Extractor, sentence: Sentence) -> Parted:
     for place in places:
         spans = tuple(_moved(both, place) for both in given)
         inside.append(Sentence(sentence.text[slice(*place)], sentence.triples, spans))
-    split = split_sentences(inside, extractor.words)
+    split = split_sentences(inside, way)
     chosen: list[list[int]] = [[] for _ in split]
     rest = []
     for number in range(len(sentence.triples)):

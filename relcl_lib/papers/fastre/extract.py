@@ -30,7 +30,7 @@ from relcl_lib.papers.fastre.confidence import Calibration
 from relcl_lib.text.decode import SpanRules, join_triples, log_probability, pair_spans
 from relcl_lib.text.schema import Schema
 from relcl_lib.text.spans import Reader, trim
-from relcl_lib.text.splitting import SPACES, sentence_spans, split_text, word_spans
+from relcl_lib.text.splitting import SPACES, sentence_spans, split_text, way_of, word_spans
 from relcl_lib.text.words import FIRST_WORD, WordReader
 
 Item = TypeVar("Item")
@@ -237,7 +237,8 @@ class Extractor:
         """
         parts = [(at, span) for at, text in enumerate(texts) for span in self.parts(text)]
         read = [texts[at][slice(*span)] for at, span in parts]
-        words = [split_text(text, self.words) for text in read]
+        ways = [way_of(text, self.words) for text in texts]  # a sentence is split as its text is
+        words = [split_text(text, ways[at]) for text, (at, _) in zip(read, parts, strict=True)]
         inputs = self.reader.read(words)
         cuts: list[int | None] = [None] * len(texts)
         for (at, _), own, n in zip(parts, words, inputs["lengths"].tolist(), strict=True):
@@ -252,7 +253,7 @@ class Extractor:
         for (row, a, b, kind, relation, p, q), score in rows:
             place, (at, (start, _)) = spans[row], parts[row]
             if place is None:
-                place = spans[row] = word_spans(read[row], self.words)
+                place = spans[row] = word_spans(read[row], ways[at])
             text = texts[at]
             subject = (start + place[a][0], start + place[b][1])
             thing = (start + place[p][0], start + place[q][1])

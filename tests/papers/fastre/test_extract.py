@@ -265,6 +265,16 @@ def test_a_paragraph_is_read_sentence_by_sentence(extractor):
     assert extractor.parts(text) == [(0, len(text))]
 
 
+def test_a_sentence_is_split_as_its_text_is(extractor, monkeypatch):
+    read = []
+    real = extractor.reader.read
+    monkeypatch.setattr(extractor.reader, "read", lambda words: read.extend(words) or real(words))
+    extractor.words = "auto"
+    extractor.extract(["Ada met Bo, and left, too. They saw Graz , Pell ; no.", "They saw ; no."])
+    # By itself the second sentence would be taken for tokenised.
+    assert [words[-2:] for words in read] == [["too", "."], ["no", "."], [";", "no."]]
+
+
 @pytest.mark.parametrize("way", ["spaces", "punctuation"])
 def test_cuts_are_those_of_each_text_read_alone(extractor, way):
     def alone(text):
@@ -385,6 +395,16 @@ def test_the_command(folder, extractor, monkeypatch, capsys):
     assert said[0].startswith("2 lines")
     assert "3 lines" in said[-1]
     assert "1 cut, 1 empty, 0 skipped" in said[-1]
+    plain = [text.removesuffix(" .") + "." for text in texts(20)]
+    by_way = []
+    for way in ("spaces", "punctuation"):
+        extractor.words = way
+        options = ("--model", str(folder), "--words", way)
+        out = command(*options, stdin="\n".join(plain).encode())[1]
+        by_way.append([json.loads(line)["triples"] for line in out.splitlines()])
+        found = extractor.extract(plain)
+        assert by_way[-1] == json.loads(json.dumps([[t._asdict() for t in own] for own in found]))
+    assert by_way[0] != by_way[1]
     assert command("--model", str(folder), stdin=b"\xff\n")[0] == 1
     code, _, err = command("--model", str(folder / "nowhere"))
     assert code == 2
