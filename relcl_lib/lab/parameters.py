@@ -37,6 +37,19 @@ def _known_device(device: str) -> str:
 Device = Annotated[str, AfterValidator(_known_device)]
 
 
+def _names_a_folder(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}", name):
+        raise ValueError(
+            f"{name!r} cannot name a folder everywhere; use up to 100 of the letters a to z, digits, "
+            "'.', '_', '+' and '-', a letter or digit first"
+        )
+    return name
+
+
+#: type of what folders are named after, such as a data set
+FolderName = Annotated[str, AfterValidator(_names_a_folder)]
+
+
 class Parameters(BaseModel):
     """Base of every paper's parameters: frozen, no unknown names, no silent conversion of types."""
 

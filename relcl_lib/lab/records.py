@@ -30,7 +30,7 @@ from pydantic import (
 from relcl_lib.lab.files import NOT_READ, atomic_write_text, locked, repository_root
 from relcl_lib.lab.format import slug
 from relcl_lib.lab.json_text import parse_json
-from relcl_lib.lab.parameters import explain
+from relcl_lib.lab.parameters import FolderName, explain
 
 SCHEMA_VERSION = 2
 FAILED_NOTE = "failed: "
@@ -66,7 +66,6 @@ def _plain(value: Any) -> Any:
 
 
 Name = Annotated[str, Field(min_length=1)]
-FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
 Plain = BeforeValidator(_plain)
 
 

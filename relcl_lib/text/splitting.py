@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import regex
 import sentencex
@@ -24,8 +25,8 @@ AUTO, SPACES, PUNCTUATION = WAYS = ("auto", "spaces", "punctuation")
 #: scripts that are written without spaces
 _SCRIPTS = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _CHARACTER = rf"[[{_SCRIPTS}]--[\p{{M}}\p{{P}}\p{{N}}]]"
-#: zero-width joiners are parts of words in Persian and in Indian scripts
-_LETTER = rf"[[\p{{L}}\p{{M}}\p{{N}}_\u200c\u200d]--[{_SCRIPTS}--\p{{N}}]]"
+#: zero-width joiners are parts of words in Persian and in Indian scripts, soft hyphens in all
+_LETTER = rf"[[\p{{L}}\p{{M}}\p{{N}}_\u00ad\u200c\u200d]--[{_SCRIPTS}--\p{{N}}]]"
 _SHORT = (
     "Mr|Mrs|Ms|Dr|Prof|St|Mt|Ft|Gov|Sen|Rep|Gen|Col|Lt|Capt|Sgt|Maj|Adm|Rev|Hon|Pres|Jr|Sr|Inc|Corp|"
     "Co|Ltd|Bros|vs|etc|Jan|Feb|Aug|Sept?|Oct|Nov|Dec|Ave|Blvd"
@@ -39,9 +40,9 @@ _WORD = regex.compile(
     | (?:{_SHORT})\.
     | \p{{Lu}}\.(?=\s+\S)                                   # an initial
     | {_LETTER}+?(?=n['’]t\b) | n['’]t\b | {_CLITIC}
-    | {_LETTER}+(?:(?:[-‐/.&@] | (?!{_CLITIC})['’] | (?<=\p{{N}})[,:](?=\p{{N}})){_LETTER}+)*
+    | (?!\p{{Cf}}){_LETTER}+(?:(?:[-‐/.&@] | (?!{_CLITIC})['’] | (?<=\p{{N}})[,:](?=\p{{N}})){_LETTER}+)*
       (?:(?<=-(?:{_SHORT}))\.)?                             # Vincent-St. Mary
-    | ([^\s\x1c-\x1f])\1*                                     # a mark, or the same mark again: ... --
+    | ([^\s\p{{Cf}}\x1c-\x1f])\1*\p{{M}}*                       # a mark, or the same mark again: ... --
     """,
     regex.VERSION1 | regex.VERBOSE,
 )
@@ -60,6 +61,7 @@ _JOINED = regex.compile(
 #: a text that is one word: its script has no spaces, where words that are split have them
 _UNSPACED = regex.compile(rf".*{_CHARACTER}{{2}}.*", regex.VERSION1)
 _FULL_STOP = regex.compile(r"[^.]*[^\p{P}]\.")
+_STOP_INSIDE = regex.compile(rf"(?!(?:{_SHORT})\.)[^.]*[^\p{{P}}]{{2}}\.", regex.VERSION1)
 
 
 def composed(text: str) -> str:
@@ -68,8 +70,8 @@ def composed(text: str) -> str:
 
 
 def look_up(text: str) -> str:
-    """A text as words are looked up: lower-cased and `composed`."""
-    return composed(text.lower())
+    """A text as words are looked up: lower-cased, `composed`, without soft hyphens."""
+    return composed(text.lower().replace("\u00ad", ""))
 
 
 def way_of(text: str, way: str) -> str:
@@ -129,6 +131,10 @@ def is_plain(texts: Iterable[str]) -> bool:
         apart += sum(map(bool, map(_MARK.fullmatch, words)))
         touching += sum(map(bool, map(_JOINED.fullmatch, words)))
         touching += bool(words and _FULL_STOP.fullmatch(words[-1]))
+        touching += sum(
+            after[0].isupper() and bool(_STOP_INSIDE.fullmatch(word))
+            for word, after in pairwise(words)
+        )
         touching += len(words) == 1 and bool(_UNSPACED.fullmatch(words[0]))
     return touching > apart
 

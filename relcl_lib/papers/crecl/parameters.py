@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from relcl_lib.lab.notebook import Notebook, Profiles, with_quick
-from relcl_lib.lab.parameters import Device, ParameterError, Parameters, Seeds
+from relcl_lib.lab.parameters import Device, FolderName, ParameterError, Parameters, Seeds
 
 #: data set -> (the paper's name or ours, tasks)
 STREAMS = {
@@ -211,7 +211,7 @@ class CreclParameters(Parameters):
         "full": {},
     }
 
-    dataset: str = Field("fewrel", description=f"{', '.join(STREAMS)}, or one of your own")
+    dataset: FolderName = Field("fewrel", description=f"{', '.join(STREAMS)}, or one of your own")
     data_root: str | None = Field(None, description="folder that holds the data set")
     method: Literal[tuple(METHODS)] = Field("CRECL", description="row of the paper's tables")
     variant: Literal["paper", "released"] = Field("paper", description="printed or code's form")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field
 
 from relcl_lib.lab.notebook import Notebook
-from relcl_lib.lab.parameters import Device, ParameterError, Parameters, Seeds
+from relcl_lib.lab.parameters import Device, FolderName, ParameterError, Parameters, Seeds
 
 #: Row of the paper's Tables 4, 6 and 8 -> what it changes.
 METHODS: dict[str, dict[str, Any]] = {
@@ -155,7 +155,9 @@ class DocreParameters(Parameters):
         "full": {"dataset": "docred", "seeds": [0, 1, 2, 3, 4]},
     }
 
-    dataset: str = Field("docred", description="docred, redocred, cdr, gda, synthetic or your own")
+    dataset: FolderName = Field(
+        "docred", description="docred, redocred, cdr, gda, synthetic or your own"
+    )
     data_root: str | None = Field(None, description="folder that holds the data set")
     reduced_data: bool = Field(False, description="without a training file use the dev file")
     train_limit: int | None = Field(None, ge=1, description="keep this many training documents")

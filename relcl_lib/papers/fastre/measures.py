@@ -60,7 +60,7 @@ def inference_times(run: Any) -> dict[str, float]:
             extractor.word_triples(texts, extractor.predict(run.reader.read(texts)))
             seconds = process_seconds(run.device) - begin
         found[f"infer_ms_batch{size}"] = 1000 * seconds / len(texts)
-    return found | {"infer_log10_ms": math.log10(found["infer_ms_batch128"])}
+    return found | {"infer_log10_ms": math.log10(max(found["infer_ms_batch128"], 1e-6))}
 
 
 def where_it_looks(run: Any) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from relcl_lib.lab.notebook import Notebook, Profiles, with_quick
-from relcl_lib.lab.parameters import Device, ParameterError, Parameters, Seeds
+from relcl_lib.lab.parameters import Device, FolderName, ParameterError, Parameters, Seeds
 from relcl_lib.lab.schedule import warm_up_then_fall
 from relcl_lib.papers.fastre.methods import CASREL_METHODS, METHODS
 
@@ -88,7 +88,9 @@ class FastreParameters(Parameters):
         "full": {"dataset": "nyt10", "seeds": [0, 1, 2]},
     }
 
-    dataset: str = Field("nyt10", description="nyt10, nyt11, nyt24, webnlg, or one of your own")
+    dataset: FolderName = Field(
+        "nyt10", description="nyt10, nyt11, nyt24, webnlg, or one of your own"
+    )
     data_root: str | None = Field(None, description="folder that holds the data set")
     reduced_data: bool = Field(False, description="without a training file use the others")
     train_limit: int | None = Field(None, ge=2, description="keep this many training sentences")

@@ -520,6 +520,19 @@ def test_a_tagger_of_other_data_or_settings_is_not_replaced(tmp_path, capsys):
     assert "holds no model that can be read (tagger.json)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["my data", "a/b", "../../mine", "données"])
+def test_a_name_that_no_folder_can_have_is_refused_before_training(name, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert (
+        main(["fastre", "train", "--profile", "quick", "--out", str(out), f"dataset={name}"]) == 2
+    )
+    said = capsys.readouterr().err
+    assert (
+        said.startswith("error: parameter dataset: ") and f"{name!r} cannot name a folder" in said
+    )
+    assert not out.exists() and not list(tmp_path.iterdir())
+
+
 def test_own_data_need_a_training_file_and_no_setting(tmp_path, capsys):
     folder = tmp_path / "My data"
     folder.mkdir()

@@ -42,6 +42,12 @@ def test_the_network_is_counted_without_its_vectors(run):
     assert measures.network_thousands(frozen.model) == frozen.parameter_count / 1000
 
 
+def test_a_clock_that_stands_still_is_no_error(run, monkeypatch):
+    monkeypatch.setattr(measures, "process_seconds", lambda device: 0.0)
+    found = measures.inference_times(run)
+    assert found["infer_ms_batch128"] == 0 and math.isfinite(found["infer_log10_ms"])
+
+
 def test_a_record_has_all_of_it(run):
     record = run.record()
     found = record.metrics
