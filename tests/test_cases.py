@@ -205,7 +205,7 @@ def test_lost_triples_are_counted_and_explained_and_have_to_be_allowed(tmp_path)
         "(record 1 of train.json: 'Lowford' in 'Lowford.')",
         "4 of 8 triples of the valid split cannot be found as they are written",
         "error: more than 10% of mine would be lost",
-        "allow_lost=true",
+        "Set words=punctuation, or set allow_lost=true",
     ):
         assert word in said
     assert command(*call, "allow_lost=true")[0] == 0

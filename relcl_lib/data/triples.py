@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,8 @@ from relcl_lib.data.splits import split_off
 from relcl_lib.data.text_files import read_json_records
 
 LAYOUTS = (
+    "one's own: {text, triples: [{subject, relation, object, subject_span, object_span}]}, as "
+    "extract writes them; a span is [start, end) in characters and may be left out",
     "new_train.json, new_valid.json, new_test.json: [{text, spo_list: [{subject, predicate, "
     "object}]}] (FastRE's files; linked from data/README of seukgcode/FastRE)",
     "train_triples.json, val_triples.json (CasRel: dev_triples.json), test_triples.json: [{text, "
@@ -34,8 +37,6 @@ LAYOUTS = (
     "train.json, test.json with sentext and relations (HRL-RE), or sentText and relationMentions",
     "train_data.json, valid_data.json, test_data.json: [{text, relation_list: [{subject, "
     "predicate, object}]}] (TPLinker's files)",
-    "one's own: {text, triples: [{subject, relation, object, subject_span, object_span}]}, as "
-    "extract writes them; a span is [start, end) in characters and may be left out",
 )
 #: data set -> sentences in train, valid and test of the paper's Table 1 (None: no file is given)
 EXPECTED = {
@@ -119,12 +120,15 @@ def as_sentence(path: str | Path, at: int, record: Any) -> Sentence:
     """Make a sentence of one record, in any layout; `path` and `at` name it in errors."""
     fix = f"Write it as one of: {'; '.join(LAYOUTS)}"
     if not isinstance(record, dict):
-        problem = f"record {at} is a {type(record).__name__}, not an object"
+        what = "null" if record is None else f"a {type(record).__name__}"
+        problem = f"record {at} is {what}, not an object"
         raise DataFormatError(path, problem, fix)
     found = [known for known in _FORMATS if known[0] in record and known[1] in record]
     if not found:
         more = f" and {len(record) - 8} more" if len(record) > 8 else ""
         problem = f"record {at} has the fields {', '.join(list(record)[:8]) or 'none'}{more}"
+        if near := _near(record):
+            fix = f"Did you mean {near}? {fix}"
         raise DataFormatError(path, problem, fix)
     if len(found) > 1:
         names = " and ".join(known[1] for known in found)
@@ -132,8 +136,9 @@ def as_sentence(path: str | Path, at: int, record: Any) -> Sentence:
     text_field, triples_field, keys = found[0]
     text = record[text_field]
     if not isinstance(text, str):
+        what = "null" if text is None else repr(text)
         raise DataFormatError(
-            path, f"record {at}, field {text_field}: {text!r} is no text", "Write it as a string"
+            path, f"record {at}, field {text_field}: {what} is no text", "Write it as a string"
         )
     where = f"record {at}, field {triples_field}"
     listed = record[triples_field]
@@ -162,6 +167,15 @@ def as_sentence(path: str | Path, at: int, record: Any) -> Sentence:
     return Sentence(text, tuple(triples), tuple(spans) if any(spans) else ())
 
 
+def _near(record: Mapping[str, Any]) -> str:
+    """The field of a layout that a record lacks, where it has another one of nearly that name."""
+    pairs = [{text, triples} - set(record) for text, triples, _ in _FORMATS]
+    absent = sorted({name for pair in pairs if len(pair) == 1 for name in pair})
+    known = {name for known in _FORMATS for name in known[:2]}
+    near = [get_close_matches(str(name), absent, n=1) for name in record if name not in known]
+    return next((names[0] for names in near if names), "")
+
+
 def _spans(
     path: str | Path, where: str, text: str, triple: Any, parts: Sequence[str]
 ) -> tuple[Span, Span] | None:
@@ -180,7 +194,8 @@ def _spans(
         ):
             raise DataFormatError(
                 path,
-                f"{where}: {name} is {span!r}, no [start, end] within the {len(text)} characters",
+                f"{where}: {name} is {repr(span) if name in triple else 'missing'}, no [start, end] "
+                f"within the {len(text)} characters",
                 "Count from 0, the end one past the last character; or leave both spans out",
             )
         start, end = span
@@ -363,7 +378,10 @@ def assemble_triples(
             f"{len(valid)} training sentence{'' if one else 's'} validate{'s' if one else ''}"
         )
     if not test and name not in EXPECTED:
-        notes.append("no test file: scored on the validation sentences only")
+        what = (
+            f"{Path(files['test']).name} holds no sentence" if "test" in files else "no test file"
+        )
+        notes.append(f"{what}: scored on the validation sentences only")
     if name not in EXPECTED and not (train and valid):
         count = len(set(map(_text, [*train, *valid])))
         raise DataFormatError(

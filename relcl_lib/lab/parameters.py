@@ -108,19 +108,25 @@ class Parameters(BaseModel):
 
     @classmethod
     def listing(cls, shown: Mapping[str, Any], leave_out: Iterable[str] = ()) -> str:
-        """A line for each field: its name with the value `shown` for it, and what it means."""
+        """A line for each field: its name with the value `shown` for it, and what it means.
+
+        Then a line for each profile: what it sets, but for data and seeds.
+        """
         lines = []
         for name in (name for name in cls.model_fields if name not in set(leave_out)):
             field = cls.model_fields[name]
             about = field.description or ""
             if choices := _choices(field.annotation):
                 about = "; ".join(filter(None, (about, "one of " + ", ".join(choices))))
-            value = shown.get(name, field.default)
-            plain = {True: "true", False: "false", None: "null"}
-            text = plain[value] if value is None or value is True or value is False else str(value)
-            lines.append((f"{name}={text.replace(' ', '')}", about))
+            lines.append((_written(name, shown.get(name, field.default)), about))
         width = min(28, max(len(setting) for setting, _ in lines))
-        return "\n".join(f"  {setting:{width}}  {about}".rstrip() for setting, about in lines)
+        rows = [f"  {setting:{width}}  {about}".rstrip() for setting, about in lines]
+        unsaid = {*leave_out, "dataset", "seeds"}
+        for profile, values in cls.profiles.items():
+            said = [_written(n, v) for n, v in values.items() if n not in unsaid]
+            if said:
+                rows.append(f"the profile {profile} sets {' '.join(said)}")
+        return "\n".join(rows)
 
     @classmethod
     def names(cls) -> list[str]:
@@ -132,6 +138,13 @@ class Parameters(BaseModel):
         """The parameters that a misspelt name may have meant, the nearest first."""
         known = [each for each in cls.names() if each not in leave_out]
         return difflib.get_close_matches(name, known, n=2)
+
+
+def _written(name: str, value: Any) -> str:
+    """A setting as a command line takes it."""
+    plain = {True: "true", False: "false", None: "null"}
+    text = plain[value] if value is None or value is True or value is False else str(value)
+    return f"{name}={text.replace(' ', '')}"
 
 
 def _takes_list(annotation: Any) -> bool:

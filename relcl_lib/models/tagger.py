@@ -48,6 +48,16 @@ class TaggerConfig:
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be one of {known}")
+        sizes = ("n_types", "n_relations", "vector_size", "hidden", "type_size", "max_tokens")
+        for name in (*sizes, "attention_heads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        if self.hidden % self.attention_heads:
+            raise ValueError(
+                f"hidden={self.hidden} must be a multiple of attention_heads={self.attention_heads}"
+            )
+        if not self.dilations:
+            raise ValueError("dilations=() must name at least one block")
 
     @property
     def columns(self) -> tuple[int, int]:
@@ -64,6 +74,10 @@ class ConvEncoder(nn.Module):
 
     def __init__(self, config: TaggerConfig, vectors: Tensor, train_vectors: bool = False) -> None:
         super().__init__()
+        if vectors.dim() != 2 or vectors.shape[1] != config.vector_size:
+            raise ValueError(
+                f"vectors {tuple(vectors.shape)} must be (words, vector_size={config.vector_size})"
+            )
         self.config, self.size = config, config.hidden
         if train_vectors:
             self.vectors = nn.Parameter(vectors.clone())
@@ -96,8 +110,15 @@ class ConvEncoder(nn.Module):
         return self
 
     def forward(self, inputs: Mapping[str, Tensor], mask: Tensor) -> Tensor:
-        """H (B, n, d), exactly 0 at pads, of `words` (B, n) ids and the mask (B, n, 1)."""
+        """H (B, n, d), exactly 0 at pads, of `words` (B, n) ids and the mask (B, n, 1).
+
+        ValueError where n exceeds `max_tokens`.
+        """
         words = inputs["words"]
+        if words.shape[1] > self.config.max_tokens:
+            raise ValueError(
+                f"sentences of {words.shape[1]} words exceed max_tokens={self.config.max_tokens}"
+            )
         if self.folded is not None:
             x = F.embedding(words, self.folded)
         else:
@@ -235,7 +256,13 @@ def two_linears(first: nn.Linear, second: nn.Linear, x: Tensor) -> tuple[Tensor,
 
 
 class FastRE(nn.Module):
-    """Encoder, head tagger and tail tagger."""
+    """FastRE: the encoder of Eq. 1 to 4, the head tagger and the tail tagger.
+
+    Args:
+        config: sizes and switches.
+        vectors: (V, vector_size) word vectors; row 0 is for pads, row 1 for unknown words.
+        train_vectors: whether they are trained.
+    """
 
     def __init__(self, config: TaggerConfig, vectors: Tensor, train_vectors: bool = False) -> None:
         super().__init__()
@@ -249,7 +276,7 @@ class FastRE(nn.Module):
         return None if self.config.threshold == "adaptive" else 0.5
 
     def encode(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """H (B, n, d) and the mask (B, n, 1) of a batch; `lengths` are at least 1."""
+        """H (B, n, d) and the mask (B, n, 1) of `words` (B, n) ids and `lengths` (B,), at least 1."""
         mask = token_mask(inputs["lengths"], inputs["words"].shape[1])
         mask = mask.to(self.encoder.projection.weight.dtype)
         return self.encoder(inputs, mask), mask

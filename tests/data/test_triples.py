@@ -97,7 +97,14 @@ def test_one_object_over_several_lines_is_one_record(tmp_path):
             ["line 2 is no JSON", "(column 10). Mend line 2", "incomplete"],
         ),
         ("[1]", ["record 1", "int"]),
+        ("[null]", ["record 1 is null, not an object"]),
         ('[{"text": "a"}]', ["record 1", "text", "spo_list"]),
+        (
+            '[{"text": "a", "triple_lists": []}]',
+            ["Did you mean triple_list? Write it as one of: one's"],
+        ),
+        ('[{"texts": "a", "spo_list": []}]', ["Did you mean text? Write"]),
+        ('[{"text": null, "spo_list": []}]', ["record 1, field text: null is no text"]),
         ('[{"text": 3, "spo_list": []}]', ["record 1", "field text", "3"]),
         ('[{"text": "a", "spo_list": [{"subject": "a"}]}]', ["record 1", "predicate"]),
         ('[{"text": "a", "triple_list": [["a", "r"]]}]', ["record 1", "no triple", "three texts"]),
@@ -107,6 +114,10 @@ def test_one_object_over_several_lines_is_one_record(tmp_path):
         (spanned([0, 9], [19, 99]), ["object_span is [19, 99]", "within the 34 characters"]),
         (spanned([9, 0], [19, 32]), ["subject_span is [9, 0]", "Count from 0"]),
         (spanned([0, 9], None), ["object_span is None", "leave both spans out"]),
+        (
+            spanned([0, 9], [19, 32]).replace("object_span", "thing_span"),
+            ["object_span is missing, no [start"],
+        ),
     ],
 )
 def test_damaged_files_are_named_with_record_field_and_remedy(tmp_path, text, words):
@@ -200,8 +211,11 @@ def test_ones_own_needs_a_training_file_only(tmp_path):
     write(tmp_path / "mine" / "train.json", simple(299))
     data = load_triples("mine", tmp_path)
     assert data.sizes == {"train": 270, "valid": 29, "test": 0}
-    assert "29 training sentences validate; no test file" in data.note
+    assert "29 training sentences validate; no test file: scored" in data.note
     assert load_triples("mine", tmp_path, reduced=True) == data
+    write(tmp_path / "mine" / "test.json", [])
+    assert "test.json holds no sentence: scored" in load_triples("mine", tmp_path).note
+    (tmp_path / "mine" / "test.json").unlink()
     write(tmp_path / "mine" / "train.json", simple(300))
     assert load_triples("mine", tmp_path).sizes["valid"] == 30
     write(tmp_path / "other" / "test.json", simple(40))

@@ -77,6 +77,28 @@ def test_parameter_count_with_vectors_of_50_numbers():
     assert trainable_parameters(model) == 1_064_390
 
 
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"hidden": 30}, "hidden=30 must be a multiple of attention_heads=8"),
+        ({"dilations": ()}, "at least one block"),
+        ({"n_types": 0}, "n_types=0 must be at least 1"),
+        ({"gate": "none of them"}, "must be one of"),
+    ],
+)
+def test_sizes_that_cannot_work_are_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        TaggerConfig(**changes)
+
+
+def test_vectors_and_sentences_of_another_size_are_refused():
+    with pytest.raises(ValueError, match=r"\(10, 50\) must be \(words, vector_size=300\)"):
+        FastRE(TaggerConfig(), torch.zeros(10, 50))
+    model = FastRE(TaggerConfig(max_tokens=3), torch.zeros(10, 300))
+    with pytest.raises(ValueError, match="4 words exceed max_tokens=3"):
+        model.encode({"words": torch.ones(1, 4, dtype=torch.long), "lengths": torch.tensor([4])})
+
+
 def test_parameter_counts_of_the_parts():
     model = FastRE(TaggerConfig(), torch.zeros(3, 300))
     count = trainable_parameters

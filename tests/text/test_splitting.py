@@ -1,7 +1,7 @@
 """Plain text in words: marks, abbreviations, scripts without spaces, offsets."""
 
-from itertools import pairwise
 import unicodedata
+from itertools import pairwise
 
 import pytest
 from hypothesis import given

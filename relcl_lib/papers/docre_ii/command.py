@@ -460,7 +460,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--data", required=True, type=place, help="folder in DocRED's layout, or PubTator files"
     )
     trained.add_argument("--out", required=True, type=place, help="for model, records, checkpoints")
-    trained.add_argument("--profile", default="full", help="quick, reduced or full")
+    trained.add_argument("--profile", default="full", help="quick, reduced or full (default)")
     trained.add_argument("settings", nargs="*", help="NAME=VALUE, e.g. encoder=FOLDER")
     trained.set_defaults(run=train)
     return parser

@@ -17,6 +17,7 @@ import argparse
 import codecs
 import contextlib
 import json
+import math
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -327,9 +328,12 @@ def located(name: str, report: dict[str, Any]) -> str:
 
 def share(text: str) -> float:
     """A number from 0 to 1, as a `type` of argparse."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{value} is not from 0 to 1")
+        raise argparse.ArgumentTypeError(f"{text} is no number from 0 to 1")
     return value
 
 
@@ -504,7 +508,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=place,
         help="folder for tagger, records, checkpoints; a tagger of other data or settings is not replaced",
     )
-    trained.add_argument("--profile", default="full", help="quick, reduced or full")
+    trained.add_argument("--profile", default="full", help="quick, reduced or full (default)")
     trained.add_argument("settings", nargs="*", help="NAME=VALUE, e.g. dataset=webnlg epochs=20")
     trained.set_defaults(run=train)
     return parser

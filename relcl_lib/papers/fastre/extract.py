@@ -225,7 +225,10 @@ class Extractor:
         return texts[0], self.schema.relations[relation], texts[1]
 
     def extract(self, texts: Sequence[str], min_score: float = 0.0) -> list[list[Found]]:
-        """The triples of each text whose score is at least `min_score`, in order of their places."""
+        """The triples of each text whose score is at least `min_score`, in order of their places.
+
+        TypeError for a single text, or for what is no text.
+        """
         return self.extract_with_cuts(texts, min_score)[0]
 
     def extract_with_cuts(
@@ -235,6 +238,8 @@ class Extractor:
 
         A cut is how many words are read of the text, or of a sentence of it, that has more; else None.
         """
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise TypeError("texts must be a sequence of texts, such as [text]")
         parts = [(at, span) for at, text in enumerate(texts) for span in self.parts(text)]
         read = [texts[at][slice(*span)] for at, span in parts]
         ways = [way_of(text, self.words) for text in texts]  # a sentence is split as its text is

@@ -178,10 +178,14 @@ class FastreParameters(Parameters):
         """
         if self.exact_release and self.variant != "released":
             raise ParameterError("exact_release goes with variant='released'")
-        if (self.method == "CasRel") != (self.encoder is not None):
+        if self.method == "CasRel" and self.encoder is None:
             raise ParameterError(
-                "encoder names the pretrained encoder of method='CasRel', and only of it: a hub "
-                "name such as 'bert-base-cased', or a folder"
+                "encoder is not set: method='CasRel' needs a pretrained one, a hub name such as "
+                "'bert-base-cased', or a folder"
+            )
+        if self.method != "CasRel" and self.encoder is not None:
+            raise ParameterError(
+                f"encoder={self.encoder!r} is read by method='CasRel' only, not by {self.method}"
             )
         if self.method == "CasRel" and self.start_from:
             raise ParameterError("start_from: method='CasRel' starts from its encoder")

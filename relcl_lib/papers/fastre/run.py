@@ -44,6 +44,7 @@ from relcl_lib.papers.fastre.parameters import FastreParameters, learning_rate
 from relcl_lib.text import triple_metrics
 from relcl_lib.text.schema import TYPE_MAPS, choose_schema, listed_in
 from relcl_lib.text.spans import (
+    INSIDE_A_WORD,
     Batch,
     TaggedSentences,
     tag_sentences,
@@ -177,9 +178,13 @@ class FastreRun(Run):
             raise ValueError(f"no triple of {self.data.name}'s training split can be used: {lost}")
         limited &= not self.settings.allow_lost
         if limited and lost_share(tagged.report) > MOST_LOST:
+            plain = (
+                self.settings.words == SPACES and INSIDE_A_WORD in tagged.report["lost_examples"]
+            )
+            mend = "Set words=punctuation" if plain else "Mend the data"
             raise ParameterError(
                 f"more than {MOST_LOST:.0%} of {self.data.name} would be lost: "
-                f"{describe_lost(tagged.report)}. Mend the data, or set allow_lost=true"
+                f"{describe_lost(tagged.report)}. {mend}, or set allow_lost=true"
             )
         return tagged.to(self.device)
 

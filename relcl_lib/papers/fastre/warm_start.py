@@ -58,7 +58,7 @@ def take_over(model: FastRE | CasRel, schema: Schema, tagger: Extractor) -> None
     """
     if other := sorted(_other_form(model, tagger.model)):
         raise ParameterError(
-            f"start_from: the tagger's network is another one ({', '.join(other)}); set method, variant "
+            f"start_from: the tagger's network is another one ({'; '.join(other)}); set method, variant "
             "and what else shapes the network as it was trained"
         )
     ours, theirs = model.state_dict(), tagger.model.state_dict()
@@ -77,10 +77,14 @@ def _other_form(mine: FastRE | CasRel, other: FastRE | CasRel) -> set[str]:
     Networks with other gates or thresholds can have weights of the same names and shapes.
     """
     if type(mine) is not type(other):
-        return {"method"}
+        return {f"method: {type(other).__name__} there, {type(mine).__name__} here"}
     ours, theirs = ({**vars(m.encoder.config), **vars(m.config)} for m in (mine, other))
     free = ("n_types", "n_relations", "dropout", "embedding_dropout")
-    return {name for name in ours if name not in free and ours[name] != theirs[name]}
+    return {
+        f"{name}: {theirs[name]} there, {value} here"
+        for name, value in ours.items()
+        if name not in free and value != theirs[name]
+    }
 
 
 def _classes(name: str) -> str | None:

@@ -315,6 +315,12 @@ def test_entities_over_the_end_of_a_sentence_are_counted(text, entity, alone, wh
         assert (counts.triples, counts.across) == (2, 2 * across)
 
 
+@pytest.mark.parametrize("texts", ["Ada left Graz .", [None], [b"a"]])
+def test_what_is_no_list_of_texts_is_refused(extractor, texts):
+    with pytest.raises(TypeError, match="must be a sequence of texts"):
+        extractor.extract(texts)
+
+
 def test_malformed_lines_are_numbered_and_skipped(extractor):
     data = b"a b\n\xff\n\nc\0d\n" + b"x" * (1 << 20) + b"yz\nlast one"
     out = io.StringIO()
@@ -747,9 +753,10 @@ def test_evaluation_of_a_file_equals_the_runs_own(run, folder, tmp_path, capsys)
     assert main([*call, "--train", str(tmp_path / "valid.json"), "--min-score", "1"]) == 0
     strict = json.loads(capsys.readouterr().out)
     assert strict["seen_share"] == 100 and strict["found"] < found["found"]
-    with pytest.raises(SystemExit):
-        main([*call, "--min-score", "2"])
-    capsys.readouterr()
+    for share in ("2", "nan", "half"):
+        with pytest.raises(SystemExit):
+            main([*call, "--min-score", share])
+        assert f"{share} is no number from 0 to 1" in capsys.readouterr().err
     for wrong, said in (
         (
             tmp_path,
@@ -788,7 +795,7 @@ def test_a_run_starts_from_a_saved_tagger(run, folder):
     assert set(run.reader.words) <= set(again.reader.words)
     assert again.inputs["start_from"] and again.identity() != run.identity()
     assert again.train().evaluate("valid")["F1"] == run.evaluate("valid")["F1"] > 0
-    with pytest.raises(ParameterError, match=r"another one \(.*hidden"):
+    with pytest.raises(ParameterError, match=r"another one \(.*hidden: \d+ there, 64 here"):
         FastreRun(parameters(start_from=str(folder), hidden=64), wider)
     for other in ({"gate": "paper"}, {"dilations": [1, 1, 1]}, {"threshold": "global"}):
         with pytest.raises(ParameterError, match=rf"another one \({next(iter(other))}"):

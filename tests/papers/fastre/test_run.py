@@ -284,8 +284,8 @@ def test_misspelt_and_contradictory_parameters():
     with pytest.raises(ParameterError, match="did you mean epochs"):
         parameters(epoch=3)
     for changes, word in (
-        ({"method": "CasRel"}, "encoder names"),
-        ({"encoder": "bert"}, "encoder names"),
+        ({"method": "CasRel"}, "encoder is not set"),
+        ({"encoder": "bert"}, "read by method=.CasRel. only, not by FastRE"),
         ({"exact_release": True, "variant": "paper"}, "exact_release"),
         ({"hidden": 30}, "multiple of attention_heads"),
         ({"dilations": [1, 0]}, r"dilations\.1: Input should be greater than or equal to 1"),
