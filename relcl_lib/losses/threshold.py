@@ -33,11 +33,14 @@ def adaptive_threshold_loss(
 
     Returns:
         (...), at least 0, or -`epsilon` per logarithm. Sum or average it over real positions.
+
+    Raises:
+        ValueError: labels that are not of the logits' positions, or not of as many classes.
     """
-    if labels.shape[-1] != logits.shape[-1] - 1:
+    if labels.shape != (*logits.shape[:-1], logits.shape[-1] - 1):
         raise ValueError(
-            f"labels have {labels.shape[-1]} classes, logits {logits.shape[-1]} columns; the logits "
-            "need one more, the threshold in column 0"
+            f"labels {tuple(labels.shape)} must be (..., C), 0 or 1 for each class, where the logits "
+            f"{tuple(logits.shape)} are (..., C + 1), with the threshold in column 0"
         )
     positive = F.pad(labels.bool(), (1, 0))  # (..., C+1), never the threshold
     rival = positive.clone()

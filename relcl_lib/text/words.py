@@ -9,6 +9,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import IO
 
@@ -204,9 +205,10 @@ class WordReader:
 
     def __init__(self, words: Sequence[str], max_tokens: int) -> None:
         self.words, self.max_tokens = tuple(words), max_tokens
-        self.ids = {word: index for index, word in enumerate(self.words, start=FIRST_WORD)}
-        for word, index in list(self.ids.items()):
-            self.ids.setdefault(composed(word), index)
+        self.ids = dict(zip(self.words, count(FIRST_WORD)))
+        for word in self.words:
+            if not word.isascii():
+                self.ids.setdefault(composed(word), self.ids[word])
 
     def read(self, texts: Sequence[Sequence[str]]) -> dict[str, Tensor]:
         """The encoder's inputs for texts given as words.

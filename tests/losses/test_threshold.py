@@ -156,6 +156,8 @@ def test_the_decision_is_strict():
 def test_wrong_shapes_and_names_are_refused():
     with pytest.raises(ValueError, match="threshold in column 0"):
         adaptive_threshold_loss(torch.zeros(3), torch.zeros(3))
+    with pytest.raises(ValueError, match=r"labels \(2, 3\) must be .* logits \(4, 4\)"):
+        adaptive_threshold_loss(torch.zeros(4, 4), torch.zeros(2, 3))
     with pytest.raises(ValueError, match="threshold"):
         tagging_loss(torch.zeros(3), torch.zeros(2), threshold="none")
     with pytest.raises(ValueError, match="scale"):

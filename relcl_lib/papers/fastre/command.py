@@ -295,7 +295,7 @@ def evaluate(options: argparse.Namespace) -> int:
     """Print the scores of a saved tagger on a file as one JSON object."""
     from relcl_lib.data.download import DataFormatError
     from relcl_lib.data.triples import read_sentences
-    from relcl_lib.papers.fastre.evaluate import COMPARED, evaluate_on, locate
+    from relcl_lib.papers.fastre.evaluate import describe_compared, evaluate_on, locate
     from relcl_lib.papers.fastre.extract import Extractor
     from relcl_lib.papers.fastre.lost import describe_lost
 
@@ -316,7 +316,7 @@ def evaluate(options: argparse.Namespace) -> int:
         {"score": round(score, 4), "right": round(100 * right, 2), "triples": count}
         for score, right, count in bins
     ]
-    print(json.dumps({"compared": COMPARED, **rounded}, indent=1))
+    print(json.dumps({"compared": describe_compared(rounded), **rounded}, indent=1))
     return 0
 
 
@@ -363,7 +363,7 @@ def train(options: argparse.Namespace) -> int:
     from relcl_lib.lab.checkpoints import model_folders, refuse_other
     from relcl_lib.lab.parameters import read_settings
     from relcl_lib.papers.fastre.confidence import describe_calibration
-    from relcl_lib.papers.fastre.evaluate import COMPARED
+    from relcl_lib.papers.fastre.evaluate import describe_compared
     from relcl_lib.papers.fastre.extract import ABOUT
     from relcl_lib.papers.fastre.lost import describe_lost
     from relcl_lib.papers.fastre.parameters import FastreParameters
@@ -421,9 +421,9 @@ def train(options: argparse.Namespace) -> int:
         tagger = run.calibrated()
         print(f"tagger: {tagger.save(folder)}", file=sys.stderr)
         print(describe_calibration(tagger.calibration), file=sys.stderr)
-    tell(COMPARED)
+    names = ("F1_exact", "precision", "recall", "F1", "F1_valid")
+    tell(describe_compared({"F1", *records[0].metrics} & set(names)))
     for record in records:
-        names = ("F1_exact", "precision", "recall", "F1", "F1_valid")
         shown = {name: record.metrics[name] for name in names if name in record.metrics}
         print(json.dumps({"seed": record.seed, "protocol": record.protocol, **shown}))
     return 0

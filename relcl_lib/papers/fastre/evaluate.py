@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,11 +14,13 @@ from relcl_lib.text import triple_metrics
 from relcl_lib.text.spans import find_span, tag_sentences
 from relcl_lib.text.splitting import look_up, split_sentences, way_of
 
-#: what the scores compare, in the order in which they are printed
-COMPARED = (
-    "F1_exact: whole entities; F1: the first word of each entity (the paper's partial match); "
-    "F1_last: the last word of each"
-)
+#: what the scores compare of two entities, in the order in which they are printed
+COMPARED = {
+    "F1_exact": "whole entities",
+    "F1": "the first word of each entity (the paper's partial match)",
+    "F1_valid": "the same on the validation sentences",
+    "F1_last": "the last word of each",
+}
 #: why a triple is lost where each sentence of a text is read alone
 APART = "have subject and object in different sentences"
 
@@ -37,6 +39,11 @@ class Parted(NamedTuple):
     def triples(self) -> list[Triple]:
         """All triples of the record."""
         return [t for sentence in (*self.parts, self.rest) for t in sentence.triples]
+
+
+def describe_compared(names: Iterable[str]) -> str:
+    """What those of the scores compare that have a name here."""
+    return "; ".join(f"{name}: {text}" for name, text in COMPARED.items() if name in set(names))
 
 
 def parted(extractor: Extractor, sentence: Sentence) -> Parted:

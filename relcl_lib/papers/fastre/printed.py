@@ -85,6 +85,7 @@ BY_SENTENCE = {
     **{f"F1, {n} triple{'s' * (n != '1')}": f"F1_n{n}" for n in ("1", "2", "3", "4", "5+")},
     "recall of triples in training": "recall_seen",
     "recall of all others": "recall_unseen",
+    "distance of the scores from the truth (exact match)": "calibration_error",
 }
 
 
@@ -166,8 +167,10 @@ def efficiency(parameters: Mapping[str, int], records: Iterable[Record] = ()) ->
         if entry.metric == "params_K":
             place = f"{entry.dataset}: parameters (K)"
             texts[place, "paper"] = f"{entry.value:,.0f}"
-            own = f"{parameters[entry.dataset] / 1000:,.2f}"
-            texts[place, "ours"] = own if entry.method == "FastRE" else DASH
+            own = parameters[entry.dataset] / 1000 if entry.method == "FastRE" else None
+            for run in _timed(entry.method, entry.dataset, records, "params_K")[:1]:
+                own = own or run.metrics["params_K"]
+            texts[place, "ours"] = f"{own:,.2f}" if own else DASH
             continue
         place = f"{entry.dataset}: ms at batch 1 / 8 / 128"
         given = texts.get((place, "paper"))
@@ -179,17 +182,22 @@ def efficiency(parameters: Mapping[str, int], records: Iterable[Record] = ()) ->
 
 def _milliseconds(method: str, dataset: str, records: Iterable[Record]) -> str:
     """Our times per sentence at `BATCHES` on a data set; "" where no run has any."""
-    rows = [
-        row
-        for row in (*tables.printed_rows("Table 2", dataset), *tables.data_rows(dataset))
-        if row.method == method and row.our_metric == "F1"
-    ]
-    runs = _runs(rows[0], records, f"infer_ms_batch{BATCHES[-1]}") if rows else []
+    runs = _timed(method, dataset, records, f"infer_ms_batch{BATCHES[-1]}")
     if not runs:
         return ""
     names = [f"infer_ms_batch{batch}" for batch in BATCHES]
     found = [[run.metrics[name] for run in runs if name in run.metrics] for name in names]
     return " / ".join(f"{fmean(values):.2g}" if values else DASH for values in found)
+
+
+def _timed(method: str, dataset: str, records: Iterable[Record], metric: str) -> list[Record]:
+    """The runs of a method of Table 2 that have a metric."""
+    rows = [
+        row
+        for row in (*tables.printed_rows("Table 2", dataset), *tables.data_rows(dataset))
+        if row.method == method and row.our_metric == "F1"
+    ]
+    return _runs(rows[0], records, metric) if rows else []
 
 
 def on_gpu() -> str:

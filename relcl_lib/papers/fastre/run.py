@@ -498,14 +498,19 @@ class FastreRun(Run):
         `params_K` are trained numbers in thousands, `network_K` those without word vectors;
         `train_seconds` is the time of this process's cores, without validation, and
         `train_log10_seconds` its logarithm, in which a ratio is a difference; `epochs_to_95` the first
-        epoch with 95 % of the best validation F1. That and `calibration_error` a run that finds nothing
-        lacks.
+        epoch with 95 % of the best validation F1, `log10_epochs_to_95` its logarithm. Those and
+        `calibration_error` a run that finds nothing lacks.
         """
         total, tagged = self.tagged.report["triples"], self.tagged.report["tagged"]
         lost = f"{total - tagged} of {total} training triples could not be located"
         seconds = sum(entry["train_seconds"] for entry in self.history)
         names = [n for n in CURVES if n in self.history[0]]
         curves = {name: [entry[name] for entry in self.history] for name in names}
+        converged = {
+            f"epochs_to_95{name.removeprefix('valid_F1')}": measures.convergence(curve)
+            for name, curve in curves.items()
+            if name.startswith("valid_F1") and max(curve)
+        }
         tested = {}
         if self.data.test:
             calibrated = self.calibrated().probabilities
@@ -526,11 +531,8 @@ class FastreRun(Run):
                 "train_seconds": seconds,
                 "train_log10_seconds": math.log10(max(seconds, 1e-3)),
                 "best_epoch": self.best_epoch,
-                **{
-                    f"epochs_to_95{name.removeprefix('valid_F1')}": measures.convergence(curve)
-                    for name, curve in curves.items()
-                    if name.startswith("valid_F1") and max(curve)
-                },
+                **converged,
+                **{f"log10_{name}": math.log10(epochs) for name, epochs in converged.items()},
             },
             "curves": curves,
             "notes": [

@@ -555,6 +555,8 @@ def test_own_data_need_a_training_file_and_no_setting(tmp_path, capsys):
     said = shown.err.splitlines()
     start = f"data: My-data, train.json of {folder}; 4 training sentences validate; no test"
     assert said[0].startswith(start)
+    assert said[-1].startswith("F1: the first word") and "F1_valid: the same" in said[-1]
+    assert "F1_last" not in said[-1]
     assert said[1] == "train: 36 sentences, 36 of 36 triples located"
     assert said[3].startswith("seed 0 epoch 1/1")  # what is located is said before
     tagger = Extractor.load(tmp_path / "out")
