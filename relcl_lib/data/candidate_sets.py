@@ -34,6 +34,7 @@ CDR_LAYOUT = (
 )
 MESH_TREES = ("2017MeshTree.txt", "mesh_tree.txt")
 GDA_TRAIN_LIST = "train_gda_docs"
+NO_DOCUMENT = "Write documents into it, or take the file away"
 GDA_LAYOUT = (
     "training_data/ and testing_data/, each with abstracts.txt, anns.txt, labels.csv; "
     f"{GDA_TRAIN_LIST} (PMIDs of the training split, one per line) for the usual cut"
@@ -130,6 +131,9 @@ def load_pubtator(
     Each pair of two entities counts, see `pubtator.as_related_document`.
     """
     splits = {split: read_pubtator(path) if path else [] for split, path in found.paths.items()}
+    for split in ("train", "dev"):
+        if found.paths[split] and not splits[split]:
+            raise DataFormatError(found.paths[split], "holds no document", NO_DOCUMENT)
     if orientation == "document":
         note = "a pair stands once, its head being the entity that comes first in the document"
     else:
@@ -158,10 +162,16 @@ def _assemble(
     notes: list[str],
     whole: bool,
 ) -> DocumentData:
-    others = {abstract.pmid for split in ("dev", "test") for abstract in splits[split]}
-    kept = [abstract for abstract in splits["train"] if abstract.pmid not in others]
+    # A copy of CDR in circulation has the development set appended to the training file. By the text,
+    # too: files of one's own may each be numbered from 1.
+    others = {(a.pmid, a.text) for split in ("dev", "test") for a in splits[split]}
+    kept = [
+        abstract for abstract in splits["train"] if (abstract.pmid, abstract.text) not in others
+    ]
     if leaked := len(splits["train"]) - len(kept):
-        # A copy of CDR in circulation has the development set appended to the training file.
+        if not kept:
+            problem = "each training document is in dev or test as well"
+            raise DataFormatError(source, problem, "Leave it in one of them")
         notes.append(f"{leaked} training documents that are also in dev or test were dropped")
     options = {"orientation": orientation, "report": report}
     relations: tuple[str, ...] = ()

@@ -7,7 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from relcl_lib.data.candidate_sets import PUBTATOR_FILES, load_cdr, load_gda, load_pubtator
+from relcl_lib.data.candidate_sets import (
+    NO_DOCUMENT,
+    PUBTATOR_FILES,
+    load_cdr,
+    load_gda,
+    load_pubtator,
+)
 from relcl_lib.data.document_files import (
     LISTED,
     Document,
@@ -127,8 +133,7 @@ def load_documents(
     names = OtherNames()
     for split, documents in splits.items():
         if not documents and split != "test":
-            fix = "Write documents into it, or take the file away"
-            raise DataFormatError(found.paths[split], "holds no document", fix)
+            raise DataFormatError(found.paths[split], "holds no document", NO_DOCUMENT)
         for at, document in enumerate(documents, start=1):
             names.add(f"{found.paths[split].name}, record {at}", document)
     if generated:

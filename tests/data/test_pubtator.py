@@ -252,6 +252,9 @@ def test_training_documents_that_are_in_dev_are_dropped(tmp_path):
     data = load_documents("cdr", tmp_path)
     assert data.sizes == {"train": 1, "dev": 1, "test": 1}
     assert "1 training documents that are also in dev or test were dropped" in data.note
+    train.write_text(dev.read_text())
+    with pytest.raises(DataFormatError, match="each training document is in dev or test as well"):
+        load_documents("cdr", tmp_path)
 
 
 def test_a_plain_name_goes_before_one_with_additions(tmp_path):

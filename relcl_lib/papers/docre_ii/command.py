@@ -195,6 +195,8 @@ def read_predictions(path: Path) -> dict[str, set[Any]]:
             if "facts" in record:
                 if not isinstance(record["facts"], list):
                     raise TypeError(f"field facts: {record['facts']!r} is no list")
+                if strange := [fact for fact in record["facts"] if not isinstance(fact, dict)]:
+                    raise TypeError(f"field facts: {strange[0]!r} is no object")
                 rows = [(fact["head"], fact["relation"], fact["tail"]) for fact in record["facts"]]
             else:
                 rows = [(record["h_idx"], record["r"], record["t_idx"])]

@@ -135,8 +135,8 @@ class DocreParameters(Parameters):
             "encoder": "sentence-transformers/all-MiniLM-L6-v2",
             "pair_size": 384,
             "inference_size": 256,
-            # The base is the best of 15 on CDR's development documents, by F1 and by average
-            # precision, in two seeds (`data/tries/docre_ii/cdr_base_search.jsonl`), on a GPU in float32;
+            # The base is the best on CDR's development documents, by F1 and by average precision, of 15
+            # in seed 0 and of 5 in seed 1 (`data/tries/docre_ii/cdr_base_search.jsonl`), on a GPU in float32;
             # `precision=auto` is bfloat16 on a CPU that has it. The mean of three layers and the
             # document's vector are the release's, the rates and epochs ours, as 500 documents make few
             # steps. Earlier records were made with encoder_layers=1, document_vector=False,
