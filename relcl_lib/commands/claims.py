@@ -52,7 +52,8 @@ def papers_block(records: Iterable[Record]) -> str:
     for (name, paper), row in zip(PAPERS.items(), of_papers, strict=True):
         lesson = f"[{name}](notebooks/{name}.ipynb), {paper.seconds} s"
         cited = f"[{paper.title}]({paper.link}), {paper.about}"
-        rows.append((cited, paper.task, lesson, *row[1:4], total_of(row[4:])))
+        claims = f"[{row[1]}](RESULTS.md#claims-{name})"
+        rows.append((cited, paper.task, lesson, claims, *row[2:4], total_of(row[4:])))
     sums = total(of_papers)
     rows.append(("all", "", "", *sums[1:4], total_of(sums[4:])))
     return markdown_table(header, rows)

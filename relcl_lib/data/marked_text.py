@@ -104,16 +104,21 @@ def as_marked(
     def wrong(problem: str) -> DataFormatError:
         return DataFormatError(path, f"record {at}{problem}", FIX)
 
+    def absent(name: str) -> str:
+        if name in record:
+            return "is null"
+        return f"missing (it has {', '.join(list(record)[:8]) or 'no field'})"
+
     if not isinstance(record, dict):
         raise wrong(f": a {type(record).__name__}, not an object")
     text, relation = record.get("text"), record.get("relation")
     if not isinstance(text, str):
-        raise wrong(", field text: missing, or no text")
+        raise wrong(f", field text: {absent('text') if text is None else f'{text!r} is no text'}")
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         raise wrong(", field text: holds half a surrogate pair, which no file can")
     if labelled and not (isinstance(relation, str) and relation.strip()):
-        known = "missing" if relation is None else f"{relation!r} is no name"
-        raise wrong(f", field relation: {known}")
+        problem = absent("relation") if relation is None else f"{relation!r} is no name"
+        raise wrong(f", field relation: {problem}")
     given = [record.get(name) for name in ("head", "tail")]
     if given == [None, None]:
         try:
@@ -129,7 +134,7 @@ def as_marked(
         for name, value, span in zip(("head", "tail"), given, spans, strict=True):
             if span is None:
                 problem = f"{value!r} is no [start, end] in a text of {len(text)} characters"
-                problem = "missing" if value is None else problem
+                problem = absent(name) if value is None else problem
                 raise wrong(f", field {name}: {problem}")
     for name, span in zip(("head", "tail"), spans, strict=True):
         for place in span:

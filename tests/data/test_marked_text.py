@@ -72,12 +72,13 @@ def test_words_and_spans_agree_with_the_text_whatever_is_marked():
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"text": None}, "record 7, field text: missing"),
+        ({"text": None}, "record 7, field text: is null"),
+        ({"text": 5}, "record 7, field text: 5 is no text"),
         ({"text": "a\ud800b"}, "field text: holds half a surrogate"),
-        ({"relation": None}, "record 7, field relation: missing"),
+        ({"relation": None}, "record 7, field relation: is null"),
         ({"relation": " "}, "field relation: ' ' is no name"),
-        ({"head": None}, "record 7, field head: missing. A sentence is {"),
-        ({"tail": None}, "record 7, field tail: missing. A sentence is {"),
+        ({"head": None}, "record 7, field head: is null. A sentence is {"),
+        ({"tail": None}, "record 7, field tail: is null. A sentence is {"),
         ({"head": 5}, "field head: 5 is no [start, end] in a text of 38 characters"),
         ({"head": [0, 39]}, "field head: [0, 39]"),
         ({"tail": [5, 5]}, "field tail: [5, 5]"),
@@ -119,6 +120,15 @@ def test_what_does_not_fit_is_named(change, words):
     assert words in str(caught.value) and "A sentence is {" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["text", "relation", "head"])
+def test_a_missing_field_is_told_with_those_that_are_there(name):
+    record = {key + "s" * (key == name): value for key, value in OFFSETS.items()}
+    has = ", ".join(record)
+    with pytest.raises(DataFormatError) as caught:
+        as_marked("mine.jsonl", 7, record)
+    assert f"record 7, field {name}: missing (it has {has})" in str(caught.value)
+
+
 def test_without_labels_the_relation_is_not_looked_at():
     for relation in (None, 5, "born in"):
         found = as_marked("m", 1, {**OFFSETS, "relation": relation}, labelled=False)
@@ -134,7 +144,7 @@ def test_a_sentence_of_no_relation_is_read_where_that_is_asked_for(tmp_path):
         NO_RELATION: 2,
         "born in": 1,
     }
-    with pytest.raises(DataFormatError, match="record 1, field relation: missing"):
+    with pytest.raises(DataFormatError, match="record 1, field relation: is null"):
         read_marked(path)
     del none["relation"]  # forgotten, which says nothing
     path.write_text(json.dumps(none))

@@ -170,8 +170,14 @@ class ContinualClassifier:
             none is new, none is used, and nothing is trained.
 
         Raises:
-            ValueError: there is no relation, or one has no sentence that can be learned from.
+            ValueError: there is no relation, one has no sentence that can be learned from, or an entity
+                lies outside its sentence.
+            TypeError: these are no sentences by relation.
         """
+        if not isinstance(lessons, Mapping):
+            raise TypeError("lessons must be a mapping from each relation's name to its sentences")
+        for row in (row for rows in lessons.values() for row in rows):
+            _check_sentence(row)
         number = len(self.lessons)
         short = {name: self._short_enough(name, rows) for name, rows in lessons.items()}
         if not short:
@@ -343,10 +349,13 @@ class ContinualClassifier:
             threshold: the least cosine of an answer; None takes the model's, -1 answers always.
 
         Raises:
-            ValueError: nothing has been learned yet.
+            ValueError: nothing has been learned yet, or an entity lies outside its sentence.
+            TypeError: these are no sentences.
         """
         if not self.relations:
             raise ValueError("this model has learned no relation yet: call learn() first")
+        for row in sentences:
+            _check_sentence(row)
         least = self.threshold if threshold is None else threshold
         least = -1.0 if least is None else least
         found: list[Prediction | None] = [None] * len(sentences)
@@ -418,11 +427,9 @@ class ContinualClassifier:
             if name not in names or not all(0 <= share <= 1 for share in shares):
                 raise ValueError(f"unknown: {name!r} is no relation with shares from 0 to 1")
         for row in (*self.memory, *self.held_out):
-            if row.relation not in names or not all(isinstance(t, str) for t in row.tokens):
+            if row.relation not in names:
                 raise ValueError(f"{_as_record(row)} is no sentence of these relations")
-            for start, end in (row.head, row.tail):
-                if not (type(start) is type(end) is int and 0 <= start < end <= len(row.tokens)):
-                    raise ValueError(f"{_as_record(row)}: an entity lies outside its sentence")
+            _check_sentence(row)
         if not all(isinstance(key, str) for key in self.trained):
             raise ValueError("trained is no list of digests")
         self.predict(self.memory[:1])
@@ -493,6 +500,19 @@ class ContinualClassifier:
             found.trained = set(about["trained"])
             found._check()
         return found
+
+
+def _check_sentence(row: Any) -> None:
+    if not isinstance(row, RawSentence):
+        raise TypeError(
+            f"{row!r} is no RawSentence; `relcl_lib.data.marked_text` makes some: `read_marked` of a "
+            "file, `as_marked` of one record"
+        )
+    if not all(isinstance(token, str) for token in row.tokens):
+        raise ValueError(f"{_as_record(row)}: a token is no text")
+    for start, end in (row.head, row.tail):
+        if not (type(start) is type(end) is int and 0 <= start < end <= len(row.tokens)):
+            raise ValueError(f"{_as_record(row)}: an entity lies outside its sentence")
 
 
 def refuse_foreign(folder: Path) -> None:

@@ -76,24 +76,29 @@ def leads(
     """What methods are ahead of others after each task, in points, paired by seed.
 
     The first of the pairs has a line per seed, and each a line with the mean and half of its 95 %
-    interval. All were measured on the same content of the data set, that of the first pair. Pairs
-    without common seeds there are left out.
+    interval, of each content of the data set (all of it, or a part) that has both with a seed.
     """
     methods = tuple(dict.fromkeys(method for pair in pairs for method in pair))
-    records = tables.of_one_content(tables.in_table_1(records, methods, dataset), pairs[0])
+    contents: dict[str, list[Record]] = {}
+    for record in tables.in_table_1(records, methods, dataset):
+        contents.setdefault(str(record.dataset.get("fingerprint")), []).append(record)
     found: Grid = {}
-    for place, (method, over) in enumerate(pairs):
-        ahead = tables.leads(records, dataset, over, method)
-        lines = {}
-        if place == 0:
-            lines = {f"seed {s}": {name: [v] for name, v in of.items()} for s, of in ahead.items()}
-        if ahead:
-            names = dict.fromkeys(name for of in ahead.values() for name in of)
-            mean = {name: [of[name] for of in ahead.values()] for name in names}
-            lines[f"mean ± half of 95 %, n={len(ahead)}"] = mean
-        for line, values in lines.items():
-            texts = {(name, ""): difference(of_seeds) for name, of_seeds in values.items()}
-            found[f"{method} less {over}, {line}"] = texts
+    for runs in sorted(contents.values(), key=lambda runs: max(map(trained_on, runs))):
+        samples = f", {max(map(trained_on, runs)):,} training samples" * (len(contents) > 1)
+        for place, (method, over) in enumerate(pairs):
+            ahead = tables.leads(runs, dataset, over, method)
+            lines = {}
+            if place == 0:
+                lines = {
+                    f"seed {s}": {name: [v] for name, v in of.items()} for s, of in ahead.items()
+                }
+            if len(ahead) > 1 or (ahead and not lines):
+                names = dict.fromkeys(name for of in ahead.values() for name in of)
+                mean = {name: [of[name] for of in ahead.values()] for name in names}
+                lines[f"mean ± half of 95 %, n={len(ahead)}"] = mean
+            for line, values in lines.items():
+                texts = {(name, ""): difference(of_seeds) for name, of_seeds in values.items()}
+                found[f"{method} less {over}{samples}, {line}"] = texts
     return TABLES.markdown(found, "points")
 
 

@@ -389,6 +389,27 @@ def test_wrong_scores_of_unknown_sentences_are_refused(two_lessons, tmp_path):
             ContinualClassifier.load(folder)
 
 
+@pytest.mark.parametrize(
+    "wrong, error, said",
+    [
+        ({"text": "a b"}, TypeError, "is no RawSentence; .* `as_marked` of one record"),
+        ("a b", TypeError, "is no RawSentence"),
+        (RawSentence(("a", "b"), (0, 1), (1, 9), "x"), ValueError, "an entity lies outside"),
+        (RawSentence(("a", 5), (0, 1), (1, 2), "x"), ValueError, "a token is no text"),
+    ],
+    ids=str,
+)
+def test_what_is_no_sentence_is_refused_and_changes_nothing(wrong, error, said, two_lessons):
+    before = copy.deepcopy(two_lessons)
+    with pytest.raises(error, match=said):
+        two_lessons.learn({"x": [*rows("x", 3), wrong]})
+    with pytest.raises(error, match=said):
+        two_lessons.predict([wrong])
+    with pytest.raises(TypeError, match="a mapping from each relation's name to its sentences"):
+        two_lessons.learn(rows("x", 3))
+    assert equal(before, two_lessons)
+
+
 def test_settings_of_benchmarks_are_refused():
     for name, value in (
         ("n_tasks", 3),
@@ -566,7 +587,7 @@ def test_learn_predict_and_evaluate_as_commands(tmp_path, monkeypatch, capsys):
         assert (with_none["sentences"], with_none["unknown"]) == (25, 6)
         assert with_none["unknown_refused"] == refused and len(with_none["relations"]) == 5
     assert relcl.main([*learn, "--data", str(none)]) == 2
-    assert "record 31, field relation: missing" in capsys.readouterr().err
+    assert "record 31, field relation: is null" in capsys.readouterr().err
     with Path(test).open("a") as file:
         file.write(json.dumps(far | {"relation": "r-of"}) + "\n")
     assert relcl.main(["crecl", "evaluate", "--model", str(folder), "--data", test]) == 0
