@@ -13,6 +13,7 @@ from relcl_lib.lab.compare import compare
 from relcl_lib.lab.metrics import mean_and_half
 from relcl_lib.lab.records import Record, most_seeds
 from relcl_lib.papers.drl.control import TRACKS, alike, differences, missing
+from relcl_lib.papers.drl.parameters import DrlParameters
 from relcl_lib.papers.drl.similarity import FIGURE1_PAIRS, KINDS, RecordedSimilarities
 from relcl_lib.papers.drl.similarity_plots import (
     KIND_NAMES,
@@ -32,6 +33,8 @@ from relcl_lib.papers.drl.tables import (
 #: the classifier of Figure 1 that is drawn, in words
 _CLASSIFIER = words.phrase("classifier=closest")
 _STAND_IN = words.name("CORe50-standin(cifar10)")
+#: of the reduced profile's network
+WIDTH = DrlParameters.profiles["reduced"]["width"]
 
 
 def tracks(records: Sequence[Record]) -> Figure:
@@ -110,24 +113,21 @@ def control(records: Sequence[Record]) -> Figure:
     """What lambda alone changes: runs less those at lambda = 0 of the same seed, in points.
 
     Dots are seeds, strokes their mean with a 95 % interval. The first place, 1e-8, shows what
-    rounding alone does to two runs of one seed.
+    rounding alone does to two runs of one seed. The network has the reduced profile's width.
     """
-    found = differences(records)
+    found = [each for each in differences(records) if each.width == WIDTH]
     weights = CONTROL[1:]
     style = {"figsize": (plots.WIDTH, 4.6), "sharex": True, "sharey": "row", "squeeze": False}
     metrics = {"avg_valid_acc": "validation", "test_acc": "test"}
     figure, axes = plt.subplots(len(metrics), len(TRACKS), **style)
-    widths = sorted({each.width for each in found})
     for row, metric in zip(axes, metrics, strict=True):
         for axis, track in zip(row, TRACKS, strict=True):
             axis.axhline(0, color="black", lw=0.8)
             for each in (e for e in found if (e.track, e.metric) == (track, metric)):
-                place = STRATEGIES.index(each.strategy)
-                shift = 0.24 * (place - 1) + 0.09 * widths.index(each.width)
+                shift = 0.24 * (STRATEGIES.index(each.strategy) - 1)
                 x, colour = weights.index(each.weight) + shift, plots.colour_of(each.strategy)
                 mean, half = mean_and_half(each.gains)
-                marker = "o" if each.width == widths[0] else "^"
-                seeds = {"s": 12, "alpha": 0.8, "lw": 0, "marker": marker, "color": colour}
+                seeds = {"s": 12, "alpha": 0.8, "lw": 0, "color": colour}
                 axis.scatter([x] * len(each.gains), each.gains, **seeds)
                 axis.errorbar(x, mean, half, color=colour, lw=1.4, capsize=2, marker="_", ms=8)
             axis.set_xticks(range(len(weights)), [f"{weight:g}" for weight in weights])
@@ -138,12 +138,10 @@ def control(records: Sequence[Record]) -> Figure:
         axis.set_xlabel(r"$\lambda$")
         axis.set_xlim(-0.6, len(weights) - 0.4)
     handles = [Line2D([], [], color=plots.colour_of(name), label=name) for name in STRATEGIES]
-    for width, marker in zip(widths, "o^", strict=False):
-        handles.append(Line2D([], [], color="grey", ls="", marker=marker, label=f"width {width}"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-    note = missing(records, 8)
+    note = missing(records, WIDTH)
     figure.suptitle(
-        f"{_STAND_IN}, from the committed records" + (f"\n{note}" if note else ""),
+        f"{_STAND_IN}, width {WIDTH}, from the committed records" + (f"\n{note}" if note else ""),
         fontsize="small",
     )
     return figure
