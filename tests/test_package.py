@@ -6,9 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from fastre_data import parameters, tiny_data
 from notebook_rules import MACHINE_PATH
 
 from relcl_lib.__main__ import SHARED, find, main
+from relcl_lib.papers.fastre.run import FastreRun
 from relcl_lib.papers.registry import PAPERS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,7 +50,10 @@ def test_readme_make_targets_exist():
         assert set(named) <= set(targets)
 
 
-def test_readme_python_runs():
+def test_readme_python_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tagger = FastreRun(parameters(), tiny_data(8)).extractor()
+    tagger.save("runs/tagger/model")  # which README's `train` leaves there
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), {})
 
