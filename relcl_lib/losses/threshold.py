@@ -33,9 +33,7 @@ def adaptive_threshold_loss(
 
     Returns:
         (...), at least 0, or -`epsilon` per logarithm. Sum or average it over real positions.
-
-    Raises:
-        ValueError: labels that are not of the logits' positions, or not of as many classes.
+        ValueError where the labels have other positions or another number of classes.
     """
     if labels.shape != (*logits.shape[:-1], logits.shape[-1] - 1):
         raise ValueError(

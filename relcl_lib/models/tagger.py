@@ -48,10 +48,9 @@ class TaggerConfig:
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be one of {known}")
-        sizes = ("n_types", "n_relations", "vector_size", "hidden", "type_size", "max_tokens")
-        for name in (*sizes, "attention_heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        for name, value in vars(self).items():
+            if type(value) is int and value < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
         if self.hidden % self.attention_heads:
             raise ValueError(
                 f"hidden={self.hidden} must be a multiple of attention_heads={self.attention_heads}"
@@ -74,10 +73,9 @@ class ConvEncoder(nn.Module):
 
     def __init__(self, config: TaggerConfig, vectors: Tensor, train_vectors: bool = False) -> None:
         super().__init__()
-        if vectors.dim() != 2 or vectors.shape[1] != config.vector_size:
-            raise ValueError(
-                f"vectors {tuple(vectors.shape)} must be (words, vector_size={config.vector_size})"
-            )
+        given, size = tuple(vectors.shape), config.vector_size
+        if given[1:] != (size,):
+            raise ValueError(f"vectors {given} must be (words, vector_size={size})")
         self.config, self.size = config, config.hidden
         if train_vectors:
             self.vectors = nn.Parameter(vectors.clone())
@@ -110,15 +108,8 @@ class ConvEncoder(nn.Module):
         return self
 
     def forward(self, inputs: Mapping[str, Tensor], mask: Tensor) -> Tensor:
-        """H (B, n, d), exactly 0 at pads, of `words` (B, n) ids and the mask (B, n, 1).
-
-        ValueError where n exceeds `max_tokens`.
-        """
+        """H (B, n, d), exactly 0 at pads, of `words` (B, n) ids and the mask (B, n, 1)."""
         words = inputs["words"]
-        if words.shape[1] > self.config.max_tokens:
-            raise ValueError(
-                f"sentences of {words.shape[1]} words exceed max_tokens={self.config.max_tokens}"
-            )
         if self.folded is not None:
             x = F.embedding(words, self.folded)
         else:
@@ -256,12 +247,9 @@ def two_linears(first: nn.Linear, second: nn.Linear, x: Tensor) -> tuple[Tensor,
 
 
 class FastRE(nn.Module):
-    """FastRE: the encoder of Eq. 1 to 4, the head tagger and the tail tagger.
+    """FastRE: the encoder of Eq. 1 to 4 on word vectors (V, vector_size), head and tail tagger.
 
-    Args:
-        config: sizes and switches.
-        vectors: (V, vector_size) word vectors; row 0 is for pads, row 1 for unknown words.
-        train_vectors: whether they are trained.
+    Row 0 of the vectors is for pads, row 1 for unknown words.
     """
 
     def __init__(self, config: TaggerConfig, vectors: Tensor, train_vectors: bool = False) -> None:
@@ -277,7 +265,10 @@ class FastRE(nn.Module):
 
     def encode(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """H (B, n, d) and the mask (B, n, 1) of `words` (B, n) ids and `lengths` (B,), at least 1."""
-        mask = token_mask(inputs["lengths"], inputs["words"].shape[1])
+        n, most = inputs["words"].shape[1], self.config.max_tokens
+        if n > most:
+            raise ValueError(f"sentences of {n} words exceed max_tokens={most}")
+        mask = token_mask(inputs["lengths"], n)
         mask = mask.to(self.encoder.projection.weight.dtype)
         return self.encoder(inputs, mask), mask
 

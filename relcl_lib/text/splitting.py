@@ -78,14 +78,14 @@ def way_of(text: str, way: str) -> str:
     """How a text is split: `spaces` or `punctuation`; `auto` looks at its marks."""
     if way not in WAYS:
         raise ValueError(f"words={way!r} must be one of {', '.join(WAYS)}")
-    if way != AUTO:
-        return way
-    return PUNCTUATION if is_plain([text]) else SPACES
+    plain = way == PUNCTUATION or (way == AUTO and is_plain([text]))
+    return PUNCTUATION if plain else SPACES
 
 
 def word_spans(text: str, way: str) -> list[Span]:
     """The characters of each word of a text, [start, end), split in one of the `WAYS`."""
-    return [match.span() for match in _pattern(text, way).finditer(text)]
+    pattern = _SPACED if way_of(text, way) == SPACES else _WORD
+    return [match.span() for match in pattern.finditer(text)]
 
 
 def sentence_spans(text: str, way: str) -> list[Span]:
@@ -93,7 +93,7 @@ def sentence_spans(text: str, way: str) -> list[Span]:
 
     A text whose words are apart already is one sentence: there a mark ends nothing for certain.
     """
-    return [(0, len(text))] if _pattern(text, way) is _SPACED else _sentences(text)
+    return [(0, len(text))] if way_of(text, way) == SPACES else _sentences(text)
 
 
 def hold_sentences(texts: Iterable[str]) -> bool:
@@ -113,14 +113,9 @@ def _sentences(text: str) -> list[Span]:
 
 def split_text(text: str, way: str) -> list[str]:
     """The words of a text; case kept."""
-    pattern = _pattern(text, way)
-    if pattern is _SPACED:
+    if way_of(text, way) == SPACES:
         return text.split()
-    return [match.group() for match in pattern.finditer(text)]
-
-
-def _pattern(text: str, way: str) -> re.Pattern[str] | regex.Pattern[str]:
-    return _SPACED if way_of(text, way) == SPACES else _WORD
+    return [match.group() for match in _WORD.finditer(text)]
 
 
 def is_plain(texts: Iterable[str]) -> bool:
@@ -131,10 +126,8 @@ def is_plain(texts: Iterable[str]) -> bool:
         apart += sum(map(bool, map(_MARK.fullmatch, words)))
         touching += sum(map(bool, map(_JOINED.fullmatch, words)))
         touching += bool(words and _FULL_STOP.fullmatch(words[-1]))
-        touching += sum(
-            after[0].isupper() and bool(_STOP_INSIDE.fullmatch(word))
-            for word, after in pairwise(words)
-        )
+        pairs = pairwise(words)
+        touching += sum(b[0].isupper() and bool(_STOP_INSIDE.fullmatch(a)) for a, b in pairs)
         touching += len(words) == 1 and bool(_UNSPACED.fullmatch(words[0]))
     return touching > apart
 
