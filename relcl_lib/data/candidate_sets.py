@@ -9,7 +9,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from relcl_lib.data.document_sets import SPLITS, DocumentData, assemble_documents
+from relcl_lib.data.document_sets import (
+    SPLITS,
+    DocumentData,
+    assemble_documents,
+    refuse_empty,
+)
 from relcl_lib.data.download import DataFormatError, SplitFiles, first_match, locate, matches
 from relcl_lib.data.pubtator import (
     Abstract,
@@ -34,7 +39,6 @@ CDR_LAYOUT = (
 )
 MESH_TREES = ("2017MeshTree.txt", "mesh_tree.txt")
 GDA_TRAIN_LIST = "train_gda_docs"
-NO_DOCUMENT = "Write documents into it, or take the file away"
 GDA_LAYOUT = (
     "training_data/ and testing_data/, each with abstracts.txt, anns.txt, labels.csv; "
     f"{GDA_TRAIN_LIST} (PMIDs of the training split, one per line) for the usual cut"
@@ -131,9 +135,7 @@ def load_pubtator(
     Each pair of two entities counts, see `pubtator.as_related_document`.
     """
     splits = {split: read_pubtator(path) if path else [] for split, path in found.paths.items()}
-    for split in ("train", "dev"):
-        if found.paths[split] and not splits[split]:
-            raise DataFormatError(found.paths[split], "holds no document", NO_DOCUMENT)
+    refuse_empty(found, splits)
     if orientation == "document":
         note = "a pair stands once, its head being the entity that comes first in the document"
     else:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from relcl_lib.data.document_files import Document
-from relcl_lib.data.download import DataFormatError
+from relcl_lib.data.download import DataFormatError, SplitFiles
 from relcl_lib.data.splits import split_off
 
 SPLITS = ("train", "dev", "test")
@@ -62,6 +63,14 @@ class DocumentData:
 def _annotated(documents: Collection[Document]) -> set[str]:
     """The relations that occur in documents."""
     return {fact.relation for document in documents for fact in document.facts or ()}
+
+
+def refuse_empty(files: SplitFiles, splits: Mapping[str, Sequence[Any]]) -> None:
+    """DataFormatError where a training or dev file is there and holds no document."""
+    for split in ("train", "dev"):
+        if files.paths[split] and not splits[split]:
+            fix = "Write documents into it, or take the file away"
+            raise DataFormatError(files.paths[split], "holds no document", fix)
 
 
 def assemble_documents(

@@ -7,13 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from relcl_lib.data.candidate_sets import (
-    NO_DOCUMENT,
-    PUBTATOR_FILES,
-    load_cdr,
-    load_gda,
-    load_pubtator,
-)
+from relcl_lib.data.candidate_sets import PUBTATOR_FILES, load_cdr, load_gda, load_pubtator
 from relcl_lib.data.document_files import (
     LISTED,
     Document,
@@ -21,7 +15,12 @@ from relcl_lib.data.document_files import (
     as_document,
     read_documents,
 )
-from relcl_lib.data.document_sets import PAPER_NAMES, DocumentData, assemble_documents
+from relcl_lib.data.document_sets import (
+    PAPER_NAMES,
+    DocumentData,
+    assemble_documents,
+    refuse_empty,
+)
 from relcl_lib.data.download import DataFormatError, DataNotFoundError, first_match, locate_splits
 from relcl_lib.data.text_files import read_object
 from relcl_lib.lab.files import packaged_data
@@ -130,10 +129,9 @@ def load_documents(
         for split, path in found.paths.items()
         if path is not None
     }
+    refuse_empty(found, splits)
     names = OtherNames()
     for split, documents in splits.items():
-        if not documents and split != "test":
-            raise DataFormatError(found.paths[split], "holds no document", NO_DOCUMENT)
         for at, document in enumerate(documents, start=1):
             names.add(f"{found.paths[split].name}, record {at}", document)
     if generated:

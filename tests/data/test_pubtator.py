@@ -245,6 +245,18 @@ def test_cdr_says_whether_it_was_filtered(tmp_path):
     assert len(filtered.test[0].pairs) == len(plain.test[0].pairs) - 1
 
 
+@pytest.mark.parametrize("empty", ["Train", "Dev"])
+def test_files_of_ones_own_numbered_alike_are_no_copies_and_an_empty_one_is_named(empty, tmp_path):
+    for part in ("Train", "Dev"):
+        lines = f"1|t|Aspirin pain {part}\n1|a|It hurts.\n1\t0\t7\tAspirin\tChemical\tC1\n"
+        lines += "1\t8\t12\tpain\tDisease\tD1\n1\tCID\tC1\tD1\n"
+        (tmp_path / f"{part}.PubTator").write_text(lines)
+    assert load_documents("own", tmp_path).sizes == {"train": 1, "dev": 1, "test": 0}
+    (tmp_path / f"{empty}.PubTator").write_text("\n")
+    with pytest.raises(DataFormatError, match=rf"{empty}\.PubTator: holds no document"):
+        load_documents("own", tmp_path, reduced=True)
+
+
 def test_training_documents_that_are_in_dev_are_dropped(tmp_path):
     cdr(tmp_path)
     train, dev = (tmp_path / name for name in CDR_FILES[:2])

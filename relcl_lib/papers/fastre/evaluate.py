@@ -53,7 +53,7 @@ def parted(extractor: Extractor, sentence: Sentence) -> Parted:
     """
     way = way_of(sentence.text, extractor.words)
     (whole,) = split_sentences([sentence], way)
-    places = extractor.parts(sentence.text)
+    places = extractor.parts(sentence.text, way)
     if len(places) == 1:
         return Parted([whole], whole._replace(triples=(), spans=()))
     given = sentence.spans or (None,) * len(sentence.triples)

@@ -240,9 +240,9 @@ class Extractor:
         """
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise TypeError("texts must be a sequence of texts, such as [text]")
-        parts = [(at, span) for at, text in enumerate(texts) for span in self.parts(text)]
-        read = [texts[at][slice(*span)] for at, span in parts]
         ways = [way_of(text, self.words) for text in texts]  # a sentence is split as its text is
+        parts = [(at, span) for at, way in enumerate(ways) for span in self.parts(texts[at], way)]
+        read = [texts[at][slice(*span)] for at, span in parts]
         words = [split_text(text, ways[at]) for text, (at, _) in zip(read, parts, strict=True)]
         inputs = self.reader.read(words)
         cuts: list[int | None] = [None] * len(texts)
@@ -279,9 +279,12 @@ class Extractor:
         """Scores of triples in [0, 1]: calibrated, if the tagger is."""
         return log_products.exp() if self.calibration is None else self.calibration(log_products)
 
-    def parts(self, text: str) -> list[tuple[int, int]]:
-        """The characters of what the network reads at a time: a text, or each of its sentences."""
-        return sentence_spans(text, self.words) if self.by_sentence else [(0, len(text))]
+    def parts(self, text: str, way: str | None = None) -> list[tuple[int, int]]:
+        """The characters of what the network reads at a time: a text, or each of its sentences.
+
+        `way` is how the text is split, where that is known already.
+        """
+        return sentence_spans(text, way or self.words) if self.by_sentence else [(0, len(text))]
 
     def try_out(self) -> None:
         """Read a text: what is wrong with a network or its settings shows here, if nowhere else."""

@@ -167,10 +167,12 @@ def efficiency(parameters: Mapping[str, int], records: Iterable[Record] = ()) ->
         if entry.metric == "params_K":
             place = f"{entry.dataset}: parameters (K)"
             texts[place, "paper"] = f"{entry.value:,.0f}"
-            own = parameters[entry.dataset] / 1000 if entry.method == "FastRE" else None
-            for run in _timed(entry.method, entry.dataset, records, "params_K")[:1]:
-                own = own or run.metrics["params_K"]
-            texts[place, "ours"] = f"{own:,.2f}" if own else DASH
+            if entry.method == "FastRE":
+                own = [parameters[entry.dataset] / 1000]
+            else:
+                runs = _of_table_2(entry.method, entry.dataset, records, "params_K")
+                own = [run.metrics["params_K"] for run in runs[:1]]
+            texts[place, "ours"] = f"{own[0]:,.2f}" if own else DASH
             continue
         place = f"{entry.dataset}: ms at batch 1 / 8 / 128"
         given = texts.get((place, "paper"))
@@ -182,7 +184,7 @@ def efficiency(parameters: Mapping[str, int], records: Iterable[Record] = ()) ->
 
 def _milliseconds(method: str, dataset: str, records: Iterable[Record]) -> str:
     """Our times per sentence at `BATCHES` on a data set; "" where no run has any."""
-    runs = _timed(method, dataset, records, f"infer_ms_batch{BATCHES[-1]}")
+    runs = _of_table_2(method, dataset, records, f"infer_ms_batch{BATCHES[-1]}")
     if not runs:
         return ""
     names = [f"infer_ms_batch{batch}" for batch in BATCHES]
@@ -190,7 +192,7 @@ def _milliseconds(method: str, dataset: str, records: Iterable[Record]) -> str:
     return " / ".join(f"{fmean(values):.2g}" if values else DASH for values in found)
 
 
-def _timed(method: str, dataset: str, records: Iterable[Record], metric: str) -> list[Record]:
+def _of_table_2(method: str, dataset: str, records: Iterable[Record], metric: str) -> list[Record]:
     """The runs of a method of Table 2 that have a metric."""
     rows = [
         row
